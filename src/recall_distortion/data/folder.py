@@ -1,0 +1,224 @@
+"""A user's own data set as a folder of images, one sub-folder per class.
+
+Either ``PATH/<class>/<image>``, or ``PATH/train/<class>/<image>`` and
+``PATH/test/<class>/<image>``.
+All images have one size. Gray images stay gray where all are gray; otherwise, palettes included,
+everything becomes RGB. Names that begin with a dot are left aside; anything else unexpected is an
+error, so that no image goes missing silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recall_distortion.data.images import RawData, Shape, check_class_names
+from recall_distortion.errors import DataError
+
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Pillow also knows formats that start other programs; they are not asked for.
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_GRAY_MODES = ("1", "L")
+_COLOUR_MODES = ("P", "RGB")
+
+
+def describe(path: Path) -> Shape:
+    """Return the shape of the data set in a folder, opening one image of each class."""
+    train = next(iter(_parts(path).values()))
+    probes = [_probe(files[0]) for files in train.values()]
+    width, height = probes[0][0]
+    return Shape(_channels(mode for _, mode in probes), min(width, height), len(train))
+
+
+def read(path: Path) -> RawData:
+    """Return the data set in a folder, images and classes in the order of their names.
+
+    The checksum covers names and contents. Raises ``DataError`` naming the file or folder at
+    fault and what to do.
+    """
+    parts = _parts(path)
+    every = [file for classes in parts.values() for files in classes.values() for file in files]
+    modes = []
+    first_size = None
+    for file in every:
+        size, mode = _probe(file)
+        first_size = first_size or size
+        if size != first_size:
+            raise DataError(
+                f"{every[0]} is {first_size[0]} x {first_size[1]} pixels, but {file} is "
+                f"{size[0]} x {size[1]}; bring all images to one size"
+            )
+        modes.append(mode)
+    channels = _channels(modes)
+    digest = hashlib.sha256()
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for part, classes in parts.items():
+        files = [file for members in classes.values() for file in members]
+        width, height = first_size
+        images = np.empty((len(files), channels, height, width), np.uint8)
+        for index, file in enumerate(files):
+            content = _content(file)
+            name = os.fsencode(file.relative_to(path).as_posix())
+            digest.update(b"%d:%b%d:" % (len(name), name, len(content)))
+            digest.update(content)
+            images[index] = _pixels(file, content, channels)
+        counts = [len(members) for members in classes.values()]
+        labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+        arrays[part] = images, labels
+    test_images, test_labels = arrays.get("test", (None, None))
+    return RawData(
+        train_images=arrays["train"][0],
+        train_labels=arrays["train"][1],
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=tuple(parts["train"]),
+        checksum=f"sha256:{digest.hexdigest()}",
+    )
+
+
+def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
+    """Return part ("train", and "test" where there is one) -> class name -> its image files."""
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist; 'path' of the source 'folder' must name a folder with one "
+            "sub-folder of images per class"
+        )
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is a file, not a folder of class folders; for an .npz file use the source "
+            "'arrays'"
+        )
+    root = path.resolve()
+    entries = {entry.name: entry for entry in _listing(path, root)}
+    # Folders called train and test are two classes if images lie in them directly.
+    nested = [
+        name
+        for name in ("train", "test")
+        if name in entries and any(entry.is_dir() for entry in _listing(entries[name], root))
+    ]
+    if not nested:
+        return {"train": _classes(path, root)}
+    if set(entries) != {"train", "test"}:
+        found = ", ".join(sorted(entries))
+        raise DataError(
+            f"{path} holds {found}; a data set with its own test set holds exactly train and "
+            "test, one without holds class folders with images directly inside"
+        )
+    train, test = (_classes(entries[part], root) for part in ("train", "test"))
+    if different := sorted(set(train) ^ set(test)):
+        raise DataError(
+            f"{path}: class {different[0]!r} is in only one of train and test; both need the "
+            "same classes"
+        )
+    return {"train": train, "test": test}
+
+
+def _classes(folder: Path, root: Path) -> dict[str, list[Path]]:
+    classes: dict[str, list[Path]] = {}
+    for entry in _listing(folder, root):
+        if not entry.is_dir():
+            raise DataError(
+                f"{entry} lies beside the class folders; move it into its class's folder or away"
+            )
+        files = _listing(entry, root)
+        for file in files:
+            if file.suffix.lower() not in _SUFFIXES or not file.is_file():
+                raise DataError(
+                    f"{file} is not an image by its name; a class folder holds only files ending "
+                    f"in {', '.join(_SUFFIXES)}: move it away or convert it"
+                )
+        if not files:
+            raise DataError(f"{entry} holds no image; remove the folder or fill the class")
+        classes[entry.name] = files
+    check_class_names(list(classes), f"{folder}")
+    return classes
+
+
+def _listing(folder: Path, root: Path) -> list[Path]:
+    """Return what is in a folder by name, without hidden names; links must stay under ``root``."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = [(entry.name, entry.is_symlink()) for entry in scan]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    found = []
+    for name, is_link in sorted(entries):
+        if name.startswith("."):
+            continue
+        entry = folder / name
+        if is_link:
+            try:
+                target = entry.resolve(strict=True)
+            except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+                raise DataError(f"{entry} is a link that leads nowhere; remove it") from error
+            if not target.is_relative_to(root):
+                raise DataError(
+                    f"{entry} is a link to {target}, outside {root}; copy the images into the "
+                    "folder instead"
+                )
+        found.append(entry)
+    return found
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Open an image, from ``content`` if given; whatever goes wrong with it is a ``DataError``."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of a suspiciously large image before it refuses a huge one.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            source = file if content is None else io.BytesIO(content)
+            with Image.open(source, formats=_FORMATS) as image:
+                yield image
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{file} has more pixels than Pillow reads safely ({error}); scale the images down"
+        ) from error
+    except Exception as error:  # Decoders of damaged files raise errors of many kinds.
+        raise DataError(
+            f"{file} cannot be read as an image ({error}); it is truncated, damaged or of another "
+            "format: replace or remove it"
+        ) from error
+
+
+def _probe(file: Path) -> tuple[tuple[int, int], str]:
+    """Return size (width, height) and mode from an image's header."""
+    with _opened(file) as image:
+        if image.mode not in _GRAY_MODES + _COLOUR_MODES or "transparency" in image.info:
+            transparent = " with transparency" if "transparency" in image.info else ""
+            raise DataError(
+                f"{file} has mode {image.mode}{transparent}; images must be 8-bit gray or RGB "
+                "without transparency: convert them"
+            )
+        # A phone's JPEG may carry further pictures behind the first; those are no sequence.
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise DataError(f"{file} holds {image.n_frames} pictures; save one image per file")
+        return image.size, image.mode
+
+
+def _channels(modes: Iterable[str]) -> int:
+    return 1 if all(mode in _GRAY_MODES for mode in modes) else 3
+
+
+def _pixels(file: Path, content: bytes, channels: int) -> np.ndarray:
+    """Return an image as uint8 [channels, H, W]."""
+    with _opened(file, content) as image:
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

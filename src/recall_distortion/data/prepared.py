@@ -1,0 +1,291 @@
+"""From a source to the one file that all later steps read, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from recall_distortion.catalogue import SOURCES, Source
+from recall_distortion.data import arrays, digits, folder, torchvision_sets
+from recall_distortion.data.images import RawData, Shape
+from recall_distortion.data.splits import stratified_split
+from recall_distortion.errors import DataError
+from recall_distortion.files import replacing
+
+DEFAULT_TEST_FRACTION = 0.5
+
+# Splits draw from streams of their own, so that a change of one leaves the other as it is.
+_TEST_STREAM = 0
+_HOLDOUT_STREAM = 1
+
+_TENSORS = {
+    "train_images": (np.uint8, 4),
+    "train_labels": (np.int64, 1),
+    "fit_index": (np.int64, 1),
+    "holdout_index": (np.int64, 1),
+    "test_images": (np.uint8, 4),
+    "test_labels": (np.int64, 1),
+    "mean": (np.float32, 1),
+    "std": (np.float32, 1),
+}
+_METADATA = ("class_names", "source", "checksum", "holdout", "seed")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared data set.
+
+    Images are uint8 [N, C, H, W] and [M, C, H, W], labels int64 [N] and [M]; ``fit_index`` and
+    ``holdout_index`` (int64, sorted) part the N training images. ``mean`` and ``std`` float32 [C]
+    are those of the fit images scaled to 0..1.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    fit_index: np.ndarray
+    holdout_index: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    checksum: str
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, shorter side in pixels and number of classes."""
+        _, channels, height, width = self.train_images.shape
+        return Shape(channels, min(height, width), len(self.class_names))
+
+
+def describe(source: str, *, path: str | None = None) -> Shape:
+    """Return channels, image size and classes of a source, without torch and without its images.
+
+    ``path`` is the file or folder of the sources ``arrays`` and ``folder``. Raises ``DataError``
+    for an unknown source, or a path that is missing or does not hold such a data set.
+    """
+    known = _known(source, path)
+    if source == "arrays":
+        return arrays.describe(_user_path(path))
+    if source == "folder":
+        return folder.describe(_user_path(path))
+    return Shape(known.channels, known.image_size, known.classes)
+
+
+def prepare(
+    source: str,
+    output: Path,
+    *,
+    path: str | None,
+    data_root: str,
+    holdout: float,
+    test_fraction: float | None,
+    seed: int,
+    download: bool = True,
+) -> None:
+    """Write a source as one safetensors file at ``output``, all of it or nothing.
+
+    ``holdout`` is the fraction of the training images held out of fitting, ``test_fraction`` that
+    of all images that become the test set where the source has none of its own (default 0.5);
+    both splits are stratified by class and follow from ``seed``. torchvision's sets are looked for
+    under ``data_root`` and downloaded where missing unless ``download`` is False. The same
+    arguments and source give the same bytes. Raises ``DataError``.
+    """
+    known = _known(source, path)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
+    if known.has_test_set and not known.needs_path:
+        _refuse_test_fraction(test_fraction, source)
+    raw = _read(source, path, data_root, download)
+    if raw.test_images is not None:
+        _refuse_test_fraction(test_fraction, path or source)
+    else:
+        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+        raw = _with_test_set(raw, fraction, seed)
+    fit_index, holdout_index = stratified_split(
+        raw.train_labels,
+        holdout,
+        _generator(seed, _HOLDOUT_STREAM),
+        part="hold-out set",
+        class_names=raw.class_names,
+    )
+    mean, std = _moments(raw.train_images, fit_index)
+    tensors = {
+        "train_images": raw.train_images,
+        "train_labels": raw.train_labels,
+        "fit_index": fit_index,
+        "holdout_index": holdout_index,
+        "test_images": raw.test_images,
+        "test_labels": raw.test_labels,
+        "mean": mean,
+        "std": std,
+    }
+    metadata = {
+        "class_names": json.dumps(raw.class_names),
+        "source": source,
+        "checksum": raw.checksum,
+        "holdout": repr(float(holdout)),
+        "seed": str(seed),
+    }
+    with replacing(output) as temporary:
+        _save(temporary, tensors, metadata)
+
+
+def load(path: str | Path) -> PreparedData:
+    """Return the data set that ``prepare`` wrote at ``path``.
+
+    Raises ``DataError`` where the file is missing, damaged or something else.
+    """
+    path = Path(path)
+    remedy = "delete it and run the step 'prepare' again"
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run the step 'prepare' first")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = set(file.keys())
+            if names != set(_TENSORS) or not set(_METADATA) <= set(metadata):
+                raise DataError(f"{path} is not a prepared data set; {remedy}")
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        class_names = tuple(json.loads(metadata["class_names"]))
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read as a prepared data set ({error}); {remedy}"
+        ) from error
+    if problem := _problem(tensors, len(class_names)):
+        raise DataError(f"{path} is not a consistent data set: {problem}; {remedy}")
+    return PreparedData(
+        **tensors,
+        class_names=class_names,
+        source=metadata["source"],
+        checksum=metadata["checksum"],
+    )
+
+
+def _known(source: str, path: str | None) -> Source:
+    if source not in SOURCES:
+        raise DataError(f"unknown data source {source!r}; known are {', '.join(SOURCES)}")
+    known = SOURCES[source]
+    if known.needs_path and not path:
+        raise DataError(f"the source {source!r} needs a path to {known.description}")
+    if path and not known.needs_path:
+        raise DataError(f"the source {source!r} takes no path, but {path!r} is given; leave it out")
+    return known
+
+
+def _refuse_test_fraction(test_fraction: float | None, what: str) -> None:
+    if test_fraction is not None:
+        raise DataError(
+            f"{what} has its own test set, so a test_fraction of {test_fraction!r} has no meaning; "
+            "leave test_fraction out"
+        )
+
+
+def _user_path(path: str | None) -> Path:
+    return Path(path or "").expanduser()
+
+
+def _read(source: str, path: str | None, data_root: str, download: bool) -> RawData:
+    if source == "digits":
+        return digits.read()
+    if source == "arrays":
+        return arrays.read(_user_path(path))
+    if source == "folder":
+        return folder.read(_user_path(path))
+    return torchvision_sets.read(source, Path(data_root).expanduser(), download=download)
+
+
+def _generator(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
+
+
+def _with_test_set(raw: RawData, fraction: float, seed: int) -> RawData:
+    rest, taken = stratified_split(
+        raw.train_labels,
+        fraction,
+        _generator(seed, _TEST_STREAM),
+        part="test set",
+        class_names=raw.class_names,
+    )
+    return RawData(
+        train_images=raw.train_images[rest],
+        train_labels=raw.train_labels[rest],
+        test_images=raw.train_images[taken],
+        test_labels=raw.train_labels[taken],
+        class_names=raw.class_names,
+        checksum=raw.checksum,
+    )
+
+
+def _moments(images: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [C], float32, of images[index] scaled to 0..1.
+
+    Sums are whole numbers, hence exact in any order. A constant channel gets 1 in place of 0, so
+    that it can be divided by.
+    """
+    _, channels, height, width = images.shape
+    total, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    step = max(1, (1 << 22) // (channels * height * width))
+    for start in range(0, len(index), step):
+        values = images[index[start : start + step]].astype(np.uint32)
+        total += values.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += (values * values).sum(axis=(0, 2, 3), dtype=np.int64)
+    count = len(index) * height * width
+    mean = total / (255 * count)
+    variance = [
+        (count * int(square) - int(value) ** 2) / (255 * count) ** 2
+        for value, square in zip(total, squares, strict=True)
+    ]
+    std = np.sqrt(variance)
+    std[std == 0] = 1
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _save(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a safetensors file whose bytes depend on its content only.
+
+    The library writes metadata in an order that changes from run to run, so the header is written
+    again, sorted.
+    """
+    content = memoryview(
+        safetensors.numpy.save(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
+        )
+    )
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8:end]))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # The format aligns the tensors to 8 bytes.
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        file.write(content[end:])
+
+
+def _problem(tensors: dict[str, np.ndarray], classes: int) -> str | None:
+    """Return what is inconsistent in the tensors of a prepared data set, or None."""
+    for name, (dtype, axes) in _TENSORS.items():
+        tensor = tensors[name]
+        if tensor.dtype != dtype or tensor.ndim != axes:
+            return f"{name} is {tensor.dtype} with {tensor.ndim} axes"
+    for part in ("train", "test"):
+        images, labels = tensors[f"{part}_images"], tensors[f"{part}_labels"]
+        if len(images) != len(labels):
+            return f"{len(images)} {part} images have {len(labels)} labels"
+        if not len(labels) or labels.min() < 0 or labels.max() >= classes:
+            return f"{part}_labels do not lie in 0 to {classes - 1}"
+    if tensors["train_images"].shape[1:] != tensors["test_images"].shape[1:]:
+        return "training and test images differ in shape"
+    if len({tensors["train_images"].shape[1], len(tensors["mean"]), len(tensors["std"])}) != 1:
+        return "mean and std do not have one number per channel"
+    parts = np.concatenate([tensors["fit_index"], tensors["holdout_index"]])
+    if not np.array_equal(np.sort(parts), np.arange(len(tensors["train_labels"]))):
+        return "fit_index and holdout_index do not part the training images"
+    return None

@@ -1,0 +1,220 @@
+"""From predictions to recall, recall balance, intensification and its slope.
+
+Definitions (paper, sections 4 and 5), for accuracy A and recall R^c of class c: recall balance
+B^c = R^c - A; normalized recall balance Bn^c = (R^c - A) / A; the model-level slope alpha is the
+no-intercept least-squares slope of the balances after on those before compression. This module
+needs labels and predictions only: no study, no network, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from recall_distortion.errors import TableError
+
+SPLIT_SEED = 20_221_128  # of the test set's halvings, the same for every network of a study
+INTERCEPT_LEVEL = 0.99
+
+
+def slope(before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndarray) -> float:
+    """Return alpha, the no-intercept least-squares slope of ``after`` on ``before``.
+
+    Both are vectors [C] of normalized recall balances. NaN where every balance before is zero: a
+    network without differences between its classes' recalls has none to intensify.
+    """
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    if before.ndim != 1 or before.shape != after.shape or not before.size:
+        raise TableError(
+            f"slope needs two vectors of one length, not shapes {before.shape} and {after.shape}"
+        )
+    return float(slopes(before, after))
+
+
+def recall_table(
+    labels: Sequence[int] | np.ndarray,
+    predictions: Sequence[int] | np.ndarray,
+    classes: int | Sequence[str],
+) -> pd.DataFrame:
+    """Return one row per class with support, recall, precision and recall balance.
+
+    ``labels`` and ``predictions`` are vectors [M] of class indices; ``classes`` is their number or
+    their names. ``accuracy`` is that of all M images. Recall is normalized by the accuracy, never
+    by a recall (a class may have recall 0); precision is NaN where a class is never predicted.
+
+    Raises ``TableError`` for indices out of range or a class without a test image.
+    """
+    whole = isinstance(classes, int | np.integer)
+    names = [str(i) for i in range(classes)] if whole else list(classes)
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.shape != predictions.shape or labels.ndim != 1:
+        raise TableError(
+            f"labels and predictions are vectors of one length, not of shapes {labels.shape} and "
+            f"{predictions.shape}"
+        )
+    return class_rows(Counts.of(labels, predictions[None], names, "predictions"), names, [None])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts per network and class: ``support`` [C], ``correct`` and ``predicted`` [K, C]."""
+
+    support: np.ndarray
+    correct: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, predicted: np.ndarray, names: Sequence[str], where: str
+    ) -> Counts:
+        classes = len(names)
+        for what, values in (("label", labels), ("prediction", predicted)):
+            if not np.issubdtype(values.dtype, np.integer):
+                raise TableError(f"{where}: a {what} is a class index, not {values.dtype}")
+            if values.size and not (values.min() >= 0 and values.max() < classes):
+                raise TableError(
+                    f"{where}: a {what} lies outside 0 to {classes - 1}: "
+                    f"{values.min()} to {values.max()}"
+                )
+        # Narrow types would overflow below, and unsigned ones become floats.
+        labels, predicted = labels.astype(np.int64), predicted.astype(np.int64)
+        support = np.bincount(labels, minlength=classes)
+        for name, count in zip(names, support, strict=True):
+            if count == 0:
+                raise TableError(
+                    f"{where}: the test set has no image of class {name!r}, so its recall is "
+                    "undefined; add images or leave the class out"
+                )
+        rows = len(predicted)
+        offset = classes * np.arange(rows)[:, None]
+
+        def count(mask: np.ndarray | None) -> np.ndarray:
+            values = (predicted + offset) if mask is None else (labels + offset)[mask]
+            return np.bincount(values.ravel(), minlength=rows * classes).reshape(rows, classes)
+
+        return cls(support, count(predicted == labels), count(None))
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        return self.correct.sum(1) / self.support.sum()
+
+    @property
+    def normalized_balance(self) -> np.ndarray:
+        return normalized(self.correct, self.support)
+
+
+def normalized(correct: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return (recall - accuracy) / accuracy over the last axis; NaN where the accuracy is 0."""
+    accuracy = correct.sum(-1, keepdims=True) / support.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (correct / support - accuracy) / accuracy
+
+
+def slopes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the no-intercept slopes over the last axis; NaN where the denominator is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (before * after).sum(-1) / (before**2).sum(-1)
+
+
+def class_rows(counts: Counts, names: Sequence[str], seeds: Sequence[int | None]) -> pd.DataFrame:
+    """Return the class rows of K networks; the seed column only where there are seeds."""
+    k, classes = counts.correct.shape
+    accuracy = np.repeat(counts.accuracy, classes)
+    recall = (counts.correct / counts.support).ravel()
+    with np.errstate(invalid="ignore"):
+        precision = (counts.correct / counts.predicted).ravel()
+    table = pd.DataFrame(
+        {
+            "seed": np.repeat(np.asarray(seeds), classes),
+            "class": np.tile(np.arange(classes), k),
+            "class_name": list(names) * k,
+            "support": np.tile(counts.support, k),
+            "correct": counts.correct.ravel(),
+            "predicted": counts.predicted.ravel(),
+            "recall": recall,
+            "precision": precision,
+            "accuracy": accuracy,
+            "balance": recall - accuracy,
+            "normalized_balance": counts.normalized_balance.ravel(),
+        }
+    )
+    return table if seeds[:1] != [None] else table.drop(columns="seed")
+
+
+def split_halves(labels: np.ndarray, splits: int) -> np.ndarray:
+    """Return ``splits`` stratified halvings [S, M] of a test set, True for the first half.
+
+    Each class is divided equally; of an odd number of images the odd one falls by chance.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    halves = np.zeros((splits, len(labels)), bool)
+    for half in halves:
+        for c in np.unique(labels):
+            images = rng.permutation(np.flatnonzero(labels == c))
+            size = (len(images) + (len(images) % 2) * int(rng.integers(2))) // 2
+            half[images[:size]] = True
+    return halves
+
+
+@dataclass(frozen=True)
+class HalfBalances:
+    """Normalized balances in either half of each split: two arrays [S, K, C]."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, correct: np.ndarray, halves: np.ndarray, classes: int) -> Any:
+        one_hot = np.eye(classes, dtype=np.float32)[labels]  # [M, C]
+        hits = correct.astype(np.float32)
+        found = []
+        for half in (halves, ~halves):
+            # Counts below 2^24 are exact in float32, and the products are small matrices.
+            counts = np.stack([hits[:, part] @ one_hot[part] for part in half]).astype(float)
+            support = np.stack([one_hot[part].sum(0) for part in half]).astype(float)
+            found.append(normalized(counts, support[:, None, :]))
+        return cls(*found)
+
+
+def crossfit(before: HalfBalances, after: HalfBalances) -> np.ndarray:
+    """Return the cross-fitted slopes [K], numerators and denominators summed over the splits.
+
+    The halves' sampling errors are independent given the networks, so the slope is not attenuated
+    by them (docs/methods.md, section 5).
+    """
+    numerator = (before.first * after.second + before.second * after.first).sum((0, 2))
+    denominator = 2 * (before.first * before.second).sum((0, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return numerator / denominator
+
+
+def intercept_check(x: np.ndarray, y: np.ndarray, support: np.ndarray) -> dict[str, Any]:
+    """Return the mean intercept of the networks' fits with one, and its t interval.
+
+    On a balanced test set the balances sum to zero and the intercept is zero by construction;
+    elsewhere the no-intercept slope is trustworthy as far as the intercept is near zero.
+    """
+    centred = x - x.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fitted = (centred * y).sum(1) / (centred**2).sum(1)
+    intercept = y.mean(1) - fitted * x.mean(1)
+    n, low, high = len(intercept), np.nan, np.nan
+    if n > 1:
+        error = stats.sem(intercept)
+        low, high = intercept.mean() + error * stats.t.ppf(
+            [(1 - INTERCEPT_LEVEL) / 2, (1 + INTERCEPT_LEVEL) / 2], n - 1
+        )
+    return {
+        "balanced": bool((support == support[0]).all()),
+        "n": n,
+        "slope": slopes(x, y).mean() if n else np.nan,
+        "slope_with_intercept": fitted.mean() if n else np.nan,
+        "intercept": intercept.mean() if n else np.nan,
+        "intercept_low": low,
+        "intercept_high": high,
+    }

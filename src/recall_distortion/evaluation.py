@@ -1,0 +1,107 @@
+"""From replicates and a test set to predictions, one file per block and bundle of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recall_distortion import data, networks
+from recall_distortion.compression import load_compressed
+from recall_distortion.replicates import Block, load_block, save_tensors
+from recall_distortion.training import DeviceImages
+from recall_distortion.training.loop import EVALUATION_BATCH
+
+
+def evaluate_block(
+    data_path: str | Path,
+    dense_path: str | Path,
+    compressed_paths: Sequence[str | Path],
+    predictions_path: str | Path,
+    *,
+    dataset: str,
+    device: str = "cpu",
+) -> None:
+    """Predict the test set by every network of a block and write the predictions.
+
+    Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
+    pruned networks before (``pruned``) and after fine-tuning (``finetuned``). The file holds
+    ``labels`` [M] and under ``<method>/<ratio>/<state>/`` the tensors ``predicted`` [K, M] (int16),
+    its ``probability`` and the true class's ``true_probability`` [K, M] (float32).
+    """
+    prepared = data.load(data_path)
+    dense = load_block(dense_path)
+    images = DeviceImages(
+        prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
+    )
+    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
+    network = network.to(device, memory_format=torch.channels_last)
+    tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
+    seeds: dict[str, list[int]] = {}
+    failures: list[dict[str, Any]] = []
+
+    def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
+        key = f"{method}/{ratio}/{state}"
+        found = [_predict(network, weights, images) for weights in states]
+        seeds[key] = list(part)
+        for name, position in (("predicted", 0), ("probability", 1), ("true_probability", 2)):
+            if found:
+                tensors[f"{key}/{name}"] = torch.stack([row[position] for row in found])
+
+    if not compressed_paths:
+        record("dense", "1", "dense", dense.seeds, (dense.state(s) for s in dense.seeds))
+        failures += [vars(failure) for failure in dense.failures]
+    for path in compressed_paths:
+        for part in load_compressed(path):
+            if part.masks:
+                pruned = (
+                    _masked(dense.state(seed), part.masks, index)
+                    for index, seed in enumerate(part.mask_seeds)
+                )
+                record(part.method, part.ratio, "pruned", part.mask_seeds, pruned)
+            finetuned = Block("", 0, 0, part.seeds, part.finetuned)
+            states = (finetuned.state(seed) for seed in part.seeds)
+            record(part.method, part.ratio, "finetuned", part.seeds, states)
+            failures += [vars(failure) for failure in part.failures]
+    metadata = {
+        "dataset": dataset,
+        "architecture": dense.architecture,
+        "class_names": list(prepared.class_names),
+        "seeds": seeds,
+        "failures": failures,
+    }
+    save_tensors(predictions_path, tensors, metadata)
+
+
+def _masked(
+    state: Mapping[str, Tensor], masks: Mapping[str, Tensor], index: int
+) -> dict[str, Tensor]:
+    return {
+        name: value * masks[name][index] if name in masks else value
+        for name, value in state.items()
+    }
+
+
+@torch.no_grad()
+def _predict(
+    network: nn.Module, state: Mapping[str, Tensor], images: DeviceImages
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the predicted labels, their probabilities and the true classes', each [M]."""
+    network.load_state_dict(state)
+    network.eval()
+    predicted, probability, true_probability = [], [], []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        probabilities = network(images.batch(part)).softmax(1)
+        highest, label = probabilities.max(1)
+        predicted.append(label.to(torch.int16))
+        probability.append(highest)
+        true_probability.append(probabilities.gather(1, images.labels[part, None])[:, 0])
+    return (
+        torch.cat(predicted).cpu(),
+        torch.cat(probability).cpu(),
+        torch.cat(true_probability).cpu(),
+    )

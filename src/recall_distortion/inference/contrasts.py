@@ -1,0 +1,292 @@
+"""The paper's four questions about slopes, as t-tests (paper, sections 6.2 and 7).
+
+Each question compares two levels, ``left`` and ``right``, of fine-tuned slopes; the estimate is
+always mean(left) - mean(right) and ``alternative`` is what the test tries to show about it, in
+scipy's words.
+
+============ ================================ ======================= =========== =================
+question     pairs (left, right)              claim                   alternative test
+============ ================================ ======================= =========== =================
+ratio        consecutive ratios (low, high)   the high intensifies    less        paired by seed
+architecture consecutive depths (small, deep) the small intensifies   greater     Welch
+dataset      (easy, hard)                     the hard intensifies    less        Welch
+method       all pairs of methods             they differ             two-sided   paired by seed
+============ ================================ ======================= =========== =================
+
+The column that a question varies is empty in its rows, because left and right name its levels.
+The control is no pruning method and asks none of these questions; it has intervals and a slope in
+the mixed model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from recall_distortion.catalogue import ARCHITECTURES
+from recall_distortion.columns import TEST_COLUMNS
+from recall_distortion.tables import format_ratio, require_columns, require_unique
+
+# (easier, harder), as the paper pairs them (section 7); it pairs no other of its data sets.
+PAPER_DATASETS = (("mnist", "cifar10"), ("fashion_mnist", "cifar10"), ("cifar10", "cifar100"))
+
+STATE = "finetuned"
+NOT_PRUNED = ("dense", "control")
+
+# A table column of the paper, over whose rows a question's p values are adjusted.
+ADJUSTED_WITHIN = {
+    "ratio": ["dataset", "architecture", "method"],
+    "architecture": ["dataset", "method", "ratio"],
+    "dataset": ["method", "ratio"],
+    "method": ["dataset", "architecture", "ratio"],
+}
+
+Cell = tuple[str, str, str, float]  # dataset, architecture, method, ratio
+Row = dict[str, Any]
+
+
+def paired_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
+    """Return the paired t-test of two series of slopes that are indexed by seed.
+
+    Seeds that only one side has make no pair. With fewer than two pairs, or a pair that is not
+    finite, t, df and p are NaN; n counts the finite pairs.
+    """
+    pairs = pd.concat([left, right], axis=1, join="inner").to_numpy(dtype=float)
+    finite = np.isfinite(pairs).all(axis=1)
+    count = int(finite.sum())
+    found: Row = {"alternative": alternative, "paired": True, "n_left": count, "n_right": count}
+    if count < 2 or not finite.all():
+        return {**found, **_nothing(pairs[:, 0], pairs[:, 1])}
+    return {**found, **_tested(stats.ttest_rel, pairs[:, 0], pairs[:, 1], alternative)}
+
+
+def independent_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
+    """Return Welch's t-test of two series of slopes.
+
+    With fewer than two slopes on a side, or one that is not finite, t, df and p are NaN; n counts
+    the finite slopes.
+    """
+    a, b = left.to_numpy(dtype=float), right.to_numpy(dtype=float)
+    finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+    n_left, n_right = int(finite_a.sum()), int(finite_b.sum())
+    found: Row = {"alternative": alternative, "paired": False, "n_left": n_left, "n_right": n_right}
+    if min(n_left, n_right) < 2 or not (finite_a.all() and finite_b.all()):
+        return {**found, **_nothing(a, b)}
+    return {**found, **_tested(stats.ttest_ind, a, b, alternative, equal_var=False)}
+
+
+def _nothing(left: np.ndarray, right: np.ndarray) -> Row:
+    known = left.size > 0 and right.size > 0
+    finite = known and np.isfinite(left).all() and np.isfinite(right).all()
+    estimate = float(left.mean() - right.mean()) if finite else np.nan
+    return {"estimate": estimate, "t": np.nan, "df": np.nan, "p": np.nan}
+
+
+def _tested(test: Any, left: np.ndarray, right: np.ndarray, alternative: str, **options) -> Row:
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        # Nearly or exactly equal samples: the infinite or NaN t that follows is in the table.
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        result = test(left, right, alternative=alternative, **options)
+    return {
+        "estimate": float(left.mean() - right.mean()),
+        "t": float(result.statistic),
+        "df": float(result.df),
+        "p": float(result.pvalue),
+    }
+
+
+def tests(
+    alpha: pd.DataFrame,
+    recall: pd.DataFrame | None = None,  # noqa: PT028 - the table is called tests, this is no test
+) -> pd.DataFrame:
+    """Return the paper's four questions wherever the study has two levels to compare.
+
+    ``alpha`` has the columns dataset, architecture, method, ratio, state, seed, alpha, of which
+    the state ``finetuned`` is used. The result has ``TEST_COLUMNS``; the module says what each
+    question compares and how the sign of ``estimate`` reads. A comparison that cannot be tested
+    (fewer than two replicates, or a slope that is not finite) keeps its row with NaN.
+
+    Architectures are compared within their family in ``catalogue.ARCHITECTURES``. Data sets are
+    compared in the paper's three pairs; every other data set is placed among the rest of the
+    study by its mean dense error, for which ``recall`` is needed, and compared with its
+    neighbours. A pair of data sets is compared on every architecture that both have for a method;
+    where there is none, as between LeNet on MNIST and ResNets on CIFAR-10, on each one's
+    architecture with the most methods, the deepest of those, which under the paper's plan is
+    ResNet-56; left and right then read ``dataset/architecture``.
+
+    ``p_adjusted`` is p times the number of rows in its column of the paper's tables, at most 1: a
+    column is one data set, architecture and method in the question of ratio, and one ratio of
+    what is held fixed in the others. Rows without a p count.
+    """
+    keys = ["dataset", "architecture", "method", "ratio", "seed"]
+    require_columns(alpha, [*keys, "state", "alpha"], "the alpha table")
+    used = alpha[(alpha["state"] == STATE) & ~alpha["method"].isin(NOT_PRUNED)]
+    require_unique(used, keys, "the alpha table")
+    cells: dict[Cell, pd.Series] = {
+        (dataset, architecture, method, float(ratio)): group.set_index("seed")["alpha"]
+        for (dataset, architecture, method, ratio), group in used.groupby(keys[:4], sort=False)
+    }
+    errors = _dense_errors(recall) if recall is not None else {}
+    rows = [
+        *_ratio_rows(cells),
+        *_architecture_rows(cells),
+        *_dataset_rows(cells, errors),
+        *_method_rows(cells),
+    ]
+    table = pd.DataFrame(rows, columns=TEST_COLUMNS).astype(
+        {"ratio": float, "p": float, "p_adjusted": float, "adjustment": object}
+    )
+    for question, within in ADJUSTED_WITHIN.items():
+        chosen = table["question"] == question
+        if not chosen.any():
+            continue
+        count = table[chosen].groupby(within, dropna=False)["question"].transform("size")
+        table.loc[chosen, "p_adjusted"] = (table.loc[chosen, "p"] * count).clip(upper=1)
+        table.loc[chosen, "adjustment"] = [f"bonferroni over {size}" for size in count]
+    return table
+
+
+def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[tuple]:
+    return list(dict.fromkeys(tuple(cell[position] for position in positions) for cell in cells))
+
+
+def _row(question: str, left: str, right: str, found: Row, **held: Any) -> Row:
+    fixed = {"dataset": None, "architecture": None, "method": None, "ratio": np.nan, **held}
+    return {"question": question, **fixed, "left": left, "right": right, **found}
+
+
+def _ratio_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
+    for dataset, architecture, method in _distinct(cells, 0, 1, 2):
+        ratios = sorted(cell[3] for cell in cells if cell[:3] == (dataset, architecture, method))
+        for low, high in itertools.pairwise(ratios):
+            yield _row(
+                "ratio",
+                format_ratio(low),
+                format_ratio(high),
+                paired_test(
+                    cells[dataset, architecture, method, low],
+                    cells[dataset, architecture, method, high],
+                    "less",
+                ),
+                dataset=dataset,
+                architecture=architecture,
+                method=method,
+            )
+
+
+def _architecture_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
+    for dataset, method, ratio in _distinct(cells, 0, 2, 3):
+        families: dict[str, list[str]] = {}
+        for cell in cells:
+            if (cell[0], *cell[2:]) == (dataset, method, ratio) and cell[1] in ARCHITECTURES:
+                families.setdefault(ARCHITECTURES[cell[1]].family, []).append(cell[1])
+        for names in families.values():
+            for small, deep in itertools.pairwise(sorted(names, key=_depth)):
+                yield _row(
+                    "architecture",
+                    small,
+                    deep,
+                    independent_test(
+                        cells[dataset, small, method, ratio],
+                        cells[dataset, deep, method, ratio],
+                        "greater",
+                    ),
+                    dataset=dataset,
+                    method=method,
+                    ratio=ratio,
+                )
+
+
+def _dataset_rows(cells: dict[Cell, pd.Series], errors: dict[str, float]) -> Iterator[Row]:
+    for easy, hard in _dataset_pairs([name for (name,) in _distinct(cells, 0)], errors):
+        for method, ratio in _distinct(cells, 2, 3):
+            of_easy, of_hard = (
+                [cell[1] for cell in cells if (cell[0], *cell[2:]) == (name, method, ratio)]
+                for name in (easy, hard)
+            )
+            if not of_easy or not of_hard:
+                continue
+            for shared in [name for name in of_easy if name in of_hard]:
+                left, right = cells[easy, shared, method, ratio], cells[hard, shared, method, ratio]
+                yield _row(
+                    "dataset",
+                    easy,
+                    hard,
+                    independent_test(left, right, "less"),
+                    architecture=shared,
+                    method=method,
+                    ratio=ratio,
+                )
+            if set(of_easy).isdisjoint(of_hard):
+                first = _representative(cells, easy, of_easy)
+                second = _representative(cells, hard, of_hard)
+                left, right = cells[easy, first, method, ratio], cells[hard, second, method, ratio]
+                yield _row(
+                    "dataset",
+                    f"{easy}/{first}",
+                    f"{hard}/{second}",
+                    independent_test(left, right, "less"),
+                    method=method,
+                    ratio=ratio,
+                )
+
+
+def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
+    for dataset, architecture, ratio in _distinct(cells, 0, 1, 3):
+        methods = [
+            cell[2] for cell in cells if (*cell[:2], cell[3]) == (dataset, architecture, ratio)
+        ]
+        for left, right in itertools.combinations(methods, 2):
+            yield _row(
+                "method",
+                left,
+                right,
+                paired_test(
+                    cells[dataset, architecture, left, ratio],
+                    cells[dataset, architecture, right, ratio],
+                    "two-sided",
+                ),
+                dataset=dataset,
+                architecture=architecture,
+                ratio=ratio,
+            )
+
+
+def _depth(architecture: str) -> int:
+    # A user's own network has no known depth: it stands before those that have one.
+    return ARCHITECTURES[architecture].depth if architecture in ARCHITECTURES else -1
+
+
+def _representative(cells: dict[Cell, pd.Series], dataset: str, candidates: list[str]) -> str:
+    def breadth(architecture: str) -> tuple[int, int]:
+        methods = {cell[2] for cell in cells if cell[:2] == (dataset, architecture)}
+        return len(methods), _depth(architecture)
+
+    return max(candidates, key=breadth)
+
+
+def _dataset_pairs(datasets: list[str], errors: dict[str, float]) -> list[tuple[str, str]]:
+    """Return (easier, harder) pairs: the paper's, then each other data set and its neighbours."""
+    pairs = [pair for pair in PAPER_DATASETS if set(pair) <= set(datasets)]
+    in_paper = set(itertools.chain.from_iterable(PAPER_DATASETS))
+    ordered = sorted((name for name in datasets if name in errors), key=errors.__getitem__)
+    for easy, hard in itertools.pairwise(ordered):
+        if not {easy, hard} <= in_paper:
+            pairs.append((easy, hard))
+    return pairs
+
+
+def _dense_errors(recall: pd.DataFrame) -> dict[str, float]:
+    """Return each data set's mean dense test error, every architecture weighing the same."""
+    require_columns(
+        recall, ["dataset", "architecture", "state", "seed", "accuracy"], "the recall table"
+    )
+    dense = recall[recall["state"] == "dense"]
+    by_architecture = 1 - dense.groupby(["dataset", "architecture"])["accuracy"].mean()
+    return by_architecture.groupby("dataset").mean().dropna().to_dict()

@@ -1,0 +1,95 @@
+"""Whether R and what pymer4 needs of it are there, told plainly before anything is imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+
+from recall_distortion.errors import SetupError
+
+# R packages that pymer4 imports, by the name R knows them by. It can do without two others that it
+# imports, report and performance (r_packages).
+R_PACKAGES = (
+    "lme4",
+    "lmerTest",
+    "emmeans",
+    "broom",
+    "broom.mixed",
+    "parameters",
+    "insight",
+    "tibble",
+    "boot",
+)
+PYTHON_PACKAGES = ("rpy2", "pymer4", "polars")
+
+_QUERY = (
+    'cat(as.character(getRversion()), "\\n"); '
+    "for (p in commandArgs(TRUE)) if (!nzchar(system.file(package = p))) cat(p, '\\n')"
+)
+
+
+def debian_name(package: str) -> str:
+    """Return the Debian package that carries an R package."""
+    return f"r-cran-{package.lower()}"
+
+
+def check_r_stack() -> str:
+    """Return R's version; raise ``SetupError`` saying what is missing and how to install it.
+
+    Asks ``Rscript`` (0.2 s) rather than rpy2, whose own complaints about a missing R name neither
+    the cause nor the cure, and which takes seconds to import.
+    """
+    everything = " ".join(["make", "r-base-core", *map(debian_name, R_PACKAGES)])
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        raise SetupError(
+            "R is not installed: there is no Rscript on the PATH, and pymer4 fits the mixed models "
+            "in R. On Debian or Ubuntu install it, as root, with: apt-get install "
+            f"--no-install-recommends {everything}"
+        )
+    answer = subprocess.run(
+        [rscript, "--vanilla", "-e", _QUERY, *R_PACKAGES],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise SetupError(
+            f"{rscript} does not run: {answer.stderr.strip() or 'it says nothing'}. "
+            f"Install R again, on Debian or Ubuntu with: apt-get install --reinstall {everything}"
+        )
+    version, *missing = answer.stdout.split()
+    if missing:
+        names = " ".join(map(debian_name, missing))
+        raise SetupError(
+            f"R {version} lacks the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
+            "On Debian or Ubuntu install, as root, with: apt-get install "
+            f"--no-install-recommends {names}"
+        )
+    absent = [name for name in PYTHON_PACKAGES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise SetupError(
+            f"Python lacks {', '.join(absent)}, through which mixed models reach R. Install the "
+            "project's pinned requirements again, after R and make: rpy2 is built against R"
+        )
+    _check_rinterface(version)
+    return version
+
+
+def _check_rinterface(r_version: str) -> None:
+    """Refuse the rpy2-rinterface releases that need a newer R than the one that is installed."""
+    try:
+        found = importlib.metadata.version("rpy2-rinterface")
+    except importlib.metadata.PackageNotFoundError:
+        return  # an rpy2 from before it was split in three, or one built another way
+    if _numbers(found) >= (3, 6, 6) and _numbers(r_version) < (4, 5):
+        raise SetupError(
+            f"rpy2-rinterface {found} needs R 4.5 or later and this is R {r_version}: it would "
+            "fail with \"symbol 'R_getVar' not found\". Install rpy2-rinterface==3.6.5"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,248 @@
+"""From files of predictions to the tables recall, alpha, intercepts, sparsity and failures.
+
+Like ``distortion`` this needs no study, no network and no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from recall_distortion.columns import (
+    ALPHA_COLUMNS,
+    FAILURE_COLUMNS,
+    INTERCEPT_COLUMNS,
+    RECALL_COLUMNS,
+    SPARSITY_COLUMNS,
+)
+from recall_distortion.distortion import (
+    Counts,
+    HalfBalances,
+    class_rows,
+    crossfit,
+    intercept_check,
+    slopes,
+    split_halves,
+)
+from recall_distortion.errors import TableError
+from recall_distortion.tables import read_table, write_table
+
+STATES = ("dense", "pruned", "finetuned")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """K networks' predicted labels [K, M] of one cell and state, with the true labels [M]."""
+
+    dataset: str
+    architecture: str
+    method: str
+    ratio: str
+    state: str
+    seeds: list[int]
+    class_names: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+
+
+def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str, Any]]]:
+    """Return what a file of predictions holds, and the failures it records.
+
+    Raises ``TableError`` naming the file where it is missing, damaged or foreign.
+    """
+    remedy = "delete the file and run the study again"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = json.loads((file.metadata() or {})["recall_distortion"])
+            labels = file.get_tensor("labels")
+            found = []
+            for key, seeds in metadata["seeds"].items():
+                method, ratio, state = key.split("/")
+                if state not in STATES or not float(ratio) >= 1:
+                    raise ValueError(f"the key {key!r}")
+                predicted = (
+                    file.get_tensor(f"{key}/predicted")
+                    if seeds
+                    else np.zeros((0, len(labels)), np.int16)
+                )
+                if predicted.shape != (len(seeds), len(labels)):
+                    raise TableError(
+                        f"{path}: {key} holds predictions of shape {predicted.shape} for "
+                        f"{len(seeds)} seeds and {len(labels)} images; {remedy}"
+                    )
+                found.append(
+                    Predictions(
+                        metadata["dataset"],
+                        metadata["architecture"],
+                        method,
+                        ratio,
+                        state,
+                        seeds,
+                        metadata["class_names"],
+                        labels,
+                        predicted.astype(np.int64),
+                    )
+                )
+            failures = [
+                {
+                    "dataset": metadata["dataset"],
+                    "architecture": metadata["architecture"],
+                    **failure,
+                }
+                for failure in metadata["failures"]
+            ]
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file; run the study again") from None
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise TableError(f"{path}: damaged ({error}); {remedy}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TableError(f"{path}: not a file of predictions ({error}); {remedy}") from None
+    return found, failures
+
+
+def measure(
+    predictions: Iterable[str | Path],
+    sparsity: Iterable[str | Path],
+    tables: Mapping[str, str | Path],
+    *,
+    splits: int = 20,
+) -> None:
+    """Write the tables recall, alpha, intercepts, sparsity and failures of a study.
+
+    ``tables`` maps those names to paths. The rows' order depends on the order in which data sets,
+    architectures and methods first appear, not on how their seeds are cut into files.
+    """
+    cells: dict[tuple[str, ...], list[Predictions]] = {}
+    failures: list[dict[str, Any]] = []
+    for path in predictions:
+        found, failed = read_predictions(path)
+        failures += failed
+        for part in found:
+            key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
+            cells.setdefault(key, []).append(part)
+    merged = _ordered([_merge(parts) for parts in cells.values()])
+    recall, alpha, intercepts = _measured(merged, splits)
+    write_table(tables["recall"], recall, RECALL_COLUMNS)
+    write_table(tables["alpha"], alpha, ALPHA_COLUMNS)
+    write_table(tables["intercepts"], intercepts, INTERCEPT_COLUMNS)
+    methods = list(dict.fromkeys(part.method for part in merged))
+    networks = list(dict.fromkeys((part.dataset, part.architecture) for part in merged))
+    ranks = {name: rank for rank, name in enumerate(methods)}
+
+    def position(row: Mapping[str, Any]) -> tuple:
+        network = networks.index((row["dataset"], row["architecture"]))
+        return network, ranks[row["method"]], float(row["ratio"]), row["seed"]
+
+    rows = [
+        row for path in sparsity for row in read_table(path, SPARSITY_COLUMNS).to_dict("records")
+    ]
+    write_table(tables["sparsity"], [pd.DataFrame(sorted(rows, key=position))], SPARSITY_COLUMNS)
+    write_table(tables["failures"], [pd.DataFrame(sorted(failures, key=position))], FAILURE_COLUMNS)
+
+
+def _merge(parts: list[Predictions]) -> Predictions:
+    """Return the blocks of one cell and state as one, ordered by seed."""
+    first = parts[0]
+    for part in parts[1:]:
+        _same_test_set(part, first)
+    seeds = np.concatenate([np.asarray(part.seeds, int) for part in parts])
+    predicted = np.concatenate([part.predicted for part in parts])
+    order = np.argsort(seeds, kind="stable")
+    if len(np.unique(seeds)) != len(seeds):
+        raise TableError(
+            f"{first.architecture} on {first.dataset}, {first.method} at {first.ratio}: a seed was "
+            "evaluated twice; delete the study's predictions and run it again"
+        )
+    return Predictions(
+        **{**vars(first), "seeds": seeds[order].tolist(), "predicted": predicted[order]}
+    )
+
+
+def _same_test_set(left: Predictions, right: Predictions) -> None:
+    if left.class_names != right.class_names or not np.array_equal(left.labels, right.labels):
+        raise TableError(
+            f"{left.architecture} on {left.dataset}: {left.method} at {left.ratio} and "
+            f"{right.method} at {right.ratio} were evaluated on different test sets, in whole or "
+            "in part; delete the study's predictions and run it again"
+        )
+
+
+def _ordered(cells: list[Predictions]) -> list[Predictions]:
+    networks = list(dict.fromkeys((cell.dataset, cell.architecture) for cell in cells))
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+
+    def position(cell: Predictions) -> tuple:
+        return (
+            networks.index((cell.dataset, cell.architecture)),
+            cell.method != "dense",
+            methods.index(cell.method),
+            float(cell.ratio),
+            STATES.index(cell.state),
+        )
+
+    return sorted(cells, key=position)
+
+
+def _measured(
+    cells: list[Predictions], splits: int
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
+    recall, alpha, intercepts = [], [], []
+    dense: dict[tuple[str, str], tuple[Predictions, Counts, HalfBalances, np.ndarray]] = {}
+    for cell in cells:
+        where = f"{cell.architecture} on {cell.dataset}, {cell.method} at {cell.ratio}"
+        counts = Counts.of(cell.labels, cell.predicted, cell.class_names, where)
+        keys = {
+            "dataset": cell.dataset,
+            "architecture": cell.architecture,
+            "method": cell.method,
+            "ratio": float(cell.ratio),
+            "state": cell.state,
+        }
+        if cell.seeds:
+            table = class_rows(counts, cell.class_names, cell.seeds)
+            recall.append(table.assign(**keys))
+        correct = cell.predicted == cell.labels
+        network = (cell.dataset, cell.architecture)
+        classes = len(cell.class_names)
+        if cell.method == "dense":
+            halves = split_halves(cell.labels, splits)
+            balances = HalfBalances.of(cell.labels, correct, halves, classes)
+            dense[network] = cell, counts, balances, halves
+            continue
+        if network not in dense:
+            raise TableError(f"{where}: there are no predictions of its dense networks")
+        unpruned, before, before_halves, halves = dense[network]
+        _same_test_set(cell, unpruned)
+        if lost := sorted(set(cell.seeds) - set(unpruned.seeds)):
+            raise TableError(
+                f"{where}: there is no dense network of seed {lost[0]} to compare with"
+            )
+        rows = [unpruned.seeds.index(seed) for seed in cell.seeds]
+        x, y = before.normalized_balance[rows], counts.normalized_balance
+        after_halves = HalfBalances.of(cell.labels, correct, halves, classes)
+        paired = HalfBalances(before_halves.first[:, rows], before_halves.second[:, rows])
+        alphas = slopes(x, y)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
+        alpha.append(
+            pd.DataFrame(
+                {
+                    "seed": cell.seeds,
+                    "alpha": alphas,
+                    "alpha_crossfit": crossfit(paired, after_halves),
+                    "r2": r2,
+                    "denominator": (x**2).sum(1),
+                    "accuracy_before": before.accuracy[rows],
+                    "accuracy_after": counts.accuracy,
+                }
+            ).assign(**keys)
+        )
+        intercepts.append(pd.DataFrame([{**keys, **intercept_check(x, y, counts.support)}]))
+    return recall, alpha, intercepts

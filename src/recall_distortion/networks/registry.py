@@ -1,0 +1,102 @@
+"""The networks by the names a study uses, their initial weights, and what of them is prunable."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from recall_distortion.catalogue import Counts
+from recall_distortion.errors import NetworkError
+from recall_distortion.networks.lenet import LeNet5
+from recall_distortion.networks.resnet import ResNet
+from recall_distortion.networks.small import CNN, MLP
+
+#: Name -> constructor of (channels, classes). The names are those of ``catalogue.ARCHITECTURES``.
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+    "mlp": MLP,
+    "cnn": CNN,
+    "lenet5": LeNet5,
+    "resnet20": functools.partial(ResNet, blocks=3),
+    "resnet32": functools.partial(ResNet, blocks=5),
+    "resnet44": functools.partial(ResNet, blocks=7),
+    "resnet56": functools.partial(ResNet, blocks=9),
+    "resnet110": functools.partial(ResNet, blocks=18),
+}
+
+
+def build(name: str, *, channels: int, classes: int) -> nn.Module:
+    """Return the network ``name`` for images of ``channels``, with logits [N, ``classes``].
+
+    Its initial weights come from PyTorch's global generator; ``initialize`` draws them again from
+    a generator of one's own. Raises ``NetworkError`` for an unknown name or impossible sizes.
+    """
+    if name not in NETWORKS:
+        raise NetworkError(f"unknown architecture {name!r}; known are {', '.join(NETWORKS)}")
+    if channels < 1 or classes < 2:
+        raise NetworkError(
+            f"{name} needs at least 1 channel and 2 classes, not {channels} and {classes}"
+        )
+    network = NETWORKS[name](channels, classes)
+    _initialize(network, None)
+    return network
+
+
+def initialize(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw every parameter anew from ``generator`` and reset every buffer, in place.
+
+    The ResNets' weights are Kaiming-normal (He et al. 2015), those of the other networks and all
+    biases uniform as PyTorch's layers have them. Draws go through the modules in order, so one
+    generator state gives one network. Generator and network must be on the same device.
+    """
+    _initialize(network, generator)
+
+
+def prunable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return name -> weight of each convolution and linear layer but the classifier, in order."""
+    return {f"{name}.weight": module.weight for name, module in _prunable_modules(network)}
+
+
+def counts(network: nn.Module) -> Counts:
+    """Return the network's parameter counts as ``catalogue.parameter_counts`` does by name."""
+    modules = [module for _, module in _prunable_modules(network)]
+    return Counts(
+        total=sum(parameter.numel() for parameter in network.parameters()),
+        prunable_modules=sum(
+            parameter.numel() for module in modules for parameter in module.parameters()
+        ),
+        prunable_weights=sum(module.weight.numel() for module in modules),
+    )
+
+
+def _prunable_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module is not network.classifier
+    ]
+
+
+@torch.no_grad()
+def _initialize(network: nn.Module, generator: torch.Generator | None) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            if network.kaiming_normal:
+                nn.init.kaiming_normal_(module.weight, generator=generator)
+            else:
+                # PyTorch's default: uniform within 1 / sqrt(inputs), as for the bias.
+                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+            raise NetworkError(
+                f"no rule says how to initialize {name}, a {type(module).__name__}; add one"
+            )

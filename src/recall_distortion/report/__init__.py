@@ -1,0 +1,25 @@
+"""Tables of a study → figures and one self-contained HTML page.
+
+Needs neither torch nor R: the tables may come from anywhere.
+"""
+
+from __future__ import annotations
+
+from recall_distortion.report.figures import figure_names, write_figures
+from recall_distortion.report.page import build_report
+from recall_distortion.report.summaries import (
+    metrics,
+    pooled_slopes,
+    write_plot_data,
+    write_pooled_slopes,
+)
+
+__all__ = [
+    "build_report",
+    "figure_names",
+    "metrics",
+    "pooled_slopes",
+    "write_figures",
+    "write_plot_data",
+    "write_pooled_slopes",
+]

@@ -1,0 +1,104 @@
+"""What the figures share: the drawing with what its axes leave out, their layout and legends.
+
+Figures are built as objects, never through pyplot, so that nothing is shared between calls.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from recall_distortion.report import style
+from recall_distortion.report.summaries import ratio_text
+from recall_distortion.report.tables import CONTROL, DENSE, order_methods
+
+WIDTH = 11.0  # inches; 1056 CSS pixels, the width of the page's column
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what its caption has to say about points that the axes leave out."""
+
+    figure: Figure
+    outside: int = 0
+    nonfinite: int = 0
+    logarithmic: bool = False
+    classes_of_many: int = 0  # how many classes are shown where there are more
+
+
+def methods_of(table: pd.DataFrame) -> list[str]:
+    """Return the pruning methods of a table in the report's order."""
+    found = table.loc[~table["method"].isin((DENSE, CONTROL, "reseed")), "method"].unique()
+    return order_methods(list(found))
+
+
+def grid_shape(count: int, most: int) -> tuple[int, int]:
+    """Return rows and columns for ``count`` panels, at most ``most`` abreast, evenly filled."""
+    rows = max(1, math.ceil(count / most))
+    return rows, max(1, math.ceil(count / rows))
+
+
+def margins(
+    figure: Figure,
+    *,
+    left: float,
+    right: float,
+    top: float,
+    bottom: float,
+    gap: tuple[float, float],
+) -> None:
+    """Place the axes by margins and gaps in inches (constrained layout takes seconds)."""
+    width, height = figure.get_size_inches()
+    axes = figure.axes[0].get_gridspec()
+    rows, columns = axes.nrows, axes.ncols
+    inner_width, inner_height = width - left - right, height - top - bottom
+    one_width = (inner_width - gap[0] * (columns - 1)) / columns
+    one_height = (inner_height - gap[1] * (rows - 1)) / rows
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        wspace=gap[0] / one_width,
+        hspace=gap[1] / one_height,
+    )
+
+
+def legend(figure: Figure, handles: list[Line2D | Patch], y: float = 0.0, **more: object) -> None:
+    """Place one legend for the whole figure below its axes."""
+    options: dict[str, object] = {"ncols": len(handles), "handletextpad": 0.5, "columnspacing": 1.6}
+    options.update(more)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, y), **options)
+
+
+def method_handles(methods: list[str]) -> list[Line2D | Patch]:
+    """Return the legend's entries of the methods."""
+    handles: list[Line2D | Patch] = []
+    for method in methods:
+        colour, marker, line = style.method_look(method, methods)
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=5.5,
+                   markeredgecolor="white", markeredgewidth=0.5, label=style.plain(method))
+        )  # fmt: skip
+    return handles
+
+
+def ratio_axis(axes: Axes, ratios: list[float]) -> None:
+    """Make the x axis logarithmic, with a tick at each of the ratios."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(ratios))
+    axes.xaxis.set_major_formatter(FixedFormatter([ratio_text(ratio) for ratio in ratios]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(min(ratios) / 1.35, max(ratios) * 1.35)
+
+
+def dodge(place: int, count: int) -> float:
+    """Return the factor that sets the ``place``-th of ``count`` methods apart on a log axis."""
+    return 2.0 ** (0.055 * (place - (count - 1) / 2))

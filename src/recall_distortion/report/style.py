@@ -1,0 +1,176 @@
+"""Colours, marks and number formats shared by the figures and the page, and figures as bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Okabe and Ito's palette, told apart by people with any common colour blindness.
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
+INK, MUTED, RULE, PAPER = "#1b2430", "#5b6572", "#d5dae1", "#ffffff"
+CONTROL_COLOUR = "#8a929c"
+
+METHOD_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK)
+METHOD_MARKERS = ("o", "s", "^", "D", "v", "p", "<", "h", ">", "8", "d")
+LINE_STYLES = ("-", "--", "-.", ":")
+
+VERDICT_COLOURS = {
+    "intensification": VERMILLION,
+    "de-intensification": BLUE,
+    "inconclusive": MUTED,
+}
+VERDICT_MARKERS = {"intensification": "^", "de-intensification": "v", "inconclusive": "o"}
+VERDICT_SIGNS = {"intensification": "▲", "de-intensification": "▼", "inconclusive": "○"}
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.labelsize": 9.0,
+    "axes.edgecolor": "#9aa3ae",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.color": "#9aa3ae",
+    "ytick.color": "#9aa3ae",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "legend.fontsize": 9.0,
+    "legend.frameon": False,
+    "grid.color": "#e6e9ee",
+    "grid.linewidth": 0.7,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    # A class may be called "$x$"; nothing in a figure is mathematics to be typeset.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "recall-distortion",
+    "path.simplify": True,
+}
+
+# Characters that no SVG may contain, and line breaks that would tear a label.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]+")
+
+# A picture that is larger than this as SVG is smaller and quicker to draw as PNG.
+SVG_LIMIT_BYTES = 100_000
+PNG_DPI = 160  # five pixels to three CSS pixels: sharp on dense screens and in print
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw and save with this package's settings, whatever matplotlibrc the user has."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
+    """Return colour, marker and line style of a method; no two of up to 28 methods look alike."""
+    place = methods.index(method)
+    return (
+        METHOD_COLOURS[place % len(METHOD_COLOURS)],
+        METHOD_MARKERS[place % len(METHOD_MARKERS)],
+        LINE_STYLES[(place // len(METHOD_COLOURS)) % len(LINE_STYLES)],
+    )
+
+
+def plain(name: object) -> str:
+    """Return a method's or state's name as words: regularized_gradient → regularized gradient."""
+    return label({"finetuned": "fine-tuned"}.get(str(name), str(name).replace("_", " ")))
+
+
+def label(text: object, longest: int = 40) -> str:
+    """Return a user's text fit for a figure: printable, on one line, not longer than asked.
+
+    A long text loses its middle, because names that begin alike often differ at their end.
+    """
+    clean = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    if len(clean) <= longest:
+        return clean
+    tail = (longest - 1) // 3
+    return clean[: longest - 1 - tail] + "…" + clean[len(clean) - tail :]
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with a true minus sign; "–" for a missing one, "∞" for an infinite one."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:,.{digits}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a share as a percentage with its sign: 0.953 → 95.3 %."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{number(100 * value, digits)}\N{NO-BREAK SPACE}%"
+
+
+def p_value(value: float) -> str:
+    """Return a p value with three decimals, or as smaller than the least of those."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "<\N{THIN SPACE}0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """Return a figure as SVG without date or program name: equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with figure_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png_bytes(figure: Figure, dpi: int = PNG_DPI) -> bytes:
+    """Return a figure as a PNG of at most 128 colours, a third the size of a true-colour one."""
+    with figure_style():
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    # Median cut keeps white exactly white; a tinted background would show against the page.
+    few = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, format="PNG", compress_level=7, dpi=(dpi, dpi))
+    return buffer.getvalue()
+
+
+def scientific(value: float) -> str:
+    """Return a small number with two digits and a power of ten: 1.1 × 10⁻⁵."""
+    if value == 0 or not math.isfinite(value):
+        return number(value, 0)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa.replace('-', '−')}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}"
+
+
+def data_uri(figure: Figure, *, vector: bool = True) -> str:
+    """Return a figure as a data: URI, as SVG where that is wanted and small, else as PNG."""
+    if vector:
+        svg = svg_bytes(figure)
+        if len(svg) <= SVG_LIMIT_BYTES:
+            return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")

@@ -1,0 +1,401 @@
+"""The typed values of a study file and what follows from them: blocks, bundles, cells.
+
+A key that is not defined here is an error, and so is a value of another type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from recall_distortion.catalogue import (
+    ARCHITECTURES,
+    CRITERIA,
+    SOURCES,
+)
+from recall_distortion.errors import StudyError
+
+DENSE = "dense"
+CONTROL = "control"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+SourceName = Literal[tuple(SOURCES)]  # type: ignore[valid-type]
+ArchitectureName = Literal[tuple(ARCHITECTURES)]  # type: ignore[valid-type]
+CriterionName = Literal[tuple(CRITERIA)]  # type: ignore[valid-type]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Dataset(_Model):
+    """Where a data set comes from and how it is split."""
+
+    source: SourceName = Field(description="The kind of data set.")
+    path: str | None = Field(
+        None, description="The .npz file (arrays) or the folder of class folders (folder)."
+    )
+    holdout: float = Field(
+        0.1, gt=0, lt=1, description="Fraction of the training set held out for validation."
+    )
+    test_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Fraction set aside for testing, for sources without a test set of their own.",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the random splits, one for all networks.")
+
+    @model_validator(mode="after")
+    def _check_path(self) -> Dataset:
+        if SOURCES[self.source].needs_path and not self.path:
+            raise ValueError(f"source {self.source!r} needs a path")
+        if not SOURCES[self.source].needs_path and self.path is not None:
+            raise ValueError(
+                f"source {self.source!r} takes no path; only arrays and folder do"
+                " (torchvision's sets are looked for under data_root)"
+            )
+        facts = SOURCES[self.source]
+        if self.test_fraction is not None and facts.has_test_set and not facts.needs_path:
+            raise ValueError(f"source {self.source!r} has a test set; remove test_fraction")
+        return self
+
+
+class Phase(_Model):
+    """A stretch of training at one learning rate; momentum starts anew with each phase."""
+
+    epochs: int = Field(ge=1, le=10_000, description="Passes over the training images.")
+    learning_rate: float = Field(gt=0, le=100, description="SGD's step size.")
+
+
+class Recipe(_Model):
+    """How a network is trained or fine-tuned: SGD with Nesterov momentum."""
+
+    phases: list[Phase] = Field(min_length=1, description="Run one after another.")
+    batch_size: int = Field(128, ge=1, description="Images a step.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0 is plain SGD.")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of the optimizer.")
+    augmentation: list[Literal["flip", "crop"]] = Field(
+        [],
+        description="flip: mirrored with probability 1/2; crop: random crop after padding by 4.",
+    )
+
+
+class RecipePair(_Model):
+    """How the dense networks are trained and how the pruned ones are fine-tuned."""
+
+    training: Recipe = Field(description="From initial weights to the dense network.")
+    finetuning: Recipe = Field(description="After pruning, and for the control without it.")
+
+
+class Method(_Model):
+    """A pruning method: what scores a weight, what the scores are ranked over, and when."""
+
+    criterion: CriterionName = Field(description="The score of a weight; the lowest go.")
+    scope: Literal["global", "layer"] = Field(
+        "global", description="Rank all prunable weights together, or each layer's alone."
+    )
+    schedule: Literal["one_shot"] = Field(
+        "one_shot", description="Prune once, then fine-tune with the masks held."
+    )
+    gradient_examples: int = Field(
+        128, ge=1, description="Training images whose mean loss gives the gradient."
+    )
+    epsilon: float | None = Field(
+        None,
+        ge=0,
+        description="The decay that the criterion adds or deducts; by default the weight decay "
+        "of the training recipe.",
+    )
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Method:
+        if self.criterion == "undecayed_signed" and self.scope == "layer":
+            raise ValueError("undecayed_signed reproduces a global threshold; use scope: global")
+        return self
+
+
+METHODS: dict[str, Method] = {
+    "magnitude": Method(criterion="magnitude"),
+    "layerwise_magnitude": Method(criterion="magnitude", scope="layer"),
+    "gradient": Method(criterion="gradient"),
+    "regularized_gradient": Method(criterion="regularized_gradient"),
+    "undecayed": Method(criterion="undecayed"),
+    "undecayed_signed": Method(criterion="undecayed_signed"),
+    "random": Method(criterion="random"),
+}
+
+
+class Panel(_Model):
+    """Architectures trained on one data set, and the methods that each is pruned by."""
+
+    dataset: Name = Field(description="A key of datasets.")
+    architectures: list[ArchitectureName] = Field(min_length=1, description="Networks to train.")
+    methods: list[Name] = Field(
+        min_length=1,
+        description=f"{CONTROL} (fine-tuning without pruning), {', '.join(METHODS)}, or a key of "
+        "methods.",
+    )
+    recipe: Name | None = Field(
+        None, description="A key of recipes; may be left out where there is only one."
+    )
+
+
+class Jobs(_Model):
+    """How the work is cut into jobs; a replicate's result does not depend on it."""
+
+    replicates: int = Field(10, ge=1, description="Consecutive seeds that one job carries.")
+    bundles: dict[Name, list[Name]] = Field(
+        {},
+        description="Methods that share a job, which pays where starting Python costs more than "
+        "training; a method in no bundle has jobs of its own.",
+    )
+
+
+class Study(_Model):
+    """A study: everything that decides its results."""
+
+    _name: str = PrivateAttr("")
+    _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    description: str = Field(min_length=1, description="One or two sentences for the report.")
+    seeds: int = Field(ge=1, le=100_000, description="Replicates: how many seeds are trained.")
+    first_seed: int = Field(0, ge=0, lt=2**31, description="The first replicate's seed.")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="Data sets by name.")
+    recipes: dict[Name, RecipePair] = Field(min_length=1, description="Recipes by name.")
+    methods: dict[Name, Method] = Field({}, description="Methods beyond the built-in ones.")
+    panels: list[Panel] = Field(min_length=1, description="What is trained and pruned.")
+    ratios: list[Annotated[float, Field(gt=1, le=1e6)]] = Field(
+        min_length=1, description="Parameters before pruning over parameters after."
+    )
+    count: Literal["total", "prunable"] = Field(
+        "total",
+        description="What a ratio counts: all parameters (ShrinkBench's rule) or prunable weights.",
+    )
+    selection: Literal["holdout", "test"] = Field(
+        "holdout",
+        description="Where the best epoch is chosen: on held-out training images, or on the test "
+        "set as the published study did.",
+    )
+    level: float = Field(
+        0.99, gt=0.5, lt=1, description="Confidence level of each interval (0.99 = 99 %)."
+    )
+    crossfit_splits: int = Field(
+        20, ge=1, le=1000, description="Random halvings of the test set for the cross-fitted slope."
+    )
+    jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
+
+    @property
+    def name(self) -> str:
+        """The study's name: its file's name without the suffix."""
+        return self._name
+
+    @property
+    def folder(self) -> str:
+        """The name of its results folder; overrides of the command line are part of it."""
+        changed = [f"{key}={_slug(value)}" for key, value in sorted(self._overrides.items())]
+        return "+".join([self._name, *changed])
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios_differ(cls, ratios: list[float]) -> list[float]:
+        if len(set(ratios)) != len(ratios):
+            raise ValueError("a ratio is listed twice")
+        return sorted(ratios)
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> Study:
+        for name in self.methods:
+            if name in METHODS or name in (DENSE, CONTROL):
+                raise ValueError(f"methods: {name!r} is built in; give yours another name")
+        known = [CONTROL, *METHODS, *self.methods]
+        recipes: dict[tuple[str, str], str] = {}
+        for index, panel in enumerate(self.panels):
+            where = f"panels.{index}"
+            if panel.dataset not in self.datasets:
+                raise ValueError(
+                    f"{where}.dataset: {panel.dataset!r} is not among the study's datasets: "
+                    f"{', '.join(self.datasets)}"
+                )
+            for method in panel.methods:
+                if method not in known:
+                    raise ValueError(
+                        f"{where}.methods: unknown method {method!r}; valid: {', '.join(known)}"
+                    )
+            _no_repeats(f"{where}.methods", panel.methods)
+            _no_repeats(f"{where}.architectures", panel.architectures)
+            if panel.recipe is None and len(self.recipes) > 1:
+                raise ValueError(
+                    f"{where}.recipe: name one of the study's recipes: {', '.join(self.recipes)}"
+                )
+            if panel.recipe is not None and panel.recipe not in self.recipes:
+                raise ValueError(
+                    f"{where}.recipe: {panel.recipe!r} is not among the study's recipes: "
+                    f"{', '.join(self.recipes)}"
+                )
+            for architecture in panel.architectures:
+                recipe = panel.recipe or next(iter(self.recipes))
+                before = recipes.setdefault((panel.dataset, architecture), recipe)
+                if before != recipe:
+                    raise ValueError(
+                        f"{where}.recipe: {architecture} on {panel.dataset} has recipe {before!r} "
+                        f"in an earlier panel and {recipe!r} here; one dense network has one recipe"
+                    )
+        for unused in set(self.datasets) - {panel.dataset for panel in self.panels}:
+            raise ValueError(f"datasets.{unused}: no panel uses it; remove it or add a panel")
+        for unused in set(self.recipes) - set(recipes.values()):
+            raise ValueError(f"recipes.{unused}: no panel uses it; remove it or name it in a panel")
+        for unused in set(self.methods) - {m for panel in self.panels for m in panel.methods}:
+            raise ValueError(f"methods.{unused}: no panel uses it; remove it or list it in a panel")
+        self._check_bundles(known)
+        return self
+
+    def _check_bundles(self, known: list[str]) -> None:
+        taken: dict[str, str] = {}
+        for bundle, methods in self.jobs.bundles.items():
+            where = f"jobs.bundles.{bundle}"
+            if bundle in known or bundle == DENSE:
+                raise ValueError(f"{where}: {bundle!r} is a method's name; give it another")
+            _no_repeats(where, methods)
+            for method in methods:
+                if method == CONTROL:
+                    raise ValueError(f"{where}: {CONTROL} has no ratios, so it cannot be bundled")
+                if method not in known:
+                    raise ValueError(
+                        f"{where}: unknown method {method!r}; valid: {', '.join(known[1:])}"
+                    )
+                if method in taken:
+                    raise ValueError(f"{where}: {method!r} is already in bundle {taken[method]!r}")
+                taken[method] = bundle
+
+    def method(self, name: str) -> Method:
+        """Return the definition of a method other than ``control``."""
+        return self.methods[name] if name in self.methods else METHODS[name]
+
+    def replicate_seeds(self) -> list[int]:
+        """Return the seeds, one a replicate."""
+        return list(range(self.first_seed, self.first_seed + self.seeds))
+
+    def blocks(self) -> dict[str, list[int]]:
+        """Return the seeds of each block by its name, which states the first and last seed."""
+        seeds, size = self.replicate_seeds(), self.jobs.replicates
+        parts = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+        return {f"seeds-{part[0]:03d}-{part[-1]:03d}": part for part in parts}
+
+    def networks(self) -> list[Network]:
+        """Return each (data set, architecture) once, with its recipe and all its methods."""
+        found: dict[tuple[str, str], Network] = {}
+        for panel in self.panels:
+            recipe = self.recipes[panel.recipe or next(iter(self.recipes))]
+            for architecture in panel.architectures:
+                key = (panel.dataset, architecture)
+                earlier = found[key].methods if key in found else ()
+                methods = (*earlier, *(m for m in panel.methods if m not in earlier))
+                found[key] = Network(panel.dataset, architecture, recipe, methods)
+        return list(found.values())
+
+    def network(self, dataset: str, architecture: str) -> Network:
+        """Return one (data set, architecture) of the study."""
+        for network in self.networks():
+            if (network.dataset, network.architecture) == (dataset, architecture):
+                return network
+        raise StudyError(f"study {self.name} trains no {architecture} on {dataset}")
+
+    def bundles(self, dataset: str, architecture: str) -> dict[str, tuple[str, ...]]:
+        """Return the methods of each bundle, as far as this network is pruned by them."""
+        bundle_of = {m: name for name, methods in self.jobs.bundles.items() for m in methods}
+        found: dict[str, tuple[str, ...]] = {}
+        for method in self.network(dataset, architecture).methods:
+            bundle = bundle_of.get(method, method)
+            found[bundle] = (*found.get(bundle, ()), method)
+        return found
+
+    def bundle_ratios(self, bundle: str) -> list[str]:
+        """Return a bundle's ratios as they stand in file names: ``1`` for the control."""
+        return ["1"] if bundle == CONTROL else [format_ratio(ratio) for ratio in self.ratios]
+
+    def cells(self) -> Iterator[tuple[str, str, str, float]]:
+        """Yield every (data set, architecture, method, ratio), the dense networks left out."""
+        for network in self.networks():
+            for method in network.methods:
+                for ratio in [1.0] if method == CONTROL else self.ratios:
+                    yield network.dataset, network.architecture, method, ratio
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report states of the study, as plain values."""
+        return {
+            "name": self.folder,
+            "description": self.description,
+            "datasets": {name: dataset.source for name, dataset in self.datasets.items()},
+            "seeds": self.replicate_seeds(),
+            "ratios": [format_ratio(ratio) for ratio in self.ratios],
+            "count": self.count,
+            "selection": self.selection,
+            "recipes": {name: recipe.model_dump() for name, recipe in self.recipes.items()},
+            "crossfit_splits": self.crossfit_splits,
+        }
+
+    def training_parameters(self, dataset: str, architecture: str) -> dict[str, Any]:
+        """Return exactly what decides the dense networks, besides data and seeds."""
+        recipe = self.network(dataset, architecture).recipe.training
+        return {"recipe": recipe.model_dump(), "selection": self.selection}
+
+    def compression_parameters(
+        self, dataset: str, architecture: str, bundle: str
+    ) -> dict[str, Any]:
+        """Return exactly what decides a bundle's pruned networks, besides ratio and inputs."""
+        recipes = self.network(dataset, architecture).recipe
+        methods: dict[str, dict[str, Any] | None] = {}
+        for name in self.bundles(dataset, architecture)[bundle]:
+            if name == CONTROL:
+                methods[name] = None
+                continue
+            method = self.method(name)
+            if method.epsilon is None:
+                method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
+            methods[name] = method.model_dump()
+        return {
+            "methods": methods,
+            "count": self.count,
+            "recipe": recipes.finetuning.model_dump(),
+            "selection": self.selection,
+        }
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture on a data set, with its recipe and the methods it is pruned by."""
+
+    dataset: str
+    architecture: str
+    recipe: RecipePair
+    methods: tuple[str, ...]
+
+
+def format_ratio(ratio: float) -> str:
+    """Return a ratio as it stands in file names and tables: ``2``, ``2.5``."""
+    return str(int(ratio)) if float(ratio).is_integer() else repr(float(ratio))
+
+
+def _no_repeats(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{where}: {name!r} is listed twice")
+
+
+def _slug(value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    parts = [format_ratio(v) if isinstance(v, float) and v > 1 else str(v) for v in values]
+    return re.sub(r"[^A-Za-z0-9.,_-]", "_", ",".join(parts))

@@ -1,0 +1,201 @@
+"""Reading a study file, with messages that name the file, the key and what would be valid."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from recall_distortion.catalogue import ARCHITECTURES, fraction_to_keep, parameter_counts
+from recall_distortion.errors import NetworkError, StudyError
+from recall_distortion.study.models import CONTROL, Study
+
+
+class ImageShape(Protocol):
+    """What must be known of a data set before a network is built for it."""
+
+    channels: int
+    image_size: int
+    classes: int
+
+
+# Keys that the command line may override: plain values. What describes the study's structure
+# belongs into a file, and two studies' keys are never merged.
+OVERRIDES = ("seeds", "first_seed", "ratios", "count", "selection", "level", "crossfit_splits")
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Return the study in a YAML file, with plain values overridden.
+
+    Raises ``StudyError`` naming the file, the key and what would be valid.
+    """
+    path = Path(path)
+    overrides = dict(overrides or {})
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem) or path.suffix != ".yaml":
+        raise StudyError(
+            f"{path}: a study's file is named by letters, digits, '_' and '-', and ends in .yaml"
+        )
+    values = _read(path)
+    for key in overrides:
+        if key not in OVERRIDES:
+            what = (
+                "describes a study's structure, so it belongs into a file under config/studies"
+                if key in Study.model_fields
+                else "is unknown"
+            )
+            raise StudyError(
+                f"command line: the key {key!r} {what}; valid here: "
+                f"study, data_root, gpus, {', '.join(OVERRIDES)}"
+            )
+    study = _validated(path, values, overrides)
+    unchanged = _validated(path, values, {})
+    study._name = path.stem
+    # An override that repeats the file's value, or its default, changes nothing, so it names no
+    # folder.
+    for key in overrides:
+        if getattr(study, key) != getattr(unchanged, key):
+            study._overrides[key] = getattr(study, key)
+    return study
+
+
+def _validated(path: Path, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Study:
+    try:
+        return Study.model_validate({**values, **overrides})
+    except ValidationError as error:
+        raise StudyError(_explain(path, error, overrides)) from None
+
+
+def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageShape]) -> None:
+    """Raise ``StudyError`` where a network does not fit its images or cannot reach a ratio.
+
+    ``shapes`` gives for each data set of the study the channels, size and classes of its images.
+    """
+    for network in study.networks():
+        shape = shapes[network.dataset]
+        smallest = ARCHITECTURES[network.architecture].minimum_image_size
+        if shape.image_size < smallest:
+            raise StudyError(
+                f"{path}: key 'panels': {network.architecture} needs images of at least "
+                f"{smallest} x {smallest} pixels and {network.dataset} has {shape.image_size}; "
+                f"valid here: "
+                + ", ".join(
+                    name
+                    for name, facts in ARCHITECTURES.items()
+                    if facts.minimum_image_size <= shape.image_size
+                )
+            )
+        counts = parameter_counts(network.architecture, shape.channels, shape.classes)
+        if all(method == CONTROL for method in network.methods):
+            continue
+        for ratio in study.ratios:
+            try:
+                fraction_to_keep(
+                    counts,
+                    ratio,
+                    study.count,
+                    f"{network.architecture} on {network.dataset}",
+                )
+            except NetworkError as error:
+                raise StudyError(f"{path}: key 'ratios': {error}") from None
+
+
+def schema() -> str:
+    """Return the JSON schema of study files."""
+    return json.dumps(Study.model_json_schema(), indent=2) + "\n"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without silently dropped keys, and with 5e-4 read as the number it is."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, str):
+            raise yaml.MarkedYAMLError(
+                None, None, f"the key {key!r} is not a text", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.MarkedYAMLError(
+                None,
+                None,
+                f"the key {key!r} stands twice; are two studies mixed in one file?",
+                key_node.start_mark,
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise StudyError(
+            f"{path}: there is no such study; valid: {', '.join(known) or 'none here'}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        # _Loader extends SafeLoader, which builds plain values only.
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise StudyError(f"{path}{line}: {what}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: the date 2026-13-01
+        raise StudyError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise StudyError(f"{path}: a study is a mapping of keys; valid: {_fields(Study)}")
+    return values
+
+
+def _fields(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _explain(path: Path, error: ValidationError, overrides: Mapping[str, Any]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=True):
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        where = "command line" if location and location[0] in overrides else str(path)
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        if problem["type"] == "extra_forbidden":
+            parent = _model_at(location[:-1])
+            message = "unknown key" + (f"; valid here: {_fields(parent)}" if parent else "")
+        elif problem["type"] != "missing":
+            given = repr(problem["input"])
+            if problem["type"] != "value_error" or len(given) < 60:
+                message += f", not {given[:80]}"
+        lines.append(f"{where}: " + (f"key {key!r}: " if key else "") + message)
+    return "\n".join(lines)
+
+
+def _model_at(location: list[str]) -> type[BaseModel] | None:
+    """Return the model whose key a location names, by following the annotations."""
+    current: Any = Study
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(part)
+            current = field.annotation if field else None
+        else:  # list[X] or dict[Name, X]
+            arguments = getattr(current, "__args__", ())
+            current = arguments[-1] if arguments else None
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

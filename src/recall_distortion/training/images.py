@@ -1,0 +1,92 @@
+"""Images that live on the device as tensors and are batched by indexing, never by a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recall_distortion.data import PreparedData
+from recall_distortion.training.augmentation import AUGMENTATIONS
+
+
+class DeviceImages:
+    """Images [N, C, H, W] and labels [N] on a device, normalized per channel when batched.
+
+    Without augmentation they are normalized once; with it they stay bytes, so that a crop is
+    filled with black as in the published recipe and a batch is normalized after it.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        mean: np.ndarray,
+        std: np.ndarray,
+        *,
+        device: str | torch.device = "cpu",
+        augmentation: Sequence[str] = (),
+    ) -> None:
+        self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+        self._mean = torch.from_numpy(255 * mean)[:, None, None].to(device)
+        self._std = torch.from_numpy(255 * std)[:, None, None].to(device)
+        self._augmentation = tuple(AUGMENTATIONS[name] for name in augmentation)
+        stored = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        self._images = stored if augmentation else self._normalize(stored)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        # In place behind the conversion: a large set is not held three times.
+        floats = images.to(torch.float32, memory_format=torch.channels_last)
+        return floats.sub_(self._mean).div_(self._std)
+
+    def batch(self, index: Tensor | slice, generator: torch.Generator | None = None) -> Tensor:
+        """Return normalized images [B, C, H, W], augmented where a generator is given."""
+        images = self._images[index]
+        if not self._augmentation:
+            return images
+        if generator is not None:
+            for augment in self._augmentation:
+                images = augment(images, generator)
+        return self._normalize(images)
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that weights are fitted to, and those that choose the best epoch."""
+
+    fit: DeviceImages
+    validation: DeviceImages
+
+    @classmethod
+    def of(
+        cls,
+        data: PreparedData,
+        *,
+        selection: str,
+        device: str | torch.device,
+        augmentation: Sequence[str] = (),
+    ) -> TrainingImages:
+        """Return a prepared data set's images on a device.
+
+        ``selection="holdout"`` fits to the training set without its hold-out and chooses on the
+        hold-out; ``"test"`` fits to all of it and chooses on the test set, as was published.
+        """
+        if selection == "holdout":
+            fit = data.train_images[data.fit_index], data.train_labels[data.fit_index]
+            validation = (
+                data.train_images[data.holdout_index],
+                data.train_labels[data.holdout_index],
+            )
+        else:
+            fit = data.train_images, data.train_labels
+            validation = data.test_images, data.test_labels
+        return cls(
+            DeviceImages(*fit, data.mean, data.std, device=device, augmentation=augmentation),
+            DeviceImages(*validation, data.mean, data.std, device=device),
+        )

@@ -1,0 +1,23 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "RECALL_DISTORTION_DATA"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with MNIST and Fashion-MNIST as torchvision lays them out, or a skip.
+
+    It is named by RECALL_DISTORTION_DATA; without that it is ``shared/data`` beside the checkout.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "MNIST" / "raw").is_dir():
+        pytest.skip(f"no real data in {folder}; set {DATA_VARIABLE} to a torchvision data root")
+    return folder

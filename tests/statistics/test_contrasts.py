@@ -1,0 +1,199 @@
+"""The four questions: which rows there are, which way they point, and how they are adjusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from scipy import stats
+
+from recall_distortion.columns import TEST_COLUMNS
+from recall_distortion.errors import TableError
+from recall_distortion.inference import contrasts
+
+RATIOS = (2.0, 4.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def paper_like() -> pd.DataFrame:
+    """The paper's plan in small: slopes grow with the ratio, shrink with depth."""
+    means = {}
+    for ratio in RATIOS:
+        for dataset in ("mnist", "fashion_mnist"):
+            means[dataset, "lenet5", "magnitude", ratio] = 0.8 + 0.02 * ratio
+        for depth in (20, 56, 110):
+            for method in ("magnitude", "undecayed"):
+                means["cifar10", f"resnet{depth}", method, ratio] = 1.2 + 0.02 * ratio - depth / 100
+        means["cifar10", "resnet56", "random", ratio] = 1.0
+        means["cifar100", "resnet56", "magnitude", ratio] = 1.4 + 0.02 * ratio
+    means["cifar10", "resnet56", "control", 1.0] = 0.7
+    return synthetic.alpha(means, seeds=10)
+
+
+def slopes(table: pd.DataFrame, dataset, architecture, method, ratio) -> pd.Series:
+    chosen = (
+        (table["dataset"] == dataset)
+        & (table["architecture"] == architecture)
+        & (table["method"] == method)
+        & (table["ratio"] == float(ratio))
+        & (table["state"] == "finetuned")
+    )
+    return table[chosen].set_index("seed")["alpha"]
+
+
+def asked(table: pd.DataFrame, question: str) -> list[dict]:
+    found = contrasts.tests(table)
+    return found[found["question"] == question].to_dict("records")
+
+
+def t_paired(left: pd.Series, right: pd.Series) -> tuple[float, int]:
+    difference = (left - right).to_numpy()
+    n = len(difference)
+    return difference.mean() / (difference.std(ddof=1) / np.sqrt(n)), n - 1
+
+
+def t_welch(left: pd.Series, right: pd.Series) -> tuple[float, float]:
+    a, b = left.var(ddof=1) / len(left), right.var(ddof=1) / len(right)
+    df = (a + b) ** 2 / (a**2 / (len(left) - 1) + b**2 / (len(right) - 1))
+    return (left.mean() - right.mean()) / np.sqrt(a + b), df
+
+
+def p_of(t: float, df: float, alternative: str) -> float:
+    less = stats.t.cdf(t, df)
+    return {"less": less, "greater": 1 - less, "two-sided": 2 * min(less, 1 - less)}[alternative]
+
+
+def check(row: dict, left: pd.Series, right: pd.Series, family: int) -> None:
+    t, df = (t_paired if row["paired"] else t_welch)(left, right)
+    assert row["estimate"] == pytest.approx(left.mean() - right.mean(), rel=1e-9, abs=1e-12)
+    assert (row["t"], row["df"]) == pytest.approx((t, df), rel=1e-9)
+    p = p_of(t, df, row["alternative"])
+    assert row["p"] == pytest.approx(p, rel=1e-7, abs=1e-13)
+    assert row["p_adjusted"] == pytest.approx(min(1, p * family), rel=1e-7, abs=1e-13)
+    assert row["adjustment"] == f"bonferroni over {family}"
+    assert (row["n_left"], row["n_right"]) == (len(left), len(right))
+
+
+def test_ratio(paper_like: pd.DataFrame) -> None:
+    rows = asked(paper_like, "ratio")
+    assert len(rows) == 2 * 10  # ten panels of three ratios
+    assert {(row["left"], row["right"]) for row in rows} == {("2", "4"), ("4", "10")}
+    for row in rows:
+        assert (row["alternative"], row["paired"]) == ("less", True)
+        assert np.isnan(row["ratio"])
+        panel = row["dataset"], row["architecture"], row["method"]
+        left, right = (slopes(paper_like, *panel, row[side]) for side in ("left", "right"))
+        check(row, left, right, family=2)
+
+
+def test_architecture(paper_like: pd.DataFrame) -> None:
+    rows = asked(paper_like, "architecture")
+    pairs = [("resnet20", "resnet56"), ("resnet56", "resnet110")]
+    assert [(row["left"], row["right"]) for row in rows] == pairs * (len(RATIOS) * 2)
+    for row in rows:
+        assert (row["alternative"], row["paired"]) == ("greater", False)
+        assert pd.isna(row["architecture"])
+        left, right = (
+            slopes(paper_like, row["dataset"], row[side], row["method"], row["ratio"])
+            for side in ("left", "right")
+        )
+        check(row, left, right, family=2)
+    assert all(row["estimate"] > 0 for row in rows if row["right"] == "resnet56")
+
+
+def test_dataset_as_the_paper_pairs_them(paper_like: pd.DataFrame) -> None:
+    rows = asked(paper_like, "dataset")
+    pairs = [
+        ("mnist/lenet5", "cifar10/resnet56"),  # ResNet-56 has the most methods, 110 is deeper
+        ("fashion_mnist/lenet5", "cifar10/resnet56"),
+        ("cifar10", "cifar100"),
+    ]
+    assert len(rows) == 3 * len(RATIOS)
+    for row in rows:
+        assert (row["left"], row["right"]) in pairs
+        assert (row["alternative"], row["paired"], row["method"]) == ("less", False, "magnitude")
+        left, right = (
+            slopes(
+                paper_like,
+                row[side].split("/")[0],
+                row[side].split("/")[1] if "/" in row[side] else row["architecture"],
+                "magnitude",
+                row["ratio"],
+            )
+            for side in ("left", "right")
+        )
+        check(row, left, right, family=3)
+
+
+def test_other_datasets_are_ordered_by_dense_error() -> None:
+    means = {(name, "mlp", "magnitude", 2.0): 1.0 for name in ("hard", "easy", "middle")}
+    table = synthetic.alpha(means)
+    accuracies = {"hard": 0.6, "easy": 0.95, "middle": 0.8}
+    recall = pd.concat(
+        [
+            synthetic.recall({}, dataset=name, accuracy=accuracy)
+            for name, accuracy in accuracies.items()
+        ]
+    )
+    found = contrasts.tests(table, recall)
+    found = found[found["question"] == "dataset"]
+    assert list(zip(found["left"], found["right"], strict=True)) == [
+        ("easy", "middle"),
+        ("middle", "hard"),
+    ]
+    assert "dataset" not in set(contrasts.tests(table)["question"])
+
+
+def test_method(paper_like: pd.DataFrame) -> None:
+    rows = asked(paper_like, "method")
+    assert len(rows) == len(RATIOS) * (1 + 3 + 1)  # pairs of 2, 3 and 2 methods
+    assert not any("control" in (row["left"], row["right"]) for row in rows)
+    for row in rows:
+        assert (row["alternative"], row["paired"]) == ("two-sided", True)
+        left, right = (
+            slopes(paper_like, row["dataset"], row["architecture"], row[side], row["ratio"])
+            for side in ("left", "right")
+        )
+        check(row, left, right, family=3 if row["architecture"] == "resnet56" else 1)
+
+
+def test_pairs_are_by_seed_and_a_failed_replicate_leaves_its_pair() -> None:
+    means = {("d", "mlp", "magnitude", ratio): 1.0 for ratio in (2.0, 4.0)}
+    table = synthetic.alpha(means, seeds=6).sample(frac=1, random_state=1)
+    table = table[~((table["ratio"] == 4) & (table["seed"] == 2))]
+    (row,) = asked(table, "ratio")
+    left = slopes(table, "d", "mlp", "magnitude", 2).drop(2).sort_index()
+    right = slopes(table, "d", "mlp", "magnitude", 4).sort_index()
+    check(row, left, right, family=1)
+
+
+def test_what_cannot_be_tested_keeps_its_row() -> None:
+    means = {("d", "mlp", "magnitude", ratio): 1.0 for ratio in (2.0, 4.0, 10.0)}
+    table = synthetic.alpha(means, seeds=3)
+    table.loc[(table["ratio"] == 10) & (table["seed"] == 1), "alpha"] = np.inf
+    first, second = asked(table, "ratio")
+    assert np.isfinite(first["p"])
+    assert first["adjustment"] == "bonferroni over 2"
+    assert np.isnan([second["estimate"], second["t"], second["p"], second["p_adjusted"]]).all()
+    assert second["n_left"] == second["n_right"] == 2
+    (alone, _) = asked(table[table["seed"] == 0], "ratio")
+    assert np.isnan([alone["t"], alone["p"]]).all()
+    assert alone["n_left"] == 1
+
+
+def test_pruned_states_and_the_control_are_left_out() -> None:
+    means = {
+        ("d", "mlp", method, ratio): 1.0 for method in ("control", "dense") for ratio in (1.0,)
+    }
+    control = synthetic.alpha(means)
+    pruned = synthetic.alpha({("d", "mlp", "random", r): 1.0 for r in RATIOS}, state="pruned")
+    found = contrasts.tests(pd.concat([control, pruned], ignore_index=True))
+    assert found.empty
+    assert list(found.columns) == TEST_COLUMNS
+
+
+def test_a_replicate_counts_once() -> None:
+    table = synthetic.alpha({("d", "mlp", "random", 2.0): 1.0})
+    with pytest.raises(TableError, match="more than one row"):
+        contrasts.tests(pd.concat([table, table]))

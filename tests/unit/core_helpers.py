@@ -1,0 +1,87 @@
+"""Small data sets and recipes for the tests of training, compression and evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from recall_distortion.data import PreparedData, load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def write_prepared(
+    path: Path,
+    *,
+    train: int = 96,
+    holdout: int = 24,
+    test: int = 60,
+    classes: int = 4,
+    channels: int = 1,
+    size: int = 8,
+    noise: float = 60.0,
+    seed: int = 0,
+) -> Path:
+    """Write a prepared data set of noisy class prototypes, and return its path."""
+    rng = np.random.default_rng(seed)
+    prototypes = rng.uniform(40, 215, (classes, channels, size, size))
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.permutation(np.arange(count) % classes).astype(np.int64)
+        images = prototypes[labels] + rng.normal(0, noise, (count, channels, size, size))
+        return images.clip(0, 255).astype(np.uint8), labels
+
+    train_images, train_labels = draw(train)
+    test_images, test_labels = draw(test)
+    order = rng.permutation(train)
+    fit_index = np.sort(order[holdout:]).astype(np.int64)
+    scaled = train_images[fit_index] / 255
+    tensors = {
+        "train_images": train_images,
+        "train_labels": train_labels,
+        "fit_index": fit_index,
+        "holdout_index": np.sort(order[:holdout]).astype(np.int64),
+        "test_images": test_images,
+        "test_labels": test_labels,
+        "mean": scaled.mean((0, 2, 3)).astype(np.float32),
+        "std": scaled.std((0, 2, 3)).astype(np.float32),
+    }
+    metadata = {
+        "class_names": json.dumps([f"class {c}" for c in range(classes)]),
+        "source": "arrays",
+        "checksum": "sha256:0",
+        "holdout": "0.25",
+        "seed": str(seed),
+    }
+    safetensors.numpy.save_file(tensors, path, metadata)
+    return path
+
+
+def prepared(path: Path, **options: object) -> PreparedData:
+    """Return the data set that ``write_prepared`` writes at ``path``."""
+    return load(write_prepared(path, **options))
+
+
+def recipe(*phases: tuple[int, float], **values: object) -> dict[str, object]:
+    """Return a recipe as a study dumps it; a phase is (epochs, learning rate)."""
+    return {
+        "phases": [{"epochs": epochs, "learning_rate": rate} for epochs, rate in phases],
+        "batch_size": 16,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "augmentation": [],
+    } | values
+
+
+def method(criterion: str, **values: object) -> dict[str, object]:
+    """Return a method as ``Study.compression_parameters`` gives it."""
+    return {
+        "criterion": criterion,
+        "scope": "global",
+        "schedule": "one_shot",
+        "gradient_examples": 32,
+        "epsilon": 5e-4,
+    } | values

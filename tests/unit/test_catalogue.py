@@ -1,0 +1,114 @@
+"""The facts that are known of networks without building them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recall_distortion.catalogue import (
+    ARCHITECTURES,
+    CRITERIA,
+    SOURCES,
+    Counts,
+    fraction_to_keep,
+    largest_ratio,
+    parameter_counts,
+)
+from recall_distortion.errors import NetworkError
+
+# docs/methods.md, section 4: total, prunable and the fraction kept at 2, 4, 10, 20, 50.
+TABLE = [
+    ("resnet20", 10, 269_722, 267_696, [0.49622, 0.24432, 0.09319, 0.04281, 0.01258]),
+    ("resnet32", 10, 464_154, 461_232, [0.49683, 0.24525, 0.09430, 0.04398, 0.01379]),
+    ("resnet44", 10, 658_586, 654_768, [0.49708, 0.24563, 0.09475, 0.04446, 0.01429]),
+    ("resnet56", 10, 853_018, 848_304, [0.49722, 0.24583, 0.09500, 0.04472, 0.01455]),
+    ("resnet110", 10, 1_727_962, 1_719_216, [0.49746, 0.24618, 0.09542, 0.04517, 0.01501]),
+    ("resnet56", 100, 858_868, 848_304, [0.49377, 0.24066, 0.08879, 0.03817, 0.00780]),
+]
+
+
+@pytest.mark.parametrize(("name", "classes", "total", "prunable", "fractions"), TABLE)
+def test_the_published_accounting(name, classes, total, prunable, fractions):
+    counts = parameter_counts(name, 3, classes)
+    assert (counts.total, counts.prunable_modules, counts.prunable_weights) == (
+        total,
+        prunable,
+        prunable,
+    )
+    for ratio, expected in zip((2, 4, 10, 20, 50), fractions, strict=True):
+        assert fraction_to_keep(counts, ratio, "total") == pytest.approx(expected, abs=5e-6)
+        assert fraction_to_keep(counts, ratio, "prunable") == 1 / ratio
+
+
+def test_lenet5_keeps_383_weights_at_50():
+    counts = parameter_counts("lenet5", 1, 10)
+    assert counts == Counts(total=61_706, prunable_modules=60_856, prunable_weights=60_630)
+    fraction = fraction_to_keep(counts, 50, "total")
+    assert round(fraction * counts.prunable_weights) == 383
+    # Were the prunable modules' 226 biases counted as staying, 158 would be left.
+    assert round(61_706 / 50 - (61_706 - 60_630)) == 158
+
+
+def test_ratio_1_keeps_everything():
+    for name in ARCHITECTURES:
+        for count in ("total", "prunable"):
+            assert fraction_to_keep(parameter_counts(name, 3, 10), 1, count) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("count", ["total", "prunable"])
+def test_the_largest_feasible_ratio_is_the_largest(name, count):
+    counts = parameter_counts(name, 1, 10)
+    largest = largest_ratio(counts, count)
+    assert round(fraction_to_keep(counts, largest, count) * counts.prunable_weights) >= 1
+    if count == "total":  # with count: prunable rounding reaches further than one whole weight
+        with pytest.raises(NetworkError):
+            fraction_to_keep(counts, largest + 1, count)
+
+
+@given(weights=st.integers(1, 5000), biases=st.integers(0, 50), rest=st.integers(1, 500))
+def test_the_largest_feasible_ratio_of_any_network(weights, biases, rest):
+    counts = Counts(weights + biases + rest, weights + biases, weights)
+
+    def kept(ratio):
+        fraction = (counts.total / ratio - rest) / (weights + biases)
+        return round(fraction * weights)
+
+    brute = max((ratio for ratio in range(1, counts.total + 1) if kept(ratio) >= 1), default=1)
+    assert largest_ratio(counts, "total") == brute
+
+
+def test_an_infeasible_ratio_names_network_ratio_and_limit():
+    counts = parameter_counts("mlp", 1, 10)
+    with pytest.raises(NetworkError) as caught:
+        fraction_to_keep(counts, 50, "total", "mlp on digits")
+    message = str(caught.value)
+    assert "mlp on digits" in message
+    assert "50" in message
+    assert f"largest feasible ratio is {largest_ratio(counts, 'total')}" in message
+    assert "count: prunable" in message
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0, -1, float("nan")])
+def test_an_impossible_ratio(ratio):
+    with pytest.raises(NetworkError, match="at least 1"):
+        fraction_to_keep(parameter_counts("mlp", 1, 10), ratio, "total")
+
+
+def test_unknown_names():
+    with pytest.raises(NetworkError, match=r"'vgg'.*lenet5"):
+        parameter_counts("vgg", 1, 10)
+    with pytest.raises(NetworkError, match="'total' or 'prunable'"):
+        fraction_to_keep(parameter_counts("mlp", 1, 10), 2, "all")
+
+
+def test_the_catalogue_agrees_with_criteria_and_networks():
+    from recall_distortion import networks
+    from recall_distortion.compression.criteria import CRITERIA as FUNCTIONS
+
+    assert set(CRITERIA) == set(FUNCTIONS)
+    assert set(ARCHITECTURES) == set(networks.NETWORKS)
+    for source in SOURCES.values():
+        known = (source.channels, source.classes, source.image_size)
+        assert all(value is None for value in known) == source.needs_path

@@ -1,0 +1,83 @@
+"""What the workflow is asked to do is checked before any job starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+from core_helpers import REPOSITORY
+
+from recall_distortion.configuration import configure, visible_gpus
+from recall_distortion.errors import DataError, StudyError
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+
+def test_the_shipped_configuration():
+    config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    found = configure(config)
+    assert found.study.name == "digits"
+    assert found.study.folder == "digits"
+    assert found.data_root == "data"
+    assert found.gpus == visible_gpus()
+
+
+def test_every_other_key_overrides_the_study():
+    found = configure({"study": "test", "seeds": 5, "gpus": 0, "data_root": "/elsewhere"})
+    assert found.study.seeds == 5
+    assert found.study.folder == "test+seeds=5"
+    assert (found.gpus, found.data_root) == (0, "/elsewhere")
+
+
+@pytest.mark.parametrize("name", ["digit", "../studies/test", "test.yaml", None, 3, ["test"]])
+def test_an_unknown_study_names_the_known_ones(name):
+    with pytest.raises(StudyError) as caught:
+        configure({"study": name})
+    assert "cifar, digits, fashion_mnist, mnist, test" in str(caught.value)
+
+
+@pytest.mark.parametrize("gpus", [-1, "all", 1.5, True, None])
+def test_an_impossible_number_of_gpus(gpus):
+    with pytest.raises(StudyError, match=r"'gpus'.*'auto' or a number"):
+        configure({"study": "test", "gpus": gpus})
+
+
+@pytest.mark.parametrize("root", ["", 3, None])
+def test_an_impossible_data_root(root):
+    with pytest.raises(StudyError, match="'data_root'"):
+        configure({"study": "test", "data_root": root})
+
+
+def test_an_override_that_cannot_be_reached_is_told():
+    with pytest.raises(StudyError) as caught:
+        configure({"study": "test", "count": "total", "ratios": [2, 50]})
+    for word in ("test.yaml", "'ratios'", "mlp on digits", "largest feasible ratio is 10"):
+        assert word in str(caught.value)
+
+
+def test_a_users_own_data_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load((REPOSITORY / "config" / "studies" / "test.yaml").read_text())
+    values["datasets"]["digits"] = {"source": "arrays", "path": str(tmp_path / "own.npz")}
+    studies = tmp_path / "config" / "studies"
+    studies.mkdir(parents=True)
+    (studies / "own.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(DataError, match=r"own\.npz"):
+        configure({"study": "own"})
+    images = np.zeros((40, 6, 6), np.uint8)
+    labels = np.arange(40) % 4
+    np.savez(tmp_path / "own.npz", train_images=images, train_labels=labels)
+    with pytest.raises(StudyError, match=r"mlp needs images of at least 8 x 8 pixels"):
+        configure({"study": "own"})
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1, 3", 3), ("GPU-8932f937,", 1)]
+)
+def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, value, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert visible_gpus() == count
+    assert configure({"study": "test"}).gpus == count

@@ -1,0 +1,229 @@
+"""Predictions are those of the networks in the files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from core_helpers import method, recipe, write_prepared
+from safetensors import safe_open
+
+from recall_distortion import data, evaluation, networks
+from recall_distortion.compression import compress_block, load_compressed
+from recall_distortion.evaluation import evaluate_block
+from recall_distortion.measurement import read_predictions
+from recall_distortion.replicates import Block, Failure, generator, load_block, save_block, stack
+from recall_distortion.training import train_block
+
+SEEDS = [1, 2]
+METHODS = {"control": None, "magnitude": method("magnitude"), "random": method("random")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, dense and compressed networks of two seeds, and their predictions."""
+    folder = tmp_path_factory.mktemp("study")
+    write_prepared(folder / "data.safetensors", noise=90)
+    train_block(
+        folder / "data.safetensors",
+        folder / "dense.safetensors",
+        folder / "history.csv",
+        architecture="mlp",
+        seeds=SEEDS,
+        recipe=recipe((3, 0.05)),
+        selection="holdout",
+    )
+    for ratio in ("2", "10"):
+        compress_block(
+            folder / "data.safetensors",
+            folder / "dense.safetensors",
+            folder / f"compressed-{ratio}.safetensors",
+            folder / "sparsity.csv",
+            folder / "history.csv",
+            dataset="small",
+            ratio=ratio,
+            methods=METHODS,
+            count="prunable",
+            recipe=recipe((1, 0.05)),
+            selection="holdout",
+        )
+    for name, paths in {"dense": [], "bundle": compressed(folder)}.items():
+        evaluate(folder, paths, folder / f"predictions-{name}.safetensors")
+    return folder
+
+
+def compressed(folder):
+    return [folder / f"compressed-{ratio}.safetensors" for ratio in ("2", "10")]
+
+
+def evaluate(folder, paths, output):
+    evaluate_block(
+        folder / "data.safetensors", folder / "dense.safetensors", paths, output, dataset="small"
+    )
+
+
+def read(path):
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["recall_distortion"])
+
+
+def softmax_of_mlp(state: dict[str, torch.Tensor], prepared: data.PreparedData) -> np.ndarray:
+    """Return the probabilities [M, C] of the MLP on the test images, in double precision."""
+    w = {name: value.numpy().astype(float) for name, value in state.items()}
+    mean, std = (v.astype(float)[:, None, None] for v in (prepared.mean, prepared.std))
+    x = ((prepared.test_images / 255 - mean) / std).reshape(len(prepared.test_labels), -1)
+    x = np.maximum(x @ w["fc1.weight"].T + w["fc1.bias"], 0)
+    x = np.maximum(x @ w["fc2.weight"].T + w["fc2.bias"], 0)
+    logits = x @ w["classifier.weight"].T + w["classifier.bias"]
+    exponents = np.exp(logits - logits.max(1, keepdims=True))
+    return exponents / exponents.sum(1, keepdims=True)
+
+
+def assert_predictions(tensors, key, states, prepared):
+    labels = prepared.test_labels
+    for row, state in enumerate(states):
+        expected = softmax_of_mlp(state, prepared)
+        predicted = tensors[f"{key}/predicted"][row]
+        np.testing.assert_array_equal(predicted, expected.argmax(1))
+        np.testing.assert_allclose(tensors[f"{key}/probability"][row], expected.max(1), rtol=1e-4)
+        true = expected[np.arange(len(labels)), labels]
+        np.testing.assert_allclose(
+            tensors[f"{key}/true_probability"][row], true, rtol=1e-3, atol=1e-6
+        )
+
+
+def test_dense_predictions_are_an_independent_forward_passes(folder):
+    tensors, metadata = read(folder / "predictions-dense.safetensors")
+    prepared = data.load(folder / "data.safetensors")
+    dense = load_block(folder / "dense.safetensors")
+    np.testing.assert_array_equal(tensors["labels"], prepared.test_labels)
+    assert set(tensors) == {
+        "labels",
+        *(f"dense/1/dense/{n}" for n in ("predicted", "probability", "true_probability")),
+    }
+    assert metadata["seeds"] == {"dense/1/dense": SEEDS}
+    assert metadata["class_names"] == [f"class {c}" for c in range(4)]
+    assert (metadata["dataset"], metadata["architecture"]) == ("small", "mlp")
+    assert_predictions(tensors, "dense/1/dense", [dense.state(s) for s in SEEDS], prepared)
+
+
+def test_pruned_is_dense_times_mask_and_finetuned_is_what_was_fitted(folder):
+    tensors, metadata = read(folder / "predictions-bundle.safetensors")
+    prepared = data.load(folder / "data.safetensors")
+    dense = load_block(folder / "dense.safetensors")
+    expected_keys = set()
+    for path in compressed(folder):
+        for part in load_compressed(path):
+            key = f"{part.method}/{part.ratio}/finetuned"
+            expected_keys.add(key)
+            states = [{n: v[row] for n, v in part.finetuned.items()} for row in range(2)]
+            assert_predictions(tensors, key, states, prepared)
+            if part.method == "control":
+                continue
+            key = f"{part.method}/{part.ratio}/pruned"
+            expected_keys.add(key)
+            states = []
+            for row, seed in enumerate(SEEDS):
+                state = dict(dense.state(seed))
+                for name, mask in part.masks.items():
+                    state[name] = torch.where(mask[row], state[name], 0.0)
+                states.append(state)
+            assert_predictions(tensors, key, states, prepared)
+    assert set(metadata["seeds"]) == expected_keys
+    assert len(expected_keys) == 2 + 2 * 2 * 2
+
+
+def test_probabilities_are_consistent(folder):
+    for name in ("dense", "bundle"):
+        tensors, metadata = read(folder / f"predictions-{name}.safetensors")
+        labels = tensors["labels"]
+        for key in metadata["seeds"]:
+            predicted = tensors[f"{key}/predicted"]
+            probability = tensors[f"{key}/probability"]
+            true = tensors[f"{key}/true_probability"]
+            assert (predicted.dtype, probability.dtype, true.dtype) == (
+                "int16",
+                "float32",
+                "float32",
+            )
+            assert predicted.shape == probability.shape == true.shape == (2, 60)
+            assert (probability >= 1 / 4).all()
+            assert (probability <= 1).all()
+            assert (true <= probability).all()
+            right = predicted == labels
+            np.testing.assert_array_equal(true[right], probability[right])
+            assert right.any()
+            assert (~right).any()
+
+
+def test_predictions_do_not_depend_on_the_batches(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
+    evaluate(folder, compressed(folder), tmp_path / "p.safetensors")
+    parts, _ = read(tmp_path / "p.safetensors")
+    whole, _ = read(folder / "predictions-bundle.safetensors")
+    assert set(parts) == set(whole)
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):
+    """One image at a time gives the same, which batch statistics would not."""
+    path = write_prepared(tmp_path / "data.safetensors", channels=3, test=16)
+    network = networks.build("resnet20", channels=3, classes=4)
+    networks.initialize(network, generator(0, "initialization"))
+    with torch.no_grad():
+        network.bn1.running_mean.fill_(0.3)
+        network.bn1.running_var.fill_(2.0)
+    state = stack([network.state_dict()])
+    save_block(tmp_path / "dense.safetensors", Block("resnet20", 3, 4, [0], state))
+    evaluate(tmp_path, [], tmp_path / "p.safetensors")
+    tensors, _ = read(tmp_path / "p.safetensors")
+    prepared = data.load(path)
+    mean, std = (torch.from_numpy(v)[:, None, None] for v in (prepared.mean, prepared.std))
+    network.eval()
+    with torch.no_grad():
+        for number, image in enumerate(torch.from_numpy(prepared.test_images)):
+            expected = network(((image / 255 - mean) / std)[None]).softmax(1)[0]
+            found = float(tensors["dense/1/dense/probability"][0, number])
+            assert found == pytest.approx(float(expected.max()), rel=1e-4)
+            assert tensors["dense/1/dense/predicted"][0, number] == expected.argmax()
+
+
+def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path):
+    block = load_block(folder / "dense.safetensors")
+    block.failures = [Failure("dense", "1", "training", 7, "seed 7: loss is nan")]
+    save_block(tmp_path / "dense.safetensors", block)
+    compress_block(
+        folder / "data.safetensors",
+        tmp_path / "dense.safetensors",
+        tmp_path / "w.safetensors",
+        tmp_path / "s.csv",
+        tmp_path / "h.csv",
+        dataset="small",
+        ratio="2",
+        methods={"magnitude": method("magnitude")},
+        count="prunable",
+        recipe=recipe((30, 100.0), batch_size=4),
+        selection="holdout",
+    )
+    for paths, output in (([], "d.safetensors"), ([tmp_path / "w.safetensors"], "p.safetensors")):
+        evaluate_block(
+            folder / "data.safetensors",
+            tmp_path / "dense.safetensors",
+            paths,
+            tmp_path / output,
+            dataset="small",
+        )
+    _, failures = read_predictions(tmp_path / "d.safetensors")
+    assert [(f["method"], f["seed"], f["stage"]) for f in failures] == [("dense", 7, "training")]
+    found, failures = read_predictions(tmp_path / "p.safetensors")
+    assert {part.state: (part.seeds, part.predicted.shape) for part in found} == {
+        "pruned": (SEEDS, (2, 60)),
+        "finetuned": ([], (0, 60)),
+    }
+    assert [(f["method"], f["seed"], f["stage"]) for f in failures] == [
+        ("magnitude", seed, "finetuning") for seed in SEEDS
+    ]

@@ -1,0 +1,108 @@
+"""A job's log ends in the reason, with a traceback only where it helps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from core_helpers import REPOSITORY
+
+from recall_distortion.logs import progress
+
+JOB = """
+import os, sys
+from recall_distortion.errors import DataError
+from recall_distortion.logs import job_log
+
+with job_log(sys.argv[1]):
+    print("said before")
+    print("to the other stream", file=sys.stderr)
+    os.write(1, b"from C\\n")
+    {body}
+print("said after")
+"""
+
+
+def run(tmp_path, body):
+    """Run a job and return its exit status, its log, and what reached the outside."""
+    log = tmp_path / "logs" / "job.log"
+    # Buffered as in a job, so that what was printed last could come after the reason.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(REPOSITORY / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", JOB.format(body=body), str(log)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, log.read_text(encoding="utf-8"), done.stdout + done.stderr
+
+
+def test_everything_a_job_says_goes_to_its_log(tmp_path):
+    status, log, outside = run(tmp_path, "pass")
+    assert status == 0
+    assert outside == ""
+    assert sorted(log.splitlines()) == [
+        "from C",
+        "said after",
+        "said before",
+        "to the other stream",
+    ]
+
+
+def test_an_error_of_the_user_is_its_message_alone(tmp_path):
+    status, log, outside = run(tmp_path, "raise DataError('ü.npz is missing; put it there')")
+    assert status == 1
+    assert outside == ""
+    lines = log.splitlines()
+    assert lines[-1] == "error: ü.npz is missing; put it there"
+    assert set(lines[:-1]) == {"said before", "to the other stream", "from C"}
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise ValueError('too odd')", "error: ValueError: too odd"),
+        ("{}['key']", "error: KeyError: 'key'"),
+        ("raise RuntimeError", "error: RuntimeError: no message"),
+        ("import nowhere_at_all", "error: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+    ],
+)
+def test_an_unexpected_error_has_its_traceback_and_ends_in_the_reason(tmp_path, body, reason):
+    status, log, outside = run(tmp_path, body)
+    assert status == 1
+    assert outside == ""
+    lines = log.splitlines()
+    assert lines[-1].startswith(reason)
+    assert "report it" in lines[-1]
+    assert log.count("Traceback (most recent call last)") == 1
+    assert lines.index("said before") < lines.index("Traceback (most recent call last):")
+
+
+def test_an_earlier_log_is_replaced(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "job.log").write_text("an earlier run\n" * 100)
+    _, log, _ = run(tmp_path, "raise DataError('x')")
+    assert "earlier" not in log
+
+
+def test_an_epoch_is_one_line(capsys):
+    report = progress("mlp seed 3 (1 of 2)", 20)
+    row = {
+        "epoch": 4,
+        "training_loss": 0.51234,
+        "validation_loss": 1.5,
+        "validation_accuracy": 0.875,
+    }
+    report(row)
+    report(row | {"epoch": 5})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "mlp seed 3 (1 of 2): epoch 4/20, training loss 0.5123, validation loss 1.5000, "
+        "validation accuracy 0.8750, "
+    )

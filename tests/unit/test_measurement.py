@@ -1,0 +1,411 @@
+"""From hand-written files of predictions to the tables of a study."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+
+from recall_distortion import columns as columns_of
+from recall_distortion.columns import RECALL_COLUMNS
+from recall_distortion.distortion import recall_table, slope
+from recall_distortion.errors import TableError
+from recall_distortion.measurement import measure, read_predictions
+from recall_distortion.tables import read_table, write_table
+
+NAMES = ["NA", "1", "a,b", 'ü "x"', ""]
+CLASSES = len(NAMES)
+RNG = np.random.default_rng(0)
+LABELS = RNG.permutation(np.repeat(np.arange(CLASSES), [8, 9, 10, 12, 14]))
+SEEDS = range(6)
+CELLS = [
+    ("dense", "1", "dense"),
+    ("control", "1", "finetuned"),
+    *(
+        (method, ratio, state)
+        for method in ("random", "magnitude")
+        for ratio in ("10", "2")
+        for state in ("pruned", "finetuned")
+    ),
+]
+# One table of all predictions: the cell and the seed give a network's labels.
+PREDICTED = {
+    (cell, seed): np.where(RNG.random(len(LABELS)) < 0.7, LABELS, RNG.integers(0, CLASSES, 53))
+    for cell in CELLS
+    for seed in SEEDS
+}
+FAILED = {("magnitude", "10"): [2], ("random", "2"): list(SEEDS)}
+
+
+def write_predictions(path, seeds, cells, *, metadata=None, labels=LABELS):
+    """Write a file of predictions as the workflow writes it, with the failures of its cells."""
+    tensors = {"labels": labels.astype(np.int64)}
+    found, failures = {}, []
+    for cell in cells:
+        method, ratio, state = cell
+        failed = FAILED.get((method, ratio), []) if state == "finetuned" else []
+        key = "/".join(cell)
+        found[key] = [seed for seed in seeds if seed not in failed]
+        failures += [
+            {
+                "method": method,
+                "ratio": ratio,
+                "stage": "finetuning",
+                "seed": seed,
+                "reason": f'seed {seed}: loss is nan, "really"',
+            }
+            for seed in seeds
+            if seed in failed
+        ]
+        if found[key]:
+            rows = [PREDICTED[cell, seed][: len(labels)] for seed in found[key]]
+            tensors[f"{key}/predicted"] = np.array(rows, np.int16)
+    content = {
+        "dataset": "small",
+        "architecture": "mlp",
+        "class_names": NAMES,
+        "seeds": found,
+        "failures": failures,
+    } | (metadata or {})
+    safetensors.numpy.save_file(tensors, path, {"recall_distortion": json.dumps(content)})
+    return path
+
+
+def write_sparsity(path, seeds, method, ratio):
+    rows = [
+        {
+            "dataset": "small",
+            "architecture": "mlp",
+            "method": method,
+            "ratio": ratio,
+            "seed": seed,
+            "realised_ratio": 1 / 3 + seed,
+            "kept_fraction": 0.1 + 0.2,
+            "kept_prunable": 7,
+            "prunable": 70,
+            "total": 100,
+        }
+        for seed in seeds
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def run(folder, blocks):
+    """Write the predictions cut into blocks, measure them, and return the tables' paths."""
+    folder.mkdir()
+    bundles = {
+        "dense": [CELLS[0]],
+        "control": [CELLS[1]],
+        "random": [c for c in CELLS if c[0] == "random"],
+        "magnitude": [c for c in CELLS if c[0] == "magnitude"],
+    }
+    predictions = [
+        write_predictions(folder / f"{name}-{seeds[0]}.safetensors", seeds, cells)
+        for name, cells in bundles.items()
+        for seeds in blocks
+    ]
+    sparsity = [
+        write_sparsity(folder / f"{method}-{ratio}-{seeds[0]}.csv", seeds, method, ratio)
+        for method in ("random", "magnitude")
+        for ratio in ("2", "10")
+        for seeds in blocks
+    ]
+    names = ("recall", "alpha", "intercepts", "sparsity", "failures")
+    paths = {name: folder / f"{name}.csv" for name in names}
+    measure(predictions, sparsity, paths, splits=5)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("measured") / "one", [list(SEEDS)])
+
+
+COLUMNS = {
+    "recall": "dataset architecture method ratio state seed class class_name support correct "
+    "predicted recall precision accuracy balance normalized_balance",
+    "alpha": "dataset architecture method ratio state seed alpha alpha_crossfit r2 denominator "
+    "accuracy_before accuracy_after",
+    "sparsity": "dataset architecture method ratio seed realised_ratio kept_fraction kept_prunable "
+    "prunable total",
+    "failures": "dataset architecture method ratio stage seed reason",
+    "intercepts": "dataset architecture method ratio state balanced n slope slope_with_intercept "
+    "intercept intercept_low intercept_high",
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_table_has_its_columns_in_order(paths, name):
+    header = paths[name].read_text(encoding="utf-8").splitlines()[0]
+    assert header.split(",") == COLUMNS[name].split()
+
+
+@pytest.mark.parametrize(
+    "blocks", [[[0, 1], [2, 3], [4, 5]], [[0], [1, 2, 3, 4], [5]], [[3, 4, 5], [0, 1, 2]]]
+)
+def test_tables_do_not_depend_on_how_seeds_are_cut_into_blocks(paths, tmp_path, blocks):
+    again = run(tmp_path / "again", blocks)
+    for name, path in paths.items():
+        assert again[name].read_bytes() == path.read_bytes(), name
+
+
+def read(paths, name):
+    return read_table(paths[name], COLUMNS[name].split())
+
+
+def test_recall_holds_every_network_and_class_exactly(paths):
+    table = read(paths, "recall")
+    missing = {(*cell, "finetuned", seed) for cell, seeds in FAILED.items() for seed in seeds}
+    expected = [(*cell, seed) for cell in CELLS for seed in SEEDS if (*cell, seed) not in missing]
+    keys = ["method", "ratio", "state", "seed"]
+    groups = dict(list(table.groupby(keys, sort=False)))
+    assert sorted(groups) == sorted((m, int(r), s, seed) for m, r, s, seed in expected)
+    for method, ratio, state, seed in expected:
+        rows = groups[method, int(ratio), state, seed].reset_index(drop=True)
+        own = recall_table(LABELS, PREDICTED[(method, ratio, state), seed], NAMES)
+        for column in own:
+            assert rows[column].isna().tolist() == own[column].isna().tolist()
+            assert rows[column].dropna().tolist() == own[column].dropna().tolist()
+        assert rows["class_name"].tolist() == NAMES
+    assert (table["dataset"] == "small").all()
+    assert (table["architecture"] == "mlp").all()
+
+
+def test_rows_follow_the_methods_order_then_ratio_and_state(paths):
+    table = read(paths, "recall")
+    cells = list(dict.fromkeys(zip(table["method"], table["ratio"], table["state"], strict=True)))
+    assert cells == [
+        ("dense", 1, "dense"),
+        ("control", 1, "finetuned"),
+        *(
+            (method, ratio, state)
+            for method in ("random", "magnitude")
+            for ratio in (2, 10)
+            for state in ("pruned", "finetuned")
+            if (method, ratio, state) != ("random", 2, "finetuned")
+        ),
+    ]
+    assert "2.0" not in set(",".join(paths["recall"].read_text().splitlines()).split(","))
+
+
+def test_alpha_is_the_slope_of_each_replicate(paths):
+    table = read(paths, "alpha")
+    assert "dense" not in set(table["method"])
+    assert len(table) == 6 + 2 * 2 * 2 * 6 - 1 - 6
+    for row in table.to_dict("records"):
+        cell = (row["method"], str(row["ratio"]), row["state"])
+        before = recall_table(LABELS, PREDICTED[CELLS[0], row["seed"]], CLASSES)
+        after = recall_table(LABELS, PREDICTED[cell, row["seed"]], CLASSES)
+        x, y = before["normalized_balance"], after["normalized_balance"]
+        alpha = slope(x, y)
+        assert row["alpha"] == pytest.approx(alpha, rel=1e-12)
+        assert row["denominator"] == pytest.approx((x**2).sum(), rel=1e-12)
+        residual = ((y - alpha * x) ** 2).sum()
+        assert row["r2"] == pytest.approx(1 - residual / (y**2).sum(), rel=1e-9)
+        assert row["accuracy_before"] == before["accuracy"][0]
+        assert row["accuracy_after"] == after["accuracy"][0]
+        assert math.isfinite(row["alpha_crossfit"])
+
+
+def test_a_failed_replicate_is_absent_and_told(paths):
+    alpha, failures = read(paths, "alpha"), read(paths, "failures")
+
+    def seeds(method, ratio, state):
+        rows = (alpha["method"] == method) & (alpha["ratio"] == ratio) & (alpha["state"] == state)
+        return alpha[rows]["seed"].tolist()
+
+    assert seeds("magnitude", 10, "finetuned") == [0, 1, 3, 4, 5]
+    assert seeds("magnitude", 10, "pruned") == list(SEEDS)
+    assert seeds("random", 2, "finetuned") == []
+    told = list(zip(failures["method"], failures["ratio"], failures["seed"], strict=True))
+    assert told == [("random", 2, seed) for seed in SEEDS] + [("magnitude", 10, 2)]
+    assert failures["reason"].iloc[-1] == 'seed 2: loss is nan, "really"'
+    assert set(failures["stage"]) == {"finetuning"}
+    assert len(read(paths, "sparsity")) == 2 * 2 * 6
+
+
+def test_intercepts_say_that_the_test_set_is_unbalanced(paths):
+    table = read(paths, "intercepts")
+    assert not table["balanced"].any()
+    cells = list(zip(table["method"], table["ratio"], table["state"], strict=True))
+    assert len(set(cells)) == len(cells) == 9
+    counts = dict(zip(cells, table["n"], strict=True))
+    assert counts["magnitude", 10, "finetuned"] == 5
+    assert counts["random", 2, "finetuned"] == 0
+    alpha = read(paths, "alpha")
+    means = alpha.groupby(["method", "ratio", "state"])["alpha"].mean()
+    for cell, mean in means.items():
+        row = table.iloc[cells.index(cell)]
+        assert row["slope"] == pytest.approx(mean)
+        assert row["intercept_low"] < row["intercept"] < row["intercept_high"]
+
+
+def test_sparsity_is_gathered_as_it_was_written(paths):
+    table = read(paths, "sparsity")
+    assert table["realised_ratio"].tolist() == [1 / 3 + seed for seed in SEEDS] * 4
+    assert (table["kept_fraction"] == 0.1 + 0.2).all()
+    assert table["method"].tolist() == ["random"] * 12 + ["magnitude"] * 12
+    assert table["ratio"].tolist() == ([2] * 6 + [10] * 6) * 2
+
+
+def test_a_study_without_failures_has_an_empty_table_of_them(tmp_path):
+    paths = {name: tmp_path / f"{name}.csv" for name in COLUMNS}
+    path = write_predictions(tmp_path / "dense.safetensors", [0, 1], [CELLS[0]])
+    measure([path], [], paths)
+    for name, columns in COLUMNS.items():
+        table = read_table(paths[name], columns.split())
+        assert len(table) == (2 * CLASSES if name == "recall" else 0)
+
+
+# Wrong files
+
+
+def measured(tmp_path, *files):
+    measure(files, [], {name: tmp_path / f"{name}.csv" for name in COLUMNS}, splits=3)
+
+
+def test_blocks_of_different_test_sets_are_not_joined(tmp_path):
+    one = write_predictions(tmp_path / "a.safetensors", [0], [CELLS[0]])
+    other = np.roll(LABELS, 1)
+    two = write_predictions(tmp_path / "b.safetensors", [1], [CELLS[0]], labels=other)
+    with pytest.raises(TableError, match=r"mlp on small.*different test sets"):
+        measured(tmp_path, one, two)
+    pruned = write_predictions(tmp_path / "c.safetensors", [0], [CELLS[1]], labels=other)
+    with pytest.raises(TableError, match=r"control at 1 and dense at 1.*different test sets"):
+        measured(tmp_path, one, pruned)
+    renamed = write_predictions(
+        tmp_path / "d.safetensors", [0], [CELLS[1]], metadata={"class_names": list("abcde")}
+    )
+    with pytest.raises(TableError, match="different test sets"):
+        measured(tmp_path, one, renamed)
+
+
+def test_a_seed_that_was_evaluated_twice(tmp_path):
+    files = [
+        write_predictions(tmp_path / f"{name}.safetensors", seeds, [CELLS[0]])
+        for name, seeds in (("a", [0, 1]), ("b", [1, 2]))
+    ]
+    with pytest.raises(TableError, match="evaluated twice"):
+        measured(tmp_path, *files)
+
+
+def test_a_network_without_its_dense_one(tmp_path):
+    after = write_predictions(tmp_path / "a.safetensors", [0, 1], [CELLS[1]])
+    with pytest.raises(TableError, match="no predictions of its dense networks"):
+        measured(tmp_path, after)
+    before = write_predictions(tmp_path / "b.safetensors", [0], [CELLS[0]])
+    with pytest.raises(TableError, match="no dense network of seed 1"):
+        measured(tmp_path, before, after)
+
+
+def test_a_class_without_a_test_image_names_network_and_class(tmp_path):
+    labels = np.where(LABELS == 2, 0, LABELS)
+    path = write_predictions(tmp_path / "a.safetensors", [0], [CELLS[0]], labels=labels)
+    with pytest.raises(TableError, match=r"mlp on small, dense at 1: .*no image of class 'a,b'"):
+        measured(tmp_path, path)
+
+
+def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
+    path = write_predictions(tmp_path / "p.safetensors", [0, 1], [CELLS[0]])
+    good = path.read_bytes()
+    labels = {"labels": LABELS.astype(np.int64)}
+    own = {"dataset": "d", "architecture": "a", "class_names": NAMES, "failures": []}
+
+    def file(metadata, tensors=labels):
+        return safetensors.numpy.save(tensors, {"recall_distortion": json.dumps(metadata)})
+
+    contents = {
+        "cut off": good[:-10],
+        "empty": b"",
+        "text": b"dataset,architecture\nthis is no safetensors file",
+        "without metadata": safetensors.numpy.save(labels),
+        "a list": file([]),
+        "without seeds": file(own),
+        "a list of seeds": file(own | {"seeds": [[1]]}),
+        "an unknown state": file(own | {"seeds": {"dense/1/final": []}}),
+        "a ratio that is none": file(own | {"seeds": {"dense/all/dense": []}}),
+        "a wrong key": file(own | {"seeds": {"dense": [1]}}),
+        "without labels": file(own | {"seeds": {}}, {"x": LABELS}),
+        "without predictions": file(own | {"seeds": {"dense/1/dense": [0]}}),
+        "of another size": file(
+            own | {"seeds": {"dense/1/dense": [0]}},
+            labels | {"dense/1/dense/predicted": np.zeros((2, 53), np.int16)},
+        ),
+    }
+    for what, content in contents.items():
+        path.write_bytes(content)
+        with pytest.raises(TableError) as caught:
+            read_predictions(path)
+        assert str(caught.value).startswith(f"{path}: "), what
+        assert "run the study again" in str(caught.value), what
+    with pytest.raises(TableError, match="no such file"):
+        read_predictions(tmp_path / "none.safetensors")
+
+
+# Tables
+
+
+def test_the_columns_are_those_of_the_contract():
+    for name, columns in COLUMNS.items():
+        constant = {"failures": "FAILURE", "intercepts": "INTERCEPT"}.get(name, name.upper())
+        assert getattr(columns_of, f"{constant}_COLUMNS") == columns.split()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NA", "nan", "None", "null", "1", "1.0", "007", "a,b", '"', "ü", "日本", " x ", "a\nb", ""],
+)
+def test_any_class_name_survives(tmp_path, name):
+    row = dict.fromkeys(RECALL_COLUMNS, 1.0) | {"class_name": name}
+    row |= {"dataset": "NA", "architecture": "1", "method": "null", "state": "True"}
+    path = tmp_path / "recall.csv"
+    write_table(path, [pd.DataFrame([row])], RECALL_COLUMNS)
+    found = read_table(path, RECALL_COLUMNS).iloc[0]
+    assert found["class_name"] == name
+    assert found[["dataset", "architecture", "method", "state"]].tolist() == [
+        "NA",
+        "1",
+        "null",
+        "True",
+    ]
+
+
+def test_numbers_are_read_back_exactly(tmp_path):
+    numbers = [0.1 + 0.2, 1 / 3, 1e-300, -5e-324, 123456789.123456789, math.inf, -math.inf]
+    numbers += np.random.default_rng(0).normal(size=1000).tolist()
+    path = tmp_path / "table.csv"
+    write_table(path, [pd.DataFrame({"value": numbers})], ["value"])
+    assert read_table(path, ["value"])["value"].tolist() == numbers
+    write_table(
+        path, [pd.DataFrame({"value": [math.nan, 1.0], "state": ["", "x"]})], ["value", "state"]
+    )
+    found = read_table(path, ["value", "state"])
+    assert math.isnan(found["value"][0])
+    assert found["state"].tolist() == ["", "x"]
+
+
+def test_ratios_are_written_as_the_study_writes_them(tmp_path):
+    path = tmp_path / "alpha.csv"
+    frames = [pd.DataFrame({"ratio": ratios, "seed": 0}) for ratios in ([2], [2.5, 10.0], ["4"])]
+    write_table(path, [*frames, pd.DataFrame({"ratio": [math.nan], "seed": 0})], ["ratio", "seed"])
+    assert path.read_text().split() == ["ratio,seed", "2,0", "2.5,0", "10,0", "4,0", ",0"]
+
+
+def test_a_table_that_is_missing_or_not_what_it_should_be(tmp_path):
+    path = tmp_path / "alpha.csv"
+    with pytest.raises(TableError, match=r"alpha\.csv: no such table; run the study again"):
+        read_table(path, ["alpha"])
+    path.write_text("method,alpha\na,1\n")
+    with pytest.raises(
+        TableError, match=r"alpha\.csv lacks the columns ratio, seed; it has method, alpha"
+    ):
+        read_table(path, ["alpha", "ratio", "seed"])
+    for content in (b"", b"alpha\n\xff\xfe\n", b"a,b\n1,2\n1,2,3,4\n", b'a\n"open\n'):
+        path.write_bytes(content)
+        with pytest.raises(TableError, match=r"alpha\.csv: damaged .*run the study again"):
+            read_table(path, ["a"])

@@ -1,0 +1,236 @@
+"""Networks: the published parameter counts, shapes, initial weights and shortcuts."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from recall_distortion import catalogue, networks
+from recall_distortion.errors import NetworkError
+from recall_distortion.networks.resnet import Block
+
+# name, classes: total, prunable weights, fraction kept at ratio 2, 4, 10, 20, 50, for 3 channels
+# (ShrinkBench's accounting, derived from the published architectures).
+PUBLISHED = {
+    ("resnet20", 10): (269_722, 267_696, (0.49622, 0.24432, 0.09319, 0.04281, 0.01258)),
+    ("resnet32", 10): (464_154, 461_232, (0.49683, 0.24525, 0.09430, 0.04398, 0.01379)),
+    ("resnet44", 10): (658_586, 654_768, (0.49708, 0.24563, 0.09475, 0.04446, 0.01429)),
+    ("resnet56", 10): (853_018, 848_304, (0.49722, 0.24583, 0.09500, 0.04472, 0.01455)),
+    ("resnet110", 10): (1_727_962, 1_719_216, (0.49746, 0.24618, 0.09542, 0.04517, 0.01501)),
+    ("resnet56", 100): (858_868, 848_304, (0.49377, 0.24066, 0.08879, 0.03817, 0.00780)),
+}
+
+
+def test_names_are_those_of_the_catalogue():
+    assert set(networks.NETWORKS) == set(catalogue.ARCHITECTURES)
+
+
+@pytest.mark.parametrize(("name", "classes"), PUBLISHED)
+def test_published_counts_and_fractions(name, classes):
+    total, prunable, fractions = PUBLISHED[name, classes]
+    found = networks.counts(networks.build(name, channels=3, classes=classes))
+    assert (found.total, found.prunable_modules) == (total, prunable)
+    for ratio, fraction in zip((2, 4, 10, 20, 50), fractions, strict=True):
+        assert catalogue.fraction_to_keep(found, ratio, "total") == pytest.approx(
+            fraction, abs=5e-6
+        )
+
+
+def test_lenet_counts():
+    found = networks.counts(networks.build("lenet5", channels=1, classes=10))
+    assert found.total == 61_706
+    kept = catalogue.fraction_to_keep(found, 50, "total") * found.prunable_weights
+    assert round(kept) == 383
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
+def test_counts_agree_with_the_catalogue(name, channels, classes):
+    network = networks.build(name, channels=channels, classes=classes)
+    assert networks.counts(network) == catalogue.parameter_counts(name, channels, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (name, size)
+        for name, architecture in catalogue.ARCHITECTURES.items()
+        for size in (8, 28, 32)
+        if size >= architecture.minimum_image_size
+    ],
+)
+def test_forward_shapes(name, size):
+    for channels in (1, 3):
+        network = networks.build(name, channels=channels, classes=7)
+        assert network(torch.rand(2, channels, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5", "resnet20"])
+def test_forward_at_the_smallest_size_and_of_oblong_images(name):
+    smallest = catalogue.ARCHITECTURES[name].minimum_image_size
+    network = networks.build(name, channels=1, classes=3)
+    for height, width in ((smallest, smallest), (smallest, smallest + 3), (30, 41)):
+        images = torch.rand(2, 1, height, width)
+        out = network(images)
+        assert out.shape == (2, 3)
+        assert out.isfinite().all()
+
+
+def test_lenet_at_28_is_the_plain_network():
+    network = networks.build("lenet5", channels=1, classes=10)
+    plain = nn.Sequential(
+        network.conv1,
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        network.conv2,
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        network.fc1,
+        nn.ReLU(),
+        network.fc2,
+        nn.ReLU(),
+        network.classifier,
+    )
+    images = torch.randn(4, 1, 28, 28)
+    assert torch.equal(network(images), plain(images))
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_prunable_are_all_weights_but_the_classifiers(name):
+    network = networks.build(name, channels=1, classes=10)
+    expected = [
+        f"{key}.weight"
+        for key, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and key != "classifier"
+    ]
+    found = networks.prunable_parameters(network)
+    assert list(found) == expected
+    parameters = dict(network.named_parameters())
+    assert all(found[key] is parameters[key] for key in found)
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    assert network.classifier is last
+
+
+def state(network):
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def same(left, right):
+    return all(torch.equal(left[key], right[key]) for key in left)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5", "resnet20"])
+def test_initialize_depends_on_the_generator_only(name):
+    network = networks.build(name, channels=1, classes=10)
+    networks.initialize(network, torch.Generator().manual_seed(1))
+    first = state(network)
+
+    torch.manual_seed(123)
+    other = networks.build(name, channels=1, classes=10)
+    # Training leaves traces in parameters and buffers; none may survive.
+    other.train()
+    other(torch.randn(4, 1, 28, 28)).square().sum().backward()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    before = torch.get_rng_state()
+    networks.initialize(other, torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(first, state(other))
+
+    networks.initialize(other, torch.Generator().manual_seed(2))
+    drawn = [
+        key
+        for key, value in first.items()
+        if ".running" not in key and "num_batches" not in key and "bn" not in key
+    ]
+    assert not any(torch.equal(first[key], other.state_dict()[key]) for key in drawn)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5"])
+def test_default_scheme_is_pytorchs(name):
+    # The layers draw weight, then bias, in the order in which they are built.
+    torch.manual_seed(4)
+    expected = state(networks.NETWORKS[name](1, 10))
+    network = networks.build(name, channels=1, classes=10)
+    networks.initialize(network, torch.Generator().manual_seed(4))
+    found = state(network)
+    assert all(torch.allclose(found[key], expected[key], rtol=1e-6) for key in expected)
+
+
+def test_resnet_weights_are_kaiming_normal():
+    network = networks.build("resnet56", channels=3, classes=10)
+    networks.initialize(network, torch.Generator().manual_seed(0))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            scaled = module.weight.detach() * (fan_in / 2) ** 0.5
+            # Four standard errors of a mean and of a standard deviation of normal draws.
+            assert abs(scaled.mean()) < 4 / scaled.numel() ** 0.5
+            assert abs(scaled.std() - 1) < 4 / (2 * scaled.numel()) ** 0.5
+            assert module.bias is None
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+            assert (module.running_mean == 0).all()
+            assert (module.running_var == 1).all()
+            assert module.num_batches_tracked == 0
+
+
+def test_shortcut_where_the_width_grows_is_subsampled_and_padded_identity():
+    block = Block(16, 32).eval()
+    nn.init.zeros_(block.conv1.weight)
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.rand(2, 16, 9, 8)
+    out = block(x)
+    assert out.shape == (2, 32, 5, 4)
+    assert torch.equal(out[:, 8:24], x[:, :, ::2, ::2])
+    assert not out[:, :8].any()
+    assert not out[:, 24:].any()
+    assert not [key for key, _ in block.named_parameters() if "shortcut" in key]
+
+
+def test_shortcut_of_equal_width_is_the_identity():
+    block = Block(16, 16).eval()
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.rand(2, 16, 8, 8)
+    assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("mlp", 12), ("cnn", 8), ("lenet5", 28), ("lenet5", 32), ("resnet20", 8)]
+)
+def test_stacked_replicates_have_the_gradients_of_single_ones(name, size):
+    # In double precision: batch norm over few values amplifies the rounding of single precision.
+    replicates = [networks.build(name, channels=1, classes=4).double() for _ in range(2)]
+    images = torch.randn(2, 6, 1, size, size, dtype=torch.float64)
+    labels = torch.randint(4, (2, 6))
+    parameters, buffers = stack_module_state(copy.deepcopy(replicates))
+    with torch.device("meta"):
+        skeleton = networks.build(name, channels=1, classes=4)
+
+    def loss(parameters, buffers, images, labels):
+        logits = functional_call(skeleton, (parameters, buffers), (images,))
+        return nn.functional.cross_entropy(logits, labels)
+
+    gradients = vmap(grad(loss))(parameters, buffers, images, labels)
+    for index, network in enumerate(replicates):
+        nn.functional.cross_entropy(network(images[index]), labels[index]).backward()
+        for key, parameter in network.named_parameters():
+            torch.testing.assert_close(gradients[key][index], parameter.grad)
+
+
+def test_errors():
+    with pytest.raises(NetworkError, match="unknown architecture 'vgg'; known are mlp, cnn"):
+        networks.build("vgg", channels=1, classes=10)
+    with pytest.raises(NetworkError, match="at least 1 channel and 2 classes"):
+        networks.build("mlp", channels=0, classes=10)
+    network = networks.build("mlp", channels=1, classes=10)
+    network.extra = nn.LayerNorm(3)
+    with pytest.raises(NetworkError, match="how to initialize extra, a LayerNorm"):
+        networks.initialize(network, torch.Generator())

@@ -1,0 +1,76 @@
+"""A copy of the project in a temporary folder, and the test study run there once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in which commands are run as a user would."""
+
+    folder: Path
+
+    def run(self, *command: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+        """Run a command in the folder; its output is part of a failure's message."""
+        # The copied package must be the one that runs, not the installed one.
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "NO_COLOR": "1"}
+        found = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+            check=False,
+            **options,
+        )
+        if check:
+            assert found.returncode == 0, f"{command} failed:\n{found.stdout[-6000:]}"
+        return found
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """Run snakemake on two cores and return what it printed."""
+        return self.run("snakemake", "--cores", "2", *arguments, check=check).stdout
+
+
+def copy_project(folder: Path) -> Project:
+    """Copy what a study needs, without results and caches."""
+    for part in PARTS:
+        source, target = PROJECT / part, folder / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a fresh copy of the project, nothing run in it."""
+    return copy_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy in which the test study has run; tests must leave it as it is."""
+    project = copy_project(tmp_path_factory.mktemp("finished"))
+    project.snakemake("--config", "study=test")
+    return project
+
+
+@pytest.fixture
+def finished_copy(finished: Project, tmp_path: Path) -> Project:
+    """Return a copy of the finished project that a test may change."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Project(tmp_path)

@@ -1,0 +1,155 @@
+"""dvc.yaml against the Snakefile and the study files, and DVC's own runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from recall_distortion.study import Study
+from tests.workflow.conftest import PROJECT, Project
+
+PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
+# Those that ship; a user's own study may leave out what has a default.
+STUDIES = [
+    PROJECT / f"config/studies/{name}.yaml"
+    for name in ("cifar", "digits", "fashion_mnist", "mnist", "test")
+]
+
+
+def entries(stage: dict, *kinds: str) -> list[str]:
+    """Return a stage's paths of the given kinds, without their settings."""
+    return [
+        next(iter(entry)) if isinstance(entry, dict) else entry
+        for kind in kinds
+        for entry in stage.get(kind, [])
+    ]
+
+
+def parameters(stage: dict) -> set[str]:
+    return {key for entry in stage.get("params", []) for keys in entry.values() for key in keys}
+
+
+def rules() -> dict[str, str]:
+    """Return the text of every rule of the workflow."""
+    text = "\n".join(path.read_text() for path in (PROJECT / "workflow/rules").glob("*.smk"))
+    parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_stage_runs_a_target_of_the_workflow() -> None:
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"snakemake --cores all {name}_all --config study=${{study}}"
+        assert f"{name}_all" in rules()
+
+
+def test_expensive_stages_persist_and_cheap_ones_stay_in_git() -> None:
+    for name, stage in STAGES.items():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                settings = next(iter(entry.values()))
+                expensive = name in ("train", "compress", "evaluate")
+                assert settings.get("persist", False) == expensive
+                assert settings.get("cache", True) == expensive
+
+
+def test_stages_outputs_are_the_rules_outputs(finished: Project) -> None:
+    declared = {path for stage in STAGES.values() for path in entries(stage, "outs")}
+    declared |= {path for stage in STAGES.values() for path in entries(stage, "metrics", "plots")}
+    made = finished.folder / "results/test"
+    undeclared = {"logs", "benchmarks", "inference"}  # rebuilt by Snakemake, read by nobody else
+    for path in made.rglob("*"):
+        relative = Path("results/${study}") / path.relative_to(made)
+        if path.is_file() and relative.parts[2] not in undeclared:
+            assert {str(relative), *map(str, relative.parents)} & declared, relative
+    for path in declared:
+        assert (finished.folder / path.replace("${study}", "test")).exists(), path
+
+
+def test_stages_depend_on_the_code_that_their_rules_name() -> None:
+    used = {
+        "train": ("prepare", "train"),
+        "compress": ("compress",),
+        "evaluate": ("evaluate",),
+        "measure": ("measure",),
+        "infer": ("infer_tests", "infer_fit", "infer"),
+        "report": ("report", "figures"),
+    }
+    for name, names in used.items():
+        wanted = set()
+        for rule in names:
+            for call in re.findall(r"get_code\(([^)]*)\)", rules()[rule], flags=re.DOTALL):
+                wanted |= set(re.findall(r'"(\w+)"', call))
+        found = {
+            Path(path).stem
+            for path in entries(STAGES[name], "deps")
+            if path.startswith("src/recall_distortion/")
+        }
+        assert found == wanted, name
+
+
+def test_every_key_of_a_study_is_a_parameter_of_a_stage_and_stands_in_every_study() -> None:
+    listed = set().union(*(parameters(stage) for stage in STAGES.values()))
+    assert listed == set(Study.model_fields)
+    for path in STUDIES:
+        assert set(yaml.safe_load(path.read_text())) == listed, path.name
+
+
+def test_a_ratio_is_no_parameter_of_training() -> None:
+    assert "ratios" not in parameters(STAGES["train"])
+    assert "ratios" in parameters(STAGES["compress"])
+
+
+@pytest.fixture(scope="module")
+def pipeline(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a finished copy under git and DVC, reproduced once."""
+    folder = tmp_path_factory.mktemp("dvc")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
+    ignored = shutil.ignore_patterns("tmp", "cache")
+    shutil.copytree(PROJECT / ".dvc", folder / ".dvc", ignore=ignored)
+    shutil.copy2(PROJECT / ".gitignore", folder / ".gitignore")
+    configuration = folder / "config/config.yaml"
+    configuration.write_text(re.sub("study: .*", "study: test", configuration.read_text(), count=1))
+    project = Project(folder)
+    project.run("git", "init", "-q")
+    project.run("git", "add", "-A")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    project.run("git", *identity, "commit", "-qm", "start")
+    project.run("dvc", "repro")
+    return project
+
+
+def test_reproducing_twice_runs_nothing_the_second_time(pipeline: Project) -> None:
+    printed = pipeline.run("dvc", "repro").stdout
+    assert "Running stage" not in printed
+    assert "up to date" in printed
+
+
+def test_metrics_and_plots_are_shown(pipeline: Project) -> None:
+    shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
+    assert "results/test/metrics.json" in json.dumps(shown)
+    pipeline.run("dvc", "plots", "show", "--out", "plots")
+    page = (pipeline.folder / "plots/index.html").read_text()
+    assert "mean_alpha" in page
+    assert "Recall distortion after pruning and fine-tuning" in page
+
+
+def test_a_changed_ratio_reruns_no_training(pipeline: Project) -> None:
+    study = pipeline.folder / "config/studies/test.yaml"
+    study.write_text(study.read_text().replace("ratios: [2, 10]", "ratios: [2, 5]"))
+    dense = pipeline.folder / "results/test/dense/digits/mlp/seeds-000-001.safetensors"
+    kept = pipeline.folder / "results/test/compressed/digits/mlp/magnitude/2"
+    files = [dense, *sorted(kept.iterdir())]
+    before = [path.stat().st_mtime_ns for path in files]
+    printed = pipeline.run("dvc", "repro").stdout
+    assert "Running stage 'compress'" in printed
+    assert "Running stage 'train'" not in printed
+    assert [path.stat().st_mtime_ns for path in files] == before
+    plots = pd.read_csv(pipeline.folder / "results/test/plots.csv")
+    assert set(plots.loc[plots["method"] == "magnitude", "ratio"]) == {2, 5}

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+from recall_distortion.configuration import configure
+from recall_distortion.errors import RecallDistortionError
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONFIGURATION = configure(config)
+except RecallDistortionError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = CONFIGURATION.study
+RESULTS = f"results/{STUDY.folder}"
+DEVICE = "cuda" if CONFIGURATION.gpus else "cpu"
+
+DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
+DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"
+COMPRESSED = (
+    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratio}}/{{block}}"
+)
+PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
+FIT = f"{RESULTS}/inference/{{dataset}}/{{architecture}}/{{engine}}"
+TABLES = f"{RESULTS}/tables"
+FIGURES = f"{RESULTS}/figures"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+
+ENGINES = ("pymer4", "statsmodels")
+
+
+wildcard_constraints:
+    dataset="[a-z][a-z0-9_]*",
+    architecture="[a-z][a-z0-9_]*",
+    bundle="[a-z][a-z0-9_]*",
+    ratio=r"\d+(\.\d+)?",
+    block=r"seeds-\d+-\d+",
+    engine="|".join(ENGINES),
+
+
+def get_code(*names):
+    """Return the package's files that decide a rule's result, so that an edit reruns it."""
+    package = Path("src/recall_distortion")
+    found = []
+    for name in names:
+        path = package / name
+        found += (
+            sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        )
+    return [str(path) for path in found]
+
+
+def get_network_files(pattern, **wildcards):
+    """Return a pattern's files for every network and block of the study."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            pattern,
+            dataset=network.dataset,
+            architecture=network.architecture,
+            block=STUDY.blocks(),
+            **wildcards,
+        )
+    ]
+
+
+def get_compressed_files(pattern):
+    """Return a pattern's files for every network, bundle, ratio and block of the study."""
+    return [
+        path
+        for network in STUDY.networks()
+        for bundle in STUDY.bundles(network.dataset, network.architecture)
+        for path in expand(
+            pattern,
+            dataset=network.dataset,
+            architecture=network.architecture,
+            bundle=bundle,
+            ratio=STUDY.bundle_ratios(bundle),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
+def get_prediction_files():
+    """Return every file of predictions, the dense networks' first."""
+    return [
+        path
+        for network in STUDY.networks()
+        for bundle in ["dense", *STUDY.bundles(network.dataset, network.architecture)]
+        for path in expand(
+            f"{PREDICTIONS}.safetensors",
+            dataset=network.dataset,
+            architecture=network.architecture,
+            bundle=bundle,
+            block=STUDY.blocks(),
+        )
+    ]
+
+
+def get_fit_files(suffix):
+    """Return the files of every network's mixed models, one an engine."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            f"{FIT}{suffix}",
+            dataset=network.dataset,
+            architecture=network.architecture,
+            engine=ENGINES,
+        )
+    ]
+
+
+def get_figure_names():
+    """Return the names of the study's figures, as the report package names them."""
+    kinds = ("alpha", "balances", "accuracy", "recall")
+    networks = [
+        f"{network.dataset}-{network.architecture}" for network in STUDY.networks()
+    ]
+    return [f"{kind}-{network}" for kind in kinds for network in networks] + [
+        "sparsity"
+    ]
+
+
+def get_templates():
+    """Return the report's template and style sheet."""
+    return [
+        str(path)
+        for path in sorted(Path("src/recall_distortion/report").glob("templates/*"))
+    ]
+
+
+def get_source(wildcards):
+    """Return a user's own data, so that a change of them reruns the study."""
+    path = STUDY.datasets[wildcards.dataset].path
+    return str(Path(path).expanduser()) if path else []
+
+
+def get_compressed_of_bundle(wildcards):
+    """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
+    if wildcards.bundle == "dense":
+        return []
+    ratios = STUDY.bundle_ratios(wildcards.bundle)
+    return expand(f"{COMPRESSED}.safetensors", ratio=ratios, **wildcards)

@@ -1,0 +1,40 @@
+rule compress:
+    input:
+        data=DATA,
+        dense=f"{DENSE}.safetensors",
+        code=get_code(
+            "catalogue",
+            "data",
+            "networks",
+            "replicates",
+            "training",
+            "compression",
+        ),
+    output:
+        weights=f"{COMPRESSED}.safetensors",
+        sparsity=f"{COMPRESSED}.sparsity.csv",
+        history=f"{COMPRESSED}.history.csv",
+    log:
+        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratio}}-{{block}}.log",
+    benchmark:
+        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratio}}-{{block}}.tsv"
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        gpu=min(CONFIGURATION.gpus, 1),
+        mem_mb=2000,
+    params:
+        compression=lambda wildcards: STUDY.compression_parameters(
+            wildcards.dataset, wildcards.architecture, wildcards.bundle
+        ),
+    message:
+        "Compressing {wildcards.architecture} on {wildcards.dataset} by {wildcards.bundle} at"
+        " ratio {wildcards.ratio}, {wildcards.block}"
+    script:
+        "../scripts/compress.py"
+
+
+rule compress_all:
+    input:
+        get_compressed_files(f"{COMPRESSED}.safetensors"),

@@ -1,0 +1,58 @@
+rule evaluate:
+    input:
+        data=DATA,
+        dense=f"{DENSE}.safetensors",
+        compressed=get_compressed_of_bundle,
+        code=get_code(
+            "data", "networks", "replicates", "training", "compression", "evaluation"
+        ),
+    output:
+        predictions=f"{PREDICTIONS}.safetensors",
+    log:
+        f"{LOGS}/evaluate/{{dataset}}-{{architecture}}-{{bundle}}-{{block}}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        gpu=min(CONFIGURATION.gpus, 1),
+        mem_mb=2000,
+    message:
+        "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"
+        " {wildcards.block}"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule evaluate_all:
+    input:
+        get_prediction_files(),
+
+
+rule measure:
+    input:
+        predictions=get_prediction_files(),
+        sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
+        code=get_code("columns", "distortion", "measurement", "tables"),
+    output:
+        recall=f"{TABLES}/recall.csv",
+        alpha=f"{TABLES}/alpha.csv",
+        intercepts=f"{TABLES}/intercepts.csv",
+        sparsity=f"{TABLES}/sparsity.csv",
+        failures=f"{TABLES}/failures.csv",
+    log:
+        f"{LOGS}/measure.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        splits=STUDY.crossfit_splits,
+    message:
+        "Measuring recall distortion"
+    script:
+        "../scripts/measure.py"
+
+
+rule measure_all:
+    input:
+        rules.measure.output,

@@ -1,0 +1,52 @@
+rule report:
+    input:
+        tables=[*rules.measure.output, *rules.infer_tests.output, *rules.infer.output],
+        code=get_code("report", "columns", "tables"),
+        templates=get_templates(),
+    output:
+        page=f"{RESULTS}/report.html",
+        metrics=f"{RESULTS}/metrics.json",
+        plots=f"{RESULTS}/plots.csv",
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=1500,
+    params:
+        study=STUDY.facts(),
+    message:
+        "Writing the report"
+    script:
+        "../scripts/report.py"
+
+
+rule figures:
+    input:
+        tables=[*rules.measure.output, *rules.infer_tests.output],
+        code=get_code("report", "columns", "tables"),
+    output:
+        **{
+            name.replace("-", "_"): report(
+                f"{FIGURES}/{name}.png",
+                caption=f"../report/{name.partition('-')[0]}.rst",
+                category="Figures",
+            )
+            for name in get_figure_names()
+        },
+    log:
+        f"{LOGS}/figures.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=1500,
+    message:
+        "Drawing the figures"
+    script:
+        "../scripts/figures.py"
+
+
+rule report_all:
+    input:
+        rules.report.output,
+        rules.figures.output,

@@ -1,0 +1,21 @@
+"""Prune and fine-tune a block of networks by a bundle of methods at one ratio."""
+
+from recall_distortion.logs import job_log
+
+with job_log(snakemake.log[0]):
+    import torch
+
+    from recall_distortion.compression import compress_block
+
+    torch.set_num_threads(snakemake.threads)
+    compress_block(
+        snakemake.input.data,
+        snakemake.input.dense,
+        snakemake.output.weights,
+        snakemake.output.sparsity,
+        snakemake.output.history,
+        dataset=snakemake.wildcards.dataset,
+        ratio=snakemake.wildcards.ratio,
+        device="cuda" if snakemake.resources.gpu else "cpu",
+        **snakemake.params.compression,
+    )

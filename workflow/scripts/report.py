@@ -1,0 +1,16 @@
+"""Write a study's report, its metrics and the data of its plots."""
+
+from pathlib import Path
+
+from recall_distortion.logs import job_log
+
+with job_log(snakemake.log[0]):
+    from recall_distortion import report
+    from recall_distortion.files import write_json
+    from recall_distortion.logs import versions
+
+    tables = Path(snakemake.input.tables[0]).parent
+    study = {**snakemake.params.study, "versions": versions()}
+    write_json(snakemake.output.metrics, report.metrics(tables))
+    report.write_plot_data(tables, Path(snakemake.output.plots))
+    report.build_report(tables, Path(snakemake.output.page), study=study)

@@ -1,0 +1,19 @@
+"""Train the dense networks of a block of seeds."""
+
+from recall_distortion.logs import job_log
+
+with job_log(snakemake.log[0]):
+    import torch
+
+    from recall_distortion.training import train_block
+
+    torch.set_num_threads(snakemake.threads)
+    train_block(
+        snakemake.input.data,
+        snakemake.output.weights,
+        snakemake.output.history,
+        architecture=snakemake.wildcards.architecture,
+        seeds=snakemake.params.seeds,
+        device="cuda" if snakemake.resources.gpu else "cpu",
+        **snakemake.params.training,
+    )
