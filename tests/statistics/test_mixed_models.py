@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -333,6 +334,32 @@ def test_an_engine_that_gives_up_is_told_in_the_fits(rows, monkeypatch) -> None:
     assert not facts["converged"]
     assert facts["message"] == "statsmodels gave up: Singular matrix"
     assert slopes(fitted)["estimate"].isna().all()
+
+
+@needs_r
+@pytest.mark.parametrize("path", [None, "/somewhere/lib"])
+def test_starting_r_leaves_no_library_path_to_child_processes(path: str | None) -> None:
+    # In a process of its own, because R starts only once in each. Its child reads the variable as
+    # the C library has it, which is what the dynamic loader of a child sees.
+    code = (
+        "import subprocess\n"
+        "from recall_distortion.inference.engines import pymer4\n"
+        "pymer4.prepare()\n"
+        "print(subprocess.run(['/bin/sh', '-c', 'echo path=$LD_LIBRARY_PATH'], check=True, "
+        "capture_output=True, text=True).stdout)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+    if path is not None:
+        environment["LD_LIBRARY_PATH"] = path
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"path={path or ''}\n" in found.stdout
 
 
 @needs_r

@@ -6,7 +6,9 @@ process each.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,11 +43,30 @@ def prepare() -> None:
     # rpy2's compiled interface complains at length where it was built against another R; the
     # plain one does the same work. It must be chosen before rpy2 is imported.
     os.environ.setdefault("RPY2_CFFI_MODE", "ABI")
-    with lazy_r_packages():
-        import pymer4.models  # noqa: F401
-    from rpy2.robjects import r
+    with _library_path_kept():
+        with lazy_r_packages():
+            import pymer4.models  # noqa: F401
+        from rpy2.robjects import r
 
-    r(_TIGHTEN)
+        r(_TIGHTEN)
+
+
+@contextlib.contextmanager
+def _library_path_kept() -> Iterator[None]:
+    """Take back what starting R does to this process's ``LD_LIBRARY_PATH``.
+
+    rpy2 puts R's folders there, the system's among them. That is too late for this process, but
+    every process that it starts inherits it: a Python outside the system's folders then loads
+    the system's libpython of another release and fails at its first compiled module.
+    """
+    name = "LD_LIBRARY_PATH"
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def fit(rows: pd.DataFrame) -> EngineFit:
