@@ -37,6 +37,17 @@ ALPHA_COLUMNS = [
     "accuracy_before",
     "accuracy_after",
 ]
+# crossfit.csv: what alpha_crossfit is the quotient of
+CROSSFIT_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "state",
+    "seed",
+    "numerator",
+    "denominator",
+]
 SPARSITY_COLUMNS = [
     "dataset",
     "architecture",
@@ -77,6 +88,7 @@ INTERVAL_COLUMNS = [
     "level",
     "family_size",
     "verdict",
+    "note",
 ]
 TEST_COLUMNS = [
     "question",
@@ -96,6 +108,124 @@ TEST_COLUMNS = [
     "p",
     "p_adjusted",
     "adjustment",
+    "family",
+    "note",
+]
+# effects.csv: each cell against the control
+EFFECT_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "state",
+    "n",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_adjusted",
+    "crossfit_difference",
+    "crossfit_low",
+    "crossfit_high",
+    "level",
+    "family_size",
+    "basis",
+    "verdict",
+    "reading",
+    "note",
+]
+# pooled.csv: one slope over the classes of all replicates of a cell
+POOLED_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "state",
+    "n",
+    "alpha",
+    "low",
+    "high",
+    "r2",
+    "alpha_crossfit",
+    "crossfit_low",
+    "crossfit_high",
+    "crossfit_verdict",
+    "level",
+    "denominator",
+    "reliability",
+    "unstable",
+    "per_model",
+    "note",
+]
+SEEDS_NEEDED_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "question",
+    "n",
+    "sd",
+    "effect",
+    "level",
+    "power",
+    "seeds",
+    "seeds_cautious",
+    "note",
+]
+TRADEOFF_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "state",
+    "n",
+    "accuracy_before",
+    "accuracy_after",
+    "accuracy_change",
+    "accuracy_low",
+    "accuracy_high",
+    "accuracy_over_control",
+    "over_control_low",
+    "over_control_high",
+    "level",
+    "alpha",
+    "alpha_verdict",
+    "improves",
+    "variance_before",
+    "variance_after",
+    "note",
+]
+# influence.csv: each cell's mean slope without one of its classes
+INFLUENCE_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "state",
+    "class",
+    "class_name",
+    "n",
+    "mean",
+    "low",
+    "high",
+    "level",
+    "verdict",
+    "mean_all",
+    "verdict_all",
+    "changes",
+]
+PUBLISHED_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "published_verdict",
+    "verdict",
+    "agrees",
+    "published_alpha",
+    "pooled_alpha",
+    "published_accuracy",
+    "accuracy",
 ]
 # mixed_models.csv
 COEFFICIENT_COLUMNS = [
@@ -129,6 +259,8 @@ FIT_COLUMNS = [
     "converged",
     "message",
     "seconds",
+    "spread",
+    "believe",
 ]
 
 # Columns that hold words, even where one looks like a number or like a missing value ("1", "NA").
@@ -154,5 +286,14 @@ TEXT_COLUMNS = frozenset(
         "groups",
         "message",
         "published_verdict",
+        "family",
+        "note",
+        "basis",
+        "reading",
+        "improves",
+        "alpha_verdict",
+        "crossfit_verdict",
+        "verdict_all",
+        "believe",
     }
 )

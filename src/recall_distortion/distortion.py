@@ -20,6 +20,7 @@ from recall_distortion.errors import TableError
 
 SPLIT_SEED = 20_221_128  # of the test set's halvings, the same for every network of a study
 INTERCEPT_LEVEL = 0.99
+RESEED = "reseed"  # the method name of slopes between dense networks of different seeds
 
 
 def slope(before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndarray) -> float:
@@ -181,16 +182,33 @@ class HalfBalances:
         return cls(*found)
 
 
-def crossfit(before: HalfBalances, after: HalfBalances) -> np.ndarray:
-    """Return the cross-fitted slopes [K], numerators and denominators summed over the splits.
+def crossfit_sums(before: HalfBalances, after: HalfBalances) -> tuple[np.ndarray, np.ndarray]:
+    """Return numerators and denominators [K] of the cross-fitted slopes, means over the splits.
 
-    The halves' sampling errors are independent given the networks, so the slope is not attenuated
-    by them (docs/methods.md, section 5).
+    They estimate sum_c Bn Bn_t and sum_c Bn^2 without the sampling error's part of the latter,
+    because the halves' errors are independent given the networks (docs/methods.md, section 5). A
+    denominator near zero may fall below it. Both are NaN where a half has no image of a class.
     """
-    numerator = (before.first * after.second + before.second * after.first).sum((0, 2))
-    denominator = 2 * (before.first * before.second).sum((0, 2))
+    numerator = (before.first * after.second + before.second * after.first).sum(2).mean(0) / 2
+    denominator = (before.first * before.second).sum(2).mean(0)
+    return numerator, denominator
+
+
+def crossfit(before: HalfBalances, after: HalfBalances) -> np.ndarray:
+    """Return the cross-fitted slopes [K]; NaN where the denominator is 0 or undefined."""
+    numerator, denominator = crossfit_sums(before, after)
     with np.errstate(invalid="ignore", divide="ignore"):
         return numerator / denominator
+
+
+def reseed_pairs(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    """Return disjoint pairs of seeds in their order: 1st and 2nd, 3rd and 4th, and so on.
+
+    No network is in two pairs, so the slopes between the networks of a pair are independent. An
+    odd last seed has no pair.
+    """
+    ordered = sorted(seeds)
+    return list(zip(ordered[0::2], ordered[1::2], strict=False))
 
 
 def intercept_check(x: np.ndarray, y: np.ndarray, support: np.ndarray) -> dict[str, Any]:

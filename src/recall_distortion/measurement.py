@@ -1,4 +1,4 @@
-"""From files of predictions to the tables recall, alpha, intercepts, sparsity and failures.
+"""From files of predictions to the tables recall, alpha, crossfit, intercepts, sparsity, failures.
 
 Like ``distortion`` this needs no study, no network and no torch.
 """
@@ -17,17 +17,20 @@ from safetensors import SafetensorError, safe_open
 
 from recall_distortion.columns import (
     ALPHA_COLUMNS,
+    CROSSFIT_COLUMNS,
     FAILURE_COLUMNS,
     INTERCEPT_COLUMNS,
     RECALL_COLUMNS,
     SPARSITY_COLUMNS,
 )
 from recall_distortion.distortion import (
+    RESEED,
     Counts,
     HalfBalances,
     class_rows,
-    crossfit,
+    crossfit_sums,
     intercept_check,
+    reseed_pairs,
     slopes,
     split_halves,
 )
@@ -114,10 +117,11 @@ def measure(
     *,
     splits: int = 20,
 ) -> None:
-    """Write the tables recall, alpha, intercepts, sparsity and failures of a study.
+    """Write the tables recall, alpha, crossfit, intercepts, sparsity and failures of a study.
 
     ``tables`` maps those names to paths. The rows' order depends on the order in which data sets,
-    architectures and methods first appear, not on how their seeds are cut into files.
+    architectures and methods first appear, not on how their seeds are cut into files; rows of
+    ``reseed`` (``_reseed``) come where the dense networks do, before those of any method.
     """
     cells: dict[tuple[str, ...], list[Predictions]] = {}
     failures: list[dict[str, Any]] = []
@@ -131,6 +135,9 @@ def measure(
     recall, alpha, intercepts = _measured(merged, splits)
     write_table(tables["recall"], recall, RECALL_COLUMNS)
     write_table(tables["alpha"], alpha, ALPHA_COLUMNS)
+    quotients = {"crossfit_numerator": "numerator", "crossfit_denominator": "denominator"}
+    crossfit = [frame.drop(columns="denominator").rename(columns=quotients) for frame in alpha]
+    write_table(tables["crossfit"], crossfit, CROSSFIT_COLUMNS)
     write_table(tables["intercepts"], intercepts, INTERCEPT_COLUMNS)
     methods = list(dict.fromkeys(part.method for part in merged))
     networks = list(dict.fromkeys((part.dataset, part.architecture) for part in merged))
@@ -190,17 +197,37 @@ def _ordered(cells: list[Predictions]) -> list[Predictions]:
     return sorted(cells, key=position)
 
 
+@dataclass(frozen=True)
+class _Networks:
+    """What the slopes of K networks of one test set are computed from, a row each."""
+
+    seeds: list[int]
+    accuracy: np.ndarray  # [K]
+    balance: np.ndarray  # normalized [K, C]
+    halves: HalfBalances  # [S, K, C]
+
+    def take(self, seeds: list[int]) -> _Networks:
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return _Networks(
+            seeds,
+            self.accuracy[rows],
+            self.balance[rows],
+            HalfBalances(self.halves.first[:, rows], self.halves.second[:, rows]),
+        )
+
+
 def _measured(
     cells: list[Predictions], splits: int
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]]:
+    """Return the frames of recall, of the slopes with what they are quotients of, of intercepts."""
     recall, alpha, intercepts = [], [], []
-    dense: dict[tuple[str, str], tuple[Predictions, Counts, HalfBalances, np.ndarray]] = {}
+    dense: dict[tuple[str, str], tuple[Predictions, _Networks, np.ndarray]] = {}
     for cell in cells:
         where = f"{cell.architecture} on {cell.dataset}, {cell.method} at {cell.ratio}"
         counts = Counts.of(cell.labels, cell.predicted, cell.class_names, where)
+        network = {"dataset": cell.dataset, "architecture": cell.architecture}
         keys = {
-            "dataset": cell.dataset,
-            "architecture": cell.architecture,
+            **network,
             "method": cell.method,
             "ratio": float(cell.ratio),
             "state": cell.state,
@@ -208,41 +235,64 @@ def _measured(
         if cell.seeds:
             table = class_rows(counts, cell.class_names, cell.seeds)
             recall.append(table.assign(**keys))
+        found = dense.get((cell.dataset, cell.architecture))
+        if cell.method != "dense":
+            if found is None:
+                raise TableError(f"{where}: there are no predictions of its dense networks")
+            _same_test_set(cell, found[0])
+            if lost := sorted(set(cell.seeds) - set(found[0].seeds)):
+                raise TableError(
+                    f"{where}: there is no dense network of seed {lost[0]} to compare with"
+                )
+        halves = found[2] if found else split_halves(cell.labels, splits)
         correct = cell.predicted == cell.labels
-        network = (cell.dataset, cell.architecture)
-        classes = len(cell.class_names)
-        if cell.method == "dense":
-            halves = split_halves(cell.labels, splits)
-            balances = HalfBalances.of(cell.labels, correct, halves, classes)
-            dense[network] = cell, counts, balances, halves
-            continue
-        if network not in dense:
-            raise TableError(f"{where}: there are no predictions of its dense networks")
-        unpruned, before, before_halves, halves = dense[network]
-        _same_test_set(cell, unpruned)
-        if lost := sorted(set(cell.seeds) - set(unpruned.seeds)):
-            raise TableError(
-                f"{where}: there is no dense network of seed {lost[0]} to compare with"
-            )
-        rows = [unpruned.seeds.index(seed) for seed in cell.seeds]
-        x, y = before.normalized_balance[rows], counts.normalized_balance
-        after_halves = HalfBalances.of(cell.labels, correct, halves, classes)
-        paired = HalfBalances(before_halves.first[:, rows], before_halves.second[:, rows])
-        alphas = slopes(x, y)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
-        alpha.append(
-            pd.DataFrame(
-                {
-                    "seed": cell.seeds,
-                    "alpha": alphas,
-                    "alpha_crossfit": crossfit(paired, after_halves),
-                    "r2": r2,
-                    "denominator": (x**2).sum(1),
-                    "accuracy_before": before.accuracy[rows],
-                    "accuracy_after": counts.accuracy,
-                }
-            ).assign(**keys)
+        own = _Networks(
+            cell.seeds,
+            counts.accuracy,
+            counts.normalized_balance,
+            HalfBalances.of(cell.labels, correct, halves, len(cell.class_names)),
         )
-        intercepts.append(pd.DataFrame([{**keys, **intercept_check(x, y, counts.support)}]))
+        if cell.method == "dense":
+            dense[cell.dataset, cell.architecture] = cell, own, halves
+            alpha.append(_reseed(own).assign(**network))
+            continue
+        before = found[1].take(cell.seeds)
+        alpha.append(_slopes(before, own).assign(**keys))
+        check = intercept_check(before.balance, own.balance, counts.support)
+        intercepts.append(pd.DataFrame([{**keys, **check}]))
     return recall, alpha, intercepts
+
+
+def _reseed(dense: _Networks) -> pd.DataFrame:
+    """Return the slopes between dense networks, as if the second of a pair were the first pruned.
+
+    They say how far training anew from another seed moves the recalls of the classes, a baseline
+    for what pruning does. The rows' seed is the first of the pair.
+    """
+    pairs = reseed_pairs(dense.seeds)
+    first, second = ([pair[i] for pair in pairs] for i in (0, 1))
+    found = _slopes(dense.take(first), dense.take(second))
+    return found.assign(method=RESEED, ratio=1.0, state="dense")
+
+
+def _slopes(before: _Networks, after: _Networks) -> pd.DataFrame:
+    """Return the slopes of the networks ``after`` on those ``before``, row by row."""
+    x, y = before.balance, after.balance
+    alphas = slopes(x, y)
+    numerator, denominator = crossfit_sums(before.halves, after.halves)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
+        cross_fitted = numerator / denominator
+    return pd.DataFrame(
+        {
+            "seed": before.seeds,
+            "alpha": alphas,
+            "alpha_crossfit": cross_fitted,
+            "crossfit_numerator": numerator,
+            "crossfit_denominator": denominator,
+            "r2": r2,
+            "denominator": (x**2).sum(1),
+            "accuracy_before": before.accuracy,
+            "accuracy_after": after.accuracy,
+        }
+    )

@@ -1,18 +1,31 @@
 """Tables of an invented study, for tests of the report: plausible numbers, every column filled.
 
 The generator draws class recalls around a dense accuracy, stretches their deviations by a known
-slope for each method and ratio, and counts correct answers of a finite test set.
+slope for each method and ratio, and counts correct answers of a finite test set. Slopes and mixed
+models are invented to the shape of the real ones; what follows from the slopes is inferred as the
+workflow infers it, so that the tables fit together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
+from recall_distortion.inference import (
+    contrasts,
+    effects,
+    influence,
+    published,
+    seeds_needed,
+    tradeoff,
+)
+from recall_distortion.inference import pooled as pooled_slopes
+from recall_distortion.inference.intervals import intervals as make_intervals
 
 METHODS = (
     "magnitude",
@@ -91,20 +104,6 @@ def _recall_rows(
     ]
 
 
-def _verdict(low: float, high: float) -> str:
-    if low > 1:
-        return "intensification"
-    return "de-intensification" if high < 1 else "inconclusive"
-
-
-def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
-    finite = values[np.isfinite(values)]
-    if len(finite) < 2:
-        return (finite.mean() if len(finite) else np.nan), np.nan, np.nan
-    half = stats.t.ppf(0.5 + level / 2, len(finite) - 1) * stats.sem(finite)
-    return finite.mean(), finite.mean() - half, finite.mean() + half
-
-
 def _make_recall(
     datasets: Sequence[str],
     architectures: Sequence[str],
@@ -113,11 +112,12 @@ def _make_recall(
     seeds: int,
     class_names: Sequence[str],
     control: bool,
+    images: int,
 ) -> pd.DataFrame:
     generator = np.random.default_rng(20220610)
     rows: list[dict[str, object]] = []
     for dataset in datasets:
-        support = generator.integers(49, 59, len(class_names))
+        support = generator.integers(images - 4, images + 6, len(class_names))
         for depth, architecture in enumerate(architectures):
             shape = generator.normal(0, 0.035, len(class_names))
             for seed in range(seeds):
@@ -146,18 +146,42 @@ def _make_recall(
     return pd.DataFrame(rows)
 
 
-def _make_alpha(recall: pd.DataFrame) -> pd.DataFrame:
+def _collapse(recall: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return the table with the networks of a method answering the first class, or nothing."""
+    recall = recall.copy()
+    rows = recall["method"] == method
+    right = rows & (recall["class"] == 0) & (recall["seed"] != 0)
+    recall.loc[rows, "correct"] = 0
+    recall.loc[right, "correct"] = recall.loc[right, "support"]
+    recall.loc[rows, "recall"] = right[rows].astype(float)
+    models = recall[rows].groupby([*CELL, "state", "seed"], sort=False)
+    accuracy = models["correct"].transform("sum") / models["support"].transform("sum")
+    recall.loc[rows, "accuracy"] = accuracy
+    balance = recall.loc[rows, "recall"] - accuracy
+    recall.loc[rows, "balance"] = balance
+    recall.loc[rows, "normalized_balance"] = balance / accuracy.where(accuracy > 0)
+    return recall
+
+
+def _make_alpha(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return alpha.csv, the reseed baseline first, and crossfit.csv of the same rows."""
     keys = ["dataset", "architecture", "seed", "class"]
-    dense = recall[recall["method"] == "dense"][[*keys, "normalized_balance", "accuracy"]]
-    merged = recall[recall["method"] != "dense"].merge(dense, on=keys, suffixes=("", "_before"))
+    models = recall[recall["method"] == "dense"]
+    second = models[models["seed"] % 2 == 1]
+    second = second.assign(method="reseed", seed=second["seed"] - 1)
+    dense = models[[*keys, "normalized_balance", "accuracy"]]
+    after = pd.concat([second, recall[recall["method"] != "dense"]], ignore_index=True)
+    merged = after.merge(dense, on=keys, suffixes=("", "_before"))
     merged["xy"] = merged["normalized_balance_before"] * merged["normalized_balance"]
     merged["xx"] = merged["normalized_balance_before"] ** 2
     merged["yy"] = merged["normalized_balance"] ** 2
     grouped = merged.groupby([*CELL, "state", "seed"], sort=False)
-    sums = grouped[["xy", "xx", "yy"]].sum()
+    # A slope needs every class: the balances of a network that is never right are missing.
+    sums = grouped[["xy", "xx", "yy"]].agg(lambda values: values.sum(skipna=False))
     means = grouped[["accuracy_before", "accuracy"]].first()
-    alpha = sums["xy"] / sums["xx"]
-    return pd.DataFrame(
+    # A denominator of zero, as with one class, has no slope.
+    alpha = sums["xy"] / sums["xx"].where(sums["xx"] > 0)
+    table = pd.DataFrame(
         {
             "alpha": alpha,
             "alpha_crossfit": alpha * 1.08,
@@ -167,133 +191,41 @@ def _make_alpha(recall: pd.DataFrame) -> pd.DataFrame:
             "accuracy_after": means["accuracy"],
         }
     ).reset_index()
-
-
-def _make_intervals(alpha: pd.DataFrame, family: int) -> pd.DataFrame:
-    level = 1 - 0.05 / family
-    rows = []
-    for key, group in alpha.groupby([*CELL, "state"], sort=False):
-        mean, low, high = _interval(group["alpha"].to_numpy(), level)
-        rows.append((*key, len(group), mean, low, high, level, family, _verdict(low, high)))
-    columns = ["n", "mean", "low", "high", "level", "family_size", "verdict"]
-    return pd.DataFrame(rows, columns=[*CELL, "state", *columns])
-
-
-def _test_row(
-    question: str,
-    place: tuple[object, ...],
-    names: tuple[str, str],
-    left: np.ndarray,
-    right: np.ndarray,
-    alternative: str,
-    paired: bool,
-) -> tuple[object, ...]:
-    if paired:
-        result = stats.ttest_rel(left, right, alternative=alternative)
-    else:
-        result = stats.ttest_ind(left, right, equal_var=False, alternative=alternative)
-    return (
-        question, *place, *names, alternative, paired, len(left), len(right),
-        left.mean() - right.mean(), result.statistic, result.df, result.pvalue,
-    )  # fmt: skip
-
-
-def _make_tests(alpha: pd.DataFrame) -> pd.DataFrame:
-    alpha = alpha[alpha["state"] == "finetuned"]
-    series = {key: group["alpha"].to_numpy() for key, group in alpha.groupby(CELL, sort=False)}
-    methods = [name for name in alpha["method"].unique() if name != "control"]
-    ratios = sorted({float(ratio) for ratio in alpha["ratio"] if ratio > 1})
-    architectures = list(alpha["architecture"].unique())
-    rows = []
-    for dataset in alpha["dataset"].unique():
-        for method in methods:
-            for architecture in architectures:
-                for low, high in pairwise(ratios):
-                    rows.append(
-                        _test_row(
-                            "ratio",
-                            (dataset, architecture, method, np.nan),
-                            (f"{high:g}", f"{low:g}"),
-                            series[dataset, architecture, method, high],
-                            series[dataset, architecture, method, low],
-                            "greater",
-                            True,
-                        )
-                    )
-            for small, large in pairwise(architectures):
-                for ratio in ratios:
-                    rows.append(
-                        _test_row(
-                            "architecture",
-                            (dataset, "", method, ratio),
-                            (small, large),
-                            series[dataset, small, method, ratio],
-                            series[dataset, large, method, ratio],
-                            "greater",
-                            False,
-                        )
-                    )
-        for architecture in architectures:
-            for ratio in ratios:
-                for left, right in combinations(methods, 2):
-                    rows.append(
-                        _test_row(
-                            "method",
-                            (dataset, architecture, "", ratio),
-                            (left, right),
-                            series[dataset, architecture, left, ratio],
-                            series[dataset, architecture, right, ratio],
-                            "two-sided",
-                            True,
-                        )
-                    )
-    columns = ["question", *CELL, "left", "right", "alternative", "paired", "n_left", "n_right"]
-    table = pd.DataFrame(rows, columns=[*columns, "estimate", "t", "df", "p"])
-    table["p_adjusted"] = np.minimum(1, table["p"] * 4)
-    table["adjustment"] = "bonferroni"
-    return table
+    crossfit = table[[*CELL, "state", "seed"]].assign(
+        numerator=sums["xy"].to_numpy(), denominator=sums["xx"].to_numpy() / 1.08
+    )
+    return table, crossfit
 
 
 def _make_mixed(intervals: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return mixed_models.csv and mixed_model_fits.csv of two kinds of model for each panel."""
     rows, fits = [], []
-    fine = intervals[(intervals["state"] == "finetuned") & (intervals["method"] != "control")]
-    for engine, factor in (("pymer4", 1.0), ("statsmodels", 1 + 4e-6)):
-        for row in fine.itertuples():
-            error = (row.high - row.low) / 5.5
-            t = (row.mean - 1) / error
-            rows.append(
-                (
-                    "slopes",
-                    engine,
-                    row.dataset,
-                    row.architecture,
-                    row.method,
-                    row.ratio,
-                    "slope",
-                    row.mean * factor,
-                    error * factor,
-                    212.4 if factor == 1 else np.inf,
-                    row.low,
-                    row.high,
-                    stats.norm.sf(t),
-                    stats.norm.cdf(t),
-                    min(1, 5 * stats.norm.sf(t)),
-                    min(1, 5 * stats.norm.cdf(t)),
-                    row.verdict,
-                )
-            )
-        formula = "after ~ 0 + before:method:ratio + (0 + before | seed) + (0 + before | class)"
-        fits.append(
-            ("slopes", engine, formula, 18000, 30, 31415.9265, engine == "pymer4", True,
-             "boundary (singular) fit" if engine == "pymer4" else "", 18.25)
-        )  # fmt: skip
-    columns = ["model", "engine", *CELL, "term", "estimate", "std_error", "df", "low", "high"]
-    columns += ["p_intensification", "p_deintensification", "p_intensification_adjusted"]
-    columns += ["p_deintensification_adjusted", "verdict"]
-    names = ["model", "engine", "formula", "rows", "groups", "loglik", "singular", "converged"]
+    fine = intervals[intervals["state"] == "finetuned"]
+    for (dataset, architecture), cells in fine.groupby(["dataset", "architecture"], sort=False):
+        for kind, believe, spread in (
+            ("class_level", "bootstrap", 24.5), ("class_level_scaled", "model", 1.0)
+        ):  # fmt: skip
+            model = f"{kind}/{dataset}/{architecture}"
+            for engine, factor in (("pymer4", 1.0), ("statsmodels", 1 + 4e-6), ("bootstrap", 1.0)):
+                for row in cells.itertuples():
+                    error = (row.high - row.low) / 5.5
+                    t = (row.mean - 1) / error if error else np.nan
+                    up, down = stats.norm.sf(t), stats.norm.cdf(t)
+                    rows.append(
+                        (model, engine, dataset, architecture, row.method, row.ratio, "slope",
+                         row.mean * factor, error * factor, 212.4 if factor == 1 else np.inf,
+                         row.low, row.high, up, down, min(1, 5 * up), min(1, 5 * down),
+                         row.verdict)
+                    )  # fmt: skip
+                singular = engine == "pymer4" and kind == "class_level"
+                fits.append(
+                    (model, engine, "after ~ 0 + before:cell + (0 + before | seed)", 18000,
+                     "seed=30", 31415.9265, singular, True,
+                     "boundary (singular) fit" if singular else "", 18.25, spread, believe)
+                )  # fmt: skip
     return (
-        pd.DataFrame(rows, columns=columns),
-        pd.DataFrame(fits, columns=[*names, "message", "seconds"]),
+        pd.DataFrame(rows, columns=COEFFICIENT_COLUMNS),
+        pd.DataFrame(fits, columns=FIT_COLUMNS),
     )
 
 
@@ -316,7 +248,8 @@ def _make_sparsity(alpha: pd.DataFrame) -> pd.DataFrame:
 
 def _make_intercepts(alpha: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for key, group in alpha.groupby([*CELL, "state"], sort=False):
+    compressed = alpha[alpha["method"] != "reseed"]
+    for key, group in compressed.groupby([*CELL, "state"], sort=False):
         mean = group["alpha"].mean()
         rows.append((*key, False, 10 * len(group), mean, mean * 1.004, 0.0006, -0.002, 0.003))
     columns = ["balanced", "n", "slope", "slope_with_intercept", "intercept"]
@@ -335,14 +268,25 @@ def make_tables(
     class_names: Sequence[str] = tuple("0123456789"),
     control: bool = True,
     failures: bool = True,
+    images: int = 54,
+    collapsed: str = "",
 ) -> None:
-    """Write every table of an invented study into ``folder``."""
+    """Write every table of an invented study into ``folder``.
+
+    With about 50 ``images`` a class the test set is too small for slopes of single models; with
+    some thousands it is not. The networks of the method ``collapsed`` answer one class always, and
+    that of seed 0 is never right.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     recall = _make_recall(
-        datasets, architectures, methods, ratios, seeds, class_names, control
-    )  # fmt: skip
-    alpha = _make_alpha(recall)
-    intervals = _make_intervals(alpha, max(1, len(ratios)))
+        datasets, architectures, methods, ratios, seeds, class_names, control, images
+    )
+    if collapsed:
+        recall = _collapse(recall, collapsed)
+    alpha, crossfit = _make_alpha(recall)
+    level = 1 - 0.05 / max(1, len(ratios))
+    intervals = make_intervals(alpha, level)
+    pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
     mixed, fits = _make_mixed(intervals)
     failed = pd.DataFrame(columns=[*CELL, "stage", "seed", "reason"])
     if failures:
@@ -355,7 +299,14 @@ def make_tables(
         "alpha": alpha,
         "sparsity": _make_sparsity(alpha),
         "intervals": intervals,
-        "tests": _make_tests(alpha if seeds > 1 else alpha.iloc[:0]),
+        "tests": contrasts.tests(alpha, recall),
+        "crossfit": crossfit,
+        "pooled": pooled,
+        "effects": effects.effects(alpha, crossfit, pooled, intervals, level),
+        "seeds_needed": seeds_needed.seeds_needed(alpha, level),
+        "tradeoff": tradeoff.tradeoff(recall, alpha, intervals, level),
+        "influence": influence.influence(recall, intervals, level),
+        "published": published.published(recall, intervals, pooled),
         "mixed_models": mixed,
         "mixed_model_fits": fits,
         "failures": failed,

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing is fetched, nothing overflows, every picture shows."""
+"""The report in a real browser: nothing is fetched, nothing overflows, tables sort and download."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from recall_distortion.report import build_report
+from recall_distortion.report.tables import read_table
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -107,14 +110,14 @@ def test_the_page_never_scrolls_sideways(opened: Any) -> None:
 
 def test_every_picture_is_shown(opened: Any) -> None:
     widths = opened.evaluate("Array.from(document.images, image => image.naturalWidth)")
-    assert len(widths) == 9
+    assert len(widths) == 13
     assert all(width > 0 for width in widths)
 
 
 def test_links_of_the_navigation_lead_to_their_sections(opened: Any) -> None:
     opened.emulate_media(reduced_motion="reduce")
     links = opened.locator("nav a")
-    assert links.count() == 8
+    assert links.count() == 12
     for place in range(links.count()):
         target = links.nth(place).get_attribute("href")
         links.nth(place).click()
@@ -138,4 +141,151 @@ def test_a_table_opens_by_a_click_and_scrolls_in_itself(opened: Any) -> None:
 def test_a_link_opens_the_table_it_leads_to(opened: Any) -> None:
     opened.locator("a[href='#table-failures']").first.click()
     assert opened.evaluate("location.hash") == "#table-failures"
-    assert opened.locator("#table-failures summary").is_visible()
+    # The event of the changed address comes a moment later.
+    opened.locator("#table-failures table").wait_for(state="visible")
+
+
+def _column(table: Any, name: str) -> list[str]:
+    """Return the texts of a column, top to bottom."""
+    place = table.locator("thead th").evaluate_all(
+        "(cells, name) => cells.findIndex(cell => cell.dataset.name === name)", name
+    )
+    return table.locator(f"tbody td:nth-child({place + 1})").all_text_contents()
+
+
+def _sort_button(table: Any, name: str) -> Any:
+    return table.locator(f"th[data-name='{name}'] button")
+
+
+def _open(tab: Any, key: str) -> Any:
+    table = tab.locator(f"#table-{key}")
+    table.locator("summary").click()
+    return table
+
+
+def test_a_heading_sorts_by_full_value_and_back(opened: Any, report: Path) -> None:
+    table = _open(opened, "effects")
+    effects = read_table(report.parent / "tables", "effects")
+    before = _column(table, "p")
+    button = _sort_button(table, "p")
+    heading = table.locator("th[data-name='p']")
+    assert heading.get_attribute("aria-sort") == "none"
+    for direction, values in (
+        ("ascending", effects["p"].sort_values(kind="stable")),
+        ("descending", effects["p"].sort_values(kind="stable", ascending=False)),
+    ):
+        button.click()
+        assert heading.get_attribute("aria-sort") == direction
+        titles = table.locator("tbody tr").evaluate_all(
+            "(rows, place) => rows.map(row => row.cells[place].title)",
+            table.locator("thead th").evaluate_all(
+                "cells => cells.findIndex(cell => cell.dataset.name === 'p')"
+            ),
+        )
+        # Many of them read "< 0.001": only the full values have this order.
+        np.testing.assert_array_equal(np.array(titles, dtype=float), values.to_numpy())
+    button.click()
+    assert heading.get_attribute("aria-sort") == "none"
+    assert _column(table, "p") == before
+
+
+def test_missing_numbers_come_last_and_ties_keep_their_order(opened: Any) -> None:
+    table = _open(opened, "tradeoff")
+    _sort_button(table, "over_control_low").click()
+    first = _column(table, "over_control_low")
+    assert "–" in first
+    assert set(first[first.index("–") :]) == {"–"}
+    _sort_button(table, "over_control_low").click()
+    last = _column(table, "over_control_low")
+    assert set(last[last.index("–") :]) == {"–"}
+    assert first.index("–") == last.index("–")
+    # Sorted by the network alone, methods and ratios stay as they were in each.
+    _sort_button(table, "over_control_low").click()
+    original = list(zip(_column(table, "architecture"), _column(table, "method"), strict=True))
+    _sort_button(table, "architecture").click()
+    _sort_button(table, "architecture").click()
+    found = list(zip(_column(table, "architecture"), _column(table, "method"), strict=True))
+    assert found == [row for name in ("mlp", "cnn") for row in original if row[0] == name]
+
+
+def test_a_heading_sorts_by_the_keyboard(opened: Any) -> None:
+    table = _open(opened, "effects")
+    _sort_button(table, "difference").focus()
+    heading = table.locator("th[data-name='difference']")
+    outline = heading.locator("button").evaluate("item => getComputedStyle(item).outlineStyle")
+    opened.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    opened.keyboard.press("Space")
+    assert heading.get_attribute("aria-sort") == "descending"
+    opened.keyboard.press("Tab")
+    focused = opened.evaluate("document.activeElement.closest('th').dataset.name")
+    assert focused == "low"  # the next column
+    outline = opened.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+@pytest.mark.parametrize("key", ["effects", "pooled", "tradeoff", "influence"])
+def test_a_download_is_the_table(opened: Any, report: Path, tmp_path: Path, key: str) -> None:
+    table = _open(opened, key)
+    # What is shown is sorted; the file keeps the table's own order.
+    table.locator("thead th button").first.click()
+    with opened.expect_download() as waiting:
+        table.get_by_role("button", name="Download").click()
+    assert waiting.value.suggested_filename == f"digits-{key}.csv"
+    waiting.value.save_as(tmp_path / "found.csv")
+    wanted = read_table(report.parent / "tables", key)
+    if key == "influence":
+        wanted = wanted.sort_values("changes", ascending=False, kind="stable")
+    if key == "pooled":
+        wanted = wanted[wanted["state"] != "pruned"]
+    found = pd.read_csv(tmp_path / "found.csv", keep_default_na=False, na_values=None, dtype=str)
+    assert list(found.columns) == list(wanted.columns)
+    for name in wanted.columns:
+        if wanted[name].dtype.kind == "f":
+            # Every digit, not only those that the page shows.
+            numbers = np.array([float(text or "nan") for text in found[name]])
+            np.testing.assert_array_equal(numbers, wanted[name].to_numpy(), err_msg=name)
+        else:
+            assert list(found[name]) == list(wanted[name].astype(str)), name
+    assert opened.complaints == []
+
+
+def test_without_scripts_everything_is_there_but_the_buttons(browser: Any, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(report.as_uri(), wait_until="load")
+    assert tab.locator("button").count() == 0
+    tab.locator("#table-effects summary").click()
+    assert tab.locator("#table-effects tbody tr").count() == 60
+    assert tab.locator("#table-effects th").first.inner_text() == "network"
+    assert not tab.locator(".scripted").is_visible()
+    context.close()
+
+
+def test_the_first_tab_leads_past_the_navigation(opened: Any) -> None:
+    opened.keyboard.press("Tab")
+    link = opened.locator("a.skip")
+    assert link.evaluate("item => item === document.activeElement")
+    assert link.bounding_box()["y"] >= 0
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("location.hash") == "#answer"
+
+
+def test_the_answer_stands_on_the_first_screen(opened: Any) -> None:
+    # This description is a page of letters, and the banner a matter of the study.
+    opened.evaluate("document.querySelectorAll('header .lede, .banner').forEach(e => e.remove())")
+    box = opened.locator("#answer .lede").bounding_box()
+    assert box["y"] + box["height"] <= 900
+
+
+def test_print_fits_the_paper_and_leaves_the_buttons_out(opened: Any, tmp_path: Path) -> None:
+    opened.emulate_media(media="print")
+    # A4 between the margins of 12 mm, in CSS pixels.
+    opened.set_viewport_size({"width": 703, "height": 1000})
+    assert not opened.locator("nav").is_visible()
+    assert not opened.locator("button.download").first.is_visible()
+    grid = opened.locator(".grid").first.bounding_box()
+    assert grid["x"] >= 0
+    assert grid["x"] + grid["width"] <= 703
+    opened.pdf(path=tmp_path / "report.pdf", format="A4", prefer_css_page_size=True)
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")

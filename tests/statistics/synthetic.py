@@ -80,3 +80,43 @@ def alpha(
         ],
         columns=["dataset", "architecture", "method", "ratio", "state", "seed", "alpha"],
     )
+
+
+def slopes(
+    panels: Mapping[tuple[str, str], float],
+    methods: Mapping[str, tuple[float, float, float, float]],
+    *,
+    ratios: Sequence[float] = (2, 4, 16),
+    seeds: int = 8,
+    sd_panel: float = 0.05,
+    sd_seed: float = 0.1,
+    sd: float = 0.1,
+    growth: float = 1.0,
+    random_seed: int = 0,
+) -> pd.DataFrame:
+    """Return an alpha table that follows the models over panels.
+
+    ``panels`` maps (dataset, architecture) to the panel's predictor; ``methods`` maps a method to
+    its level, trend per doubling of the ratio, effect of the predictor, and interaction, all at
+    the means of the doublings and of the predictor. The residual's standard deviation is ``sd`` at
+    the smallest ratio and ``growth`` times that of the one before at each further ratio.
+    """
+    generator = np.random.default_rng(random_seed)
+    middle = np.mean(list(panels.values()))
+    doublings = np.log2(ratios) - np.mean(np.log2(ratios))
+    rows = []
+    for (dataset, architecture), predictor in panels.items():
+        own = generator.normal(0, sd_panel)
+        by_seed = generator.normal(0, sd_seed, seeds)
+        for method, (level, trend, effect, interaction) in methods.items():
+            for place, (ratio, d) in enumerate(zip(ratios, doublings, strict=True)):
+                x = predictor - middle
+                mean = level + trend * d + effect * x + interaction * d * x + own
+                noise = generator.normal(0, sd * growth**place, seeds)
+                rows += [
+                    (dataset, architecture, method, ratio, "finetuned", seed, value)
+                    for seed, value in enumerate(mean + by_seed + noise)
+                ]
+    return pd.DataFrame(
+        rows, columns=["dataset", "architecture", "method", "ratio", "state", "seed", "alpha"]
+    )

@@ -1,4 +1,4 @@
-"""The four questions: which rows there are, which way they point, and how they are adjusted."""
+"""The five questions: which rows there are, which way they point, and how they are adjusted."""
 
 from __future__ import annotations
 
@@ -156,6 +156,101 @@ def test_method(paper_like: pd.DataFrame) -> None:
             for side in ("left", "right")
         )
         check(row, left, right, family=3 if row["architecture"] == "resnet56" else 1)
+
+
+def test_control(paper_like: pd.DataFrame) -> None:
+    rows = asked(paper_like, "control")
+    assert [(row["left"], row["ratio"]) for row in rows] == [
+        (method, ratio) for ratio in RATIOS for method in ("magnitude", "undecayed", "random")
+    ]  # one network has a control
+    for row in rows:
+        assert (row["dataset"], row["architecture"]) == ("cifar10", "resnet56")
+        assert (row["right"], row["alternative"], row["paired"]) == ("control", "two-sided", True)
+        assert pd.isna(row["method"])
+        left = slopes(paper_like, "cifar10", "resnet56", row["left"], row["ratio"])
+        right = slopes(paper_like, "cifar10", "resnet56", "control", 1)
+        check(row, left, right, family=3)  # the ratios of one method
+        assert row["family"] == f"control: cifar10/resnet56/{row['left']}"
+        assert row["note"] == ""
+
+
+def test_families_are_the_columns_that_p_is_adjusted_over(paper_like: pd.DataFrame) -> None:
+    found = contrasts.tests(paper_like)
+    families = found.groupby("family")
+    assert set(families.groups) >= {
+        "ratio: cifar100/resnet56/magnitude",
+        "architecture: cifar10/undecayed/ratio 2",
+        "dataset: magnitude/ratio 10",
+        "method: cifar10/resnet56/ratio 4",
+        "control: cifar10/resnet56/random",
+    }
+    for family, rows in families:
+        assert set(rows["question"]) == {str(family).split(":")[0]}
+        assert set(rows["adjustment"]) == {f"bonferroni over {len(rows)}"}
+        np.testing.assert_array_equal(rows["p_adjusted"], np.minimum(1, rows["p"] * len(rows)))
+    assert families.ngroups == len(found.drop_duplicates(["family", "adjustment"]))
+
+
+def test_the_reseed_baseline_is_in_no_question(paper_like: pd.DataFrame) -> None:
+    reseed = synthetic.alpha({("cifar10", "resnet56", "reseed", 1.0): 0.5}, state="dense")
+    with_reseed = pd.concat([paper_like, reseed, reseed.assign(state="finetuned")])
+    pd.testing.assert_frame_equal(contrasts.tests(with_reseed), contrasts.tests(paper_like))
+
+
+def test_without_a_control_the_others_are_asked() -> None:
+    means = {("d", "mlp", method, 2.0): 1.0 for method in ("magnitude", "random")}
+    table = synthetic.alpha(means)
+    assert set(contrasts.tests(table)["question"]) == {"method"}
+    pruned_only = synthetic.alpha({("d", "mlp", "control", 1.0): 1.0}, state="pruned")
+    assert "control" not in set(contrasts.tests(pd.concat([table, pruned_only]))["question"])
+
+
+def test_notes_say_why_a_test_is_missing_or_smaller() -> None:
+    means = {("d", "mlp", "magnitude", 2.0): 1.0, ("d", "mlp", "control", 1.0): 1.0}
+    table = synthetic.alpha(means, seeds=30)
+
+    def note(kept: pd.DataFrame) -> str:
+        (row,) = asked(kept, "control")
+        assert np.isnan(row["p"]) == ("pairs of seeds" in row["note"] or "not" in row["note"])
+        return row["note"]
+
+    control = table["method"] == "control"
+    assert note(table) == ""
+    assert note(table[~(control & table["seed"].isin([3, 7]))]) == "28 of 30 seeds make pairs"
+    assert note(table[~(control ^ (table["seed"] < 10))]) == (
+        "fewer than two pairs of seeds; 0 of 30 seeds make pairs"
+    )
+    assert note(table[table["seed"] == 0]) == "fewer than two pairs of seeds"
+    broken = table.assign(alpha=table["alpha"].where(table["seed"] != 5))
+    assert note(broken) == "a slope is not finite"
+
+
+def test_equal_slopes_are_said_to_be_equal() -> None:
+    equal = pd.Series([1.0, 2.0, 3.0])
+    paired = contrasts.paired_test(equal, equal, "two-sided")
+    assert (paired["estimate"], paired["note"]) == (0.0, "the pairs' differences are all equal")
+    assert not np.isfinite(paired["t"])
+    constant = pd.Series([1.0, 1.0, 1.0])
+    welch = contrasts.independent_test(constant, constant + 1, "less")
+    assert (welch["estimate"], welch["note"]) == (-1.0, "the slopes of either side are all equal")
+    alone = contrasts.independent_test(constant, constant[:1], "less")
+    assert (alone["note"], alone["n_right"]) == ("fewer than two slopes on a side", 1)
+    broken = contrasts.independent_test(constant, pd.Series([1.0, np.nan]), "less")
+    assert (broken["note"], broken["n_right"]) == ("a slope is not finite", 1)
+
+
+def test_the_test_against_the_control_holds_its_level() -> None:
+    """Without an effect, p falls below 0.05 in 5 % of studies, however much seeds share."""
+    studies = 2000
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, 1, (studies, 8))
+    left, right = shared + rng.normal(0, 0.1, (2, studies, 8))
+    found = [
+        contrasts.paired_test(pd.Series(a), pd.Series(b), "two-sided")["p"]
+        for a, b in zip(left, right, strict=True)
+    ]
+    rate = (np.array(found) < 0.05).mean()
+    assert rate == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / studies))
 
 
 def test_pairs_are_by_seed_and_a_failed_replicate_leaves_its_pair() -> None:

@@ -57,12 +57,18 @@ def test_a_slope_that_is_not_finite_is_not_dropped(bad: float) -> None:
     assert row["n"] == 2
     assert np.isnan([row["mean"], row["low"], row["high"]]).all()
     assert row["verdict"] == "inconclusive"
+    why = "not finite (an accuracy of 0, or equal recalls before pruning)"
+    assert row["note"] == f"1 of 3 slopes is {why}"
+    assert of([bad, 1.0, bad])["note"] == f"2 of 3 slopes are {why}"
+    assert of([bad])["note"] == f"1 of 1 slopes is {why}"
 
 
 def test_one_replicate_has_a_mean_and_no_interval() -> None:
     row = of([1.5])
     assert (row["n"], row["mean"], row["verdict"]) == (1, 1.5, "inconclusive")
     assert np.isnan([row["low"], row["high"]]).all()
+    assert row["note"] == "one replicate: an interval needs two"
+    assert of([1.5, 1.6])["note"] == ""
 
 
 def test_equal_slopes_have_an_interval_of_no_width() -> None:
@@ -76,8 +82,16 @@ def test_family_is_counted_within_state_and_method() -> None:
     many = synthetic.alpha({("d", "a", "magnitude", float(r)): 1 for r in (2, 4, 10)})
     pruned = synthetic.alpha({("d", "a", "magnitude", 2.0): 1}, state="pruned")
     control = synthetic.alpha({("d", "a", "control", 1.0): 1})
-    found = module.intervals(pd.concat([many, pruned, control], ignore_index=True))
-    assert list(found["family_size"]) == [3, 3, 3, 1, 1]
+    reseed = synthetic.alpha({("d", "a", "reseed", 1.0): 1}, state="dense")
+    found = module.intervals(pd.concat([reseed, many, pruned, control], ignore_index=True))
+    assert list(found["family_size"]) == [1, 3, 3, 3, 1, 1]
+
+
+def test_a_verdict_of_a_difference_is_against_0() -> None:
+    assert module.verdict(0.1, 0.2) == "de-intensification"
+    assert module.verdict(0.1, 0.2, null=0) == "intensification"
+    assert module.verdict(-0.1, 0.2, null=0) == "inconclusive"
+    assert module.verdict(np.nan, np.nan, null=0) == "inconclusive"
 
 
 def test_errors_name_the_column_and_the_replicate() -> None:

@@ -15,9 +15,11 @@ from recall_distortion.distortion import (
     HalfBalances,
     class_rows,
     crossfit,
+    crossfit_sums,
     intercept_check,
     normalized,
     recall_table,
+    reseed_pairs,
     slope,
     slopes,
     split_halves,
@@ -230,23 +232,42 @@ def naive_balances(labels, correct, part, classes):
 
 @pytest.mark.parametrize("counts", [[12, 12, 12, 12], [9, 20, 14, 6]])
 def test_the_cross_fitted_slope_is_its_formula(counts):
-    """docs/methods.md, section 5.2, with numerators and denominators summed over the splits."""
+    """docs/methods.md, section 5.2, with numerators and denominators averaged over the splits."""
     rng = np.random.default_rng(1)
     classes = len(counts)
     labels = rng.permutation(np.repeat(np.arange(classes), counts))
     before, after = rng.random((2, 3, len(labels))) < rng.uniform(0.6, 0.9, classes)[labels]
     halves = split_halves(labels, 4)
-    found = crossfit(
-        *(HalfBalances.of(labels, correct, halves, classes) for correct in (before, after))
-    )
+    balances = [HalfBalances.of(labels, correct, halves, classes) for correct in (before, after)]
+    found = crossfit(*balances)
+    sums = crossfit_sums(*balances)
     for k in range(3):
-        numerator = denominator = 0.0
+        numerators, denominators = [], []
         for half in halves:
             a, b = (naive_balances(labels, before[k], part, classes) for part in (half, ~half))
             ta, tb = (naive_balances(labels, after[k], part, classes) for part in (half, ~half))
-            numerator += sum(a[c] * tb[c] + b[c] * ta[c] for c in range(classes))
-            denominator += 2 * sum(a[c] * b[c] for c in range(classes))
-        assert found[k] == pytest.approx(numerator / denominator, rel=1e-9)
+            numerators.append(sum((a[c] * tb[c] + b[c] * ta[c]) / 2 for c in range(classes)))
+            denominators.append(sum(a[c] * b[c] for c in range(classes)))
+        assert sums[0][k] == pytest.approx(np.mean(numerators), rel=1e-9)
+        assert sums[1][k] == pytest.approx(np.mean(denominators), rel=1e-9)
+        assert found[k] == pytest.approx(np.mean(numerators) / np.mean(denominators), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_one_image_has_no_cross_fitted_slope():
+    labels = np.repeat(np.arange(3), [20, 20, 1])
+    correct = np.random.default_rng(6).random((2, 41)) < 0.7
+    halves = HalfBalances.of(labels, correct, split_halves(labels, 5), 3)
+    assert np.isnan(crossfit(halves, halves)).all()
+    assert np.isnan(crossfit_sums(halves, halves)).all()
+
+
+@given(st.sets(st.integers(0, 1000), max_size=9))
+def test_pairs_of_seeds_are_neighbours_and_disjoint(seeds):
+    pairs = reseed_pairs(list(seeds)[::-1])
+    assert len(pairs) == len(seeds) // 2
+    flat = [seed for pair in pairs for seed in pair]
+    assert flat == sorted(seeds)[: 2 * len(pairs)]
 
 
 def test_an_unchanged_network_has_cross_fitted_slope_1():

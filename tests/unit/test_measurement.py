@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from recall_distortion import columns as columns_of
 from recall_distortion.columns import RECALL_COLUMNS
-from recall_distortion.distortion import recall_table, slope
+from recall_distortion.distortion import HalfBalances, crossfit, recall_table, slope, split_halves
 from recall_distortion.errors import TableError
 from recall_distortion.measurement import measure, read_predictions
 from recall_distortion.tables import read_table, write_table
@@ -115,7 +115,7 @@ def run(folder, blocks):
         for ratio in ("2", "10")
         for seeds in blocks
     ]
-    names = ("recall", "alpha", "intercepts", "sparsity", "failures")
+    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "failures")
     paths = {name: folder / f"{name}.csv" for name in names}
     measure(predictions, sparsity, paths, splits=5)
     return paths
@@ -131,6 +131,7 @@ COLUMNS = {
     "predicted recall precision accuracy balance normalized_balance",
     "alpha": "dataset architecture method ratio state seed alpha alpha_crossfit r2 denominator "
     "accuracy_before accuracy_after",
+    "crossfit": "dataset architecture method ratio state seed numerator denominator",
     "sparsity": "dataset architecture method ratio seed realised_ratio kept_fraction kept_prunable "
     "prunable total",
     "failures": "dataset architecture method ratio stage seed reason",
@@ -196,11 +197,13 @@ def test_rows_follow_the_methods_order_then_ratio_and_state(paths):
 def test_alpha_is_the_slope_of_each_replicate(paths):
     table = read(paths, "alpha")
     assert "dense" not in set(table["method"])
-    assert len(table) == 6 + 2 * 2 * 2 * 6 - 1 - 6
+    assert len(table) == 3 + 6 + 2 * 2 * 2 * 6 - 1 - 6
     for row in table.to_dict("records"):
-        cell = (row["method"], str(row["ratio"]), row["state"])
+        cell, partner = (row["method"], str(row["ratio"]), row["state"]), row["seed"]
+        if row["method"] == "reseed":
+            cell, partner = CELLS[0], row["seed"] + 1
         before = recall_table(LABELS, PREDICTED[CELLS[0], row["seed"]], CLASSES)
-        after = recall_table(LABELS, PREDICTED[cell, row["seed"]], CLASSES)
+        after = recall_table(LABELS, PREDICTED[cell, partner], CLASSES)
         x, y = before["normalized_balance"], after["normalized_balance"]
         alpha = slope(x, y)
         assert row["alpha"] == pytest.approx(alpha, rel=1e-12)
@@ -210,6 +213,65 @@ def test_alpha_is_the_slope_of_each_replicate(paths):
         assert row["accuracy_before"] == before["accuracy"][0]
         assert row["accuracy_after"] == after["accuracy"][0]
         assert math.isfinite(row["alpha_crossfit"])
+
+
+def test_slopes_between_dense_networks_come_first_and_pair_seeds(paths):
+    table = read(paths, "alpha")
+    rows = table.iloc[:3]
+    assert rows[["method", "ratio", "state", "seed"]].to_numpy().tolist() == [
+        ["reseed", 1, "dense", seed] for seed in (0, 2, 4)
+    ]
+    assert "reseed" not in set(table["method"].iloc[3:])
+    assert table["method"].iloc[3] == "control"
+    for name in ("recall", "intercepts"):
+        assert "reseed" not in set(read(paths, name)["method"])
+
+
+def test_crossfit_holds_what_the_cross_fitted_slopes_are_quotients_of(paths):
+    alpha, table = read(paths, "alpha"), read(paths, "crossfit")
+    keys = ["dataset", "architecture", "method", "ratio", "state", "seed"]
+    pd.testing.assert_frame_equal(table[keys], alpha[keys])
+    quotients = table["numerator"] / table["denominator"]
+    assert quotients.tolist() == alpha["alpha_crossfit"].tolist()
+    halves = split_halves(LABELS, 5)
+
+    def halved(cell, seed):
+        correct = PREDICTED[cell, seed][None] == LABELS
+        return HalfBalances.of(LABELS, correct, halves, CLASSES)
+
+    for row in table.to_dict("records"):
+        cell, partner = (row["method"], str(row["ratio"]), row["state"]), row["seed"]
+        if row["method"] == "reseed":
+            cell, partner = CELLS[0], row["seed"] + 1
+        before, after = halved(CELLS[0], row["seed"]), halved(cell, partner)
+        found = row["numerator"] / row["denominator"]
+        assert found == pytest.approx(crossfit(before, after)[0], rel=1e-9)
+        products = (before.first * before.second).sum((1, 2)).mean()
+        assert row["denominator"] == pytest.approx(products, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize(("seeds", "firsts"), [([], []), ([3], []), ([1, 4, 9], [1])])
+def test_dense_networks_without_a_partner_have_no_slope(tmp_path, monkeypatch, seeds, firsts):
+    for seed in seeds:
+        monkeypatch.setitem(PREDICTED, (CELLS[0], seed), PREDICTED[CELLS[0], seed % 6])
+    path = write_predictions(tmp_path / "dense.safetensors", seeds, [CELLS[0]])
+    measured(tmp_path, path)
+    for name in ("alpha", "crossfit"):
+        table = read_table(tmp_path / f"{name}.csv", COLUMNS[name].split())
+        assert table["seed"].tolist() == firsts
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_with_one_image_has_no_cross_fitted_slope(tmp_path):
+    labels = np.where((LABELS == 2) & (np.arange(53) != np.argmax(LABELS == 2)), 0, LABELS)
+    path = write_predictions(tmp_path / "a.safetensors", SEEDS, CELLS[:2], labels=labels)
+    measured(tmp_path, path)
+    alpha = read_table(tmp_path / "alpha.csv", COLUMNS["alpha"].split())
+    assert len(alpha) == 3 + 6
+    assert alpha["alpha_crossfit"].isna().all()
+    assert np.isfinite(alpha["alpha"]).all()
+    crossfit = read_table(tmp_path / "crossfit.csv", COLUMNS["crossfit"].split())
+    assert crossfit[["numerator", "denominator"]].isna().all(axis=None)
 
 
 def test_a_failed_replicate_is_absent_and_told(paths):
@@ -238,7 +300,8 @@ def test_intercepts_say_that_the_test_set_is_unbalanced(paths):
     assert counts["magnitude", 10, "finetuned"] == 5
     assert counts["random", 2, "finetuned"] == 0
     alpha = read(paths, "alpha")
-    means = alpha.groupby(["method", "ratio", "state"])["alpha"].mean()
+    pruned = alpha[alpha["method"] != "reseed"]
+    means = pruned.groupby(["method", "ratio", "state"])["alpha"].mean()
     for cell, mean in means.items():
         row = table.iloc[cells.index(cell)]
         assert row["slope"] == pytest.approx(mean)
@@ -257,9 +320,9 @@ def test_a_study_without_failures_has_an_empty_table_of_them(tmp_path):
     paths = {name: tmp_path / f"{name}.csv" for name in COLUMNS}
     path = write_predictions(tmp_path / "dense.safetensors", [0, 1], [CELLS[0]])
     measure([path], [], paths)
+    rows = {"recall": 2 * CLASSES, "alpha": 1, "crossfit": 1}
     for name, columns in COLUMNS.items():
-        table = read_table(paths[name], columns.split())
-        assert len(table) == (2 * CLASSES if name == "recall" else 0)
+        assert len(read_table(paths[name], columns.split())) == rows.get(name, 0)
 
 
 # Wrong files

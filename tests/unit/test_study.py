@@ -164,6 +164,7 @@ WRONG = [
     ("methods.mine.gradient_examples", 0, "methods.mine.gradient_examples", ["1, not 0"]),
     ("methods.gradient", {"criterion": "gradient"}, None, ["methods: 'gradient'", "built in"]),
     ("methods.control", {"criterion": "gradient"}, None, ["methods: 'control'", "built in"]),
+    ("methods.reseed", {"criterion": "gradient"}, None, ["methods: 'reseed'", "built in"]),
     ("methods.other", {"criterion": "gradient"}, None, ["methods.other", "no panel uses it"]),
     (
         "panels.0.architectures",
@@ -179,6 +180,12 @@ WRONG = [
         None,
         ["panels.0.methods", "'magnitud'", "control", *METHODS, "mine"],
     ),
+    (
+        "panels.0.methods",
+        ["mine", "reseed"],
+        None,
+        ["panels.0.methods", "reseed is no method to list", "between its dense networks"],
+    ),
     ("panels.0.methods", ["mine", "mine"], None, ["panels.0.methods", "listed twice"]),
     ("panels.0.dataset", "mnist", None, ["panels.0.dataset", "'mnist'", "digits"]),
     ("panels.0.recipe", "big", None, ["panels.0.recipe", "'big'", "tiny"]),
@@ -186,6 +193,7 @@ WRONG = [
     ("jobs.bundles", {"some": ["magnitud"]}, None, ["jobs.bundles.some", "unknown method", "mine"]),
     ("jobs.bundles", {"random": ["mine"]}, None, ["jobs.bundles.random", "method's name"]),
     ("jobs.bundles", {"dense": ["mine"]}, None, ["jobs.bundles.dense", "method's name"]),
+    ("jobs.bundles", {"reseed": ["mine"]}, None, ["jobs.bundles.reseed", "method's name"]),
     ("jobs.bundles", {"some": ["mine", "mine"]}, None, ["jobs.bundles.some", "listed twice"]),
     (
         "jobs.bundles",

@@ -20,6 +20,7 @@ COMPRESSED = (
 )
 PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
 FIT = f"{RESULTS}/inference/{{dataset}}/{{architecture}}/{{engine}}"
+ACROSS = f"{RESULTS}/inference/across/{{engine}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
 LOGS = f"{RESULTS}/logs"
@@ -98,7 +99,7 @@ def get_prediction_files():
 
 
 def get_fit_files(suffix):
-    """Return the files of every network's mixed models, one an engine."""
+    """Return the files of every network's mixed models and of those across, one an engine."""
     return [
         path
         for network in STUDY.networks()
@@ -108,18 +109,24 @@ def get_fit_files(suffix):
             architecture=network.architecture,
             engine=ENGINES,
         )
-    ]
+    ] + expand(f"{ACROSS}{suffix}", engine=ENGINES)
 
 
 def get_figure_names():
     """Return the names of the study's figures, as the report package names them."""
-    kinds = ("alpha", "balances", "accuracy", "recall")
+    kinds = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
     networks = [
         f"{network.dataset}-{network.architecture}" for network in STUDY.networks()
     ]
     return [f"{kind}-{network}" for kind in kinds for network in networks] + [
         "sparsity"
     ]
+
+
+def get_published_facts():
+    """Return the published study's verdicts and slopes."""
+    folder = Path("src/recall_distortion/inference/published_facts")
+    return [str(path) for path in sorted(folder.glob("*.csv"))]
 
 
 def get_templates():

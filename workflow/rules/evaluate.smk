@@ -36,6 +36,7 @@ rule measure:
     output:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
+        crossfit=f"{TABLES}/crossfit.csv",
         intercepts=f"{TABLES}/intercepts.csv",
         sparsity=f"{TABLES}/sparsity.csv",
         failures=f"{TABLES}/failures.csv",

@@ -2,7 +2,11 @@ rule infer_tests:
     input:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
-        code=get_code("inference", "catalogue", "columns", "tables"),
+        crossfit=f"{TABLES}/crossfit.csv",
+        code=get_code(
+            "inference", "catalogue", "columns", "distortion", "files", "tables"
+        ),
+        facts=get_published_facts(),
     output:
         intervals=report(
             f"{TABLES}/intervals.csv",
@@ -12,16 +16,28 @@ rule infer_tests:
         tests=report(
             f"{TABLES}/tests.csv", caption="../report/tests.rst", category="Tables"
         ),
+        effects=report(
+            f"{TABLES}/effects.csv",
+            caption="../report/effects.rst",
+            category="Tables",
+        ),
+        pooled=f"{TABLES}/pooled.csv",
+        seeds_needed=f"{TABLES}/seeds_needed.csv",
+        tradeoff=f"{TABLES}/tradeoff.csv",
+        influence=f"{TABLES}/influence.csv",
+        published=f"{TABLES}/published.csv",
     log:
         f"{LOGS}/infer_tests.log",
+    benchmark:
+        f"{BENCHMARKS}/infer_tests.txt"
     conda:
         "../envs/study.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
     params:
         level=STUDY.level,
     message:
-        "Intervals and t-tests"
+        "Intervals, t-tests and pooled slopes"
     script:
         "../scripts/infer_tests.py"
 
@@ -29,25 +45,53 @@ rule infer_tests:
 rule infer_fit:
     input:
         recall=f"{TABLES}/recall.csv",
+        alpha=f"{TABLES}/alpha.csv",
         code=get_code("inference", "columns", "tables"),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
     log:
         f"{LOGS}/infer_fit/{{dataset}}-{{architecture}}-{{engine}}.log",
+    benchmark:
+        f"{BENCHMARKS}/infer_fit/{{dataset}}-{{architecture}}-{{engine}}.txt"
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
         mem_mb=2000,
     message:
-        "Mixed model of {wildcards.architecture} on {wildcards.dataset} by {wildcards.engine}"
+        "Mixed models of {wildcards.architecture} on {wildcards.dataset} by {wildcards.engine}"
     script:
         "../scripts/infer_fit.py"
 
 
+rule infer_across:
+    input:
+        recall=f"{TABLES}/recall.csv",
+        alpha=f"{TABLES}/alpha.csv",
+        sparsity=f"{TABLES}/sparsity.csv",
+        code=get_code("inference", "columns", "tables"),
+    output:
+        coefficients=f"{ACROSS}.csv",
+        fit=f"{ACROSS}.fit.csv",
+    log:
+        f"{LOGS}/infer_across/{{engine}}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    message:
+        "Mixed models across networks and data sets by {wildcards.engine}"
+    script:
+        "../scripts/infer_across.py"
+
+
 rule infer:
     input:
+        recall=f"{TABLES}/recall.csv",
+        alpha=f"{TABLES}/alpha.csv",
+        sparsity=f"{TABLES}/sparsity.csv",
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
         code=get_code("inference", "columns", "tables"),
@@ -60,12 +104,14 @@ rule infer:
         fits=f"{TABLES}/mixed_model_fits.csv",
     log:
         f"{LOGS}/infer.log",
+    benchmark:
+        f"{BENCHMARKS}/infer.txt"
     conda:
         "../envs/study.yaml"
     resources:
         mem_mb=1000,
     message:
-        "Comparing the mixed models' engines"
+        "Comparing the mixed models' engines with each other and with the bootstrap"
     script:
         "../scripts/infer.py"
 

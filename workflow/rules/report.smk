@@ -9,6 +9,8 @@ rule report:
         plots=f"{RESULTS}/plots.csv",
     log:
         f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.txt"
     conda:
         "../envs/study.yaml"
     resources:
@@ -36,6 +38,8 @@ rule figures:
         },
     log:
         f"{LOGS}/figures.log",
+    benchmark:
+        f"{BENCHMARKS}/figures.txt"
     conda:
         "../envs/study.yaml"
     resources:

@@ -1,4 +1,4 @@
-"""Fit one network's mixed model with one engine."""
+"""Fit one network's mixed models with one engine."""
 
 from recall_distortion.logs import job_log
 
@@ -7,6 +7,7 @@ with job_log(snakemake.log[0]):
 
     write_fit(
         snakemake.input.recall,
+        snakemake.input.alpha,
         snakemake.wildcards.dataset,
         snakemake.wildcards.architecture,
         snakemake.wildcards.engine,

@@ -1,4 +1,4 @@
-"""Write a study's intervals and t-tests."""
+"""Write what a study's slopes say: intervals, t-tests, effects, pooled slopes and the rest."""
 
 from recall_distortion.logs import job_log
 
@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     write_tests(
         snakemake.input.recall,
         snakemake.input.alpha,
-        snakemake.output.intervals,
-        snakemake.output.tests,
+        snakemake.input.crossfit,
+        dict(snakemake.output.items()),
         snakemake.params.level,
     )

@@ -2,9 +2,10 @@
 
 - ``intervals``: the paper's t intervals of the mean slope of each cell;
 - ``contrasts``: the paper's four questions as t-tests;
-- ``model``: the class-level mixed model of a data set and architecture;
-- ``mixed_models``: that model fitted by lme4 (through pymer4) and by statsmodels, each engine a
-  check on the other;
+- ``class_level``, ``model_level``, ``across``: mixed models of the classes' balances, of a panel's
+  slopes, and of the slopes over networks and data sets;
+- ``mixed_models``: those fitted by lme4 (through pymer4) and by statsmodels, each engine a check on
+  the other, and ``beside``: the seed-level bootstrap of the same effects;
 - ``tables``: the same from files to files.
 
 Everything works on the tables ``recall.csv`` and ``alpha.csv`` wherever they come from. Importing

@@ -1,4 +1,4 @@
-"""The paper's four questions about slopes, as t-tests (paper, sections 6.2 and 7).
+"""The paper's four questions about slopes, and the control's, as t-tests (paper, sections 6.2, 7).
 
 Each question compares two levels, ``left`` and ``right``, of fine-tuned slopes; the estimate is
 always mean(left) - mean(right) and ``alternative`` is what the test tries to show about it, in
@@ -11,106 +11,60 @@ ratio        consecutive ratios (low, high)   the high intensifies    less      
 architecture consecutive depths (small, deep) the small intensifies   greater     Welch
 dataset      (easy, hard)                     the hard intensifies    less        Welch
 method       all pairs of methods             they differ             two-sided   paired by seed
+control      (method, control)                they differ             two-sided   paired by seed
 ============ ================================ ======================= =========== =================
 
 The column that a question varies is empty in its rows, because left and right name its levels.
-The control is no pruning method and asks none of these questions; it has intervals and a slope in
-the mixed model.
+The first four are the paper's, and the control, being no pruning method, is in none of them. The
+last is what the paper could not ask: whether a pruned and fine-tuned network's slope differs from
+that of the same dense network fine-tuned without pruning (method ``control``, ratio 1).
 """
 
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from recall_distortion.catalogue import ARCHITECTURES
 from recall_distortion.columns import TEST_COLUMNS
+from recall_distortion.inference.ttests import Row, independent_test, paired_test
 from recall_distortion.tables import format_ratio, require_columns, require_unique
 
 # (easier, harder), as the paper pairs them (section 7); it pairs no other of its data sets.
 PAPER_DATASETS = (("mnist", "cifar10"), ("fashion_mnist", "cifar10"), ("cifar10", "cifar100"))
 
 STATE = "finetuned"
-NOT_PRUNED = ("dense", "control")
+CONTROL = "control"
+NOT_PRUNED = ("dense", CONTROL, "reseed")
 
-# A table column of the paper, over whose rows a question's p values are adjusted.
+# A table column of the paper, over whose rows a question's p values are adjusted; for the control
+# it is the ratios of a method, as for the intervals.
 ADJUSTED_WITHIN = {
     "ratio": ["dataset", "architecture", "method"],
     "architecture": ["dataset", "method", "ratio"],
     "dataset": ["method", "ratio"],
     "method": ["dataset", "architecture", "ratio"],
+    "control": ["dataset", "architecture", "left"],
 }
 
 Cell = tuple[str, str, str, float]  # dataset, architecture, method, ratio
-Row = dict[str, Any]
-
-
-def paired_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
-    """Return the paired t-test of two series of slopes that are indexed by seed.
-
-    Seeds that only one side has make no pair. With fewer than two pairs, or a pair that is not
-    finite, t, df and p are NaN; n counts the finite pairs.
-    """
-    pairs = pd.concat([left, right], axis=1, join="inner").to_numpy(dtype=float)
-    finite = np.isfinite(pairs).all(axis=1)
-    count = int(finite.sum())
-    found: Row = {"alternative": alternative, "paired": True, "n_left": count, "n_right": count}
-    if count < 2 or not finite.all():
-        return {**found, **_nothing(pairs[:, 0], pairs[:, 1])}
-    return {**found, **_tested(stats.ttest_rel, pairs[:, 0], pairs[:, 1], alternative)}
-
-
-def independent_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
-    """Return Welch's t-test of two series of slopes.
-
-    With fewer than two slopes on a side, or one that is not finite, t, df and p are NaN; n counts
-    the finite slopes.
-    """
-    a, b = left.to_numpy(dtype=float), right.to_numpy(dtype=float)
-    finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-    n_left, n_right = int(finite_a.sum()), int(finite_b.sum())
-    found: Row = {"alternative": alternative, "paired": False, "n_left": n_left, "n_right": n_right}
-    if min(n_left, n_right) < 2 or not (finite_a.all() and finite_b.all()):
-        return {**found, **_nothing(a, b)}
-    return {**found, **_tested(stats.ttest_ind, a, b, alternative, equal_var=False)}
-
-
-def _nothing(left: np.ndarray, right: np.ndarray) -> Row:
-    known = left.size > 0 and right.size > 0
-    finite = known and np.isfinite(left).all() and np.isfinite(right).all()
-    estimate = float(left.mean() - right.mean()) if finite else np.nan
-    return {"estimate": estimate, "t": np.nan, "df": np.nan, "p": np.nan}
-
-
-def _tested(test: Any, left: np.ndarray, right: np.ndarray, alternative: str, **options) -> Row:
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        # Nearly or exactly equal samples: the infinite or NaN t that follows is in the table.
-        warnings.filterwarnings("ignore", category=RuntimeWarning)
-        result = test(left, right, alternative=alternative, **options)
-    return {
-        "estimate": float(left.mean() - right.mean()),
-        "t": float(result.statistic),
-        "df": float(result.df),
-        "p": float(result.pvalue),
-    }
 
 
 def tests(
     alpha: pd.DataFrame,
     recall: pd.DataFrame | None = None,  # noqa: PT028 - the table is called tests, this is no test
 ) -> pd.DataFrame:
-    """Return the paper's four questions wherever the study has two levels to compare.
+    """Return the five questions wherever the study has two levels to compare.
 
     ``alpha`` has the columns dataset, architecture, method, ratio, state, seed, alpha, of which
     the state ``finetuned`` is used. The result has ``TEST_COLUMNS``; the module says what each
     question compares and how the sign of ``estimate`` reads. A comparison that cannot be tested
-    (fewer than two replicates, or a slope that is not finite) keeps its row with NaN.
+    (fewer than two replicates, or a slope that is not finite) keeps its row with NaN, and ``note``
+    says why; it also says where seeds of one side only made no pair.
 
     Architectures are compared within their family in ``catalogue.ARCHITECTURES``. Data sets are
     compared in the paper's three pairs; every other data set is placed among the rest of the
@@ -121,35 +75,49 @@ def tests(
     ResNet-56; left and right then read ``dataset/architecture``.
 
     ``p_adjusted`` is p times the number of rows in its column of the paper's tables, at most 1: a
-    column is one data set, architecture and method in the question of ratio, and one ratio of
-    what is held fixed in the others. Rows without a p count.
+    column is one data set, architecture and method in the questions of ratio and control, and one
+    ratio of what is held fixed in the others. ``family`` names it. Rows without a p count.
     """
     keys = ["dataset", "architecture", "method", "ratio", "seed"]
     require_columns(alpha, [*keys, "state", "alpha"], "the alpha table")
-    used = alpha[(alpha["state"] == STATE) & ~alpha["method"].isin(NOT_PRUNED)]
+    used = alpha[alpha["state"] == STATE]
     require_unique(used, keys, "the alpha table")
-    cells: dict[Cell, pd.Series] = {
+    slopes: dict[Cell, pd.Series] = {
         (dataset, architecture, method, float(ratio)): group.set_index("seed")["alpha"]
         for (dataset, architecture, method, ratio), group in used.groupby(keys[:4], sort=False)
     }
+    cells = {cell: values for cell, values in slopes.items() if cell[2] not in NOT_PRUNED}
+    controls = {cell[:2]: values for cell, values in slopes.items() if cell[2:] == (CONTROL, 1.0)}
     errors = _dense_errors(recall) if recall is not None else {}
     rows = [
         *_ratio_rows(cells),
         *_architecture_rows(cells),
         *_dataset_rows(cells, errors),
         *_method_rows(cells),
+        *_control_rows(cells, controls),
     ]
     table = pd.DataFrame(rows, columns=TEST_COLUMNS).astype(
-        {"ratio": float, "p": float, "p_adjusted": float, "adjustment": object}
+        {"ratio": float, "p": float, "p_adjusted": float, "adjustment": object, "family": object}
     )
     for question, within in ADJUSTED_WITHIN.items():
         chosen = table["question"] == question
-        if not chosen.any():
-            continue
-        count = table[chosen].groupby(within, dropna=False)["question"].transform("size")
-        table.loc[chosen, "p_adjusted"] = (table.loc[chosen, "p"] * count).clip(upper=1)
-        table.loc[chosen, "adjustment"] = [f"bonferroni over {size}" for size in count]
+        for members in table[chosen].groupby(within, dropna=False, sort=False).indices.values():
+            rows_of_family = table.index[chosen][members]
+            first = table.loc[rows_of_family[0]]
+            table.loc[rows_of_family, "p_adjusted"] = (
+                table.loc[rows_of_family, "p"] * len(members)
+            ).clip(upper=1)
+            table.loc[rows_of_family, "adjustment"] = f"bonferroni over {len(members)}"
+            table.loc[rows_of_family, "family"] = _family(question, first[within])
     return table
+
+
+def _family(question: str, held: pd.Series) -> str:
+    """Return the name of a table column, such as ``method: cifar10/resnet56/ratio 10``."""
+    words = (
+        f"ratio {format_ratio(value)}" if name == "ratio" else value for name, value in held.items()
+    )
+    return f"{question}: {'/'.join(words)}"
 
 
 def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[tuple]:
@@ -252,6 +220,22 @@ def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
                     cells[dataset, architecture, right, ratio],
                     "two-sided",
                 ),
+                dataset=dataset,
+                architecture=architecture,
+                ratio=ratio,
+            )
+
+
+def _control_rows(
+    cells: dict[Cell, pd.Series], controls: dict[tuple[str, str], pd.Series]
+) -> Iterator[Row]:
+    for (dataset, architecture, method, ratio), slopes in cells.items():
+        if (dataset, architecture) in controls:
+            yield _row(
+                "control",
+                method,
+                CONTROL,
+                paired_test(slopes, controls[dataset, architecture], "two-sided"),
                 dataset=dataset,
                 architecture=architecture,
                 ratio=ratio,

@@ -47,11 +47,14 @@ def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, flo
     return mean, mean - half_width, mean + half_width
 
 
-def verdict(low: float, high: float) -> str:
-    """Return what an interval of E[alpha] says; an interval with a NaN end says nothing."""
-    if low > 1:
+def verdict(low: float, high: float, null: float = 1.0) -> str:
+    """Return what an interval of E[alpha] says; an interval with a NaN end says nothing.
+
+    ``null`` is 1 for a slope and 0 for a difference of slopes.
+    """
+    if low > null:
         return INTENSIFICATION
-    if high < 1:
+    if high < null:
         return DEINTENSIFICATION
     return INCONCLUSIVE
 
@@ -65,7 +68,7 @@ def intervals(alpha: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
     replicates whose slope cannot be computed would pick among the outcomes. ``family_size`` is
     the number of ratios of that data set, architecture, method and state: by Bonferroni, the
     intervals of a family hold together with a confidence of at least
-    1 - family_size * (1 - level).
+    1 - family_size * (1 - level). ``note`` says why an interval is missing.
 
     Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level.
     """
@@ -89,6 +92,18 @@ def intervals(alpha: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
                 "level": level,
                 "family_size": int(family_sizes[tuple(named[key] for key in family)]),
                 "verdict": verdict(low, high),
+                "note": missing_interval(values),
             }
         )
     return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
+
+
+def missing_interval(slopes: np.ndarray) -> str:
+    """Return why the mean of ``slopes`` [n] has no t interval; empty where it has one."""
+    lost = int((~np.isfinite(slopes)).sum())
+    if lost:
+        return (
+            f"{lost} of {len(slopes)} slopes {'is' if lost == 1 else 'are'} not finite "
+            "(an accuracy of 0, or equal recalls before pruning)"
+        )
+    return "" if len(slopes) > 1 else "one replicate: an interval needs two"

@@ -1,194 +1,158 @@
-"""Fitting the class-level mixed model, and what its slopes say; ``model`` defines it.
+"""Fitting the mixed models, and holding the two engines against each other.
 
-Two engines fit it by REML: lme4 through pymer4 (``engines.pymer4``) and statsmodels
-(``engines.statsmodels``). ``combine`` holds them against each other.
+Two engines fit by REML: lme4 through pymer4 (``engines.pymer4``) and statsmodels
+(``engines.statsmodels``). ``combine`` compares them and puts the bootstrap beside them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
 from recall_distortion.errors import InferenceError
+from recall_distortion.inference.beside import BOOTSTRAP, bootstrapped
+from recall_distortion.inference.coefficients import of_fit
 from recall_distortion.inference.engines import pymer4, statsmodels
-from recall_distortion.inference.intervals import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
-from recall_distortion.inference.model import (
-    FORMULA,
-    RANDOM_TERMS,
-    RESIDUAL,
-    ROW_COLUMNS,
-    EngineFit,
-    inestimable,
-    not_estimated,
-)
+from recall_distortion.inference.model import MixedModel, not_estimated
 from recall_distortion.tables import format_ratio, require_columns, require_unique
 
-ENGINES = ("pymer4", "statsmodels")
+_ENGINES = {"pymer4": pymer4, "statsmodels": statsmodels}
+ENGINES = tuple(_ENGINES)
 
-SLOPE = "slope"
-
-# Level of a slope's interval: the same as that of the cells' intervals (paper, section 6.2).
-LEVEL = 0.99
-# A verdict needs a Holm-adjusted one-sided p below this: 2.5 % in each direction, so that the
-# chance of any wrong verdict in a model is at most 5 % over both directions.
-VERDICT_P = 0.025
-
-# How closely the engines must agree. A slope is of order 1, so its tolerance is absolute below 1
-# and relative above. Standard errors are compared relative to themselves. A log-likelihood has no
-# scale of its own: differences of it are what likelihood ratios are made of, so 1e-3 is absolute
-# (a likelihood ratio of 1.001) however large the number is.
+# How closely the engines must agree. An effect is of order 1, so its tolerance is absolute below 1
+# and relative above, and never less than a share of its standard error that changes no conclusion.
+# Standard errors are compared relative to themselves. A log-likelihood has no scale of its own:
+# differences of it are what likelihood ratios are made of, so 1e-3 is absolute (a likelihood ratio
+# of 1.001) however large the number is.
 ESTIMATE_TOLERANCE = 1e-5
+ESTIMATE_TOLERANCE_IN_ERRORS = 1e-4
 STD_ERROR_TOLERANCE = 1e-3
 LOGLIK_TOLERANCE = 1e-3
 
 
-def model_name(dataset: str, architecture: str) -> str:
-    """Return the name of a panel's model in the tables."""
-    return f"class_level/{dataset}/{architecture}"
+def require_engine(engine: str) -> None:
+    """Raise ``InferenceError`` unless ``engine`` is one of ``ENGINES``."""
+    if engine not in _ENGINES:
+        raise InferenceError(f"unknown engine {engine!r}; known are {', '.join(_ENGINES)}")
 
 
-def fit_pymer4(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return slopes and fit facts by lme4 through pymer4, with Satterthwaite degrees of freedom.
+def fit(model: MixedModel, engine: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return a model's coefficients and fit facts by ``pymer4`` or ``statsmodels``.
 
-    ``rows`` is what ``model.design`` returns. The first result has ``COEFFICIENT_COLUMNS``: a row
-    per cell (term ``slope``), then a row per random effect with only the standard deviation as its
-    estimate. The second has ``FIT_COLUMNS`` as keys. Slopes are tested against 1 in both
-    directions by t = (slope - 1) / SE.
+    The first result has ``COEFFICIENT_COLUMNS`` (see ``coefficients.of_fit``), the second
+    ``FIT_COLUMNS`` as keys. pymer4 has Satterthwaite's degrees of freedom. statsmodels has none for
+    mixed models, so its df is infinite (``inf`` in the table) and its p values are a little too
+    small where there are few replicates. A model that cannot be estimated has no numbers, and its
+    message says why; the engine is not even imported for it.
 
     Raises ``SetupError`` saying what to install when R or one of its packages is missing.
     """
-    return _fit(rows, "pymer4", pymer4.prepare, pymer4.fit)
-
-
-def fit_statsmodels(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return slopes and fit facts by statsmodels; as ``fit_pymer4``, with the normal distribution.
-
-    statsmodels has no degrees of freedom for mixed models, so df is infinite (``inf`` in the
-    table) and its p values are a little too small where there are few replicates.
-    """
-    return _fit(rows, "statsmodels", statsmodels.prepare, statsmodels.fit)
-
-
-def _fit(
-    rows: pd.DataFrame,
-    engine: str,
-    prepare: Callable[[], None],
-    fit: Callable[[pd.DataFrame], EngineFit],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    require_columns(rows, ROW_COLUMNS, "the model's rows")
-    reason = inestimable(rows)
+    require_engine(engine)
     seconds = 0.0
-    if reason:
-        found = not_estimated(rows, f"not estimated: {reason}")
+    if model.reason:
+        found = not_estimated(model, f"not estimated: {model.reason}")
     else:
-        prepare()  # imports, which are not the fit's time
+        _ENGINES[engine].prepare()  # imports, which are not the fit's time
         start = time.perf_counter()
-        found = fit(rows)
+        found = _ENGINES[engine].fit(model)
         seconds = time.perf_counter() - start
     facts = {
-        "model": model_name(rows["dataset"].iloc[0], rows["architecture"].iloc[0]),
+        "model": model.name,
         "engine": engine,
-        "formula": FORMULA,
-        "rows": len(rows),
-        "groups": ";".join(
-            f"{term[3:-1]}={rows[column].nunique()}" for term, column in RANDOM_TERMS.items()
-        ),
+        "formula": model.formula,
+        "rows": len(model.response),
+        "groups": model.groups,
         "loglik": found.loglik,
         "singular": found.singular,
         "converged": found.converged,
-        "message": found.message,
+        "message": "; ".join(text for text in (found.message, *model.notes) if text),
         "seconds": seconds,
+        "spread": model.spread,
+        "believe": model.believe,
     }
-    return _coefficients(rows, found, facts["model"], engine), facts
+    return of_fit(model, found, engine), facts
 
 
-def _coefficients(rows: pd.DataFrame, fit: EngineFit, model: str, engine: str) -> pd.DataFrame:
-    cells = rows.drop_duplicates("cell")
-    critical = stats.t.ppf((1 + LEVEL) / 2, fit.df)  # an infinite df is the normal distribution
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (fit.slopes - 1) / fit.std_errors
-    above, below = stats.t.sf(t, fit.df), stats.t.cdf(t, fit.df)
-    above_adjusted, below_adjusted = holm(above), holm(below)
-    slopes = pd.DataFrame(
-        {
-            "dataset": cells["dataset"].to_numpy(),
-            "architecture": cells["architecture"].to_numpy(),
-            "method": cells["method"].to_numpy(),
-            "ratio": cells["ratio"].to_numpy(),
-            "term": SLOPE,
-            "estimate": fit.slopes,
-            "std_error": fit.std_errors,
-            "df": fit.df,
-            "low": fit.slopes - critical * fit.std_errors,
-            "high": fit.slopes + critical * fit.std_errors,
-            "p_intensification": above,
-            "p_deintensification": below,
-            "p_intensification_adjusted": above_adjusted,
-            "p_deintensification_adjusted": below_adjusted,
-            "verdict": [_verdict(*p) for p in zip(above_adjusted, below_adjusted, strict=True)],
-        }
+def fit_all(models: Sequence[MixedModel], engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the coefficients and the fit facts of several models by one engine."""
+    fits = [fit(model, engine) for model in models]
+    coefficients = [table for table, _ in fits if len(table)]
+    table = (
+        pd.concat(coefficients, ignore_index=True)
+        if coefficients
+        else pd.DataFrame(columns=COEFFICIENT_COLUMNS)
     )
-    random = pd.DataFrame(
-        {
-            "dataset": cells["dataset"].iloc[0],
-            "architecture": cells["architecture"].iloc[0],
-            "term": [*RANDOM_TERMS, RESIDUAL],
-            "estimate": [fit.deviations.get(term, np.nan) for term in (*RANDOM_TERMS, RESIDUAL)],
-        }
-    )
-    table = pd.concat([slopes, random], ignore_index=True)
-    return table.assign(model=model, engine=engine)[COEFFICIENT_COLUMNS]
-
-
-def _verdict(p_intensification: float, p_deintensification: float) -> str:
-    if p_intensification < VERDICT_P:
-        return INTENSIFICATION
-    if p_deintensification < VERDICT_P:
-        return DEINTENSIFICATION
-    return INCONCLUSIVE
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's step-down adjustment of ``p`` [m]; a NaN stays NaN and counts as a test."""
-    p = np.asarray(p, dtype=float)
-    order = np.argsort(p, kind="stable")  # NaN sorts last
-    adjusted = np.full(p.size, np.nan)
-    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    return np.minimum(adjusted, 1)
+    return table, pd.DataFrame([facts for _, facts in fits], columns=FIT_COLUMNS)
 
 
 def combine(
-    coefficients: Sequence[pd.DataFrame], fits: Sequence[pd.DataFrame | dict[str, Any]]
+    coefficients: Sequence[pd.DataFrame],
+    fits: Sequence[pd.DataFrame | dict[str, Any]],
+    models: Sequence[MixedModel] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return mixed_models and mixed_model_fits of all panels and engines, after comparing engines.
+    """Return mixed_models and mixed_model_fits, after comparing engines, with the bootstrap beside.
 
-    Where both engines converged on a model, slopes must agree within ``ESTIMATE_TOLERANCE``,
+    Where both engines converged on a model, effects must agree within ``ESTIMATE_TOLERANCE``
+    (or ``ESTIMATE_TOLERANCE_IN_ERRORS`` of their standard error),
     standard errors within ``STD_ERROR_TOLERANCE`` and REML log-likelihoods within
     ``LOGLIK_TOLERANCE``, singular fits included: a variance of zero is a maximum that both must
     find. Otherwise ``InferenceError`` names the model and the term with both values. A fit that
     did not converge is compared with nothing and keeps its rows, marked in mixed_model_fits.
+
+    Those of ``models`` that can be estimated get the rows of the bootstrap. ``believe`` is the same
+    in all rows of a model: as ``MixedModel.believe``, but ``bootstrap`` where no engine converged
+    and the bootstrap found something, and empty where nothing did.
     """
     if not coefficients or not fits:
         raise InferenceError("no fitted model to combine; fit at least one panel first")
-    table = pd.concat(coefficients, ignore_index=True)
-    facts = pd.concat(
-        [fit if isinstance(fit, pd.DataFrame) else pd.DataFrame([fit]) for fit in fits],
-        ignore_index=True,
-    )
+    tables = [table for table in coefficients if len(table)]
+    facts = [fit if isinstance(fit, pd.DataFrame) else pd.DataFrame([fit]) for fit in fits]
+    for model in models:
+        if not model.reason:
+            beside, of_bootstrap = bootstrapped(model)
+            tables.append(beside)
+            facts.append(pd.DataFrame([of_bootstrap]))
+    table = pd.concat(tables or coefficients[:1], ignore_index=True)
+    fit_table = pd.concat(facts, ignore_index=True)
     require_columns(table, COEFFICIENT_COLUMNS, "the coefficient tables together")
-    require_columns(facts, FIT_COLUMNS, "the fit tables together")
-    require_unique(facts, ["model", "engine"], "the fit tables together")
-    for model, of_model in facts.groupby("model", sort=False):
+    require_columns(fit_table, FIT_COLUMNS, "the fit tables together")
+    require_unique(fit_table, ["model", "engine"], "the fit tables together")
+    fit_table["converged"] = fit_table["converged"].astype(bool)
+    order = {name: index for index, name in enumerate(dict.fromkeys(fit_table["model"]))}
+    believed = {}
+    for model_name, of_model in fit_table.groupby("model", sort=False):
         by_engine = of_model.set_index("engine")
-        if set(ENGINES) <= set(by_engine.index) and by_engine["converged"].astype(bool).all():
-            _compare(model, by_engine, table[table["model"] == model])
-    return table[COEFFICIENT_COLUMNS], facts[FIT_COLUMNS]
+        converged = by_engine["converged"]
+        if set(ENGINES) <= set(by_engine.index) and converged[list(ENGINES)].all():
+            _compare(model_name, by_engine, table[table["model"] == model_name])
+        believed[model_name] = _believe(by_engine)
+    fit_table["believe"] = fit_table["model"].map(believed)
+    return (
+        _ordered(table, order)[COEFFICIENT_COLUMNS],
+        _ordered(fit_table, order)[FIT_COLUMNS],
+    )
+
+
+def _believe(by_engine: pd.DataFrame) -> str:
+    converged = by_engine["converged"]
+    if converged.drop(BOOTSTRAP, errors="ignore").any():
+        return by_engine["believe"].iloc[0]
+    return BOOTSTRAP if converged.any() else ""
+
+
+def _ordered(table: pd.DataFrame, order: dict[str, int]) -> pd.DataFrame:
+    """Return the rows by model, in the models' order, and by engine within a model."""
+    engines = (*ENGINES, BOOTSTRAP)
+    keys = pd.DataFrame(
+        {"model": table["model"].map(order), "engine": table["engine"].map(engines.index)}
+    )
+    positions = keys.sort_values(["model", "engine"], kind="stable").index
+    return table.loc[positions].reset_index(drop=True)
 
 
 def _compare(model: str, facts: pd.DataFrame, coefficients: pd.DataFrame) -> None:
@@ -196,16 +160,21 @@ def _compare(model: str, facts: pd.DataFrame, coefficients: pd.DataFrame) -> Non
     a, b = (float(facts.loc[engine, "loglik"]) for engine in ENGINES)
     if not abs(a - b) <= LOGLIK_TOLERANCE:
         raise _disagreement(model, "the REML log-likelihood", a, b, f"{LOGLIK_TOLERANCE:g}")
-    slopes = coefficients[coefficients["term"] == SLOPE]
-    both = slopes[slopes["engine"] == first].merge(
-        slopes[slopes["engine"] == second], on=["method", "ratio"], how="outer"
+    effects = coefficients[~coefficients["term"].str.startswith("sd(")]
+    both = effects[effects["engine"] == first].merge(
+        effects[effects["engine"] == second], on=["method", "ratio", "term"], how="outer"
     )
     for row in both.to_dict("records"):
-        term = f"the slope of {row['method']} at ratio {format_ratio(row['ratio'])}"
+        at = "" if np.isnan(row["ratio"]) else f" at ratio {format_ratio(row['ratio'])}"
+        term = f"the {row['term']} of {row['method']}{at}"
         a, b = row["estimate_x"], row["estimate_y"]
-        if not abs(a - b) <= ESTIMATE_TOLERANCE * max(1, abs(a)):
-            raise _disagreement(model, term, a, b, f"{ESTIMATE_TOLERANCE:g}")
-        a, b = row["std_error_x"], row["std_error_y"]
+        errors = row["std_error_x"], row["std_error_y"]
+        tolerance = max(
+            ESTIMATE_TOLERANCE * max(1, abs(a)), ESTIMATE_TOLERANCE_IN_ERRORS * errors[0]
+        )
+        if not abs(a - b) <= tolerance:
+            raise _disagreement(model, term, a, b, f"{tolerance:.1g}")
+        a, b = errors
         if not abs(a - b) <= STD_ERROR_TOLERANCE * abs(a):
             tolerance = f"a fraction of {STD_ERROR_TOLERANCE:g}"
             raise _disagreement(model, f"the standard error of {term}", a, b, tolerance)

@@ -2,77 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from recall_distortion.columns import (
     COEFFICIENT_COLUMNS,
+    CROSSFIT_COLUMNS,
+    EFFECT_COLUMNS,
     FIT_COLUMNS,
+    INFLUENCE_COLUMNS,
     INTERVAL_COLUMNS,
+    POOLED_COLUMNS,
+    PUBLISHED_COLUMNS,
+    SEEDS_NEEDED_COLUMNS,
     TEST_COLUMNS,
+    TRADEOFF_COLUMNS,
 )
-from recall_distortion.errors import InferenceError
-from recall_distortion.inference import contrasts, mixed_models, model
+from recall_distortion.inference import (
+    across,
+    class_level,
+    class_rows,
+    contrasts,
+    effects,
+    influence,
+    mixed_models,
+    model_level,
+    published,
+    seeds_needed,
+    slope_rows,
+    tradeoff,
+)
+from recall_distortion.inference import pooled as pooled_slopes
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, intervals
-from recall_distortion.inference.r_stack import check_r_stack
+from recall_distortion.inference.model import MixedModel
 from recall_distortion.tables import read_table, write_table
 
-_FITTERS: dict[str, Callable[[pd.DataFrame], tuple[pd.DataFrame, dict[str, Any]]]] = {
-    "pymer4": mixed_models.fit_pymer4,
-    "statsmodels": mixed_models.fit_statsmodels,
-}
+_TESTED_RECALL = [
+    *CELL, "seed", "class", "class_name", "support", "recall", "accuracy", "balance",
+    "normalized_balance",
+]  # fmt: skip
 
 
 def write_tests(
     recall_csv: str | Path,
     alpha_csv: str | Path,
-    intervals_csv: str | Path,
-    tests_csv: str | Path,
+    crossfit_csv: str | Path,
+    outputs: Mapping[str, str | Path],
     level: float = PAPER_LEVEL,
 ) -> None:
-    """Write the intervals of the mean slopes, at ``level`` each, and the paper's t-tests."""
-    recall = read_table(recall_csv, ["dataset", "architecture", "state", "seed", "accuracy"])
-    alpha = read_table(alpha_csv, [*CELL, "seed", "alpha"])
-    write_table(intervals_csv, [intervals(alpha, level)], INTERVAL_COLUMNS)
-    write_table(tests_csv, [contrasts.tests(alpha, recall)], TEST_COLUMNS)
+    """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
+
+    ``outputs`` maps intervals, tests, pooled, effects, seeds_needed, tradeoff, influence and
+    published to their paths. What a study cannot estimate is missing in its table, and a note
+    there says why.
+    """
+    recall = read_table(recall_csv, _TESTED_RECALL)
+    alpha = read_table(alpha_csv, [*CELL, "seed", "alpha", "accuracy_before", "accuracy_after"])
+    crossfit = read_table(crossfit_csv, CROSSFIT_COLUMNS)
+    of_cells = intervals(alpha, level)
+    pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
+    found = {
+        "intervals": (of_cells, INTERVAL_COLUMNS),
+        "tests": (contrasts.tests(alpha, recall), TEST_COLUMNS),
+        "pooled": (pooled, POOLED_COLUMNS),
+        "effects": (effects.effects(alpha, crossfit, pooled, of_cells, level), EFFECT_COLUMNS),
+        "seeds_needed": (seeds_needed.seeds_needed(alpha, level), SEEDS_NEEDED_COLUMNS),
+        "tradeoff": (tradeoff.tradeoff(recall, alpha, of_cells, level), TRADEOFF_COLUMNS),
+        "influence": (influence.influence(recall, of_cells, level), INFLUENCE_COLUMNS),
+        "published": (published.published(recall, of_cells, pooled), PUBLISHED_COLUMNS),
+    }
+    for name, (table, columns) in found.items():
+        write_table(outputs[name], [table], columns)
 
 
 def write_fit(
     recall_csv: str | Path,
+    alpha_csv: str | Path,
     dataset: str,
     architecture: str,
     engine: str,
     coefficients_csv: str | Path,
     fit_csv: str | Path,
 ) -> None:
-    """Fit one panel's mixed model with one engine; write its coefficients and its one fit row.
+    """Fit one panel's mixed models with one engine; write their coefficients and fit facts.
 
-    ``engine`` is ``pymer4`` or ``statsmodels``. Raises ``SetupError`` before anything is read when
-    the engine needs a program that is not installed.
+    The models are ``class_level`` and ``model_level``, each also with scaled rows. ``engine`` is
+    ``pymer4`` or ``statsmodels``. Raises ``SetupError`` where a model can be estimated and the
+    engine needs a program that is not installed.
     """
-    if engine not in _FITTERS:
-        raise InferenceError(f"unknown engine {engine!r}; known are {', '.join(_FITTERS)}")
-    if engine == "pymer4":
-        check_r_stack()
-    recall = read_table(recall_csv, model.RECALL_COLUMNS)
-    coefficients, facts = _FITTERS[engine](model.design(recall, dataset, architecture))
-    write_table(coefficients_csv, [coefficients], COEFFICIENT_COLUMNS)
-    write_table(fit_csv, [pd.DataFrame([facts])], FIT_COLUMNS)
+    mixed_models.require_engine(engine)
+    recall = read_table(recall_csv, class_rows.RECALL_COLUMNS)
+    alpha = read_table(alpha_csv, slope_rows.ALPHA_COLUMNS)
+    models = _of_panel(recall, alpha, dataset, architecture)
+    _write_fits(models, engine, coefficients_csv, fit_csv)
+
+
+def write_across(
+    recall_csv: str | Path,
+    alpha_csv: str | Path,
+    sparsity_csv: str | Path,
+    engine: str,
+    coefficients_csv: str | Path,
+    fit_csv: str | Path,
+) -> None:
+    """Fit a study's mixed models over several panels with one engine; as ``write_fit``.
+
+    The models are ``across_architectures`` of each data set and ``across_datasets``; where a study
+    has too few panels their fit rows say so.
+    """
+    mixed_models.require_engine(engine)
+    models = _across(
+        read_table(recall_csv, across.RECALL_COLUMNS),
+        read_table(alpha_csv, slope_rows.ALPHA_COLUMNS),
+        sparsity_csv,
+    )
+    _write_fits(models, engine, coefficients_csv, fit_csv)
 
 
 def write_mixed_models(
+    recall_csv: str | Path,
+    alpha_csv: str | Path,
+    sparsity_csv: str | Path,
     coefficients_paths: Sequence[str | Path],
     fit_paths: Sequence[str | Path],
     mixed_models_csv: str | Path,
     mixed_model_fits_csv: str | Path,
 ) -> None:
-    """Compare the engines and write the tables of all panels; raises ``InferenceError``."""
-    coefficients, fits = mixed_models.combine(
-        [read_table(path, COEFFICIENT_COLUMNS) for path in coefficients_paths],
-        [read_table(path, FIT_COLUMNS) for path in fit_paths],
+    """Compare the engines, put the bootstrap beside them and write the tables of all models.
+
+    The bootstrap is that of the models in the fit tables, and is computed here from the study's
+    tables. Raises ``InferenceError`` where the engines disagree.
+    """
+    coefficients = [read_table(path, COEFFICIENT_COLUMNS) for path in coefficients_paths]
+    fits = [read_table(path, FIT_COLUMNS) for path in fit_paths]
+    recall = read_table(recall_csv, [*class_rows.RECALL_COLUMNS, *across.RECALL_COLUMNS])
+    alpha = read_table(alpha_csv, slope_rows.ALPHA_COLUMNS)
+    fitted = set(pd.concat([fit["model"] for fit in fits])) if fits else set()
+    panels = recall[slope_rows.PANEL].drop_duplicates().itertuples(index=False)
+    models = [
+        *(model for panel in panels for model in _of_panel(recall, alpha, *panel)),
+        *_across(recall, alpha, sparsity_csv),
+    ]
+    table, facts = mixed_models.combine(
+        coefficients, fits, [model for model in models if model.name in fitted]
     )
-    write_table(mixed_models_csv, [coefficients], COEFFICIENT_COLUMNS)
-    write_table(mixed_model_fits_csv, [fits], FIT_COLUMNS)
+    write_table(mixed_models_csv, [table], COEFFICIENT_COLUMNS)
+    write_table(mixed_model_fits_csv, [facts], FIT_COLUMNS)
+
+
+def _of_panel(
+    recall: pd.DataFrame, alpha: pd.DataFrame, dataset: str, architecture: str
+) -> list[MixedModel]:
+    return [
+        *class_level.class_level(recall, dataset, architecture),
+        *model_level.model_level(alpha, dataset, architecture),
+    ]
+
+
+def _across(
+    recall: pd.DataFrame, alpha: pd.DataFrame, sparsity_csv: str | Path
+) -> list[MixedModel]:
+    return across.across(alpha, recall, read_table(sparsity_csv, across.SPARSITY_COLUMNS))
+
+
+def _write_fits(
+    models: Sequence[MixedModel],
+    engine: str,
+    coefficients_csv: str | Path,
+    fit_csv: str | Path,
+) -> None:
+    coefficients, facts = mixed_models.fit_all(models, engine)
+    write_table(coefficients_csv, [coefficients], COEFFICIENT_COLUMNS)
+    write_table(fit_csv, [facts], FIT_COLUMNS)

@@ -5,14 +5,10 @@ Needs neither torch nor R: the tables may come from anywhere.
 
 from __future__ import annotations
 
+from recall_distortion.report.exports import metrics, write_plot_data
 from recall_distortion.report.figures import figure_names, write_figures
 from recall_distortion.report.page import build_report
-from recall_distortion.report.summaries import (
-    metrics,
-    pooled_slopes,
-    write_plot_data,
-    write_pooled_slopes,
-)
+from recall_distortion.report.summaries import pooled_slopes
 
 __all__ = [
     "build_report",
@@ -21,5 +17,4 @@ __all__ = [
     "pooled_slopes",
     "write_figures",
     "write_plot_data",
-    "write_pooled_slopes",
 ]

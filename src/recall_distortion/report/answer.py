@@ -1,4 +1,4 @@
-"""The report's answer: the verdicts of each network as a grid and in words, and their numbers."""
+"""The report's answer: what pruning does beyond the control, as a grid, in counts and in words."""
 
 from __future__ import annotations
 
@@ -7,37 +7,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from recall_distortion.report import style
-from recall_distortion.report.summaries import accuracy_summary, against_control, ratio_text
+from recall_distortion.report.readings import (
+    AS_CONTROL,
+    BEYOND_DOWN,
+    BEYOND_UP,
+    NOT_TOLD,
+    PER_MODEL,
+    POOLED,
+    has_control,
+    pruning_cells,
+    reading_counts,
+    reference,
+)
+from recall_distortion.report.summaries import accuracy_summary, ratio_text
 from recall_distortion.report.tables import CONTROL, DENSE, VERDICTS, StudyTables, of_panel
+from recall_distortion.report.words import (
+    at_ratios,
+    count_range,
+    interval,
+    join,
+    share_interval,
+)
 
-_RELATIONS = {
-    "above": "above control",
-    "below": "below control",
-    "overlaps": "overlaps control",
-    "": "",
-}
-_VERBS = {
+VERDICT_VERBS = {
     "de-intensification": "de-intensifies at",
     "inconclusive": "is inconclusive at",
     "intensification": "intensifies at",
+    "": "has no interval at",
+}
+READING_VERBS = {
+    BEYOND_DOWN: "de-intensifies beyond the control at",
+    AS_CONTROL: "does as the control at",
+    NOT_TOLD: "is not told from the control at",
+    BEYOND_UP: "intensifies beyond the control at",
+    "": "has no effect estimated at",
+}
+KINDS = {BEYOND_UP: "up", BEYOND_DOWN: "down", AS_CONTROL: "same", NOT_TOLD: "open"}
+KIND_OF_VERDICT = {"intensification": "up", "de-intensification": "down", "inconclusive": "open"}
+BASES = {
+    PER_MODEL: "slopes of single models, t interval",
+    POOLED: "cross-fitted slope of all models together, bootstrap interval",
 }
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """A verdict of the answer's table."""
+    """A cell of the answer's table: ``main`` first, ``second`` smaller, ``kind`` its colour."""
 
-    verdict: str
+    kind: str
     sign: str
-    mean: str
-    interval: str
-    relation: str
+    spoken: str
+    main: str
+    main_interval: str
+    second: str
     title: str
-    n: int
 
 
 @dataclass(frozen=True)
@@ -49,78 +75,77 @@ class GridRow:
     words: str
 
 
-def join(items: Sequence[str]) -> str:
-    """Return items as a phrase: a, b and c."""
-    items = [str(item) for item in items]
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
-def count_range(values: Sequence[float]) -> str:
-    """Return counts as "30" when all are equal, else as "28 to 30"."""
-    numbers = sorted({int(value) for value in values if math.isfinite(value)})
-    if not numbers:
-        return "0"
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-
-def in_words(cells: Sequence[tuple[str, str]], control_verdict: str) -> str:
-    """Return the verdicts of (ratio, verdict) pairs as a phrase, read against the control's."""
+def in_words(cells: Sequence[tuple[str, str]], verbs: dict[str, str]) -> str:
+    """Return (ratio, word) pairs as a phrase with one verb for each word that occurs."""
+    every = [ratio for ratio, _ in cells]
     parts = []
-    for verdict, verb in _VERBS.items():
-        ratios = [ratio for ratio, found in cells if found == verdict]
-        if not ratios:
-            continue
-        where = "every ratio" if len(ratios) == len(cells) and len(cells) > 1 else join(ratios)
-        also = verdict != "inconclusive" and verdict == control_verdict
-        parts.append(f"{verb} {where}" + (", as the control does" if also else ""))
-    return "; ".join(parts) if parts else "no interval"
+    for word, verb in verbs.items():
+        if ratios := [ratio for ratio, found in cells if found == word]:
+            parts.append(f"{verb} {at_ratios(ratios, every)}")
+    return "; ".join(parts)
 
 
-def _interval(row: Any, digits: int = 2) -> str:
-    if not (math.isfinite(row.low) and math.isfinite(row.high)):
-        return "no interval"
-    return f"{style.number(row.low, digits)} to {style.number(row.high, digits)}"
+def _cell(row: Any, *, against_control: bool) -> GridCell:
+    sign = style.VERDICT_SIGNS.get(row.alpha_verdict, "")
+    slope = f"α {style.number(row.alpha)}"
+    alpha_interval = interval(row.alpha_low, row.alpha_high)
+    spoken = f"against 1: {row.alpha_verdict}" if row.alpha_verdict else "against 1: no verdict"
+    full = [
+        f"{row.basis}, n = {row.n:g}",
+        f"α {row.alpha!r}, {row.alpha_low!r} to {row.alpha_high!r}, {spoken}",
+    ]
+    if against_control:
+        full.insert(0, row.reading or "no effect estimated")
+        full.insert(1, f"difference {row.difference!r}, {row.difference_low!r} to "
+                       f"{row.difference_high!r}")  # fmt: skip
+        if math.isfinite(row.p_adjusted):
+            full.insert(2, f"adjusted p {row.p_adjusted!r}")
+    if row.note:
+        full.append(row.note)
+    known = math.isfinite(row.alpha_low) and math.isfinite(row.alpha_high)
+    if not against_control:
+        kind = KIND_OF_VERDICT.get(row.alpha_verdict, "none") if known else "none"
+        return GridCell(
+            kind, sign if known else "–", row.alpha_verdict if known else "no verdict",
+            style.number(row.alpha), alpha_interval, "", "; ".join(full),
+        )  # fmt: skip
+    return GridCell(
+        KINDS.get(row.reading, "none"),
+        style.READING_SIGNS.get(row.reading, "–"),
+        row.reading or "no effect estimated",
+        style.signed(row.difference),
+        interval(row.difference_low, row.difference_high, signed=True),
+        f"{slope} {sign if known else ''}".strip(),
+        "; ".join(full),
+    )
 
 
-def _percent_interval(row: Any) -> str:
-    if not (math.isfinite(row.low) and math.isfinite(row.high)):
-        return ""
-    return f"{style.number(100 * row.low, 1)} to {style.percent(row.high)}"
-
-
-def _grid(data: StudyTables, fine: pd.DataFrame, control_verdict: str) -> list[GridRow]:
+def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> list[GridRow]:
+    """Return one panel's table: methods down, ratios across."""
+    verbs = READING_VERBS if against_control else VERDICT_VERBS
     rows = []
-    present = [m for m in data.methods if (fine["method"] == m).any()]
-    for method in present:
-        by_ratio = {row.ratio: row for row in fine[fine["method"] == method].itertuples()}
-        cells: list[GridCell | None] = []
-        for ratio in data.ratios:
-            row = by_ratio.get(ratio)
-            if row is None:
-                cells.append(None)
-                continue
-            cells.append(
-                GridCell(
-                    verdict=row.verdict,
-                    sign=style.VERDICT_SIGNS.get(row.verdict, "–"),
-                    mean=style.number(row.mean),
-                    interval=_interval(row),
-                    relation=_RELATIONS[row.relation],
-                    title=f"{row.verdict}: mean {row.mean!r}, "
-                    f"interval {row.low!r} to {row.high!r}, n = {row.n:g}",
-                    n=int(row.n) if math.isfinite(row.n) else 0,
-                )
-            )
-        pairs = [(ratio_text(r), by_ratio[r].verdict) for r in data.ratios if r in by_ratio]
-        rows.append(GridRow(style.plain(method), cells, in_words(pairs, control_verdict)))
+    for method in data.methods:
+        by_ratio = {row.ratio: row for row in cells[cells["method"] == method].itertuples()}
+        if not by_ratio:
+            continue
+        shown = [
+            _cell(by_ratio[ratio], against_control=against_control) if ratio in by_ratio else None
+            for ratio in data.ratios
+        ]
+        pairs = [
+            (ratio_text(r), by_ratio[r].reading if against_control else by_ratio[r].alpha_verdict)
+            for r in data.ratios
+            if r in by_ratio
+        ]
+        rows.append(GridRow(style.plain(method), shown, in_words(pairs, verbs) or "no verdict"))
     return rows
 
 
-def _levels(intervals: pd.DataFrame) -> str:
+def _levels(cells: pd.DataFrame) -> str:
     """Return in words at which level the intervals stand, and over how many ratios."""
     found = []
     for level, size in (
-        intervals[["level", "family_size"]].dropna().drop_duplicates().itertuples(index=False)
+        cells[["level", "family_size"]].dropna().drop_duplicates().itertuples(index=False)
     ):
         text = f"{100 * level:.4g} % intervals"
         if size > 1:
@@ -130,77 +155,137 @@ def _levels(intervals: pd.DataFrame) -> str:
     return " and ".join(found) if found else "intervals"
 
 
-def panel_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any]:
+def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    known = math.isfinite(row["alpha_low"]) and math.isfinite(row["alpha_high"])
+    return {
+        "mean": style.number(row["alpha"]),
+        "interval": interval(row["alpha_low"], row["alpha_high"]),
+        "n": f"{row['n']:g}",
+        "known": known,
+        "verdict": row["alpha_verdict"] if known else "",
+        "sign": style.VERDICT_SIGNS.get(row["alpha_verdict"], "") if known else "",
+        "low": row["alpha_low"],
+        "high": row["alpha_high"],
+        "basis": row["basis"],
+        "title": f"{row['alpha']!r}, {row['alpha_low']!r} to {row['alpha_high']!r}",
+        "note": row["note"],
+    }
+
+
+def verdict_counts(cells: pd.DataFrame) -> dict[str, int]:
+    """Return how many cells have each verdict against 1, and how many have none under ""."""
+    return {word: int((cells["alpha_verdict"] == word).sum()) for word in (*VERDICTS, "")}
+
+
+def panel_facts(data: StudyTables, table: pd.DataFrame, panel: tuple[str, str]) -> dict[str, Any]:
     """Return what the page says of one dataset and architecture: numbers written out, the grid."""
     accuracies = of_panel(accuracy_summary(data.recall), panel)
     dense = next(accuracies[accuracies["method"] == DENSE].itertuples(), None)
-    intervals = of_panel(data.intervals, panel)
-    intervals = intervals.assign(relation=against_control(intervals))
-    fine = intervals[intervals["state"] == "finetuned"]
-    control = next(fine[fine["method"] == CONTROL].itertuples(), None)
-    reseed = next(intervals[intervals["method"] == "reseed"].itertuples(), None)
-    pruning = fine[fine["method"].isin(data.methods)]
+    cells = of_panel(pruning_cells(table, data), panel)
+    control = reference(table, panel, CONTROL)
     alpha = of_panel(data.alpha, panel)
     alpha = alpha[(alpha["state"] == "finetuned") & alpha["method"].isin(data.methods)]
+    pooled = of_panel(data.pooled, panel)
+    small = pooled[(pooled["state"] == "finetuned") & ~pooled["per_model"].astype(bool)]
+    against_control = bool((cells["reading"] != "").any())
     return {
         "dataset": panel[0],
         "architecture": panel[1],
+        "name": f"{panel[0]} / {panel[1]}",
         "anchor": f"panel-{data.panels.index(panel) + 1}",
         "dense_n": 0 if dense is None else int(dense.n),
         "dense_accuracy": "–" if dense is None else style.percent(dense.mean),
-        "dense_interval": "" if dense is None else _percent_interval(dense),
-        "control": control
-        and {
-            "mean": style.number(control.mean),
-            "interval": _interval(control),
-            "n": f"{control.n:g}",
-            "verdict": control.verdict,
-            "sign": style.VERDICT_SIGNS.get(control.verdict, ""),
-        },
-        "reseed": reseed
-        and {
-            "mean": style.number(reseed.mean),
-            "interval": _interval(reseed),
-            "n": f"{reseed.n:g}",
-        },
-        "grid": _grid(data, fine, control.verdict if control else ""),
-        "pruning": pruning,
+        "dense_interval": "" if dense is None else share_interval(dense.low, dense.high),
+        "control": _reference_facts(control),
+        "reseed": _reference_facts(reference(table, panel, "reseed")),
+        "against_control": against_control,
+        "grid": grid(data, cells, against_control=against_control),
+        "cells": len(cells),
+        "readings": reading_counts(cells),
+        "verdicts": verdict_counts(cells),
+        "bases": [BASES.get(basis, basis) for basis in dict.fromkeys(cells["basis"])],
+        "pooled_basis": int((cells["basis"] == POOLED).sum()),
+        "small": {
+            "cells": len(small),
+            "of": int((pooled["state"] == "finetuned").sum()),
+            "least": int(small["unstable"].min()),
+            "most": int(small["unstable"].max()),
+            "n": count_range(small["n"].tolist()),
+            "reliability": style.number(small["reliability"].median()),
+        }
+        if len(small)
+        else None,
         "box_n": count_range(alpha.groupby(["method", "ratio"]).size().tolist()),
     }
 
 
-def answer_facts(data: StudyTables, panels: list[dict[str, Any]]) -> dict[str, Any]:
+def answer_facts(
+    data: StudyTables, table: pd.DataFrame, panels: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return the numbers of the summary's sentences, over all panels."""
-    pruning = pd.concat([panel["pruning"] for panel in panels]) if panels else data.intervals[:0]
-    counts = {verdict: int((pruning["verdict"] == verdict).sum()) for verdict in VERDICTS}
-    shared = below = 0
-    for panel in panels:
-        cells = panel["pruning"]
-        lower = cells["verdict"] == "de-intensification"
-        if panel["control"] and panel["control"]["verdict"] == "de-intensification":
-            shared += int(lower.sum())
-            below += int((lower & (cells["relation"] == "below")).sum())
-    controls = [panel for panel in panels if panel["control"]]
+    cells = pruning_cells(table, data)
+    lower, higher = (
+        cells[cells["alpha_verdict"] == verdict]
+        for verdict in ("de-intensification", "intensification")
+    )
+    undecided = cells[cells["alpha_verdict"] == "inconclusive"]
     datasets: dict[str, list[str]] = {}
     for dataset, architecture in data.panels:
         datasets.setdefault(dataset, []).append(architecture)
+    readings = reading_counts(cells)
     return {
         "networks": len(data.panels),
-        "cells": len(pruning),
-        "counts": counts,
-        "shared": shared,
-        "below": below,
-        "above_control": int((pruning["relation"] == "above").sum()),
-        "compared": int((pruning["relation"] != "").sum()),
+        "cells": len(cells),
+        "readings": readings,
+        "estimated": len(cells) - readings[""],
+        "counts": verdict_counts(cells),
+        "lower_as_control": int((lower["reading"] == AS_CONTROL).sum()),
+        "lower_beyond": int((lower["reading"] == BEYOND_DOWN).sum()),
+        "higher_as_control": int((higher["reading"] == AS_CONTROL).sum()),
+        "undecided_beyond": int((undecided["reading"] == BEYOND_UP).sum()),
+        "lower_but_up": int((lower["reading"] == BEYOND_UP).sum()),
         "trained": join([f"{join(names)} on {dataset}" for dataset, names in datasets.items()]),
-        "seeds": count_range([panel["dense_n"] for panel in panels]),
+        "seeds_count": count_range([panel["dense_n"] for panel in panels]),
+        "seeds_noun": _seeds_noun([panel["dense_n"] for panel in panels]),
+        "seeds": seeds_in_words([panel["dense_n"] for panel in panels]),
         "methods": len(data.methods),
         "ratios": [ratio_text(ratio) for ratio in data.ratios],
-        "levels": _levels(pruning),
-        "controls": controls,
-        "controls_below": sum(
-            panel["control"]["verdict"] == "de-intensification" for panel in controls
-        ),
-        "nonfinite": int((~np.isfinite(data.alpha["alpha"])).sum()),
+        "levels": _levels(cells),
+        "has_control": has_control(data),
+        "has_effects": bool((cells["reading"] != "").any()),
+        "nonfinite": int((~data.alpha["alpha"].abs().lt(math.inf)).sum()),
         "slopes": len(data.alpha),
     }
+
+
+def _seeds_noun(counts: Sequence[int]) -> str:
+    return ("seed" if set(counts) == {1} else "seeds") + (" each" if len(counts) > 1 else "")
+
+
+def seeds_in_words(counts: Sequence[int]) -> str:
+    """Return how many seeds the networks have: "30 seeds each", "1 seed", "28 to 30 seeds each"."""
+    return f"{count_range(counts)} {_seeds_noun(counts)}"
+
+
+def reseed_facts(panels: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return for each network with a reseed baseline its α and what that says in words."""
+    found = []
+    for panel in panels:
+        item = panel["reseed"]
+        if not item:
+            continue
+        if not item["known"]:
+            words = "no interval can be given"
+        elif item["low"] > 0:
+            words = "classes that are weak in one are weak in the other"
+            if item["high"] < 1:
+                words += ", though less so: training anew lowers α below 1 without any pruning"
+        elif item["high"] < 0:
+            words = "classes that are weak in one are strong in the other"
+        else:
+            words = "a class’s weakness in one is not known to recur in the other"
+        found.append({**item, "words": words,
+                      "where": f"{panel['architecture']} on {panel['dataset']}"})  # fmt: skip
+    return found

@@ -2,51 +2,101 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from recall_distortion.report import style
-from recall_distortion.report.summaries import ratio_text, sparsity_summary
-from recall_distortion.report.tables import CONTROL, StudyTables
+from recall_distortion.report.caveats import kind_of_model
+from recall_distortion.report.evidence import (
+    compared_with_published,
+    influence_order,
+    seeds_side_by_side,
+)
+from recall_distortion.report.listings import (
+    LISTINGS,
+    MODELS,
+    ONCE,
+    QUESTIONS,
+    SEEDS_KEYS,
+    Column,
+)
+from recall_distortion.report.summaries import (
+    alpha_summary,
+    engine_agreement,
+    ratio_text,
+    sparsity_summary,
+)
+from recall_distortion.report.tables import CELL, StudyTables, order_as
 
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """Text of a cell, the full value behind it where the text is shorter, and its CSS class."""
+    """Text of a cell, the full value behind a rounded number, its CSS class, its raw text.
+
+    ``raw`` is the value as the table's file has it, where neither text nor title is that.
+    """
 
     text: str
     title: str = ""
     kind: str = ""
+    raw: str | None = None
+
+    @property
+    def markup(self) -> Markup:
+        """The cell's HTML, without the end tag and the quotes that HTML lets be left out.
+
+        A report has tens of thousands of cells; what is left out is a tenth of its size.
+        """
+        if self.kind == "n" and not self.raw:
+            title = Markup(" title={}").format(self.title) if self.title else ""
+            return Markup("<td class=n{}>{}").format(title, self.text)
+        kind = Markup(' class="{}"').format(self.kind) if self.kind else ""
+        raw = "" if self.raw is None else Markup(' data-v="{}"').format(self.raw)
+        return Markup("<td{}{}>{}").format(kind, raw, self.text)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column's heading, its name in the table, and whether it holds numbers."""
+
+    text: str
+    name: str
+    number: bool
 
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table ready to be written: headings with their alignment, and rows of cells."""
+    """A table ready to be written.
+
+    ``columns`` are the names of all its columns in the order of the table's file, as the downloaded
+    one has them, ``same`` the values of those that the page does not show, because they are the
+    same in every row.
+    """
 
     key: str
     title: str
     note: str
-    headings: list[tuple[str, bool]]
+    headings: list[Heading]
     rows: list[list[HtmlCell]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column to show: its name in the table, its heading, and how its values are written."""
-
-    name: str
-    heading: str
-    form: str
+    columns: str = "[]"
+    same: str = "{}"
 
 
 def _whole(value: float) -> str:
     if math.isfinite(value) and value != round(value):
         return style.number(value, 1)
     return style.number(value, 0)
+
+
+def _points(value: float) -> str:
+    return style.signed(100 * value, 2) if math.isfinite(value) else "–"
 
 
 _NUMBERS: dict[str, Callable[[float], str]] = {
@@ -56,8 +106,14 @@ _NUMBERS: dict[str, Callable[[float], str]] = {
     "three": lambda value: style.number(value, 3),
     "four": lambda value: style.number(value, 4),
     "percent": style.percent,
+    "points": _points,
     "p": style.p_value,
     "tiny": style.scientific,
+}
+_SIGNS = {"verdict": style.VERDICT_SIGNS, "reading": style.READING_SIGNS}
+_COLOURS = {
+    "intensifies beyond the control": "intensification",
+    "de-intensifies beyond the control": "de-intensification",
 }
 
 
@@ -69,189 +125,163 @@ def html_cell(value: Any, form: str) -> HtmlCell:
         full = "" if not math.isfinite(number) else repr(number)
         plain = text.replace(",", "").replace("−", "-")
         exact = full in (plain, f"{plain}.0") or not full
-        return HtmlCell(text, "" if exact else full, "number")
+        return HtmlCell(text, "" if exact else full, "n")
     if form == "truth":
-        return HtmlCell("yes" if value else "no")
+        return HtmlCell("yes" if value else "no", raw=str(bool(value)))
     text = "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
-    if form == "verdict":
-        sign = style.VERDICT_SIGNS.get(text, "")
-        return HtmlCell(f"{sign} {text}".strip(), "", f"verdict {text}" if sign else "")
+    if form in _SIGNS:
+        sign = _SIGNS[form].get(text, "")
+        kind = f"verdict {_COLOURS.get(text, text)}" if sign else ""
+        return HtmlCell(f"{sign} {text}".strip(), "", kind)
     if form == "method":
-        return HtmlCell(style.plain(text) if text else "")
+        shown = style.plain(text) if text else ""
+        return HtmlCell(shown, raw=None if shown == text else text)
     return HtmlCell(text, "", "long" if len(text) > 60 else "")
 
 
-_PLACE = [
-    Column("dataset", "dataset", "text"),
-    Column("architecture", "network", "text"),
-    Column("method", "method", "method"),
-    Column("ratio", "ratio", "ratio"),
-]
-_STATE = Column("state", "state", "method")
-_MODEL = Column("model", "model", "text")
-_N = Column("n", "n", "whole")
-
-_LISTINGS: dict[str, tuple[str, str, list[Column]]] = {
-    "verdicts": (
-        "Verdicts and intervals",
-        "The t interval of the mean slope over models; cross-fitted is the median of the slopes "
-        "free of test-set noise, as a check on the naive one.",
-        [*_PLACE, _STATE, _N, Column("mean", "mean α", "three"),
-         Column("low", "low", "three"), Column("high", "high", "three"),
-         Column("level", "level", "percent"), Column("family_size", "family", "whole"),
-         Column("verdict", "verdict", "verdict"), Column("relation", "against control", "text"),
-         Column("alpha_crossfit", "median cross-fitted α", "three"),
-         Column("nonfinite", "not finite", "whole")],
-    ),
-    "tests": (
-        "Tests",
-        "",
-        [*_PLACE, Column("left", "left", "method"), Column("right", "right", "method"),
-         Column("alternative", "alternative", "text"), Column("paired", "paired", "truth"),
-         Column("n_left", "n left", "whole"), Column("n_right", "n right", "whole"),
-         Column("estimate", "difference", "three"), Column("t", "t", "two"),
-         Column("df", "df", "whole"), Column("p", "p", "p"),
-         Column("p_adjusted", "adjusted p", "p"), Column("adjustment", "adjustment", "text")],
-    ),
-    "mixed": (
-        "Mixed models, pymer4 and statsmodels side by side",
-        "The engines agree when estimates and standard errors do; pymer4 gives Satterthwaite "
-        "degrees of freedom, statsmodels a normal approximation, so their p values may differ.",
-        [_MODEL, *_PLACE, Column("term", "term", "text"),
-         Column("estimate_pymer4", "pymer4 estimate", "four"),
-         Column("std_error_pymer4", "SE", "four"), Column("df_pymer4", "df", "whole"),
-         Column("low_pymer4", "low", "three"), Column("high_pymer4", "high", "three"),
-         Column("p_intensification_adjusted_pymer4", "adj. p, α > 1", "p"),
-         Column("p_deintensification_adjusted_pymer4", "adj. p, α < 1", "p"),
-         Column("verdict_pymer4", "verdict", "verdict"),
-         Column("estimate_statsmodels", "statsmodels estimate", "four"),
-         Column("std_error_statsmodels", "SE", "four"),
-         Column("verdict_statsmodels", "verdict", "verdict"),
-         Column("difference", "difference", "tiny")],
-    ),
-    "fits": (
-        "Fits of the mixed models",
-        "",
-        [_MODEL, Column("engine", "engine", "text"),
-         Column("formula", "formula", "text"), Column("rows", "rows", "whole"),
-         Column("groups", "groups", "text"), Column("loglik", "log-likelihood", "two"),
-         Column("singular", "singular", "truth"), Column("converged", "converged", "truth"),
-         Column("message", "message", "text"), Column("seconds", "seconds", "two")],
-    ),
-    "sparsity": (
-        "Realised sparsity",
-        "Mean, least and largest realised ratio over models, and the share of prunable weights "
-        "that was kept.",
-        [*_PLACE, _N, Column("mean_ratio", "realised", "two"),
-         Column("min_ratio", "least", "two"), Column("max_ratio", "largest", "two"),
-         Column("kept_fraction", "kept", "percent"),
-         Column("kept_prunable", "weights kept", "whole"),
-         Column("prunable", "prunable weights", "whole"),
-         Column("total", "all parameters", "whole")],
-    ),
-    "intercepts": (
-        "Intercept check",
-        "The slope with and without an intercept; only a balanced test set makes them equal by "
-        "construction.",
-        [*_PLACE, _STATE, Column("balanced", "balanced", "truth"), _N,
-         Column("slope", "slope", "three"),
-         Column("slope_with_intercept", "with intercept", "three"),
-         Column("intercept", "intercept", "four"), Column("intercept_low", "low", "four"),
-         Column("intercept_high", "high", "four")],
-    ),
-    "failures": (
-        "Replicates that failed",
-        "A failed replicate is missing from every table above.",
-        [*_PLACE, Column("stage", "stage", "text"), Column("seed", "seed", "whole"),
-         Column("reason", "reason", "text")],
-    ),
-    "published": (
-        "Against the published study",
-        "",
-        [*_PLACE, Column("published_verdict", "published verdict", "verdict"),
-         Column("verdict", "verdict here", "verdict"), Column("agrees", "agrees", "truth"),
-         Column("published_alpha", "published slope", "three"),
-         Column("pooled_alpha", "pooled slope here", "three"),
-         Column("published_accuracy", "published accuracy", "percent"),
-         Column("accuracy", "accuracy here", "percent")],
-    ),
-    "pooled": (
-        "Pooled slopes",
-        "One no-intercept fit per cell over the classes of all models; r² is uncentred.",
-        [*_PLACE, Column("models", "models", "whole"), Column("points", "points", "whole"),
-         Column("dropped", "dropped", "whole"), Column("slope", "slope", "three"),
-         Column("r2", "r²", "three"), Column("accuracy", "mean accuracy", "percent")],
-    ),
-}  # fmt: skip
-
-_ONCE = {
-    "dataset", "architecture", "state", "level", "family_size", "alternative", "paired",
-    "adjustment", "balanced", "nonfinite", "dropped", "model", "n_left", "n_right", "singular",
-    "converged", "formula",
-}  # fmt: skip
-_QUESTIONS = {
-    "ratio": "does a larger ratio intensify more?",
-    "architecture": "does the smaller network intensify more?",
-    "dataset": "does the harder data set intensify more?",
-    "method": "do two methods differ?",
-    "control": "does pruning differ from the control?",
-}
-
-
-def listing(key: str, table: pd.DataFrame, *, suffix: str = "", title: str = "") -> HtmlTable:
+def listing(
+    key: str,
+    table: pd.DataFrame,
+    *,
+    suffix: str = "",
+    title: str = "",
+    note: str = "",
+    columns: Sequence[Column] | None = None,
+) -> HtmlTable:
     """Return a table of the study ready for the page, without columns that are empty throughout."""
-    heading, note, columns = _LISTINGS[key]
-    if key == "sparsity":
-        table = sparsity_summary(table)
-    columns = [
-        column for column in columns if column.name in table and not _is_empty(table[column.name])
-    ]
+    described = LISTINGS[key]
+    every = [c for c in (columns or described.columns) if c.name in table]
+    empty = [column for column in every if _is_empty(table[column.name])]
     # What is the same in every row is said once, above the table.
-    same = [
-        column for column in columns if column.name in _ONCE and table[column.name].nunique() == 1
+    once = [
+        column
+        for column in every
+        if len(table) > 1
+        and column not in empty
+        and column.name in ONCE
+        and table[column.name].nunique(dropna=False) == 1
     ]
-    if len(table) > 1 and same:
-        columns = [column for column in columns if column not in same]
-        said = (
-            f"{column.heading} {html_cell(table[column.name].iloc[0], column.form).text}"
-            for column in same
-        )
+    note = note or described.note
+    if once:
+        said = (f"{c.heading} {html_cell(table[c.name].iloc[0], c.form).text}" for c in once)
         note = f"{note} In every row: {', '.join(said)}.".strip()
-    series = [table[column.name].tolist() for column in columns]
+    same = {column.name: _full(html_cell(table[column.name].iloc[0], column.form))
+            for column in once} | {column.name: "" for column in empty}  # fmt: skip
+    shown = [column for column in every if column.name not in same]
+    series = [table[column.name].tolist() for column in shown]
     rows = [
-        [html_cell(value, column.form) for value, column in zip(values, columns, strict=True)]
+        [html_cell(value, column.form) for value, column in zip(values, shown, strict=True)]
         for values in zip(*series, strict=True)
     ]
-    headings = [(column.heading, column.form in _NUMBERS) for column in columns]
-    return HtmlTable(key + suffix, title or heading, note, headings, rows)
+    headings = [Heading(c.heading, c.name, c.form in _NUMBERS) for c in shown]
+    listed = {column.name for column in every}
+    names = json.dumps([name for name in table.columns if name in listed], ensure_ascii=False)
+    return HtmlTable(
+        key + suffix, title or described.title, note, headings, rows, names,
+        json.dumps(same, ensure_ascii=False),
+    )  # fmt: skip
+
+
+def _full(cell: HtmlCell) -> str:
+    """Return a cell as the downloaded file has it."""
+    if cell.raw is not None:
+        return cell.raw
+    if cell.kind.startswith("verdict"):
+        return cell.text.partition(" ")[2]
+    if cell.kind != "n":
+        return cell.text
+    plain = cell.text.replace(",", "").replace("−", "-").replace("–", "").replace("∞", "inf")
+    return cell.title or plain
 
 
 def _is_empty(values: pd.Series) -> bool:
     return bool((values.isna() | (values.astype(str) == "")).all())
 
 
-def cell_tables(data: StudyTables, slopes: pd.DataFrame, relation: pd.Series) -> list[HtmlTable]:
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "other"
+
+
+def verdict_tables(data: StudyTables) -> list[HtmlTable]:
     """Return the tables of verdicts: after fine-tuning, and before it where that was evaluated."""
-    keys = ["dataset", "architecture", "method", "ratio", "state"]
-    relation = relation.mask(data.intervals["method"] == CONTROL, "")
-    table = data.intervals.assign(relation=relation).merge(
-        slopes[[*keys, "alpha_crossfit", "nonfinite"]], on=keys, how="left"
-    )
-    fine = table["state"] == "finetuned"
+    keys = [*CELL, "state"]
+    slopes = alpha_summary(data.alpha)[[*keys, "alpha_crossfit", "nonfinite"]]
+    table = data.intervals.merge(slopes, on=keys, how="left")
+    table = table.merge(data.pooled[[*keys, "per_model"]], on=keys, how="left")
+    known = {True: "per model", False: "pooled slopes instead"}
+    table["interpret"] = table["per_model"].map(known).fillna("")
+    before = table["state"] == "pruned"
     return [
-        listing("verdicts", table[fine], title="Verdicts and intervals after fine-tuning"),
+        listing("verdicts", table[~before], title="Verdicts against 1 after fine-tuning"),
         listing(
-            "verdicts", table[~fine].assign(relation=""), suffix="-other",
-            title="Verdicts and intervals before fine-tuning",
+            "verdicts", table[before], suffix="-pruned",
+            title="Verdicts against 1 before fine-tuning",
+        ),
+    ]  # fmt: skip
+
+
+def pooled_tables(data: StudyTables) -> list[HtmlTable]:
+    """Return the tables of pooled slopes: after fine-tuning, and before it."""
+    before = data.pooled["state"] == "pruned"
+    return [
+        listing("pooled", data.pooled[~before]),
+        listing(
+            "pooled", data.pooled[before], suffix="-pruned",
+            title="Pooled slopes before fine-tuning",
         ),
     ]  # fmt: skip
 
 
 def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
-    """Return one table per question that was tested."""
+    """Return one table per question that was tested, the control's first."""
     found = []
-    for place, (question, rows) in enumerate(tests.groupby("question", sort=False)):
-        asked = _QUESTIONS.get(str(question))
+    for question in order_as(list(tests["question"].unique()), list(QUESTIONS)):
+        rows = tests[tests["question"] == question]
+        asked = QUESTIONS.get(str(question))
         title = f"Tests, {question}" + (f": {asked}" if asked else "")
-        found.append(listing("tests", rows, suffix=f"-{place + 1}", title=title))
+        found.append(listing("tests", rows, suffix=f"-{_slug(str(question))}", title=title))
     return found
+
+
+def mixed_tables(data: StudyTables) -> list[HtmlTable]:
+    """Return one table per kind of mixed model, the engines side by side, and their fits."""
+    table = engine_agreement(data.mixed_models, data.mixed_model_fits)
+    found = []
+    kinds = table["model"].map(kind_of_model)
+    for kind in order_as(list(kinds.unique()), list(MODELS)):
+        words = MODELS.get(kind, "")
+        title = f"Mixed models, {kind.replace('_', ' ')}" + (f": {words}" if words else "")
+        found.append(listing("mixed", table[kinds == kind], suffix=f"-{_slug(kind)}", title=title))
+    return [*(found or [listing("mixed", table)]), listing("fits", data.mixed_model_fits)]
+
+
+def seeds_table(data: StudyTables) -> HtmlTable:
+    """Return seeds_needed.csv with its effects beside each other."""
+    wide = seeds_side_by_side(data.seeds_needed)
+    columns = [*SEEDS_KEYS]
+    for name in wide.columns:
+        if name.startswith("seeds_cautious_"):
+            columns.append(Column(name, "cautious", "whole"))
+        elif name.startswith("seeds_"):
+            columns.append(Column(name, f"seeds for {name.removeprefix('seeds_')}", "whole"))
+    return listing("seeds", wide, columns=[*columns, Column("note", "note", "text")])
+
+
+def section_tables(data: StudyTables) -> dict[str, list[HtmlTable]]:
+    """Return the tables by the section that they stand in; those without rows too."""
+    return {
+        "effects": [listing("effects", data.effects)],
+        "alpha": verdict_tables(data),
+        "tradeoff": [listing("tradeoff", data.tradeoff)],
+        "balances": pooled_tables(data),
+        "recall": [listing("influence", influence_order(data.influence))],
+        "seeds": [seeds_table(data)],
+        "sparsity": [listing("sparsity", sparsity_summary(data.sparsity))],
+        "tables": [
+            listing("published", compared_with_published(data.published)),
+            *question_tables(data.tests),
+            *mixed_tables(data),
+            listing("intercepts", data.intercepts),
+            listing("failures", data.failures),
+        ],
+    }

@@ -5,6 +5,9 @@ Every number in the page's prose is taken from a table here; the template only p
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,33 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
+import pandas as pd
 
 from recall_distortion.files import write_text
 from recall_distortion.report import style
-from recall_distortion.report.answer import answer_facts, join, panel_facts
+from recall_distortion.report.answer import answer_facts, panel_facts, reseed_facts
+from recall_distortion.report.caveats import missing, mixed_models, notes, test_sets
+from recall_distortion.report.evidence import (
+    class_facts,
+    published_facts,
+    seeds_facts,
+    tradeoff_facts,
+)
 from recall_distortion.report.figures import WHISKER, Drawing, panel_drawings, sparsity_figure
-from recall_distortion.report.html_tables import (
-    HtmlTable,
-    cell_tables,
-    listing,
-    question_tables,
-)
-from recall_distortion.report.summaries import (
-    ACCURACY_LEVEL,
-    against_control,
-    alpha_summary,
-    engine_agreement,
-    pooled_slopes,
-    residual_scatter,
-)
-from recall_distortion.report.tables import DENSE, StudyTables, read_tables
+from recall_distortion.report.html_tables import section_tables
+from recall_distortion.report.readings import readings
+from recall_distortion.report.summaries import ACCURACY_LEVEL, sparsity_summary
+from recall_distortion.report.tables import StudyTables, read_tables
+from recall_distortion.report.words import count_range, join
 
 CSS_PIXELS_PER_INCH = 96
-# The mixed model assumes one residual variance. Standard deviations further apart than this factor
-# are named: a rule of thumb for equal variances allows about 2 to 3.
-UNEQUAL = 3
-
 # What the methods rank weights by; θ a weight, g its gradient, ε the weight decay.
 CRITERIA = {
     "magnitude": "|θ|: the smallest weights go (MP)",
@@ -86,85 +82,24 @@ def describe(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def _test_sets(data: StudyTables) -> list[dict[str, Any]]:
-    """Return for each dataset how many test images it has, and what an intercept would change."""
-    found = []
-    for dataset in dict.fromkeys(panel[0] for panel in data.panels):
-        rows = data.recall[(data.recall["dataset"] == dataset) & (data.recall["method"] == DENSE)]
-        if rows.empty:
-            rows = data.recall[data.recall["dataset"] == dataset]
-        first = rows.drop_duplicates("class")["support"].dropna()
-        checks = data.intercepts[
-            (data.intercepts["dataset"] == dataset) & (data.intercepts["state"] == "finetuned")
-        ]
-        shift = (checks["slope_with_intercept"] - checks["slope"]).abs()
-        away = (checks["intercept_low"] > 0) | (checks["intercept_high"] < 0)
-        found.append(
-            {
-                "dataset": dataset,
-                "images": f"{int(first.sum()):,}",
-                "classes": len(first),
-                "least": int(first.min()) if len(first) else 0,
-                "most": int(first.max()) if len(first) else 0,
-                "balanced": bool(first.nunique() <= 1),
-                "checked": len(checks),
-                "shift": style.number(shift.max(), 3) if shift.notna().any() else "",
-                "away": int(away.sum()),
-            }
-        )
-    return found
-
-
-def _mixed(data: StudyTables) -> dict[str, Any]:
-    fits = data.mixed_model_fits
-    pairs = engine_agreement(data.mixed_models)
-    # Random effects have a standard deviation and no error of it; slopes have one.
-    pairs = pairs[pairs[["std_error_pymer4", "std_error_statsmodels"]].notna().any(axis=1)]
-    both = pairs["difference"].abs()
-    errors = (pairs["std_error_statsmodels"] / pairs["std_error_pymer4"] - 1).abs()
-    finite = errors[np.isfinite(errors)]
-    verdicts = pairs[["verdict_pymer4", "verdict_statsmodels"]]
-    absent = fits["message"].str.startswith("not estimated")
-    reasons = fits.loc[absent, "message"].str.removeprefix("not estimated: ")
-    scatter = residual_scatter(data.recall)
-    return {
-        "fits": len(fits) - int(absent.sum()),
-        "absent": int(absent.sum()),
-        "reasons": "; ".join(dict.fromkeys(reasons)),
-        "scatter_low": style.number(scatter.min(), 3) if len(scatter) else "",
-        "scatter_high": style.number(scatter.max(), 3) if len(scatter) else "",
-        "unequal": bool(len(scatter) and scatter.max() > UNEQUAL * scatter.min()),
-        "engines": join(list(dict.fromkeys(fits["engine"]))),
-        "singular": int(fits["singular"].sum()),
-        "unconverged": int((~fits["converged"].astype(bool) & ~absent).sum()),
-        "terms": int(both.notna().sum()),
-        "difference": style.scientific(both.max()) if both.notna().any() else "",
-        "error_difference": style.scientific(finite.max()) if len(finite) else "",
-        "rows": len(pairs),
-        "disagree": int(
-            (
-                verdicts.notna().all(axis=1)
-                & (verdicts["verdict_pymer4"] != verdicts["verdict_statsmodels"])
-            ).sum()
-        ),
-    }
-
-
-def _picture(drawing: Drawing, alternative: str, *, vector: bool = True) -> Picture:
+def _picture(drawing: Drawing, alternative: str) -> Picture:
     width, height = (round(CSS_PIXELS_PER_INCH * side) for side in drawing.figure.get_size_inches())
-    return Picture(
-        style.data_uri(drawing.figure, vector=vector), alternative, width, height, drawing
-    )
+    return Picture(style.data_uri(drawing.figure), alternative, width, height, drawing)
 
 
 def _panel_pictures(
-    data: StudyTables, panel: tuple[str, str], facts: dict[str, Any]
+    data: StudyTables, table: pd.DataFrame, panel: tuple[str, str], facts: dict[str, Any]
 ) -> dict[str, Picture]:
     where = f"{panel[1]} on {panel[0]}"
     words = ". ".join(f"{row.method} {row.words}" for row in facts["grid"])
-    drawings = panel_drawings(data, panel)
+    drawings = panel_drawings(data, table, panel)
     texts = {
-        "alpha": f"Boxplots of alpha by pruning ratio, one panel per method, {where}. {words}.",
+        "effects": "Difference of alpha from the control’s by pruning ratio with its interval, one "
+        f"panel per method, {where}. {words}.",
+        "alpha": "Boxplots of alpha by pruning ratio beside the control’s, one panel per method, "
+        f"{where}. The verdicts are in the table of verdicts.",
+        "tradeoff": "Mean alpha against the mean change in accuracy with both intervals, one panel "
+        f"per method, {where}. The numbers are in the table of accuracy beside distortion.",
         "balances": f"Scatterplots of normalized recall balance after against before, methods in "
         f"rows and ratios in columns, {where}. The slopes are in the table of pooled slopes.",
         "accuracy": f"Mean test accuracy by pruning ratio for each method, {where}, after and "
@@ -172,11 +107,7 @@ def _panel_pictures(
         "recall": "Heatmaps of the change in each class’s recall by ratio, one per method, "
         f"{where}.",
     }
-    # Thousands of points or of written numbers are smaller as pixels than as vectors.
-    return {
-        kind: _picture(draw(), texts[kind], vector=kind == "accuracy")
-        for kind, draw in drawings.items()
-    }
+    return {kind: _picture(draw(), texts[kind]) for kind, draw in drawings.items()}
 
 
 def _facts(study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -216,49 +147,53 @@ def build_report(tables: Path, output: Path, *, study: Mapping[str, Any]) -> Non
     one belongs.
     """
     data = read_tables(Path(tables))
-    panels = [panel_facts(data, panel) for panel in data.panels]
+    table = readings(data)
+    panels = [panel_facts(data, table, panel) for panel in data.panels]
     for panel, facts in zip(data.panels, panels, strict=True):
-        facts["pictures"] = _panel_pictures(data, panel, facts) if data.methods else {}
-    pooled = pooled_slopes(data.recall)
-    listings: list[HtmlTable] = [
-        *cell_tables(data, alpha_summary(data.alpha), against_control(data.intervals)),
-        *question_tables(data.tests),
-        listing("mixed", engine_agreement(data.mixed_models)),
-        listing("fits", data.mixed_model_fits),
-        listing("sparsity", data.sparsity),
-        listing("intercepts", data.intercepts),
-        listing("failures", data.failures),
-    ]
-    if len(data.published):
-        listings.append(listing("published", data.published))
+        facts["pictures"] = _panel_pictures(data, table, panel, facts) if data.methods else {}
+    listings = section_tables(data)
+    every = [found for section in listings.values() for found in section]
+    beside = [found for section in listings if section != "tables" for found in listings[section]]
     sparsity = None
     if len(data.sparsity):
         sparsity = _picture(
             sparsity_figure(data.sparsity),
             "Realised over nominal pruning ratio by method for each network.",
         )
+    name = str(study.get("name") or join([str(p[0]) for p in data.panels[:1]]))
+    script = _template("report.js")
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
-            css=resources.files(__package__).joinpath("templates/report.css").read_text("utf-8"),
-            study=study,
-            name=str(study.get("name") or join([str(p[0]) for p in data.panels[:1]])),
+            css=_template("report.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+            name=name,
+            file=re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:60] or "study",
             description=str(study.get("description") or ""),
             selected_on_test=str(study.get("selection", "")).strip().lower() == "test",
             selection=str(study.get("selection") or ""),
             facts=_facts(study),
-            answer=answer_facts(data, panels),
+            answer=answer_facts(data, table, panels),
             panels=panels,
-            test_sets=_test_sets(data),
-            mixed=_mixed(data),
+            small=[panel for panel in panels if panel["small"]],
+            reseed=reseed_facts(panels),
+            test_sets=test_sets(data),
+            mixed=mixed_models(data),
+            notes=notes(data),
+            unanswerable=missing(data, [panel["dense_n"] for panel in panels]),
             failures=len(data.failures),
-            pooled=listing("pooled", pooled[pooled["state"] == "finetuned"]),
+            tradeoff=tradeoff_facts(data),
+            tradeoff_level=_percents(data.tradeoff["level"]),
+            classes=class_facts(data),
+            seeds=seeds_facts(data),
             sparsity=sparsity,
-            tables=[table for table in listings if table.rows],
-            empty=[table.title for table in listings if not table.rows],
-            published=_published(data),
-            signs=style.VERDICT_SIGNS,
+            sparsity_n=count_range(sparsity_summary(data.sparsity)["n"].tolist()),
+            listings=listings,
+            elsewhere=[found for found in beside if found.rows],
+            empty=[found.title for found in every if not found.rows],
+            published=published_facts(data),
             criteria=[
                 (style.plain(method), CRITERIA[method])
                 for method in data.methods
@@ -271,8 +206,9 @@ def build_report(tables: Path, output: Path, *, study: Mapping[str, Any]) -> Non
     write_text(output, page)
 
 
-def _published(data: StudyTables) -> dict[str, int] | None:
-    if data.published.empty:
-        return None
-    compared = data.published[data.published["verdict"] != ""]
-    return {"cells": len(compared), "agree": int(compared["agrees"].astype(bool).sum())}
+def _percents(levels: pd.Series) -> str:
+    return join([f"{value:.4g} %" for value in 100 * levels.dropna().unique()])
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(f"templates/{name}").read_text("utf-8")

@@ -32,6 +32,25 @@ VERDICT_COLOURS = {
 }
 VERDICT_MARKERS = {"intensification": "^", "de-intensification": "v", "inconclusive": "o"}
 VERDICT_SIGNS = {"intensification": "▲", "de-intensification": "▼", "inconclusive": "○"}
+# The control's own change is grey, as the control is everywhere.
+READING_COLOURS = {
+    "intensifies beyond the control": VERMILLION,
+    "de-intensifies beyond the control": BLUE,
+    "as the control shows too": CONTROL_COLOUR,
+    "not told from the control": MUTED,
+}
+READING_MARKERS = {
+    "intensifies beyond the control": "^",
+    "de-intensifies beyond the control": "v",
+    "as the control shows too": "s",
+    "not told from the control": "o",
+}
+READING_SIGNS = {
+    "intensifies beyond the control": "▲",
+    "de-intensifies beyond the control": "▼",
+    "as the control shows too": "■",
+    "not told from the control": "○",
+}
 
 _RC = {
     "font.family": "DejaVu Sans",
@@ -61,17 +80,15 @@ _RC = {
     # A class may be called "$x$"; nothing in a figure is mathematics to be typeset.
     "text.parse_math": False,
     "text.usetex": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "recall-distortion",
     "path.simplify": True,
 }
 
-# Characters that no SVG may contain, and line breaks that would tear a label.
+# Characters that no font has, and line breaks that would tear a label.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]+")
 
-# A picture that is larger than this as SVG is smaller and quicker to draw as PNG.
-SVG_LIMIT_BYTES = 100_000
 PNG_DPI = 160  # five pixels to three CSS pixels: sharp on dense screens and in print
+
+COLOURS = 128  # of a picture
 
 
 @contextmanager
@@ -122,6 +139,12 @@ def number(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, also where it is positive: +0.35, −0.02, 0.00."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
+
+
 def percent(value: float, digits: int = 1) -> str:
     """Return a share as a percentage with its sign: 0.953 → 95.3 %."""
     if value is None or not math.isfinite(value):
@@ -136,23 +159,16 @@ def p_value(value: float) -> str:
     return "<\N{THIN SPACE}0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def svg_bytes(figure: Figure) -> bytes:
-    """Return a figure as SVG without date or program name: equal figures give equal bytes."""
-    buffer = io.BytesIO()
-    with figure_style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
 def png_bytes(figure: Figure, dpi: int = PNG_DPI) -> bytes:
-    """Return a figure as a PNG of at most 128 colours, a third the size of a true-colour one."""
+    """Return a figure as a PNG of few colours, a third the size of a true-colour one."""
     with figure_style():
         figure.set_dpi(dpi)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    # Median cut keeps white exactly white; a tinted background would show against the page.
-    few = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # Median cut turned colours of few pixels, such as a legend's mark, to grey; maximum coverage
+    # keeps every colour within 20 of 255 levels, and white exactly white.
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     few.save(buffer, format="PNG", compress_level=7, dpi=(dpi, dpi))
     return buffer.getvalue()
@@ -167,10 +183,6 @@ def scientific(value: float) -> str:
     return f"{mantissa.replace('-', '−')}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}"
 
 
-def data_uri(figure: Figure, *, vector: bool = True) -> str:
-    """Return a figure as a data: URI, as SVG where that is wanted and small, else as PNG."""
-    if vector:
-        svg = svg_bytes(figure)
-        if len(svg) <= SVG_LIMIT_BYTES:
-            return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+def data_uri(figure: Figure) -> str:
+    """Return a figure as a data: URI; thousands of points are smaller as pixels than as vectors."""
     return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from recall_distortion.files import replacing
-from recall_distortion.report.tables import (
-    CELL,
-    CONTROL,
-    DENSE,
-    VERDICTS,
-    StudyTables,
-    read_table,
-    read_tables,
-)
+from recall_distortion.report.tables import CELL, DENSE
 
 POOLED_COLUMNS = [*CELL, "state", "models", "points", "dropped", "slope", "r2", "accuracy"]
 ACCURACY_LEVEL = 0.95
-PLOT_COLUMNS = [
-    "dataset", "architecture", "panel", "method", "ratio", "mean_alpha", "low", "high", "accuracy",
-]  # fmt: skip
+ENGINES = ("pymer4", "statsmodels", "bootstrap")
 
 
 def pair_balances(recall: pd.DataFrame) -> pd.DataFrame:
@@ -76,28 +63,6 @@ def pooled_slopes(recall: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return table.reset_index()[POOLED_COLUMNS]
-
-
-def residual_scatter(recall: pd.DataFrame) -> pd.Series:
-    """Return each fine-tuned cell's standard deviation of balances about its pooled slope."""
-    pairs = pair_balances(recall)
-    pairs = pairs[pairs["state"] == "finetuned"].dropna(subset=["before", "after"])
-
-    def deviation(cell: pd.DataFrame) -> float:
-        before, after = cell["before"].to_numpy(), cell["after"].to_numpy()
-        squares = float((before**2).sum())
-        slope = float((before * after).sum()) / squares if squares > 0 else 0.0
-        return float(np.sqrt(((after - slope * before) ** 2).mean()))
-
-    found = pairs.groupby(CELL, sort=False)[["before", "after"]].apply(deviation)
-    return found[found > 0] if len(found) else pd.Series(dtype=float)
-
-
-def write_pooled_slopes(tables: Path, path: Path) -> None:
-    """Write ``pooled_slopes`` of the recall.csv in ``tables`` to ``path`` as CSV."""
-    table = pooled_slopes(read_table(tables, "recall"))
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 def mean_interval(values: Iterable[float], level: float) -> tuple[float, float, float]:
@@ -181,118 +146,29 @@ def alpha_summary(alpha: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def against_control(intervals: pd.DataFrame) -> pd.Series:
-    """Return for each row whether its interval lies above, below or across the control's.
-
-    "above", "below" or "overlaps"; "" where there is no control or a limit is missing.
-    """
-    control = intervals[(intervals["method"] == CONTROL) & (intervals["state"] == "finetuned")]
-    limits = control.drop_duplicates(["dataset", "architecture"])
-    merged = intervals[["dataset", "architecture", "low", "high"]].merge(
-        limits[["dataset", "architecture", "low", "high"]],
-        on=["dataset", "architecture"],
-        how="left",
-        suffixes=("", "_control"),
-    )
-    known = merged[["low", "high", "low_control", "high_control"]].notna().all(axis=1)
-    relation = np.select(
-        [
-            ~known,
-            merged["low"] > merged["high_control"],
-            merged["high"] < merged["low_control"],
-        ],
-        ["", "above", "below"],
-        "overlaps",
-    )
-    return pd.Series(relation, index=intervals.index, dtype=str)
-
-
-def engine_agreement(mixed: pd.DataFrame) -> pd.DataFrame:
-    """Return the mixed-model rows with pymer4 and statsmodels side by side.
+def engine_agreement(mixed: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
+    """Return the mixed-model rows with pymer4, statsmodels and the bootstrap side by side.
 
     One row per model, cell and term; columns ``<quantity>_<engine>`` for estimate, std_error, df,
-    low, high, the adjusted p values and the verdict, and ``difference`` of the two estimates. A
-    row that only one engine has is kept.
+    low, high, the adjusted p values and the verdict, ``difference`` of the estimates of pymer4 and
+    statsmodels, and ``believe``, which the model's fits say. A row that only one engine has is
+    kept.
     """
     keys = ["model", *CELL, "term"]
     quantities = ["estimate", "std_error", "df", "low", "high"]
     quantities += ["p_intensification_adjusted", "p_deintensification_adjusted", "verdict"]
-    sides = [
-        mixed.loc[mixed["engine"] == engine, [*keys, *quantities]]
-        .drop_duplicates(keys)
-        .rename(columns={name: f"{name}_{engine}" for name in quantities})
-        for engine in ("pymer4", "statsmodels")
-    ]
-    order = mixed[keys].drop_duplicates()
-    table = order.merge(sides[0], on=keys, how="left").merge(sides[1], on=keys, how="left")
+    table = mixed[keys].drop_duplicates()
+    for engine in ENGINES:
+        side = mixed.loc[mixed["engine"] == engine, [*keys, *quantities]].drop_duplicates(keys)
+        names = {name: f"{name}_{engine}" for name in quantities}
+        table = table.merge(side.rename(columns=names), on=keys, how="left")
     table["difference"] = table["estimate_statsmodels"] - table["estimate_pymer4"]
+    said = fits.loc[fits["believe"] != ""].drop_duplicates("model")
+    believe = dict(zip(said["model"], said["believe"], strict=True))
+    table["believe"] = [believe.get(model, "") for model in table["model"]]
     return table
 
 
 def ratio_text(ratio: float) -> str:
     """Return a ratio as the tables write it: 2, 10, 2.5."""
     return f"{ratio:g}"
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the nested dictionary without values that JSON cannot hold and empty branches."""
-    kept: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            if inner := _finite(value):
-                kept[key] = inner
-        elif math.isfinite(value):
-            kept[key] = value
-    return kept
-
-
-def metrics(tables: Path) -> dict[str, Any]:
-    """Return the few numbers of a study that ``dvc metrics show`` prints: finite numbers only.
-
-    dataset → architecture → dense_accuracy, control_alpha, cells (how many per verdict) and
-    failures. The cells' mean slopes are plot data (``plot_data``).
-    """
-    data = read_tables(tables)
-    accuracies = accuracy_summary(data.recall)
-    found: dict[str, Any] = {}
-    for dataset, architecture in data.panels:
-        dense = _select(accuracies, dataset, architecture, DENSE)
-        fine = _select(data.intervals, dataset, architecture, None)
-        fine = fine[fine["state"] == "finetuned"]
-        pruning = fine[fine["method"].isin(data.methods)]
-        failed = _select(data.failures, dataset, architecture, None)
-        control = fine[fine["method"] == CONTROL]
-        found.setdefault(dataset, {})[architecture] = {
-            "dense_accuracy": float(dense["mean"].iloc[0]) if len(dense) else math.nan,
-            "control_alpha": float(control["mean"].iloc[0]) if len(control) else math.nan,
-            "cells": {verdict: int((pruning["verdict"] == verdict).sum()) for verdict in VERDICTS},
-            "failures": len(failed),
-        }
-    return _finite(found)
-
-
-def _select(
-    table: pd.DataFrame, dataset: str, architecture: str, method: str | None
-) -> pd.DataFrame:
-    rows = (table["dataset"] == dataset) & (table["architecture"] == architecture)
-    return table[rows if method is None else rows & (table["method"] == method)]
-
-
-def plot_data(data: StudyTables) -> pd.DataFrame:
-    """Return one row per cell after fine-tuning: mean slope, its interval, mean accuracy."""
-    fine = data.intervals[data.intervals["state"] == "finetuned"]
-    accuracies = accuracy_summary(data.recall)
-    accuracies = accuracies.loc[accuracies["state"] == "finetuned", [*CELL, "mean"]]
-    table = fine.rename(columns={"mean": "mean_alpha"}).merge(
-        accuracies.rename(columns={"mean": "accuracy"}), on=CELL, how="left"
-    )
-    table["panel"] = table["dataset"] + " / " + table["architecture"]
-    whole = bool(np.all(np.mod(table["ratio"], 1) == 0))
-    return table[PLOT_COLUMNS].astype({"ratio": int} if whole else {})
-
-
-def write_plot_data(tables: Path, path: Path) -> None:
-    """Write ``plot_data`` of the tables to ``path`` as CSV, for ``dvc plots``."""
-    table = plot_data(read_tables(tables))
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)

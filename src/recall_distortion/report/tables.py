@@ -27,7 +27,7 @@ METHOD_ORDER = (
 )
 VERDICTS = ("intensification", "de-intensification", "inconclusive")
 
-_TRUTH = {"paired", "singular", "converged", "balanced", "agrees"}
+_TRUTH = {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes"}
 
 COLUMNS: dict[str, Sequence[str]] = {
     "recall": (
@@ -43,12 +43,20 @@ COLUMNS: dict[str, Sequence[str]] = {
     "mixed_model_fits": columns.FIT_COLUMNS,
     "failures": columns.FAILURE_COLUMNS,
     "intercepts": columns.INTERCEPT_COLUMNS,
-    "published": (
-        *CELL, "published_verdict", "verdict", "agrees", "published_alpha", "pooled_alpha",
-        "published_accuracy", "accuracy",
-    ),
+    "published": columns.PUBLISHED_COLUMNS,
+    "effects": columns.EFFECT_COLUMNS,
+    "pooled": columns.POOLED_COLUMNS,
+    "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
+    "tradeoff": columns.TRADEOFF_COLUMNS,
+    "influence": columns.INFLUENCE_COLUMNS,
 }  # fmt: skip
 REQUIRED = ("recall", "alpha", "intervals")
+# Columns that tables of the first release do not have; they are read as empty.
+LATER = {
+    "intervals": ("note",),
+    "tests": ("family", "note"),
+    "mixed_model_fits": ("spread", "believe"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class StudyTables:
     failures: pd.DataFrame
     intercepts: pd.DataFrame
     published: pd.DataFrame
+    effects: pd.DataFrame
+    pooled: pd.DataFrame
+    seeds_needed: pd.DataFrame
+    tradeoff: pd.DataFrame
+    influence: pd.DataFrame
     panels: list[tuple[str, str]] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
@@ -89,7 +102,11 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
             )
         table = pd.DataFrame({column: pd.Series(dtype=str) for column in wanted})
     else:
-        table = tables.read_table(path, wanted)
+        later = LATER.get(name, ())
+        table = tables.read_table(path, [column for column in wanted if column not in later])
+        for column in later:
+            words = table[column] if column in table else pd.Series("", index=table.index)
+            table[column] = words if column in columns.TEXT_COLUMNS else words.replace("", "nan")
     for column in table.columns:
         if column in _TRUTH:
             words = table[column].astype(str).str.strip().str.lower()
@@ -104,7 +121,12 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
 
 def order_methods(names: list[str]) -> list[str]:
     """Return method names in the published order, unknown ones after them as they came."""
-    known = [name for name in METHOD_ORDER if name in names]
+    return order_as(names, METHOD_ORDER)
+
+
+def order_as(names: Sequence[str], order: Sequence[str]) -> list[str]:
+    """Return names in the given order, those that it does not have after them as they came."""
+    known = [name for name in order if name in names]
     return known + [name for name in names if name not in known]
 
 

@@ -29,6 +29,8 @@ from recall_distortion.errors import StudyError
 
 DENSE = "dense"
 CONTROL = "control"
+RESEED = "reseed"  # slopes between dense networks of two seeds, which every study's tables hold
+RESERVED = (DENSE, CONTROL, RESEED)  # what tables say in place of a pruning method
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 SourceName = Literal[tuple(SOURCES)]  # type: ignore[valid-type]
@@ -218,7 +220,7 @@ class Study(_Model):
     @model_validator(mode="after")
     def _references_hold(self) -> Study:
         for name in self.methods:
-            if name in METHODS or name in (DENSE, CONTROL):
+            if name in METHODS or name in RESERVED:
                 raise ValueError(f"methods: {name!r} is built in; give yours another name")
         known = [CONTROL, *METHODS, *self.methods]
         recipes: dict[tuple[str, str], str] = {}
@@ -230,6 +232,11 @@ class Study(_Model):
                     f"{', '.join(self.datasets)}"
                 )
             for method in panel.methods:
+                if method == RESEED:
+                    raise ValueError(
+                        f"{where}.methods: {RESEED} is no method to list; every study measures it "
+                        "between its dense networks"
+                    )
                 if method not in known:
                     raise ValueError(
                         f"{where}.methods: unknown method {method!r}; valid: {', '.join(known)}"
@@ -266,7 +273,7 @@ class Study(_Model):
         taken: dict[str, str] = {}
         for bundle, methods in self.jobs.bundles.items():
             where = f"jobs.bundles.{bundle}"
-            if bundle in known or bundle == DENSE:
+            if bundle in known or bundle in RESERVED:
                 raise ValueError(f"{where}: {bundle!r} is a method's name; give it another")
             _no_repeats(where, methods)
             for method in methods:

@@ -1,4 +1,4 @@
-"""The mixed model by lme4 and lmerTest, through pymer4.
+"""Mixed models by lme4 and lmerTest, through pymer4.
 
 R runs in the thread that first imports rpy2 and in no other, so fits that run side by side need a
 process each.
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.model import (
-    FORMULA,
-    RANDOM_TERMS,
     RESIDUAL,
     SINGULAR,
     EngineFit,
+    MixedModel,
+    RandomTerm,
     not_fitted,
 )
 from recall_distortion.inference.r_packages import lazy_r_packages
@@ -45,7 +45,7 @@ def prepare() -> None:
     os.environ.setdefault("RPY2_CFFI_MODE", "ABI")
     with _library_path_kept():
         with lazy_r_packages():
-            import pymer4.models  # noqa: F401
+            import pymer4.tidystats.lmerTest  # noqa: F401
         from rpy2.robjects import r
 
         r(_TIGHTEN)
@@ -69,49 +69,86 @@ def _library_path_kept() -> Iterator[None]:
             os.environ[name] = before
 
 
-def fit(rows: pd.DataFrame) -> EngineFit:
-    """Return the REML fit of the rows by ``pymer4.models.lmer``; call ``prepare`` first."""
-    import polars
-    from pymer4.models import lmer
+def fit(model: MixedModel) -> EngineFit:
+    """Return the REML fit of a model by ``pymer4.tidystats.lmer``; call ``prepare`` first.
+
+    ``pymer4.models.lmer`` fits the same by the same function, and then computes predictions,
+    residuals and tables for print that take three times as long as the fit. What is needed of it
+    comes from lmerTest's own summary, with Satterthwaite's degrees of freedom.
+    """
+    from pymer4.tidystats.lmerTest import lmer
     from rpy2.rinterface_lib.embedded import RRuntimeError
     from rpy2.robjects import r
 
-    cells = list(dict.fromkeys(rows["cell"]))
-    # Names that R takes as they are, in an order that sorting as text keeps: R sorts the levels
-    # of a text column. The rows' own labels are put back by position.
-    codes = {cell: f"c{position:04d}" for position, cell in enumerate(cells)}
-    data = polars.DataFrame(
-        {
-            "after": rows["after"].to_numpy(),
-            "before": rows["before"].to_numpy(),
-            "cell": [codes[cell] for cell in rows["cell"]],
-            **{column: [str(v) for v in rows[column]] for column in RANDOM_TERMS.values()},
-        }
-    )
-    model = lmer(FORMULA, data)
+    formula, data, groups = _in_r(model)
     try:
-        # Satterthwaite degrees of freedom are pymer4's default, and its only ones without emmeans,
-        # whose limit of 3,000 rows therefore does not matter here.
-        model.fit(verbose=False)
+        with _quiet():
+            fitted = lmer(formula, data)
     except RRuntimeError as error:
-        return not_fitted(rows, "lme4", error)
-    slopes = {row["term"]: row for row in model.result_fit.to_dicts()}
-    found = [slopes[f"before:cell{codes[cell]}"] for cell in cells]
-    deviations = {row["group"]: row["estimate"] for row in model.ranef_var.to_dicts()}
-    converged, message = _convergence(model.r_model, r)
+        return not_fitted(model, "lme4", error)
+    found = np.array(r("function(m) coef(summary(m))[, c('Estimate', 'Std. Error', 'df')]")(fitted))
+    found = found.reshape(-1, 3)  # R makes one row a vector
+    if len(found) != len(model.terms):
+        return not_fitted(model, "lme4", ValueError("it dropped columns of the fixed effects"))
+    of_groups = dict(
+        zip(
+            r("function(m) as.data.frame(lme4::VarCorr(m))$grp")(fitted),
+            r("function(m) as.data.frame(lme4::VarCorr(m))$sdcor")(fitted),
+            strict=True,
+        )
+    )
+    converged, message = _convergence(fitted, r)
     return EngineFit(
-        slopes=np.array([row["estimate"] for row in found]),
-        std_errors=np.array([row["std_error"] for row in found]),
-        df=np.array([row["df"] for row in found]),
+        estimates=found[:, 0],
+        std_errors=found[:, 1],
+        df=found[:, 2],
         deviations={
-            **{term: deviations[column] for term, column in RANDOM_TERMS.items()},
-            RESIDUAL: deviations["Residual"],
+            **{term.name: of_groups[group] for term, group in groups},
+            RESIDUAL: of_groups["Residual"],
         },
-        loglik=float(r("function(m) as.numeric(logLik(m))")(model.r_model)[0]),
-        singular=bool(r("lme4::isSingular")(model.r_model, tol=SINGULAR)[0]),
+        loglik=float(r("function(m) as.numeric(logLik(m))")(fitted)[0]),
+        singular=bool(r("lme4::isSingular")(fitted, tol=SINGULAR)[0]),
         converged=converged,
         message=message,
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep R's console from the log: what lme4 says there is read from the model and tabled."""
+    from rpy2.rinterface_lib import callbacks
+
+    names = ("consolewrite_print", "consolewrite_warnerror")
+    before = {name: getattr(callbacks, name) for name in names}
+    try:
+        for name in names:
+            setattr(callbacks, name, lambda text: None)
+        yield
+    finally:
+        for name in names:
+            setattr(callbacks, name, before[name])
+
+
+def _in_r(model: MixedModel) -> tuple[str, Any, list[tuple[RandomTerm, str]]]:
+    """Return the model as R's formula and data, and the grouping column of each random term.
+
+    The columns have names that R takes as they are; their order is that of the fixed effects.
+    """
+    import polars
+
+    fixed = {f"x{i}": model.fixed[:, i] for i in range(len(model.terms))}
+    data = {"y": model.response, **fixed}
+    groups = [(term, f"g{i}") for i, term in enumerate(model.random)]
+    parts = ["0", *fixed]
+    columns: list[np.ndarray] = []
+    for term, group in groups:
+        place = next((i for i, known in enumerate(columns) if known is term.column), len(columns))
+        if place == len(columns):
+            columns.append(term.column)
+            data[f"z{place}"] = term.column
+        data[group] = [f"level{code}" for code in pd.factorize(term.labels)[0]]
+        parts.append(f"(0 + z{place} | {group})")
+    return f"y ~ {' + '.join(parts)}", polars.DataFrame(data), groups
 
 
 def _convergence(model: Any, r: Any) -> tuple[bool, str]:

@@ -1,26 +1,20 @@
-"""The mixed model by statsmodels' ``MixedLM``.
-
-MixedLM takes crossed random effects as variance components of one group, and solves systems as wide
-as all their levels together: 1,120 for 30 seeds, 36 cells and 10 classes. So the rows are first
-turned by an orthogonal matrix that splits most of them off into small groups (``rotated``). Turning
-the rows leaves the likelihood as it is, so the fit is the same to rounding; at that size it took
-2.5 s in place of 15 s with sparse matrices (one core).
-"""
+"""Mixed models by statsmodels' ``MixedLM``."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import helmert
 
+from recall_distortion.inference.class_level import RANDOM_TERMS
+from recall_distortion.inference.engines.rotation import Rotated, rotated, starting_values
+from recall_distortion.inference.identified import indicators
 from recall_distortion.inference.model import (
-    RANDOM_TERMS,
     RESIDUAL,
     SINGULAR,
     EngineFit,
+    MixedModel,
     not_fitted,
 )
 
@@ -31,120 +25,8 @@ MAXIMUM_RESTARTS = 10
 # Relative change of the mean negative log-likelihood at which one search by Powell's method ends.
 # scipy's default of 1e-4 stops whole units of log-likelihood short on thousands of rows.
 POWELL_FTOL = 1e-11
-# Rows of noise per group. MixedLM's Hessian makes a square matrix as wide as a group without random
-# effects has rows, and each group costs an evaluation of the likelihood some microseconds.
-NOISE_ROWS = 500
 # The smallest relative variance that is told apart from zero; MixedLM mistakes those below 1e-10.
 SMALLEST_VARIANCE = 2e-10
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """Rows turned so that they fall into independent groups; ``group`` [n] says which.
-
-    ``after`` [n]; ``fixed`` [n, cells]; ``random[term][g]`` [rows of group g, levels in group g].
-    """
-
-    group: np.ndarray
-    after: np.ndarray
-    fixed: np.ndarray
-    random: dict[str, list[np.ndarray]]
-
-
-def rotated(rows: pd.DataFrame) -> Rotated:
-    """Return the rows times an orthogonal matrix under which most of them decouple.
-
-    A seed's ``before`` x [classes] is the same in all its m cells. Turning its cells by Helmert's
-    matrix gives, per class, one sum over cells (divided by sqrt(m)), which carries the random
-    slopes of seed and class, and m - 1 contrasts between cells, in which both cancel. Turning the
-    classes of each contrast so that x becomes its first axis leaves one row with a design, and
-    classes - 1 rows that are noise alone; of these only the sum of squares matters, and one of
-    them carries it. The independent random slopes by seed and cell turn into as many independent
-    ones of the same variance. So the sums form one group, each seed's contrasts a small group of
-    their own, and the noise groups without random effects.
-
-    This holds for any set of cells per seed, as long as each replicate has all of its seed's
-    classes, which ``design`` ensures.
-    """
-    cells = {cell: position for position, cell in enumerate(dict.fromkeys(rows["cell"]))}
-    classes = {label: position for position, label in enumerate(dict.fromkeys(rows["class"]))}
-    by_seed = list(rows.groupby("seed", sort=False))
-    noise = 0.0
-    noise_rows = 0
-    sums: list[np.ndarray] = []
-    sums_fixed, sums_seed, sums_cell, sums_class = [], [], [], []
-    contrasts, contrasts_fixed, contrasts_cell = [], [], []
-    for index, (_, of_seed) in enumerate(by_seed):
-        after = of_seed.pivot(index="cell", columns="class", values="after")
-        first = of_seed[of_seed["cell"] == of_seed["cell"].iloc[0]].set_index("class")["before"]
-        x = first[after.columns].to_numpy()
-        y = after.to_numpy()
-        count, width = y.shape
-        place = [cells[cell] for cell in after.index]
-        turn = helmert(count, full=True)  # [count, count], its first row the sum over sqrt(count)
-        spread = np.zeros((count, len(cells)))
-        spread[:, place] = turn
-        turned = turn @ y
-
-        sums.append(turned[0])
-        sums_fixed.append(np.outer(x, spread[0]))
-        one_seed = np.zeros((width, len(by_seed)))
-        one_seed[:, index] = x
-        sums_cell.append(one_seed)
-        sums_seed.append(np.sqrt(count) * one_seed)
-        one_class = np.zeros((width, len(classes)))
-        one_class[np.arange(width), [classes[label] for label in after.columns]] = x
-        sums_class.append(np.sqrt(count) * one_class)
-
-        length = float(np.linalg.norm(x))
-        along = turned[1:] @ (x / length) if length > 0 else turned[1:, 0]
-        contrasts.append(along)
-        contrasts_fixed.append(length * spread[1:])
-        contrasts_cell.append(length * np.eye(count - 1))
-        noise += max(float((turned[1:] ** 2).sum() - (along**2).sum()), 0.0)
-        noise_rows += (count - 1) * (width - 1)
-
-    rest = np.zeros(noise_rows)
-    rest[:1] = np.sqrt(noise)
-    noise_sizes = [len(part) for part in np.split(rest, range(NOISE_ROWS, noise_rows, NOISE_ROWS))]
-    sizes = [sum(map(len, sums)), *map(len, contrasts), *noise_sizes]
-    without = [np.zeros((size, 0)) for size in sizes]
-    after_first = len(contrasts) + 1
-    random = {
-        "sd(class)": [np.vstack(sums_class), *without[1:]],
-        "sd(seed)": [np.vstack(sums_seed), *without[1:]],
-        "sd(seed:cell)": [np.vstack(sums_cell), *contrasts_cell, *without[after_first:]],
-    }
-    kept = [index for index, size in enumerate(sizes) if size]
-    return Rotated(
-        group=np.repeat(np.arange(len(sizes)), sizes),
-        after=np.concatenate([*sums, *contrasts, rest]),
-        fixed=np.vstack([*sums_fixed, *contrasts_fixed, np.zeros((noise_rows, len(cells)))]),
-        random={term: [of_term[index] for index in kept] for term, of_term in random.items()},
-    )
-
-
-def starting_values(rows: pd.DataFrame) -> np.ndarray:
-    """Return rough standard deviations of seed, seed:cell and class over that of the residual.
-
-    By moments: the least-squares slope of each replicate is split into cell, seed and remainder,
-    and what the replicates' slopes leave over into class slopes and residual.
-    """
-    work = rows.assign(xy=rows["before"] * rows["after"], xx=rows["before"] ** 2)
-    sums = work.groupby("seed_cell", sort=False)[["xy", "xx"]].sum()
-    slope = (sums["xy"] / sums["xx"].where(sums["xx"] > 0)).fillna(0.0)
-    first = rows.drop_duplicates("seed_cell").set_index("seed_cell")
-    centred = slope - slope.groupby(first["cell"]).transform("mean")
-    by_seed = centred.groupby(first["seed"]).mean()
-    remainder = centred - by_seed.reindex(first["seed"]).to_numpy()
-    work["left"] = work["after"] - work["before"] * slope.loc[work["seed_cell"]].to_numpy()
-    work["xr"] = work["before"] * work["left"]
-    by_class = work.groupby("class")[["xr", "xx"]].sum()
-    of_class = (by_class["xr"] / by_class["xx"].where(by_class["xx"] > 0)).fillna(0.0)
-    work["left"] -= work["before"] * of_class.loc[work["class"]].to_numpy()
-    residual = float(np.sqrt((work["left"] ** 2).mean()))
-    spread = np.array([by_seed.std(), remainder.std(), of_class.std()])
-    return spread / residual if residual > 0 else np.ones(3)
 
 
 def prepare() -> None:
@@ -152,8 +34,27 @@ def prepare() -> None:
     import statsmodels.regression.mixed_linear_model  # noqa: F401
 
 
-def likelihood(rows: pd.DataFrame):
-    """Return the ``MixedLM`` of the rows, kept clear of two faults at a variance of zero."""
+def grouped(model: MixedModel) -> Rotated:
+    """Return a model's rows in groups that share no random effect.
+
+    Those of a class-level model are turned (``rotation``). Elsewhere random effects are nested, and
+    the groups are the levels of the coarsest.
+    """
+    if model.crossed is not None:
+        return rotated(model.crossed)
+    coarsest = min(model.random, key=lambda term: len(np.unique(term.labels)))
+    codes = pd.factorize(coarsest.labels)[0]
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))[:-1]
+    random = {}
+    for term in model.random:
+        of_groups = np.split(indicators(term)[order], ends)
+        random[term.name] = [z[:, (z != 0).any(axis=0)] for z in of_groups]
+    return Rotated(codes[order], model.response[order], model.fixed[order], random)
+
+
+def likelihood(data: Rotated):
+    """Return the ``MixedLM`` of grouped rows, kept clear of two faults at a variance of zero."""
     from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
     class Bounded(MixedLM):
@@ -167,10 +68,9 @@ def likelihood(rows: pd.DataFrame):
             return -np.eye(self.k_fe + self.k_vc), False
 
         def information(self, params) -> np.ndarray:
-            """Return the information of the slopes [cells, cells], variances taken as known."""
+            """Return the information of the fixed effects [p, p], variances taken as known."""
             return -super().hessian(params)[0][: self.k_fe, : self.k_fe]
 
-    data = rotated(rows)
     terms = sorted(data.random)
     components = VCSpec(
         terms,
@@ -180,8 +80,8 @@ def likelihood(rows: pd.DataFrame):
     return Bounded(data.after, data.fixed, groups=data.group, exog_vc=components)
 
 
-def fit(rows: pd.DataFrame) -> EngineFit:
-    """Return the REML fit of the rows by ``MixedLM`` with Powell's method.
+def fit(model: MixedModel) -> EngineFit:
+    """Return the REML fit of a model by ``MixedLM`` with Powell's method.
 
     Powell's, because with gradient methods the standard errors were off by up to 3 % while the
     fit claimed to have converged. The search is repeated from where it stopped, and once from
@@ -189,28 +89,26 @@ def fit(rows: pd.DataFrame) -> EngineFit:
     """
     from statsmodels.regression.mixed_linear_model import MixedLMParams
 
-    model = likelihood(rows)
-    terms = model.exog_vc.names
-    rough = dict(zip(RANDOM_TERMS, starting_values(rows), strict=True))
-    start = np.array([rough[term] for term in terms])
+    mixed = likelihood(grouped(model))
+    terms = mixed.exog_vc.names
     try:
         with warnings.catch_warnings():
             # MixedLM warns of the boundary on every fit with a variance below 0.01, whatever the
             # scale of the data; a variance that is zero is found below, from the numbers.
             warnings.simplefilter("ignore")
-            result, loglik, settled = _maximized(model, np.maximum(start, 1e-2))
+            result, loglik, settled = _maximized(mixed, _starts(model, terms))
             relative = np.maximum(np.asarray(result.vcomp) / result.scale, SMALLEST_VARIANCE)
-            slopes, _ = model.get_fe_params(np.zeros((0, 0)), relative)
+            estimates, _ = mixed.get_fe_params(np.zeros((0, 0)), relative)
             parameters = MixedLMParams.from_components(
-                fe_params=slopes, cov_re=np.zeros((0, 0)), vcomp=relative
+                fe_params=estimates, cov_re=np.zeros((0, 0)), vcomp=relative
             )
-            information = model.information(parameters)
+            information = mixed.information(parameters)
     except np.linalg.LinAlgError as error:
-        return not_fitted(rows, "statsmodels", error)
-    count = len(slopes)
-    # The slopes' own block of the information, as lme4 has it: the variances are taken as known.
-    # statsmodels' own standard errors invert the whole Hessian, which agrees to 1e-4 inside and
-    # means nothing where a variance is zero.
+        return not_fitted(model, "statsmodels", error)
+    count = len(estimates)
+    # The fixed effects' own block of the information, as lme4 has it: the variances are taken as
+    # known. statsmodels' own standard errors invert the whole Hessian, which agrees to 1e-4 inside
+    # and means nothing where a variance is zero.
     std_errors = np.sqrt(np.diag(np.linalg.inv(information)))
     deviations = np.sqrt(relative)
     named = dict(zip(terms, deviations * np.sqrt(result.scale), strict=True))
@@ -219,7 +117,7 @@ def fit(rows: pd.DataFrame) -> EngineFit:
     if not settled:
         messages.append(f"the log-likelihood still rose after {MAXIMUM_RESTARTS} restarts")
     return EngineFit(
-        slopes=np.asarray(slopes),
+        estimates=np.asarray(estimates),
         std_errors=std_errors,
         df=np.full(count, np.inf),
         deviations={**named, RESIDUAL: float(np.sqrt(result.scale))},
@@ -230,18 +128,27 @@ def fit(rows: pd.DataFrame) -> EngineFit:
     )
 
 
-def _maximized(model, start: np.ndarray):
+def _starts(model: MixedModel, terms: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two starts: standard deviations of the terms over that of the residual."""
+    if model.crossed is None:
+        return np.full(len(terms), 0.3), np.full(len(terms), 2.0)
+    rough = dict(zip(RANDOM_TERMS, starting_values(model.crossed), strict=True))
+    start = np.maximum([rough[term] for term in terms], 1e-2)
+    return start, np.full(len(terms), np.exp(np.log(start).mean()))
+
+
+def _maximized(mixed, starts: tuple[np.ndarray, np.ndarray]):
     """Return the best fit, its log-likelihood, and whether restarting it gained nothing more."""
 
     def search(values: np.ndarray):
-        found = model.fit(reml=True, method="powell", start_params=values, ftol=POWELL_FTOL)
+        found = mixed.fit(reml=True, method="powell", start_params=values, ftol=POWELL_FTOL)
         return found, float(found.llf)
 
     def deviations(found) -> np.ndarray:
         return np.sqrt(np.maximum(np.asarray(found.vcomp) / found.scale, SMALLEST_VARIANCE))
 
-    best, loglik = search(start)
-    other, other_loglik = search(np.full(len(start), np.exp(np.log(start).mean())))
+    best, loglik = search(starts[0])
+    other, other_loglik = search(starts[1])
     if other_loglik > loglik:
         best, loglik, other_loglik = other, other_loglik, loglik
     if loglik - other_loglik < GAIN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,8 +28,8 @@ from recall_distortion.report.tables import CONTROL, DENSE
 def accuracy_figure(recall: pd.DataFrame) -> Drawing:
     """Return mean accuracy by ratio and method for one panel, fine-tuned beside pruned only.
 
-    Bars are t intervals of the mean over models; dense and control are horizontal lines with
-    their intervals as bands.
+    Bars are t intervals of the mean over models, cut at 0 and 100 %; dense and control are
+    horizontal lines with their intervals as bands.
     """
     summary = accuracy_summary(recall)
     methods = methods_of(summary)
@@ -52,18 +53,22 @@ def accuracy_figure(recall: pd.DataFrame) -> Drawing:
                 for row in summary[summary["method"] == name].itertuples():
                     axes.axhline(100 * row.mean, color=colour, linewidth=1.3, linestyle=dashes)
                     if math.isfinite(row.low):
-                        axes.axhspan(100 * row.low, 100 * row.high, facecolor=colour, alpha=0.13,
-                                     edgecolor="none")  # fmt: skip
+                        axes.axhspan(
+                            100 * max(row.low, 0.0), 100 * min(row.high, 1.0), facecolor=colour,
+                            alpha=0.13, edgecolor="none",
+                        )  # fmt: skip
             for place, method in enumerate(methods):
                 rows = summary[(summary["method"] == method) & (summary["state"] == state)]
                 rows = rows.sort_values("ratio")
                 colour, marker, line = style.method_look(method, methods)
                 x = rows["ratio"].to_numpy() * dodge(place, len(methods))
                 mean = 100 * rows["mean"].to_numpy()
-                half = 100 * (rows["high"] - rows["mean"]).fillna(0).to_numpy()
+                # A t interval of few replicates can reach beyond what an accuracy can be.
+                below = 100 * (rows["mean"] - rows["low"].clip(lower=0)).fillna(0).to_numpy()
+                above = 100 * (rows["high"].clip(upper=1) - rows["mean"]).fillna(0).to_numpy()
                 axes.errorbar(
-                    x, mean, yerr=half, color=colour, marker=marker, linestyle=line,
-                    markersize=5.5, linewidth=1.5, elinewidth=1.1, capsize=2,
+                    x, mean, yerr=np.stack([below, above]), color=colour, marker=marker,
+                    linestyle=line, markersize=5.5, linewidth=1.5, elinewidth=1.1, capsize=2,
                     markeredgecolor="white", markeredgewidth=0.5,
                 )  # fmt: skip
             if ratios:

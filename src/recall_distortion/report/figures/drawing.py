@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -102,3 +103,48 @@ def ratio_axis(axes: Axes, ratios: list[float]) -> None:
 def dodge(place: int, count: int) -> float:
     """Return the factor that sets the ``place``-th of ``count`` methods apart on a log axis."""
     return 2.0 ** (0.055 * (place - (count - 1) / 2))
+
+
+def usual_limits(
+    values: pd.Series, lows: pd.Series, highs: pd.Series, least: tuple[float, float] = (-0.5, 0.5)
+) -> tuple[float, float]:
+    """Return axis limits that hold ``least``, the values, and intervals of usual width.
+
+    An interval is cut where it reaches beyond the values by more than three times the range that
+    half of all intervals keep to, so that one cell about which little is known does not flatten
+    the others; a value beyond thirty times that range is left out too.
+    """
+    values, widths = values[np.isfinite(values)], (highs - lows)[np.isfinite(highs - lows)]
+    usual = max(float(widths.median()) if len(widths) else 0.0, least[1] - least[0])
+    middle = float(values.median()) if len(values) else 0.0
+    near = values[(values - middle).abs() <= 30 * usual]
+    ends = pd.concat([near, lows[np.isfinite(lows)], highs[np.isfinite(highs)]])
+    low = max(float(ends.min()), float(near.min()) - 3 * usual) if len(near) else least[0]
+    high = min(float(ends.max()), float(near.max()) + 3 * usual) if len(near) else least[1]
+    low, high = min(low, least[0]), max(high, least[1])
+    room = 0.05 * (high - low)
+    return low - room, high + room
+
+
+def flexible_axis(axes: Axes, which: str, low: float, high: float, linear: float = 2.0) -> bool:
+    """Make axis "x" or "y" logarithmic beyond ±``linear`` if it reaches far; return whether."""
+    if max(abs(low), abs(high)) <= 3 * linear:
+        return False
+    set_scale = axes.set_xscale if which == "x" else axes.set_yscale
+    set_scale("symlog", linthresh=linear, linscale=1.0)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    powers = [linear * 2.0**power for power in range(0, 12, 2)]
+    ticks = [-power for power in reversed(powers)] + [0.0, linear / 2, -linear / 2] + powers
+    ticks = sorted(tick for tick in ticks if low <= tick <= high)
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter([f"{tick:g}".replace("-", "−") for tick in ticks]))
+    axis.set_minor_locator(NullLocator())
+    return True
+
+
+def message_figure(message: str) -> Figure:
+    """Return a figure that only says why there is nothing to draw."""
+    with style.figure_style():
+        figure = Figure(figsize=(6.4, 1.2))
+        figure.text(0.5, 0.5, message, ha="center", va="center", color=style.MUTED)
+    return figure

@@ -88,7 +88,10 @@ def recall_figure(recall: pd.DataFrame) -> Drawing:
                     for index in shown
                 ]
                 axes.set_yticks(np.arange(len(shown)) + 0.5, labels)
-                axes.set_ylabel("class and its dense recall, %")
+                # Beside the axes it would be cut where the classes are few.
+                axes.annotate("class and its\ndense recall, %", (0, 1), (-4, 5), fontsize=8,
+                              xycoords="axes fraction", textcoords="offset points", ha="right",
+                              linespacing=1.05)  # fmt: skip
             else:
                 axes.set_yticks([])
             if place >= len(methods) - across:

@@ -1,0 +1,180 @@
+"""The seed-level cluster bootstrap of pooled slopes.
+
+Replicates (seeds) are drawn with replacement, each with all its classes and cells, so that nothing
+is assumed about how the classes of one network, or the cells that share a dense network, vary
+together; the classes themselves are taken as given, as in the paper's E[alpha] over seeds.
+
+Intervals and p values are studentized (bootstrap-t: Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, section 12.5), with the linearized standard error of a ratio of sums (Cochran,
+Sampling Techniques, 1977, section 6.3), and in neither tail shorter than Student's t with n - 1
+degrees of freedom would be: of 10 normal replicates the draws' 99 % quantiles alone came out short
+by half a point of coverage, and error rates over five ratios at 7 to 10 % in place of 5 %. The
+draws lengthen the tail to which the replicates are skewed. Percentile and BCa intervals are shorter
+by far (docs/simulation.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+DRAWS = 9_999
+SEED = 20_221_129  # of the draws; the same in every panel, so that a table can be made again
+# With fewer replicates most draws repeat one of a handful of samples, and quantiles say nothing.
+LEAST_REPLICATES = 5
+# Relative to what they are differences of, residuals below this are rounding errors, not variation.
+DUST = 1e-12
+
+
+@lru_cache(maxsize=16)  # a study asks for the same draws hundreds of times
+def draws(replicates: int, count: int = DRAWS, seed: int = SEED) -> np.ndarray:
+    """Return how often each replicate occurs in each draw: [count, replicates], rows sum to n.
+
+    The array is shared by all who ask for it, and read-only.
+    """
+    rng = np.random.default_rng(seed)
+    found = rng.multinomial(replicates, np.full(replicates, 1 / replicates), size=count)
+    found.flags.writeable = False
+    return found
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """Estimates [m], their standard errors [m], and the studentized draws [B, m].
+
+    Where all replicates say the same, the standard error and all draws are zero, and so is the
+    interval's width. A draw of one replicate n times has no error and is infinite; leaving such
+    draws out would shorten the intervals of few replicates. Draws of a denominator of zero are NaN,
+    as are all where the estimate is not finite. With fewer than ``LEAST_REPLICATES`` replicates
+    there are no draws (B is 0). ``df`` are the degrees of freedom of the t distribution that no
+    tail is shorter than, one number or [m].
+    """
+
+    estimate: np.ndarray
+    std_error: np.ndarray
+    studentized: np.ndarray
+    df: np.ndarray | float
+
+    def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return lower and upper ends [m]; NaN where the draws are none or give no finite end."""
+        low, high = self._quantiles(level)
+        return self.estimate - high * self.std_error, self.estimate - low * self.std_error
+
+    def p_above(self, null: float) -> np.ndarray:
+        """Return the one-sided p values [m] of estimate > ``null``."""
+        return self._p(null, 1)
+
+    def p_below(self, null: float) -> np.ndarray:
+        """Return the one-sided p values [m] of estimate < ``null``."""
+        return self._p(null, -1)
+
+    def _quantiles(self, level: float) -> np.ndarray:
+        found = np.full((2, len(self.estimate)), np.nan)
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        for column, values in enumerate(self.studentized.T):
+            known = values[~np.isnan(values)]
+            if len(known):
+                with np.errstate(invalid="ignore"):  # between two infinite draws
+                    found[:, column] = np.quantile(known, tails)
+        found[~np.isfinite(found)] = np.nan
+        least = stats.t.ppf((1 + level) / 2, self.df)
+        return np.stack([np.minimum(found[0], -least), np.maximum(found[1], least)])
+
+    def _p(self, null: float, sign: int) -> np.ndarray:
+        distance = sign * (self.estimate - null)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # Equal replicates are infinitely many standard errors from any other value.
+            t = np.where(distance == 0, 0, distance / self.std_error)
+        count = (~np.isnan(self.studentized)).sum(0)
+        beyond = (sign * self.studentized >= t).sum(0)
+        # The sample itself counts as a draw, so that no p is zero.
+        p = np.maximum((beyond + 1) / (count + 1), stats.t.sf(t, self.df))
+        return np.where(count > 0, p, np.nan)
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootstrapped:
+    """Return the bootstrap of sum(numerators) / sum(denominators), each [n, m], for m statistics.
+
+    The rows are replicates. All statistics share their draws; ``options`` are those of ``draws``.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = denominators.sum(0)
+        estimate = numerators.sum(0) / total
+        residuals = numerators - estimate * denominators
+        residuals[:, _dust(residuals, np.abs(numerators).max(0, initial=0))] = 0
+        std_error = _std_error((residuals**2).sum(0), len(numerators)) / np.abs(total)
+
+        weights = _draws(len(numerators), **options)
+        totals = weights @ denominators
+        shift = (weights @ residuals) / totals  # of the draws' ratios from the sample's
+        # sum of (numerator - the draw's ratio x denominator)^2, written out in sums
+        own = weights @ residuals**2
+        squares = own - 2 * shift * (weights @ (residuals * denominators))
+        squares += shift**2 * (weights @ denominators**2)
+        errors = _std_error(squares, len(numerators), own) / np.abs(totals)
+    return _studentize(estimate, std_error, shift, errors, len(numerators) - 1)
+
+
+def difference(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    other_numerators: np.ndarray,
+    other_denominators: np.ndarray,
+    **options,
+) -> Bootstrapped:
+    """Return the bootstrap of one ratio less another of the same replicates; all [n, m]."""
+    y, x, v, u = numerators, denominators, other_numerators, other_denominators
+    n = len(y)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first, second = y.sum(0) / x.sum(0), v.sum(0) / u.sum(0)
+        # Dividing by the sample's totals changes no ratio and puts both sides on one scale.
+        y, x = y / x.sum(0), x / x.sum(0)
+        v, u = v / u.sum(0), u / u.sum(0)
+        size = np.abs(y).max(0, initial=0) + np.abs(v).max(0, initial=0)
+        estimate = np.where(np.abs(first - second) <= DUST * size, 0, first - second)
+        d, e = y - first * x, v - second * u
+        constant = _dust(d - e, size)
+        std_error = np.where(constant, 0, _std_error(((d - e) ** 2).sum(0), n))
+
+        weights = _draws(n, **options)
+        totals, other_totals = weights @ x, weights @ u
+        shift, other_shift = (weights @ d) / totals, (weights @ e) / other_totals
+        # sum of ((d - shift x) / total - (e - other shift u) / other total)^2, written out in sums
+        a, b = 1 / totals, -1 / other_totals
+        f, g = -shift / totals, other_shift / other_totals
+        own = a**2 * (weights @ d**2) + b**2 * (weights @ e**2)
+        squares = own + f**2 * (weights @ x**2) + g**2 * (weights @ u**2)
+        squares += 2 * (a * b * (weights @ (d * e)) + a * f * (weights @ (d * x)))
+        squares += 2 * (a * g * (weights @ (d * u)) + b * f * (weights @ (e * x)))
+        squares += 2 * (b * g * (weights @ (e * u)) + f * g * (weights @ (x * u)))
+        errors = _std_error(squares, n, own)
+        moved = shift - other_shift
+    moved[:, constant] = 0
+    return _studentize(estimate, std_error, moved, errors, n - 1)
+
+
+def _dust(residuals: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return in which columns all residuals [n, m] are rounding errors of values of a size [m]."""
+    return np.abs(residuals).max(0, initial=0) <= DUST * size
+
+
+def _draws(replicates: int, **options) -> np.ndarray:
+    if replicates < LEAST_REPLICATES:
+        return np.empty((0, replicates))
+    return draws(replicates, **options)
+
+
+def _studentize(estimate, std_error, shift, errors, df: int) -> Bootstrapped:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        studentized = shift / errors
+    studentized[:, std_error == 0] = 0
+    return Bootstrapped(estimate, std_error, studentized, df)
+
+
+def _std_error(squares: np.ndarray, n: int, of: np.ndarray | float = 0) -> np.ndarray:
+    # What is left of ``of`` where residuals cancel is rounding, and may be negative.
+    kept = np.where(squares > DUST * of, squares, np.where(np.isnan(squares), np.nan, 0))
+    return np.sqrt(n / max(n - 1, 1) * kept)

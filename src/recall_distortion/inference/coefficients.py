@@ -1,0 +1,108 @@
+"""From estimates and p values to the rows of mixed_models.csv: Holm's adjustment, verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from recall_distortion.columns import COEFFICIENT_COLUMNS
+from recall_distortion.inference.intervals import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
+from recall_distortion.inference.model import CELL_SCALE, RESIDUAL, EngineFit, MixedModel
+
+# Level of an effect's interval: the same as that of the cells' intervals (paper, section 6.2).
+LEVEL = 0.99
+# A verdict needs a Holm-adjusted one-sided p below this: 2.5 % in each direction, so that the
+# chance of any wrong verdict in a model is at most 5 % over both directions.
+VERDICT_P = 0.025
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's step-down adjustment of ``p`` [m]; a NaN stays NaN and counts as a test."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")  # NaN sorts last
+    adjusted = np.full(p.size, np.nan)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    return np.minimum(adjusted, 1)
+
+
+def tested(
+    model: MixedModel,
+    engine: str,
+    estimate: np.ndarray,
+    std_error: np.ndarray,
+    df: np.ndarray,
+    interval: tuple[np.ndarray, np.ndarray],
+    p: tuple[np.ndarray, np.ndarray],
+) -> pd.DataFrame:
+    """Return the rows of a model's fixed effects; all values are on the slopes' scale, [p] each.
+
+    ``p`` are the one-sided p values of an effect above and below its null value, which is 1 for
+    slopes and levels and 0 for changes of them; ``intensification`` is the direction up. Holm's
+    family is the model, each direction by itself.
+    """
+    above, below = (holm(of_side) for of_side in p)
+    return pd.DataFrame(
+        {
+            "model": model.name,
+            "engine": engine,
+            **{name: model.terms[name].to_numpy() for name in ("dataset", "architecture")},
+            **{name: model.terms[name].to_numpy() for name in ("method", "ratio", "term")},
+            "estimate": estimate,
+            "std_error": std_error,
+            "df": df,
+            "low": interval[0],
+            "high": interval[1],
+            "p_intensification": p[0],
+            "p_deintensification": p[1],
+            "p_intensification_adjusted": above,
+            "p_deintensification_adjusted": below,
+            "verdict": [_verdict(*pair) for pair in zip(above, below, strict=True)],
+        },
+        columns=COEFFICIENT_COLUMNS,
+    )
+
+
+def _verdict(above: float, below: float) -> str:
+    if above < VERDICT_P:
+        return INTENSIFICATION
+    if below < VERDICT_P:
+        return DEINTENSIFICATION
+    return INCONCLUSIVE
+
+
+def of_fit(model: MixedModel, fit: EngineFit, engine: str) -> pd.DataFrame:
+    """Return a fit's rows of mixed_models.csv.
+
+    A row per fixed effect, tested by t = (estimate - null) / SE; then one per random effect with
+    the standard deviation as its estimate; then, in a scaled model, the cells' scales
+    (``sd(cell)``), with which its rows can be made again. In a scaled model the residual's standard
+    deviation is in units of these, and in a class-level one so are the random slopes'.
+    """
+    factor = model.terms["factor"].to_numpy()
+    estimate, error = fit.estimates * factor, fit.std_errors * factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (estimate - model.terms["null"].to_numpy()) / error
+    critical = stats.t.ppf((1 + LEVEL) / 2, fit.df)  # an infinite df is the normal distribution
+    fixed = tested(
+        model,
+        engine,
+        estimate,
+        error,
+        fit.df,
+        (estimate - critical * error, estimate + critical * error),
+        (stats.t.sf(t, fit.df), stats.t.cdf(t, fit.df)),
+    )
+    units = {term.name: term.unit for term in model.random} | {RESIDUAL: 1.0}
+    shared = model.terms[["dataset", "architecture"]].drop_duplicates()
+    deviations = [unit * fit.deviations.get(name, np.nan) for name, unit in units.items()]
+    random = pd.DataFrame({"term": list(units), "estimate": deviations})
+    if len(shared) == 1:
+        random = random.assign(**shared.iloc[0])
+    parts = [fixed, random] if len(fixed) else []
+    if len(model.scales):
+        parts.append(model.scales.assign(term=CELL_SCALE))
+    if not parts:
+        return pd.DataFrame(columns=COEFFICIENT_COLUMNS)
+    table = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
+    return table.assign(model=model.name, engine=engine).reindex(columns=COEFFICIENT_COLUMNS)

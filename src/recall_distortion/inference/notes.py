@@ -1,0 +1,18 @@
+"""The words in which tables say why something is missing or smaller than expected."""
+
+from __future__ import annotations
+
+NO_CONTROL = "no control in this study: nothing separates pruning from training on"
+ONE_REPLICATE = "one replicate: no standard deviation and no interval"
+ONE_PAIR = "fewer than two pairs of seeds"
+NOT_FINITE = "a slope is not finite"
+
+
+def joined(*notes: str) -> str:
+    """Return the notes that say anything as one, separated by semicolons."""
+    return "; ".join(note for note in notes if note)
+
+
+def lost_pairs(pairs: int, seeds: int) -> str:
+    """Return how many of all seeds have both sides of a comparison; empty where all have."""
+    return "" if pairs == seeds else f"{pairs} of {seeds} seeds make pairs"

@@ -1,0 +1,226 @@
+"""One slope over the classes of all replicates of a cell, and whether single slopes can be trusted.
+
+The slope of one network divides by sum_c Bn^2 of its dense network. Where that is no larger than
+what the sampling error of a finite test set leaves of it, single slopes are unstable and biased,
+and only the slope pooled over the replicates, cross-fitted, says something (docs/methods.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recall_distortion.columns import POOLED_COLUMNS
+from recall_distortion.distortion import RESEED, reseed_pairs
+from recall_distortion.errors import TableError
+from recall_distortion.inference import bootstrap
+from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, require_level, verdict
+from recall_distortion.inference.notes import joined
+from recall_distortion.tables import require_columns, require_unique
+
+NETWORK = ["method", "ratio", "state", "seed"]  # of a data set and architecture
+# A denominator this many standard errors above zero is told from it.
+TOLD = 2.0
+
+FEW = f"fewer than {bootstrap.LEAST_REPLICATES} replicates: no bootstrap interval"
+NO_HALVES = "a class has one test image, so it cannot be split in halves: no cross-fitted slope"
+NO_CROSSFIT = "the cross-fitted sums of {} of {} replicates are not finite: no cross-fitted slope"
+NO_BALANCE = "{} of {} replicates have balances that are not finite (an accuracy of 0): no slope"
+NO_SPREAD = "equal recalls before pruning in every replicate: no slope"
+UNTOLD = "{} of {} dense denominators cannot be told from zero: interpret the pooled slope only"
+UNTOLD_SUM = (
+    "the pooled dense denominator cannot be told from zero either: no cross-fitted interval; "
+    "the test set is too small for what the classes' recalls differ by"
+)
+
+
+def pooled(
+    recall: pd.DataFrame, alpha: pd.DataFrame, crossfit: pd.DataFrame, level: float = PAPER_LEVEL
+) -> pd.DataFrame:
+    """Return the pooled slope of every cell and state of ``alpha``, one row each, in its order.
+
+    ``recall``, ``alpha`` and ``crossfit`` have the columns of ``recall.csv`` (normalized_balance,
+    recall, accuracy and support are used), ``alpha.csv`` (only its rows' keys) and
+    ``crossfit.csv``. The result has ``POOLED_COLUMNS``:
+
+    - ``alpha`` = sum_s sum_c Bn Bn_t / sum_s sum_c Bn^2 over replicates s and classes c, with the
+      interval of the seed-level bootstrap at ``level``, ``r2`` uncentred, ``denominator`` the mean
+      over replicates of sum_c Bn^2;
+    - ``alpha_crossfit`` the same of the cross-fitted sums, with interval and verdict against 1;
+    - ``reliability`` = the cross-fitted over the plain denominator: the share of the dense
+      balances' size that is not sampling error, which is what the plain slope is attenuated by
+      where the errors before and after pruning are independent;
+    - ``unstable`` counts the replicates whose cross-fitted denominator is not ``TOLD`` standard
+      errors above zero; with none, slopes per model can be trusted (``per_model``).
+
+    A cell with a replicate that has no finite value has NaN, and ``note`` says why: leaving the
+    replicate out would pick among the outcomes.
+
+    Raises ``TableError`` on a missing column, rows that occur twice, rows of ``alpha`` that the
+    other tables lack, a senseless level.
+    """
+    require_level(level)
+    keys = [*CELL, "seed"]
+    of_class = ["class", "support", "recall", "accuracy", "normalized_balance"]
+    require_columns(recall, [*keys, *of_class], "the recall table")
+    require_columns(alpha, keys, "the alpha table")
+    require_columns(crossfit, [*keys, "numerator", "denominator"], "the crossfit table")
+    require_unique(recall, [*keys, "class"], "the recall table")
+    require_unique(alpha, keys, "the alpha table")
+    require_unique(crossfit, keys, "the crossfit table")
+    panel = ["dataset", "architecture"]
+    recall, alpha, crossfit = (
+        table.astype({"ratio": float}) for table in (recall, alpha, crossfit)
+    )
+    recalls = dict(list(recall.groupby(panel, sort=False)))
+    if lost := [key for key in alpha.groupby(panel, sort=False).groups if key not in recalls]:
+        raise TableError(f"the recall table has no rows of {lost[0][1]} on {lost[0][0]}")
+    halves = crossfit.set_index(keys)[["numerator", "denominator"]]
+    rows: list[dict[str, Any]] = []
+    for key, group in alpha.groupby(panel, sort=False):
+        sums = _sums(recalls[key], group[keys], halves)
+        rows += _cells(sums, level)
+    return pd.DataFrame(rows, columns=POOLED_COLUMNS)
+
+
+def _sums(recall: pd.DataFrame, rows: pd.DataFrame, halves: pd.DataFrame) -> pd.DataFrame:
+    """Return, per row of one panel's slopes, the sums over classes that they are made of."""
+    table = recall.pivot(index=NETWORK, columns="class")
+    before = rows[NETWORK].assign(method="dense", ratio=1.0, state="dense")
+    after = rows[NETWORK].copy()
+    reseed = rows["method"] == RESEED
+    dense_seeds = recall.loc[recall["method"] == "dense", "seed"].unique()
+    partners = rows["seed"].map(dict(reseed_pairs(dense_seeds)))
+    after[reseed] = before.assign(seed=partners)[reseed]
+    dense = _looked_up(table, before, "recall")
+    x = dense["normalized_balance"].to_numpy(float)
+    y = _looked_up(table["normalized_balance"], after, "recall").to_numpy(float)
+    found = _looked_up(halves, rows, "crossfit")
+    error = _denominator_error(dense)
+    half = found["denominator"].to_numpy(float)
+    return rows.assign(
+        product=(x * y).sum(1),
+        before=(x**2).sum(1),
+        after=(y**2).sum(1),
+        numerator=found["numerator"].to_numpy(float),
+        denominator=half,
+        error=error,
+        # Not "less than": a denominator that is unknown, or zero without error, is not told.
+        untold=~(half > TOLD * error),
+        single=dense["support"].to_numpy(float).min(1) < 2,
+    )
+
+
+def _looked_up(table: pd.DataFrame, rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of ``table`` that have the keys ``rows``, in their order."""
+    keys = list(table.index.names)
+    found = table.index.get_indexer(pd.MultiIndex.from_frame(rows[keys]))
+    if (found < 0).any():
+        lost = rows.iloc[int(np.argmin(found))]
+        described = ", ".join(f"{key}={lost[key]}" for key in keys)
+        raise TableError(
+            f"the {name} table has no row for {described}, which the alpha table's rows need; "
+            "take all tables from one study"
+        )
+    return table.iloc[found]
+
+
+def _denominator_error(dense: pd.DataFrame) -> np.ndarray:
+    """Return the standard errors [R] of cross-fitted denominators from the binomial sampling error.
+
+    A normalized balance has variance v = R (1 - R) / (support A^2) (delta method), and the mean of
+    products of two halves' balances, over many splits, has 4 B^2 v + 2 v^2 for a true balance B,
+    of which B^2 is estimated by Bn^2 - v.
+    """
+    recall, support, accuracy = (
+        dense[column].to_numpy(float) for column in ("recall", "support", "accuracy")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        v = recall * (1 - recall) / (support * accuracy**2)
+    squared = np.maximum(dense["normalized_balance"].to_numpy(float) ** 2 - v, 0)
+    return np.sqrt((4 * squared * v + 2 * v**2).sum(1))
+
+
+def _cells(sums: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+    """Return the rows of one panel's cells; those of the same seeds share a bootstrap."""
+    cells = {key: group.sort_values("seed") for key, group in sums.groupby(CELL, sort=False)}
+    shared: dict[tuple[int, ...], list[tuple]] = {}
+    for key, group in cells.items():
+        shared.setdefault(tuple(group["seed"]), []).append(key)
+    found: dict[tuple, dict[str, Any]] = {}
+    for keys in shared.values():
+        columns = {
+            name: np.column_stack([cells[key][name].to_numpy(float) for key in keys])
+            for name in ("product", "before", "numerator", "denominator")
+        }
+        plain = bootstrap.ratio(columns["product"], columns["before"])
+        crossed = bootstrap.ratio(columns["numerator"], columns["denominator"])
+        ends = [*plain.interval(level), *crossed.interval(level)]
+        for i, key in enumerate(keys):
+            values = (plain.estimate[i], crossed.estimate[i], *(end[i] for end in ends))
+            found[key] = _row(cells[key], level, *map(float, values))
+    return [{**dict(zip(CELL, key, strict=True)), **found[key]} for key in cells]
+
+
+def _row(
+    cell: pd.DataFrame,
+    level: float,
+    alpha: float,
+    alpha_crossfit: float,
+    low: float,
+    high: float,
+    crossfit_low: float,
+    crossfit_high: float,
+) -> dict[str, Any]:
+    n = len(cell)
+    product, before, after, half = (
+        cell[name].sum(skipna=False) for name in ("product", "before", "after", "denominator")
+    )
+    told = bool(half > TOLD * np.sqrt((cell["error"] ** 2).sum()))
+    if not told:
+        crossfit_low = crossfit_high = np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r2 = np.float64(product) ** 2 / (before * after)
+        reliability = np.float64(half) / before
+    unstable = int(cell["untold"].sum())
+    return {
+        "n": n,
+        "alpha": alpha,
+        "low": low,
+        "high": high,
+        "r2": float(r2),
+        "alpha_crossfit": alpha_crossfit,
+        "crossfit_low": crossfit_low,
+        "crossfit_high": crossfit_high,
+        "crossfit_verdict": verdict(crossfit_low, crossfit_high),
+        "level": level,
+        "denominator": before / n,
+        "reliability": float(reliability),
+        "unstable": unstable,
+        "per_model": unstable == 0,
+        "note": _note(cell, unstable, told),
+    }
+
+
+def _note(cell: pd.DataFrame, unstable: int, told: bool) -> str:
+    n = len(cell)
+    unbalanced = int((~np.isfinite(cell["product"])).sum())
+    uncrossed = int((~np.isfinite(cell["numerator"] + cell["denominator"])).sum())
+    notes = []
+    if unbalanced:
+        notes.append(NO_BALANCE.format(unbalanced, n))
+    elif not cell["before"].any():
+        notes.append(NO_SPREAD)
+    if cell["single"].any():
+        notes.append(NO_HALVES)
+    elif uncrossed > unbalanced:
+        notes.append(NO_CROSSFIT.format(uncrossed, n))
+    if unstable and not uncrossed:
+        notes.append(UNTOLD.format(unstable, n))
+        if not told:
+            notes.append(UNTOLD_SUM)
+    if n < bootstrap.LEAST_REPLICATES:
+        notes.append(FEW)
+    return joined(*notes)

@@ -1,0 +1,161 @@
+"""How many replicates a study needs to see a slope, or a difference from the control, of a size.
+
+From the standard deviation of a study at hand: the smallest number of replicates with which the
+two-sided t-test at significance 1 - level, that of the study's intervals, has the power asked for.
+The standard deviation of a small study is itself uncertain; ``seeds_cautious`` puts its one-sided
+upper 80 % confidence limit in its place (Browne, Statistics in Medicine 14, 1995: sizing a study by
+the pilot's own deviation misses the planned power about half the time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from recall_distortion.columns import SEEDS_NEEDED_COLUMNS
+from recall_distortion.inference.contrasts import CONTROL, NOT_PRUNED, STATE
+from recall_distortion.inference.intervals import PAPER_LEVEL, require_level
+from recall_distortion.inference.notes import (
+    NO_CONTROL,
+    NOT_FINITE,
+    ONE_PAIR,
+    ONE_REPLICATE,
+    joined,
+    lost_pairs,
+)
+from recall_distortion.tables import require_columns, require_unique
+
+CELL = ["dataset", "architecture", "method", "ratio"]
+EFFECTS = (0.02, 0.05, 0.1)  # distances of E[alpha] from 1, or from the control's
+POWER = 0.8
+CONFIDENCE = 0.8  # of the upper limit of the standard deviation
+LARGEST = 10**9  # replicates; what needs more no study can show
+
+
+def seeds_needed(alpha: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
+    """Return the replicates needed in every pruning cell, per question and effect.
+
+    ``alpha`` has the columns dataset, architecture, method, ratio, state, seed, alpha, of which
+    the state ``finetuned`` is used. Question ``alpha`` asks for the distance of E[alpha] from 1,
+    by the standard deviation of the slopes; ``control`` for the mean difference from the control
+    of the same seed, by the standard deviation of the differences. ``n`` counts the finite
+    values that ``sd`` comes from. The result has ``SEEDS_NEEDED_COLUMNS``, six rows a cell in
+    table order, seeds as whole numbers; where they cannot be told they are missing and ``note``
+    says why.
+
+    Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level.
+    """
+    require_level(level)
+    require_columns(alpha, [*CELL, "state", "seed", "alpha"], "the alpha table")
+    used = alpha[alpha["state"] == STATE]
+    require_unique(used, [*CELL, "seed"], "the alpha table")
+    table = pd.DataFrame(
+        [
+            {**question, "effect": effect, "level": level, "power": POWER}
+            for question in _questions(used)
+            for effect in EFFECTS
+        ],
+        columns=SEEDS_NEEDED_COLUMNS,
+    )
+    sd, effect = table["sd"].to_numpy(float), table["effect"].to_numpy(float)
+    seeds = replicates_for(effect, sd, 1 - level)
+    cautious = replicates_for(effect, upper_limit(sd, table["n"].to_numpy(float)), 1 - level)
+    beyond = np.isfinite(sd) & np.isnan(cautious)
+    table["seeds"], table["seeds_cautious"] = _whole(seeds), _whole(cautious)
+    table["note"] = [
+        joined(note, f"more than {LARGEST:,} replicates" if many else "")
+        for note, many in zip(table["note"], beyond, strict=True)
+    ]
+    return table
+
+
+def upper_limit(sd: np.ndarray, n: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Return the one-sided upper limits of normal standard deviations estimated from n values."""
+    return sd * np.sqrt((n - 1) / stats.chi2.ppf(1 - confidence, n - 1))
+
+
+def replicates_for(
+    effect: np.ndarray, sd: np.ndarray, significance: float, power: float = POWER
+) -> np.ndarray:
+    """Return the smallest n of at least 2 with which a two-sided one-sample t-test has ``power``.
+
+    ``effect`` and ``sd`` are vectors [m], the effects above zero. NaN where sd is not finite or n
+    would exceed ``LARGEST``. A standard deviation of zero needs two replicates, whatever the
+    effect.
+    """
+    with np.errstate(divide="ignore"):
+        size = np.asarray(effect, float) / np.asarray(sd, float)
+    enough = np.where(np.isfinite(sd), 2.0, np.nan)
+    # The power rises with n: double until it is enough, then halve the gap.
+    active = np.flatnonzero(np.isfinite(enough))
+    while len(active):
+        active = active[_power(size[active], enough[active], significance) < power]
+        active = active[enough[active] < LARGEST]
+        enough[active] = np.minimum(2 * enough[active], LARGEST)
+    last = np.flatnonzero(enough == LARGEST)
+    enough[last[_power(size[last], enough[last], significance) < power]] = np.nan
+    too_few = np.where(enough == LARGEST, 1, np.maximum(np.floor(enough / 2), 1))
+    while len(active := np.flatnonzero(enough - too_few > 1)):
+        middle = np.floor((enough[active] + too_few[active]) / 2)
+        does = _power(size[active], middle, significance) >= power
+        enough[active[does]] = middle[does]
+        too_few[active[~does]] = middle[~does]
+    return enough
+
+
+def _power(size: np.ndarray, n: np.ndarray, significance: float) -> np.ndarray:
+    """Return the power [m] of two-sided one-sample t-tests, effects in standard deviations."""
+    # Importing statsmodels takes a second, and only this needs it.
+    from statsmodels.stats.power import TTestPower
+
+    def tail(alternative: str) -> np.ndarray:
+        return np.asarray(
+            TTestPower().power(np.minimum(size, 1e6), n, significance / 2, alternative=alternative)
+        )
+
+    larger, smaller = tail("larger"), tail("smaller")
+    # The noncentral t fails to converge (NaN) far out: for the wrong tail where it is below 1e-8,
+    # for the right one where the effect is dozens of standard errors and the power 1. A standard
+    # deviation of zero leaves no doubt.
+    larger = np.where(np.isnan(larger) | np.isinf(size), 1.0, larger)
+    return larger + np.nan_to_num(smaller, nan=0.0)
+
+
+def _questions(used: pd.DataFrame) -> Iterator[dict]:
+    slopes = {
+        cell: group.set_index("seed")["alpha"] for cell, group in used.groupby(CELL, sort=False)
+    }
+    for cell, values in slopes.items():
+        dataset, architecture, method, _ = cell
+        if method in NOT_PRUNED:
+            continue
+        named = dict(zip(CELL, cell, strict=True))
+        yield {**named, "question": "alpha", **_spread(values.to_numpy(float), ONE_REPLICATE)}
+        control = slopes.get((dataset, architecture, CONTROL, 1))
+        if control is None:
+            found = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
+        else:
+            pairs = pd.concat([values, control], axis=1, join="inner").to_numpy(float)
+            found = _spread(pairs[:, 0] - pairs[:, 1], ONE_PAIR)
+            lost = lost_pairs(len(pairs), len(values.index.union(control.index)))
+            found["note"] = joined(found["note"], lost)
+        yield {**named, "question": "control", **found}
+
+
+def _spread(values: np.ndarray, too_few: str) -> dict:
+    finite = np.isfinite(values)
+    found = {"n": int(finite.sum()), "sd": np.nan, "note": ""}
+    if not finite.all():
+        return {**found, "note": NOT_FINITE}
+    if len(values) < 2:
+        return {**found, "note": too_few}
+    # The rounding of the mean must not give equal values a deviation.
+    equal = (values == values[0]).all()
+    return {**found, "sd": 0.0 if equal else float(values.std(ddof=1))}
+
+
+def _whole(numbers: np.ndarray) -> pd.array:
+    return pd.array(numbers, dtype="Int64")

@@ -1,0 +1,120 @@
+"""The published verdicts: what is kept of them, and how a study's cells are put beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recall_distortion.columns import PUBLISHED_COLUMNS
+from recall_distortion.errors import TableError
+from recall_distortion.inference import published as module
+from recall_distortion.inference.intervals import intervals
+
+CELL = ["dataset", "architecture", "method", "ratio"]
+
+
+def tables(
+    cells: dict[tuple[str, str, str, float], list[float]], state: str = "finetuned"
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return recall, intervals and pooled of cells with the given slopes per seed.
+
+    Seed s of a cell has accuracy 0.5 + s / 100; the pooled slope is the mean less 0.001.
+    """
+    alpha = pd.DataFrame(
+        [
+            (*cell, state, seed, a)
+            for cell, slopes in cells.items()
+            for seed, a in enumerate(slopes)
+        ],
+        columns=[*CELL, "state", "seed", "alpha"],
+    )
+    accuracy = 0.5 + alpha["seed"] / 100
+    recall = pd.concat([alpha.assign(**{"class": c, "accuracy": accuracy}) for c in range(3)])
+    of_cells = intervals(alpha)
+    pooled = of_cells[[*CELL, "state"]].assign(alpha=of_cells["mean"] - 0.001)
+    return recall.drop(columns="alpha"), of_cells, pooled
+
+
+def test_the_facts_are_the_papers_plan() -> None:
+    facts = module.verdicts()
+    assert len(facts) == 75
+    assert not facts.duplicated(CELL).any()
+    panels = facts.groupby(CELL[:3])["ratio"].apply(list)
+    assert len(panels) == 15
+    assert all(ratios == [2, 4, 10, 20, 50] for ratios in panels)
+    assert facts["source"].value_counts().to_dict() == {
+        "Figure 1": 20,
+        "Figure 2": 20,
+        "Figure 3": 15,
+        "Figure 4": 20,
+    }
+    assert set(facts["verdict"]) == {"intensification", "de-intensification", "inconclusive"}
+    slopes = module.slopes()
+    assert len(slopes) == 20
+    assert set(slopes["source"]) == {"Figure 5"}
+    both = slopes.merge(facts, on=CELL)
+    assert len(both) == 20
+    # The sign of the pooled slope against 1 is that of every published verdict.
+    assert (both.loc[both["verdict"] == "intensification", "pooled_alpha"] > 1).all()
+    assert (both.loc[both["verdict"] == "de-intensification", "pooled_alpha"] < 1).all()
+
+
+def test_a_study_without_published_cells_has_all_rows_and_no_verdict() -> None:
+    found = module.published(*tables({("digits", "mlp", "magnitude", 2.0): [0.8, 0.9, 1.0]}))
+    assert list(found.columns) == PUBLISHED_COLUMNS
+    pd.testing.assert_frame_equal(found[CELL], module.verdicts()[CELL])
+    assert list(found["published_verdict"]) == list(module.verdicts()["verdict"])
+    assert set(found["verdict"]) == set(found["agrees"]) == {""}
+    assert found[["pooled_alpha", "accuracy"]].isna().all(axis=None)
+    assert found["published_alpha"].notna().sum() == found["published_accuracy"].notna().sum() == 20
+
+
+def test_cells_are_put_beside_their_published_verdict() -> None:
+    cell = ("cifar10", "resnet56", "magnitude")
+    found = module.published(
+        *tables(
+            {
+                (*cell, 2.0): [0.70, 0.71, 0.72],  # published: de-intensification
+                (*cell, 4.0): [1.70, 1.71, 1.72],  # published: de-intensification
+                (*cell, 10.0): [0.0, 1.0, 2.0],  # published: intensification
+                ("cifar10", "resnet56", "gradient", 4.0): [0.0, 1.0, 2.1],  # inconclusive
+            }
+        )
+    )
+    chosen = found[found["verdict"] != ""].set_index("ratio")
+    assert list(chosen["verdict"]) == [
+        "de-intensification",
+        "intensification",
+        "inconclusive",
+        "inconclusive",
+    ]
+    assert list(chosen["agrees"]) == [True, False, False, True]
+    assert chosen["pooled_alpha"].to_numpy() == pytest.approx([0.709, 1.709, 0.999, 1.0323333333])
+    assert chosen["accuracy"].to_numpy() == pytest.approx([0.51] * 4)
+    assert list(chosen["published_alpha"]) == [0.928, 0.953, 1.057, 0.983]
+    assert list(chosen["published_accuracy"]) == [0.897, 0.893, 0.881, 0.895]
+    assert len(found) == 75
+
+
+def test_a_cell_without_an_interval_agrees_with_nothing() -> None:
+    """Else one replicate would agree with every published inconclusive cell."""
+    cell = ("cifar10", "resnet56", "gradient", 4.0)  # published: inconclusive
+    for slopes in ([0.9], [0.9, np.nan, 1.1]):
+        found = module.published(*tables({cell: slopes}))
+        row = found[found["accuracy"].notna()].iloc[0]
+        assert tuple(row[CELL]) == cell
+        assert (row["verdict"], row["agrees"]) == ("", "")
+
+
+def test_only_finetuned_networks_are_compared() -> None:
+    cell = ("cifar10", "resnet56", "gradient", 4.0)
+    pruned = module.published(*tables({cell: [0.9, 1.0, 1.1]}, state="pruned"))
+    assert set(pruned["verdict"]) == {""}
+    assert pruned["accuracy"].isna().all()
+
+
+def test_a_cell_counts_once() -> None:
+    recall, of_cells, pooled = tables({("cifar10", "resnet56", "gradient", 4.0): [0.9, 1.0]})
+    with pytest.raises(TableError, match="more than one row"):
+        module.published(recall, pd.concat([of_cells, of_cells]), pooled)

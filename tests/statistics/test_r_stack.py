@@ -1,0 +1,125 @@
+"""R and its packages: what is missing is said, what is loaded stays out of the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from r_reference import needs_r
+
+from recall_distortion.errors import SetupError
+from recall_distortion.inference import r_stack
+from recall_distortion.inference.engines import pymer4
+
+
+@needs_r
+@pytest.mark.parametrize("path", [None, "/somewhere/lib"])
+def test_starting_r_leaves_no_library_path_to_child_processes(path: str | None) -> None:
+    # In a process of its own, because R starts only once in each. Its child reads the variable as
+    # the C library has it, which is what the dynamic loader of a child sees.
+    code = (
+        "import subprocess\n"
+        "from recall_distortion.inference.engines import pymer4\n"
+        "pymer4.prepare()\n"
+        "print(subprocess.run(['/bin/sh', '-c', 'echo path=$LD_LIBRARY_PATH'], check=True, "
+        "capture_output=True, text=True).stdout)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+    if path is not None:
+        environment["LD_LIBRARY_PATH"] = path
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"path={path or ''}\n" in found.stdout
+
+
+@needs_r
+def test_r_packages_are_loaded_at_their_first_use(monkeypatch) -> None:
+    pymer4.prepare()
+    from rpy2.robjects import packages, r
+
+    from recall_distortion.inference.r_packages import lazy_r_packages
+
+    real = packages.importr
+    installed = packages.isinstalled
+    loaded = []
+
+    def counted(name: str, **options):
+        loaded.append(name)
+        return real(name, **options)
+
+    monkeypatch.setattr(packages, "importr", counted)
+    with lazy_r_packages():
+        stats, report = packages.importr("stats"), packages.importr("report")
+        performance = packages.importr("performance")
+    assert packages.importr is counted
+    assert loaded == []
+    assert stats.rnorm is not None
+    assert stats.sd is not None
+    assert loaded == ["stats"]
+
+    missing = ("report", "performance")
+    monkeypatch.setattr(
+        packages, "isinstalled", lambda name, **o: name not in missing and installed(name, **o)
+    )
+    with pytest.raises(SetupError, match=r"report::report .*not installed"):
+        report.report("model")
+    # What pymer4 asks of performance is there without it: AIC and BIC, as R computes them.
+    model = r("lm(dist ~ speed, cars)")
+    found = performance.model_performance(model)
+    assert list(found.names) == ["AIC", "BIC"]
+    assert found.rx2("AIC")[0] == pytest.approx(r("AIC")(model)[0])
+    with pytest.raises(SetupError, match=r"performance::r2 "):
+        performance.r2(model)
+
+
+def test_check_r_stack_without_r(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"no Rscript on the PATH.*apt-get install.*r-cran-lme4"):
+        r_stack.check_r_stack()
+
+
+def fake_r(folder: Path, answer: str) -> None:
+    script = folder / "Rscript"
+    script.write_text(f"#!{sys.executable}\n{answer}\n")
+    script.chmod(0o755)
+
+
+def test_check_r_stack_names_the_missing_package(monkeypatch, tmp_path: Path) -> None:
+    fake_r(tmp_path, "print('4.2.2 lmerTest broom.mixed')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        SetupError, match=r"lmerTest, broom\.mixed.*r-cran-lmertest r-cran-broom.mixed"
+    ):
+        r_stack.check_r_stack()
+
+
+def test_check_r_stack_reports_a_broken_r(monkeypatch, tmp_path: Path) -> None:
+    fake_r(tmp_path, "raise SystemExit('no libR.so')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"does not run: no libR\.so"):
+        r_stack.check_r_stack()
+
+
+def test_check_r_stack_knows_which_rpy2_needs_which_r(monkeypatch) -> None:
+    monkeypatch.setattr(r_stack.importlib.metadata, "version", lambda name: "3.6.6")
+    with pytest.raises(SetupError, match=r"rpy2-rinterface==3\.6\.5"):
+        r_stack._check_rinterface("4.2.2")
+    r_stack._check_rinterface("4.5.0")
+
+
+def test_importing_the_package_is_light() -> None:
+    code = (
+        "import sys, recall_distortion.inference.tables\n"
+        "heavy = {'pymer4', 'rpy2', 'statsmodels', 'polars', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
