@@ -599,8 +599,8 @@ class TestAnswer:
         # The generator's slopes at ratio 2 are the control's, those at ratio 10 far above it.
         assert counts[BEYOND_UP] == 2
         assert f"in {counts[BEYOND_UP]} of 4 cells" in text
-        assert f"{counts[AS_CONTROL]} shows only what the control shows too" in text
-        assert "1 of the 1 “de-intensified” cell shows only what the control shows too" in text
+        assert f"{counts[AS_CONTROL]} has the verdict against 1 that the control has too" in text
+        assert "1 of the 1 “de-intensified” cell is de-intensified as the control is too" in text
         assert "The test set is too small" not in text
         pooled = read_table(large_tables, "pooled")
         control = pooled[pooled["method"] == "control"].iloc[0]

@@ -2,7 +2,7 @@
 
 Replicates (seeds) are drawn with replacement, each with all its classes and cells, so that nothing
 is assumed about how the classes of one network, or the cells that share a dense network, vary
-together; the classes themselves are taken as given, as in the paper's E[alpha] over seeds.
+together; the classes and the test images are taken as given, as in the paper's E[alpha] over seeds.
 
 Intervals and p values are studentized (bootstrap-t: Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993, section 12.5), with the linearized standard error of a ratio of sums (Cochran,

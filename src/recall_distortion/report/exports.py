@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.files import replacing
-from recall_distortion.report.readings import READINGS, pruning_cells, reading_counts, readings
+from recall_distortion.report.readings import (
+    READINGS,
+    pruning_cells,
+    reading_counts,
+    readings,
+    reference,
+)
 from recall_distortion.report.summaries import accuracy_summary
 from recall_distortion.report.tables import (
     CELL,
@@ -45,26 +51,26 @@ def metrics(tables: Path) -> dict[str, Any]:
 
     dataset → architecture → dense_accuracy, control_alpha, cells (how many per verdict against
     1), effects (how many per reading against the control; only where there is one) and failures.
+    Slopes and verdicts are those that the page reads (``readings``).
     The cells' mean slopes are plot data (``plot_data``).
     """
     data = read_tables(tables)
     accuracies = accuracy_summary(data.recall)
-    cells = pruning_cells(readings(data), data)
+    read = readings(data)
+    cells = pruning_cells(read, data)
     found: dict[str, Any] = {}
     for dataset, architecture in data.panels:
         panel = (dataset, architecture)
         dense = of_panel(accuracies, panel)
         dense = dense[dense["method"] == DENSE]
-        fine = of_panel(data.intervals, panel)
-        fine = fine[fine["state"] == "finetuned"]
-        pruning = fine[fine["method"].isin(data.methods)]
-        control = fine[fine["method"] == CONTROL]
-        effects = reading_counts(of_panel(cells, panel))
+        pruning = of_panel(cells, panel)
+        control = reference(read, panel, CONTROL)
+        effects = reading_counts(pruning)
         compared = any(effects[reading] for reading in READINGS)
         found.setdefault(dataset, {})[architecture] = {
             "dense_accuracy": float(dense["mean"].iloc[0]) if len(dense) else math.nan,
-            "control_alpha": float(control["mean"].iloc[0]) if len(control) else math.nan,
-            "cells": {verdict: int((pruning["verdict"] == verdict).sum()) for verdict in VERDICTS},
+            "control_alpha": math.nan if control is None else float(control["alpha"]),
+            "cells": {name: int((pruning["alpha_verdict"] == name).sum()) for name in VERDICTS},
             "effects": {READINGS[name]: effects[name] for name in READINGS} if compared else {},
             "failures": len(of_panel(data.failures, panel)),
         }

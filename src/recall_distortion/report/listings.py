@@ -88,8 +88,8 @@ LISTINGS: dict[str, Listing] = {
     "tradeoff": Listing(
         "Accuracy beside distortion",
         "Means over models; accuracy intervals are paired t intervals. “Improves” is both where "
-        "the accuracy’s interval lies above 0 and α’s below 1. The variance of the recall balance "
-        "over classes is not normalized.",
+        "the accuracy’s interval lies above 0, α’s below 1 and the variance falls. The variance "
+        "of the recall balance over classes is not normalized.",
         _columns(
             *_CELL, "n||whole", "improves", "accuracy_before|accuracy before|percent",
             "accuracy_after|after|percent", "accuracy_change|change, points|points",
