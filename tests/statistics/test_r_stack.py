@@ -44,7 +44,7 @@ def test_starting_r_leaves_no_library_path_to_child_processes(path: str | None) 
 @needs_r
 def test_r_packages_are_loaded_at_their_first_use(monkeypatch) -> None:
     pymer4.prepare()
-    from rpy2.robjects import packages, r
+    from rpy2.robjects import packages
 
     from recall_distortion.inference.r_packages import lazy_r_packages
 
@@ -59,26 +59,17 @@ def test_r_packages_are_loaded_at_their_first_use(monkeypatch) -> None:
     monkeypatch.setattr(packages, "importr", counted)
     with lazy_r_packages():
         stats, report = packages.importr("stats"), packages.importr("report")
-        performance = packages.importr("performance")
     assert packages.importr is counted
     assert loaded == []
     assert stats.rnorm is not None
     assert stats.sd is not None
     assert loaded == ["stats"]
 
-    missing = ("report", "performance")
     monkeypatch.setattr(
-        packages, "isinstalled", lambda name, **o: name not in missing and installed(name, **o)
+        packages, "isinstalled", lambda name, **o: name != "report" and installed(name, **o)
     )
     with pytest.raises(SetupError, match=r"report::report .*not installed"):
         report.report("model")
-    # What pymer4 asks of performance is there without it: AIC and BIC, as R computes them.
-    model = r("lm(dist ~ speed, cars)")
-    found = performance.model_performance(model)
-    assert list(found.names) == ["AIC", "BIC"]
-    assert found.rx2("AIC")[0] == pytest.approx(r("AIC")(model)[0])
-    with pytest.raises(SetupError, match=r"performance::r2 "):
-        performance.r2(model)
 
 
 def test_check_r_stack_without_r(monkeypatch, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from scipy import stats
 from recall_distortion.columns import EFFECT_COLUMNS
 from recall_distortion.errors import TableError
 from recall_distortion.inference import bootstrap
+from recall_distortion.inference.contrasts import CONTROL, NOT_PRUNED, STATE
 from recall_distortion.inference.intervals import (
     CELL,
     DEINTENSIFICATION,
@@ -38,10 +39,6 @@ from recall_distortion.inference.intervals import (
 from recall_distortion.inference.notes import NO_CONTROL, joined
 from recall_distortion.inference.pooled import FEW
 from recall_distortion.tables import require_columns, require_unique
-
-STATE = "finetuned"
-CONTROL = "control"
-NOT_PRUNED = ("dense", CONTROL, "reseed")
 
 PER_MODEL = "per model"
 POOLED = "pooled"

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.columns import PUBLISHED_COLUMNS
+from recall_distortion.inference.contrasts import STATE
 from recall_distortion.tables import read_table, require_columns, require_unique
 
 CELL = ["dataset", "architecture", "method", "ratio"]
-STATE = "finetuned"
 
 
 def verdicts() -> pd.DataFrame:

@@ -34,21 +34,12 @@ class LazyPackage:
 
             if packages.isinstalled(self._name):
                 self._loaded = self._load()
-            elif self._name == "performance" and name == "model_performance":
-                return _model_performance
             else:
                 raise SetupError(
                     f"{self._name}::{name} was asked for, but the R package {self._name} is not "
                     f"installed; install it in R with install.packages({self._name!r})"
                 )
         return getattr(self._loaded, name)
-
-
-def _model_performance(model: Any, **options: Any) -> Any:
-    """Return a model's AIC and BIC, by which pymer4 joins what ``performance`` would add."""
-    from rpy2.robjects import r
-
-    return r("function(model) data.frame(AIC = AIC(model), BIC = BIC(model))")(model)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from recall_distortion.inference.contrasts import NOT_PRUNED, STATE
 from recall_distortion.inference.identified import unidentified
 from recall_distortion.inference.model import EXACT, MixedModel, RandomTerm, terms_table
 from recall_distortion.tables import format_ratio, require_columns, require_unique
@@ -26,8 +27,6 @@ from recall_distortion.tables import format_ratio, require_columns, require_uniq
 PANEL = ["dataset", "architecture"]
 CELL = [*PANEL, "method", "ratio"]
 ALPHA_COLUMNS = [*CELL, "state", "seed", "alpha"]
-# Methods of the tables that prune nothing.
-NOT_PRUNING = ("dense", "control", "reseed")
 
 LEVEL_TERM = "level"
 TREND_TERM = "trend"
@@ -63,7 +62,7 @@ def pruned_slopes(alpha: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """
     require_columns(alpha, ALPHA_COLUMNS, "the alpha table")
     require_unique(alpha, [*CELL, "state", "seed"], "the alpha table")
-    pruned = (alpha["state"] == "finetuned") & ~alpha["method"].isin(NOT_PRUNING)
+    pruned = (alpha["state"] == STATE) & ~alpha["method"].isin(NOT_PRUNED)
     rows = alpha.loc[pruned, ALPHA_COLUMNS].reset_index(drop=True)
     panel = rows["dataset"] + "/" + rows["architecture"]
     rows = rows.assign(panel=panel, dense_model=panel + ":" + rows["seed"].astype(str))
