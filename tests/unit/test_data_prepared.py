@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 
 from recall_distortion import data
+from recall_distortion.data import digits as digits_module
 from recall_distortion.data import prepared as prepared_module
 from recall_distortion.data.images import RawData
 from recall_distortion.errors import DataError
@@ -53,6 +54,20 @@ def test_digits(digits):
     labels = np.concatenate([digits.train_labels, digits.test_labels])
     levels = np.rint(images / 255 * 16).astype(np.uint8)
     assert rows(levels, labels) == rows(bunch.images.astype(np.uint8), bunch.target)
+
+
+def test_digits_are_read_without_the_packages_that_take_seconds_to_import():
+    code = (
+        "import sys; from recall_distortion.data import digits; digits.read(); "
+        "assert not {'sklearn', 'scipy', 'pandas', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_digits_that_are_not_where_they_are_looked_for(monkeypatch):
+    monkeypatch.setattr(digits_module, "_TABLE", "sklearn/elsewhere.csv.gz")
+    with pytest.raises(DataError, match=r"scikit-learn [\d.]+ does not hold.*elsewhere\.csv\.gz"):
+        digits_module.read()
 
 
 def test_classes_are_in_proportion_in_every_part(digits):
