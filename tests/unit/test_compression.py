@@ -41,15 +41,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-def compress(folder, output, methods, *, ratio="4", plan=FINETUNING, count="prunable"):
-    """Compress the dense block, and return what was written by method, and the sparsity rows."""
+def compress_all(folder, output, methods, ratios, *, plan=FINETUNING, count="prunable"):
+    """Compress the dense block; return what was written by cell, and the two tables' rows."""
     paths = [output / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
     compress_block(
         folder / "data.safetensors",
         folder / "dense.safetensors",
         *paths,
         dataset="small",
-        ratio=ratio,
+        ratios=ratios,
         methods=methods,
         count=count,
         recipe=plan,
@@ -59,7 +59,17 @@ def compress(folder, output, methods, *, ratio="4", plan=FINETUNING, count="prun
     for path in paths[1:]:
         with open(path, newline="", encoding="utf-8") as file:
             rows.append(list(csv.DictReader(file)))
-    return {part.method: part for part in load_compressed(paths[0])}, *rows
+    return {(part.method, part.ratio): part for part in load_compressed(paths[0])}, *rows
+
+
+def compress(folder, output, methods, *, ratio="4", **options):
+    """Compress at one ratio, the control at its own; return what was written by method."""
+    ratios = ["1", ratio] if None in methods.values() else [ratio]
+    found, *rows = compress_all(folder, output, methods, ratios, **options)
+    assert [asked for _, asked in found] == [
+        "1" if definition is None else ratio for definition in methods.values()
+    ]
+    return {method: part for (method, _), part in found.items()}, *rows
 
 
 def images_of(folder):
@@ -151,11 +161,14 @@ def test_a_methods_masks_are_nested_over_ratios_and_follow_the_seed(folder, crit
     gradient = loss_gradient(network, images_of(folder).fit, 32, seed=3)
 
     def masks(fraction, seed=3):
-        found = method_masks(network, definition, fraction, gradient, seed=seed)
+        (found,) = method_masks(network, definition, [fraction], gradient, seed=seed)
         assert list(found) == ["fc1.weight", "fc2.weight"]
         return found
 
     fractions = [0.5, 0.25, 0.1, 0.05, 0.02]
+    together = method_masks(network, definition, fractions, gradient, seed=3)
+    assert len(together) == len(fractions)
+    assert all(same(found, masks(at)) for at, found in zip(fractions, together, strict=True))
     for larger, smaller in itertools.pairwise(fractions):
         for name, mask in masks(smaller).items():
             assert not (mask & ~masks(larger)[name]).any()
@@ -178,7 +191,7 @@ def test_dead_weights_of_a_gradient_criterion_are_tied_and_fall_by_the_seed(fold
     """Inputs that are always the same give no gradient: such scores are zero and tied."""
     network = dense_network(folder, 3)
     zeros = {name: torch.zeros_like(w) for name, w in networks.prunable_parameters(network).items()}
-    found = [method_masks(network, method("gradient"), 0.3, zeros, seed=s) for s in (1, 1, 2)]
+    found = [method_masks(network, method("gradient"), [0.3], zeros, seed=s)[0] for s in (1, 1, 2)]
     assert same(found[0], found[1])
     assert not same(found[0], found[2])
 
@@ -188,7 +201,7 @@ def test_epsilon_and_scope_reach_the_scores(folder):
     gradient = loss_gradient(network, images_of(folder).fit, 32, seed=3)
 
     def masks(criterion, **values):
-        return method_masks(network, method(criterion, **values), 0.2, gradient, seed=3)
+        return method_masks(network, method(criterion, **values), [0.2], gradient, seed=3)[0]
 
     assert same(masks("undecayed", epsilon=0.0), masks("gradient"))
     assert not same(masks("undecayed", epsilon=0.5), masks("gradient"))
@@ -202,7 +215,7 @@ def test_a_method_without_its_gradient_is_an_error(folder):
     assert not needs_gradient(method("magnitude"))
     assert needs_gradient(method("undecayed_signed"))
     with pytest.raises(NetworkError, match="needs the gradient"):
-        method_masks(dense_network(folder, 3), method("gradient"), 0.2, None, seed=3)
+        method_masks(dense_network(folder, 3), method("gradient"), [0.2], None, seed=3)
 
 
 # A block
@@ -219,13 +232,13 @@ def test_a_compressed_block_is_what_its_steps_give(folder, tmp_path):
     assert set(found) == set(methods)
     images = images_of(folder)
     for name, part in found.items():
-        assert (part.ratio, part.seeds, part.failures) == ("4", SEEDS, [])
+        assert (part.seeds, part.failures) == (SEEDS, [])
         for index, seed in enumerate(SEEDS):
             network = dense_network(folder, seed)
             masks = None
             if name != "control":
                 gradient = loss_gradient(network, images.fit, 32, seed=seed)
-                masks = method_masks(network, methods[name], 1 / 4, gradient, seed=seed)
+                masks = method_masks(network, methods[name], [1 / 4], gradient, seed=seed)[0]
                 assert same({k: v[index] for k, v in part.masks.items()}, masks)
             expected = fit(
                 network, images, FINETUNING, seed=seed, stage="finetuning", masks=masks
@@ -279,6 +292,46 @@ def test_a_method_does_not_depend_on_its_bundle(folder, tmp_path):
         assert same(alone[name].masks, together[name].masks)
 
 
+def test_a_cell_does_not_depend_on_the_ratios_of_its_job(folder, tmp_path, monkeypatch):
+    """Several ratios in one job, bit for bit: networks, masks, sparsity and history."""
+    from recall_distortion.compression import blocks
+
+    asked = []
+
+    def counting(network, images, examples, *, seed):
+        asked.append(seed)
+        return loss_gradient(network, images, examples, seed=seed)
+
+    monkeypatch.setattr(blocks, "loss_gradient", counting)
+    methods = {name: method(name) for name in ("random", "gradient", "undecayed", "magnitude")}
+    methods |= {"layerwise": method("gradient", scope="layer"), "control": None}
+    ratios = ["1", "2", "2.5", "10"]
+    together, *tables = compress_all(folder, tmp_path / "together", methods, ratios)
+    assert asked == SEEDS  # one gradient a seed for all methods and ratios
+    apart, rows = {}, [[], []]
+    for ratio in ratios:
+        found, *more = compress_all(folder, tmp_path / ratio, methods, [ratio])
+        apart |= found
+        rows = [table + new for table, new in zip(rows, more, strict=True)]
+    assert asked == SEEDS * 4  # none for the control alone
+    assert (
+        set(together)
+        == set(apart)
+        == {
+            *((name, ratio) for name in methods if name != "control" for ratio in ratios[1:]),
+            ("control", "1"),
+        }
+    )
+    for cell, part in together.items():
+        assert (part.method, part.ratio) == cell
+        assert same(part.masks, apart[cell].masks)
+        assert same(part.finetuned, apart[cell].finetuned)
+        assert (part.seeds, part.mask_seeds) == (apart[cell].seeds, apart[cell].mask_seeds)
+    for table, expected in zip(tables, rows, strict=True):
+        assert sorted(map(str, table)) == sorted(map(str, expected))
+        assert len({str(row) for row in table}) == len(table)
+
+
 def test_methods_with_gradients_of_different_batches_do_not_share_them(folder, tmp_path):
     methods = {
         "few": method("gradient", gradient_examples=2),
@@ -294,18 +347,20 @@ def test_a_replicate_that_fails_is_recorded_and_the_others_go_on(folder, tmp_pat
     from recall_distortion.compression import blocks
 
     def breaking(network, images, plan, *, seed, masks=None, **options):
-        if seed == 4 and masks is not None:
+        if seed == 4 and masks is not None and sum(int(m.sum()) for m in masks.values()) > 600:
             with torch.no_grad():
                 network.classifier.bias[0] = float("nan")
         return fit(network, images, plan, seed=seed, masks=masks, **options)
 
     methods = {"control": None, "magnitude": method("magnitude")}
-    expected, _, _ = compress(folder, tmp_path / "expected", methods)
+    ratios = ["1", "4", "10"]  # 768 and 307 weights are left
+    expected, _, _ = compress_all(folder, tmp_path / "expected", methods, ratios)
     monkeypatch.setattr(blocks, "fit", breaking)
-    found, sparsity, history = compress(folder, tmp_path / "found", methods)
-    assert found["control"].failures == []
-    assert same(found["control"].finetuned, expected["control"].finetuned)
-    part = found["magnitude"]
+    found, sparsity, history = compress_all(folder, tmp_path / "found", methods, ratios)
+    for whole in (("control", "1"), ("magnitude", "10")):
+        assert found[whole].failures == []
+        assert same(found[whole].finetuned, expected[whole].finetuned)
+    part = found["magnitude", "4"]
     assert (part.seeds, part.mask_seeds) == ([3, 5], SEEDS)
     (failure,) = part.failures
     assert (failure.method, failure.ratio, failure.stage, failure.seed) == (
@@ -316,15 +371,10 @@ def test_a_replicate_that_fails_is_recorded_and_the_others_go_on(folder, tmp_pat
     )
     assert "seed 4" in failure.reason
     for name, value in part.finetuned.items():
-        assert torch.equal(value, expected["magnitude"].finetuned[name][[0, 2]])
-    assert len(sparsity) == 3  # the masks were made
-    assert {(row["method"], row["seed"]) for row in history} == {
-        ("control", "3"),
-        ("control", "4"),
-        ("control", "5"),
-        ("magnitude", "3"),
-        ("magnitude", "5"),
-    }
+        assert torch.equal(value, expected["magnitude", "4"].finetuned[name][[0, 2]])
+    assert len(sparsity) == 6  # the masks were made
+    fitted = {(row["method"], row["ratio"], int(row["seed"])) for row in history}
+    assert fitted == {(*cell, seed) for cell in found for seed in SEEDS} - {("magnitude", "4", 4)}
 
 
 def test_a_method_whose_replicates_all_fail_is_kept_as_failures(folder, tmp_path):
@@ -348,7 +398,7 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(folder, tmp_path
         (folder / "dense.safetensors").read_bytes(),
         safetensors.torch.save({"a": torch.ones(2)}),
         safetensors.torch.save({"a": torch.ones(2)}, {"recall_distortion": "[]"}),
-        safetensors.torch.save({"a": torch.ones(2)}, {"recall_distortion": '{"methods": ["a"]}'}),
+        safetensors.torch.save({"a": torch.ones(2)}, {"recall_distortion": '{"cells": ["a"]}'}),
     ]
     for content in contents:
         path.write_bytes(content)

@@ -163,7 +163,8 @@ def test_the_readme_says_how_many_jobs_the_default_study_has() -> None:
         for network in networks
         for bundle in study.bundles(network.dataset, network.architecture)
     ]
-    compress = sum(len(study.bundle_ratios(bundle)) for _, bundle in bundles) * blocks_
+    groups = [study.ratio_groups(n.dataset, n.architecture, bundle) for n, bundle in bundles]
+    compress = sum(map(len, groups)) * blocks_
     evaluate = (len(bundles) + len(networks)) * blocks_
     engines = 2
     fits = (len(networks) + 1) * engines  # of each network, and across them

@@ -189,8 +189,17 @@ WRONG = [
     ("panels.0.methods", ["mine", "mine"], None, ["panels.0.methods", "listed twice"]),
     ("panels.0.dataset", "mnist", None, ["panels.0.dataset", "'mnist'", "digits"]),
     ("panels.0.recipe", "big", None, ["panels.0.recipe", "'big'", "tiny"]),
-    ("jobs.bundles", {"some": ["control"]}, None, ["jobs.bundles.some", "control"]),
-    ("jobs.bundles", {"some": ["magnitud"]}, None, ["jobs.bundles.some", "unknown method", "mine"]),
+    ("jobs.ratios", 0, "jobs.ratios", ["greater than or equal to 1", "not 0"]),
+    ("jobs.ratios", "all", "jobs.ratios", ["integer", "'all'"]),
+    ("jobs.ratios", [2, 10], "jobs.ratios", ["integer"]),
+    (
+        "jobs.bundles",
+        {"some": ["magnitud"]},
+        None,
+        ["jobs.bundles.some", "unknown method", "control", "mine"],
+    ),
+    ("jobs.bundles", {"some": ["dense"]}, None, ["jobs.bundles.some", "unknown method 'dense'"]),
+    ("jobs.bundles", {"control": ["mine"]}, None, ["jobs.bundles.control", "method's name"]),
     ("jobs.bundles", {"random": ["mine"]}, None, ["jobs.bundles.random", "method's name"]),
     ("jobs.bundles", {"dense": ["mine"]}, None, ["jobs.bundles.dense", "method's name"]),
     ("jobs.bundles", {"reseed": ["mine"]}, None, ["jobs.bundles.reseed", "method's name"]),
@@ -220,6 +229,15 @@ def test_one_error_tells_all_that_is_wrong(tmp_path):
     lines = message(write(tmp_path, values)).splitlines()
     assert len(lines) == 3
     assert all(line.startswith(str(tmp_path)) for line in lines)
+
+
+def test_the_ratios_of_a_job_must_fit_into_a_files_name(tmp_path):
+    values = changed("jobs.ratios", 50) | {"ratios": [float(r) for r in range(2, 32)]}
+    text = message(write(tmp_path, values))
+    for word in ("jobs.ratios", "1-2-3-", "83 characters of at most 80", "carry fewer"):
+        assert word in text
+    values["jobs"]["ratios"] = 29
+    assert load(write(tmp_path, values)).jobs.ratios == 29
 
 
 def test_one_dense_network_has_one_recipe(tmp_path):
@@ -426,20 +444,18 @@ def test_networks_gather_the_methods_of_all_panels():
 
 
 @given(
-    chosen=st.lists(st.sampled_from(sorted(METHODS)), min_size=1, unique=True),
-    bundled=st.lists(st.sampled_from(sorted(METHODS)), unique=True),
-    cut=st.integers(0, 8),
+    chosen=st.lists(st.sampled_from(["control", *sorted(METHODS)]), min_size=1, unique=True),
+    bundled=st.lists(st.sampled_from(["control", *sorted(METHODS)]), unique=True),
+    cut=st.integers(0, 9),
 )
 def test_bundles_hold_each_method_of_a_network_once(chosen, bundled, cut):
     values = copy.deepcopy(VALID)
     del values["methods"]
-    values["panels"][0]["methods"] = ["control", *chosen]
+    values["panels"][0]["methods"] = chosen
     values["jobs"]["bundles"] = {"one": bundled[:cut], "two": bundled[cut:]}
     study = Study.model_validate(values)
     bundles = study.bundles("digits", "mlp")
-    assert sorted(m for methods in bundles.values() for m in methods) == sorted(
-        ["control", *chosen]
-    )
+    assert sorted(m for methods in bundles.values() for m in methods) == sorted(chosen)
     for name, methods in bundles.items():
         assert methods
         if name in ("one", "two"):
@@ -447,7 +463,64 @@ def test_bundles_hold_each_method_of_a_network_once(chosen, bundled, cut):
         else:
             assert methods == (name,)
             assert name not in bundled
-        assert study.bundle_ratios(name) == (["1"] if name == "control" else ["2", "10"])
+        expected = ["1"] if "control" in methods else []
+        expected += ["2", "10"] if set(methods) != {"control"} else []
+        assert study.ratio_groups("digits", "mlp", name) == {ratio: [ratio] for ratio in expected}
+
+
+@pytest.mark.parametrize(
+    ("methods", "size", "expected"),
+    [
+        (["control", "random"], 1, ["1", "2", "2.5", "10", "50"]),
+        (["control", "random"], 2, ["1-2", "2.5-10", "50"]),
+        (["random", "control"], 5, ["1-2-2.5-10-50"]),
+        (["random", "control"], 99, ["1-2-2.5-10-50"]),
+        (["random", "gradient"], 3, ["2-2.5-10", "50"]),
+        (["control"], 3, ["1"]),
+    ],
+)
+def test_a_job_carries_consecutive_ratios_and_the_control_its_own(methods, size, expected):
+    values = changed("jobs", {"ratios": size, "bundles": {"some": methods}})
+    values["ratios"] = [50, 2.5, 2, 10]
+    values["panels"] = [
+        {"dataset": "digits", "architectures": ["mlp"], "methods": [*methods, "mine"]},
+        {"dataset": "digits", "architectures": ["cnn"], "methods": [methods[0]]},
+    ]
+    study = Study.model_validate(values)
+    groups = study.ratio_groups("digits", "mlp", "some")
+    assert list(groups) == expected
+    for name, ratios in groups.items():
+        assert "-".join(ratios) == name
+    # A method of no bundle, and another network of which the bundle holds less.
+    pruning = [
+        ratio for group in study.ratio_groups("digits", "mlp", "mine").values() for ratio in group
+    ]
+    assert pruning == ["2", "2.5", "10", "50"]
+    found = [
+        ratio for group in study.ratio_groups("digits", "cnn", "some").values() for ratio in group
+    ]
+    assert found == (["1"] if methods[0] == "control" else pruning)
+
+
+@given(
+    ratios=st.lists(st.integers(2, 99), min_size=1, max_size=8, unique=True),
+    size=st.integers(1, 9),
+    bundled=st.booleans(),
+)
+def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, bundled):
+    values = changed("jobs.ratios", size) | {"ratios": ratios}
+    values["jobs"]["bundles"] = {"some": ["control", "magnitude"]} if bundled else {}
+    study = Study.model_validate(values)
+    covered = [
+        (network.dataset, network.architecture, method, float(ratio))
+        for network in study.networks()
+        for bundle, methods in study.bundles(network.dataset, network.architecture).items()
+        for group in study.ratio_groups(network.dataset, network.architecture, bundle).values()
+        for ratio in group
+        for method in methods
+        if (method == "control") == (ratio == "1")
+    ]
+    assert sorted(covered) == sorted(study.cells())
 
 
 def test_what_decides_a_result_is_complete_and_nothing_else():
@@ -459,7 +532,12 @@ def test_what_decides_a_result_is_complete_and_nothing_else():
     assert mine["methods"]["mine"]["epsilon"] == 0.0005  # by default the training's weight decay
     assert mine["recipe"]["weight_decay"] == 0.0
     assert study.compression_parameters("digits", "mlp", "control")["methods"] == {"control": None}
-    for values in (changed("seeds", 99), changed("jobs.replicates", 9), changed("ratios", [3])):
+    for values in (
+        changed("seeds", 99),
+        changed("jobs.replicates", 9),
+        changed("jobs.ratios", 9),
+        changed("ratios", [3]),
+    ):
         other = Study.model_validate(values)
         assert other.training_parameters("digits", "mlp") == training
         assert other.compression_parameters("digits", "mlp", "mine") == mine

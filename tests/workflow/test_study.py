@@ -101,7 +101,7 @@ def test_sparsity_counts_the_zeros_of_the_weights(finished: Project) -> None:
     for path in sorted(folder.glob("*/*.safetensors")):
         ratio, first = int(path.parent.name), int(path.stem.split("-")[1])
         weights = load_file(path)
-        names = [name for name in weights if name.startswith("mask/magnitude/")]
+        names = [name for name in weights if name.startswith(f"mask/magnitude/{ratio}/")]
         for index in range(len(weights[names[0]])):
             row = sparsity.loc[(ratio, first + index)]
             kept = sum(int(weights[name][index].sum()) for name in names)
@@ -135,6 +135,27 @@ def test_an_added_ratio_reruns_only_what_depends_on_it(finished_copy: Project) -
     assert len(compressed) == 2  # two blocks of seeds
     assert all("ratio 5" in line for line in compressed)
     assert not [line for line in plan.splitlines() if "Training" in line or "Preparing" in line]
+
+
+def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
+    finished_copy: Project, finished: Project
+) -> None:
+    study = finished_copy.folder / "config/studies/test.yaml"
+    jobs = "jobs:\n  replicates: 2\n"
+    assert study.read_text().endswith(jobs)
+    bundle = "  bundles:\n    both: [magnitude, control]\n"
+    results = finished_copy.folder / "results/test"
+    for ratios, groups in ((2, {"1-2", "10"}), (1, {"1", "2", "10"})):
+        text = study.read_text().partition(jobs)[0]
+        study.write_text(f"{text}{jobs}  ratios: {ratios}\n{bundle}")
+        printed = finished_copy.snakemake("measure_all", "--config", "study=test")
+        assert {path.name for path in (results / "compressed/digits/mlp/both").iterdir()} >= groups
+        assert printed.count("Compressing mlp") == 2 * len(groups)  # of two blocks of seeds
+        assert "Training" not in printed
+        for name in ("recall", "alpha", "crossfit", "sparsity", "failures"):
+            path = Path(f"results/test/tables/{name}.csv")
+            found, expected = ((p.folder / path).read_bytes() for p in (finished_copy, finished))
+            assert found == expected, (ratios, name)
 
 
 def test_added_seeds_train_only_their_own_block(finished_copy: Project) -> None:
@@ -188,6 +209,14 @@ def test_a_wrong_override_stops_before_any_job(
 def test_a_list_can_be_overridden(project: Project) -> None:
     plan = project.snakemake("-n", "--config", "study=test", "ratios=[2,4]")
     assert "results/test+ratios=2,4/compressed/digits/mlp/magnitude/4/" in plan
+
+
+def test_an_overridden_list_of_ratios_is_grouped_anew(project: Project) -> None:
+    plan = project.snakemake("-n", "--config", "study=digits", "ratios=[2,4.5]", "seeds=3")
+    results = "results/digits+ratios=2,4.5+seeds=3"
+    assert f"{results}/compressed/digits/cnn/all/1-2-4.5/seeds-000-002.safetensors" in plan
+    assert f"{results}/logs/compress/digits-cnn-all-1-2-4.5-seeds-000-002.log" in plan
+    assert plan.count("Compressing") == 2  # one job a network
 
 
 def test_an_override_has_its_own_folder(project: Project) -> None:

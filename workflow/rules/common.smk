@@ -16,7 +16,7 @@ DEVICE = "cuda" if CONFIGURATION.gpus else "cpu"
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
 DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"
 COMPRESSED = (
-    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratio}}/{{block}}"
+    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratios}}/{{block}}"
 )
 PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
 FIT = f"{RESULTS}/inference/{{dataset}}/{{architecture}}/{{engine}}"
@@ -33,7 +33,7 @@ wildcard_constraints:
     dataset="[a-z][a-z0-9_]*",
     architecture="[a-z][a-z0-9_]*",
     bundle="[a-z][a-z0-9_]*",
-    ratio=r"\d+(\.\d+)?",
+    ratios=r"\d+(\.\d+)?(-\d+(\.\d+)?)*",
     block=r"seeds-\d+-\d+",
     engine="|".join(ENGINES),
 
@@ -66,7 +66,7 @@ def get_network_files(pattern, **wildcards):
 
 
 def get_compressed_files(pattern):
-    """Return a pattern's files for every network, bundle, ratio and block of the study."""
+    """Return a pattern's files for every network, bundle, group of ratios and block."""
     return [
         path
         for network in STUDY.networks()
@@ -76,7 +76,7 @@ def get_compressed_files(pattern):
             dataset=network.dataset,
             architecture=network.architecture,
             bundle=bundle,
-            ratio=STUDY.bundle_ratios(bundle),
+            ratios=STUDY.ratio_groups(network.dataset, network.architecture, bundle),
             block=STUDY.blocks(),
         )
     ]
@@ -147,5 +147,7 @@ def get_compressed_of_bundle(wildcards):
     """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
     if wildcards.bundle == "dense":
         return []
-    ratios = STUDY.bundle_ratios(wildcards.bundle)
-    return expand(f"{COMPRESSED}.safetensors", ratio=ratios, **wildcards)
+    ratios = STUDY.ratio_groups(
+        wildcards.dataset, wildcards.architecture, wildcards.bundle
+    )
+    return expand(f"{COMPRESSED}.safetensors", ratios=ratios, **wildcards)

@@ -15,9 +15,9 @@ rule compress:
         sparsity=f"{COMPRESSED}.sparsity.csv",
         history=f"{COMPRESSED}.history.csv",
     log:
-        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratio}}-{{block}}.log",
+        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}.log",
     benchmark:
-        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratio}}-{{block}}.tsv"
+        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}.tsv"
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -28,9 +28,12 @@ rule compress:
         compression=lambda wildcards: STUDY.compression_parameters(
             wildcards.dataset, wildcards.architecture, wildcards.bundle
         ),
+        ratios=lambda wildcards: STUDY.ratio_groups(
+            wildcards.dataset, wildcards.architecture, wildcards.bundle
+        )[wildcards.ratios],
     message:
         "Compressing {wildcards.architecture} on {wildcards.dataset} by {wildcards.bundle} at"
-        " ratio {wildcards.ratio}, {wildcards.block}"
+        " ratio {wildcards.ratios}, {wildcards.block}"
     script:
         "../scripts/compress.py"
 

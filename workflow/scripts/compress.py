@@ -1,4 +1,4 @@
-"""Prune and fine-tune a block of networks by a bundle of methods at one ratio."""
+"""Prune and fine-tune a block of networks by a bundle of methods at some ratios."""
 
 from recall_distortion.logs import job_log
 
@@ -15,7 +15,7 @@ with job_log(snakemake.log[0]):
         snakemake.output.sparsity,
         snakemake.output.history,
         dataset=snakemake.wildcards.dataset,
-        ratio=snakemake.wildcards.ratio,
+        ratios=snakemake.params.ratios,
         device="cuda" if snakemake.resources.gpu else "cpu",
         **snakemake.params.compression,
     )

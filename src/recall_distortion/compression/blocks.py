@@ -1,14 +1,14 @@
-"""A block of dense replicates pruned by a bundle of methods at one ratio, and fine-tuned."""
+"""A block of dense replicates pruned by a bundle of methods at some ratios, and fine-tuned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recall_distortion import data, networks
 from recall_distortion.columns import SPARSITY_COLUMNS
@@ -17,6 +17,7 @@ from recall_distortion.compression.methods import loss_gradient, method_masks, n
 from recall_distortion.errors import TableError
 from recall_distortion.logs import progress
 from recall_distortion.replicates import (
+    Block,
     Failure,
     load_block,
     load_tensors,
@@ -25,8 +26,10 @@ from recall_distortion.replicates import (
     stack,
     write_rows,
 )
-from recall_distortion.training import HISTORY_COLUMNS, TrainingImages, fit
+from recall_distortion.training import HISTORY_COLUMNS, DeviceImages, TrainingImages, fit
 from recall_distortion.training.loop import NonFiniteLoss
+
+UNPRUNED = "1"  # the ratio of networks that nothing is taken from
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,20 @@ class Compressed:
     failures: list[Failure]
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A network to fine-tune: a replicate under a method's masks at a ratio, or under none."""
+
+    method: str
+    ratio: str
+    seed: int
+    masks: dict[str, Tensor] | None
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        return self.method, self.ratio
+
+
 def compress_block(
     data_path: str | Path,
     dense_path: str | Path,
@@ -55,18 +72,19 @@ def compress_block(
     history_path: str | Path,
     *,
     dataset: str,
-    ratio: str,
+    ratios: Sequence[str],
     methods: Mapping[str, Mapping[str, Any] | None],
     count: str,
     recipe: Mapping[str, Any],
     selection: str,
     device: str = "cpu",
 ) -> None:
-    """Prune a block's dense networks by each method at one ratio, fine-tune and write them.
+    """Prune a block's dense networks by each method at each ratio, fine-tune and write them.
 
     ``methods`` maps names to definitions as ``Study.compression_parameters`` gives them; the
-    control's is None: nothing is pruned and the same fine-tuning follows. A replicate whose loss is
-    not finite is left out and recorded as a failure; the others go on.
+    control's is None: nothing is pruned and the same fine-tuning follows. The control alone is run
+    at ratio ``1``, and the other methods alone at the others. A replicate whose loss is not finite
+    is left out and recorded as a failure; the others go on.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -75,88 +93,141 @@ def compress_block(
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
-    counts = networks.counts(network)
-    epochs = sum(phase["epochs"] for phase in recipe["phases"])
-    masks: dict[str, list[dict[str, Tensor]]] = {name: [] for name in methods}
-    states: dict[str, list[dict[str, Tensor]]] = {name: [] for name in methods}
-    seeds: dict[str, list[int]] = {name: [] for name in methods}
+    runs = _prune(network, dense, images.fit, methods, ratios, count)
+    states: dict[tuple[str, str], dict[int, dict[str, Tensor]]] = {run.cell: {} for run in runs}
     failures: list[Failure] = []
     history: list[dict[str, Any]] = []
-    sparsity: list[dict[str, Any]] = []
-    for number, seed in enumerate(dense.seeds, start=1):
-        state = dense.state(seed)
-        gradients: dict[int, dict[str, Tensor]] = {}  # by number of examples
-        for name, method in methods.items():
-            network.load_state_dict(state)
-            mask = None
-            if method is not None:
-                examples = method["gradient_examples"]
-                if needs_gradient(method) and examples not in gradients:
-                    gradients[examples] = loss_gradient(network, images.fit, examples, seed=seed)
-                fraction = keep_fraction(network, float(ratio), count)
-                mask = method_masks(network, method, fraction, gradients.get(examples), seed=seed)
-                masks[name].append(mask)
-                left = Sparsity.of(mask, counts, count)
-                cell = {"dataset": dataset, "architecture": dense.architecture, "method": name}
-                sparsity.append({**cell, "ratio": ratio, "seed": seed, **asdict(left)})
-            label = f"{name} at {ratio}, seed {seed} ({number} of {len(dense.seeds)})"
-            try:
-                fitted = fit(
-                    network,
-                    images,
-                    recipe,
-                    seed=seed,
-                    stage="finetuning",
-                    masks=mask,
-                    report=progress(label, epochs),
-                )
-            except NonFiniteLoss as error:
-                print(f"error: {name} at {ratio}: {error}; this replicate is left out", flush=True)
-                failures.append(Failure(name, ratio, "finetuning", seed, str(error)))
-                continue
-            states[name].append(fitted.state)
-            seeds[name].append(seed)
-            history += [{"method": name, "ratio": ratio, **row} for row in fitted.history]
+    epochs = sum(phase["epochs"] for phase in recipe["phases"])
+    for number, run in enumerate(runs, start=1):
+        network.load_state_dict(dense.state(run.seed))
+        what = f"{run.method} at {run.ratio}"
+        label = f"{what}, seed {run.seed} ({number} of {len(runs)})"
+        try:
+            fitted = fit(
+                network,
+                images,
+                recipe,
+                seed=run.seed,
+                stage="finetuning",
+                masks=run.masks,
+                report=progress(label, epochs),
+            )
+        except NonFiniteLoss as error:
+            print(f"error: {what}: {error}; this replicate is left out", flush=True)
+            failures.append(Failure(*run.cell, "finetuning", run.seed, str(error)))
+            continue
+        states[run.cell][run.seed] = fitted.state
+        history += [{"method": run.method, "ratio": run.ratio, **row} for row in fitted.history]
 
-    tensors: dict[str, Tensor] = {}
-    for name in methods:
-        tensors |= {f"mask/{name}/{key}": value for key, value in stack(masks[name]).items()}
-        tensors |= {f"finetuned/{name}/{key}": value for key, value in stack(states[name]).items()}
+    counts = networks.counts(network)
+    place = {"dataset": dataset, "architecture": dense.architecture}
+    sparsity = [
+        {
+            **place,
+            "method": run.method,
+            "ratio": run.ratio,
+            "seed": run.seed,
+            **asdict(Sparsity.of(run.masks, counts, count)),
+        }
+        for run in runs
+        if run.masks is not None
+    ]
     write_rows(sparsity_path, SPARSITY_COLUMNS, sparsity)
     write_rows(history_path, HISTORY_COLUMNS, history)
+    tensors: dict[str, Tensor] = {}
+    cells = []
+    for cell, fitted_states in states.items():
+        masks = {run.seed: run.masks for run in runs if run.cell == cell and run.masks is not None}
+        for part, stacked in (("mask", masks), ("finetuned", fitted_states)):
+            for name, value in stack(list(stacked.values())).items():
+                tensors[f"{_prefix(part, *cell)}{name}"] = value
+        method, ratio = cell
+        cells.append(
+            {
+                "method": method,
+                "ratio": ratio,
+                "mask_seeds": list(masks),
+                "seeds": list(fitted_states),
+            }
+        )
     metadata = {
         "architecture": dense.architecture,
-        "ratio": ratio,
-        "methods": {name: method for name, method in methods.items()},
-        "mask_seeds": {name: dense.seeds if masks[name] else [] for name in methods},
-        "seeds": seeds,
+        "methods": dict(methods),
+        "cells": cells,
         "failures": [vars(failure) for failure in failures],
         "facts": {"device": str(device), "engine": "sequential", **software()},
     }
     save_tensors(weights_path, tensors, metadata)
 
 
+def _prune(
+    network: nn.Module,
+    dense: Block,
+    images: DeviceImages,
+    methods: Mapping[str, Mapping[str, Any] | None],
+    ratios: Sequence[str],
+    count: str,
+) -> list[_Run]:
+    """Return what is to be fine-tuned: each replicate by each method at each of its ratios.
+
+    A replicate's gradient is computed once for all methods and ratios, and a method's scores once
+    for all ratios.
+    """
+    fractions = {
+        ratio: keep_fraction(network, float(ratio), count) for ratio in ratios if ratio != UNPRUNED
+    }
+    runs = []
+    for seed in dense.seeds:
+        network.load_state_dict(dense.state(seed))
+        gradients: dict[int, dict[str, Tensor]] = {}  # by number of examples
+        for name, method in methods.items():
+            if method is None:
+                runs += [_Run(name, UNPRUNED, seed, None)] if UNPRUNED in ratios else []
+                continue
+            if not fractions:
+                continue
+            examples = method["gradient_examples"]
+            if needs_gradient(method) and examples not in gradients:
+                gradients[examples] = loss_gradient(network, images, examples, seed=seed)
+            found = method_masks(
+                network, method, list(fractions.values()), gradients.get(examples), seed=seed
+            )
+            runs += [
+                _Run(name, ratio, seed, masks)
+                for ratio, masks in zip(fractions, found, strict=True)
+            ]
+    return runs
+
+
 def load_compressed(path: str | Path) -> list[Compressed]:
-    """Read what ``compress_block`` wrote, one entry a method."""
+    """Read what ``compress_block`` wrote, one entry for each method and ratio."""
     tensors, metadata = load_tensors(path)
     try:
         return [
             Compressed(
-                name,
-                metadata["ratio"],
-                metadata["mask_seeds"][name],
-                _under(tensors, f"mask/{name}/"),
-                metadata["seeds"][name],
-                _under(tensors, f"finetuned/{name}/"),
-                [Failure(**f) for f in metadata["failures"] if f["method"] == name],
+                cell["method"],
+                cell["ratio"],
+                cell["mask_seeds"],
+                _under(tensors, _prefix("mask", cell["method"], cell["ratio"])),
+                cell["seeds"],
+                _under(tensors, _prefix("finetuned", cell["method"], cell["ratio"])),
+                [
+                    Failure(**failure)
+                    for failure in metadata["failures"]
+                    if (failure["method"], failure["ratio"]) == (cell["method"], cell["ratio"])
+                ],
             )
-            for name in metadata["methods"]
+            for cell in metadata["cells"]
         ]
     except (KeyError, TypeError) as error:
         raise TableError(
             f"{path}: not a file of compressed replicates ({error}); delete the file and run the "
             "study again"
         ) from None
+
+
+def _prefix(part: str, method: str, ratio: str) -> str:
+    return f"{part}/{method}/{ratio}/"
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

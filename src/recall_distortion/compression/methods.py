@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,15 +46,16 @@ def loss_gradient(
 def method_masks(
     network: nn.Module,
     method: Mapping[str, Any],
-    fraction: float,
+    fractions: Sequence[float],
     gradients: Mapping[str, Tensor] | None,
     *,
     seed: int,
-) -> dict[str, BoolTensor]:
-    """Return the masks that a method gives a network, by prunable weight.
+) -> list[dict[str, BoolTensor]]:
+    """Return the masks that a method gives a network at each fraction to keep, by prunable weight.
 
     ``method`` holds criterion, scope and epsilon as in a study. Random scores and ties depend on
-    the replicate's seed but not on the ratio, so the masks of one replicate are nested over ratios.
+    the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
+    those at one fraction are the same whichever others are asked for.
     """
     criterion = CRITERIA[method["criterion"]]
     scoring = generator(seed, "criterion scores")
@@ -69,9 +70,12 @@ def method_masks(
             for name, weight in networks.prunable_parameters(network).items()
         }
     if method["criterion"] == "undecayed_signed":
-        return signed_threshold_masks(scores, fraction)
+        return [signed_threshold_masks(scores, fraction) for fraction in fractions]
     select = global_masks if method["scope"] == "global" else layer_masks
-    return select(scores, fraction, generator=generator(seed, "criterion ties"))
+    return [
+        select(scores, fraction, generator=generator(seed, "criterion ties"))
+        for fraction in fractions
+    ]
 
 
 def needs_gradient(method: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,12 @@ DENSE = "dense"
 CONTROL = "control"
 RESEED = "reseed"  # slopes between dense networks of two seeds, which every study's tables hold
 RESERVED = (DENSE, CONTROL, RESEED)  # what tables say in place of a pruning method
+
+# The ratios of a job stand in the names of folders and, beside data set, network, bundle and seeds,
+# of log files; file systems allow 255 characters.
+LONGEST_RATIOS = 80
+
+_T = TypeVar("_T")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 SourceName = Literal[tuple(SOURCES)]  # type: ignore[valid-type]
@@ -159,10 +165,16 @@ class Jobs(_Model):
     """How the work is cut into jobs; a replicate's result does not depend on it."""
 
     replicates: int = Field(10, ge=1, description="Consecutive seeds that one job carries.")
+    ratios: int = Field(
+        1,
+        ge=1,
+        description="Consecutive ratios that one job carries; with 1 an added ratio recomputes no "
+        "other.",
+    )
     bundles: dict[Name, list[Name]] = Field(
         {},
-        description="Methods that share a job, which pays where starting Python costs more than "
-        "training; a method in no bundle has jobs of its own.",
+        description=f"Methods, {CONTROL} among them, that share a job, which pays where starting "
+        "Python costs more than training; a method in no bundle has jobs of its own.",
     )
 
 
@@ -267,6 +279,7 @@ class Study(_Model):
         for unused in set(self.methods) - {m for panel in self.panels for m in panel.methods}:
             raise ValueError(f"methods.{unused}: no panel uses it; remove it or list it in a panel")
         self._check_bundles(known)
+        self._check_ratio_groups()
         return self
 
     def _check_bundles(self, known: list[str]) -> None:
@@ -277,15 +290,22 @@ class Study(_Model):
                 raise ValueError(f"{where}: {bundle!r} is a method's name; give it another")
             _no_repeats(where, methods)
             for method in methods:
-                if method == CONTROL:
-                    raise ValueError(f"{where}: {CONTROL} has no ratios, so it cannot be bundled")
                 if method not in known:
                     raise ValueError(
-                        f"{where}: unknown method {method!r}; valid: {', '.join(known[1:])}"
+                        f"{where}: unknown method {method!r}; valid: {', '.join(known)}"
                     )
                 if method in taken:
                     raise ValueError(f"{where}: {method!r} is already in bundle {taken[method]!r}")
                 taken[method] = bundle
+
+    def _check_ratio_groups(self) -> None:
+        ratios = ["1", *map(format_ratio, self.ratios)]
+        longest = max((_joined(group) for group in _groups(ratios, self.jobs.ratios)), key=len)
+        if len(longest) > LONGEST_RATIOS:
+            raise ValueError(
+                f"jobs.ratios: the ratios of one job name its files, and {longest[:30]}... has "
+                f"{len(longest)} characters of at most {LONGEST_RATIOS}; let a job carry fewer"
+            )
 
     def method(self, name: str) -> Method:
         """Return the definition of a method other than ``control``."""
@@ -297,8 +317,7 @@ class Study(_Model):
 
     def blocks(self) -> dict[str, list[int]]:
         """Return the seeds of each block by its name, which states the first and last seed."""
-        seeds, size = self.replicate_seeds(), self.jobs.replicates
-        parts = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+        parts = _groups(self.replicate_seeds(), self.jobs.replicates)
         return {f"seeds-{part[0]:03d}-{part[-1]:03d}": part for part in parts}
 
     def networks(self) -> list[Network]:
@@ -329,9 +348,17 @@ class Study(_Model):
             found[bundle] = (*found.get(bundle, ()), method)
         return found
 
-    def bundle_ratios(self, bundle: str) -> list[str]:
-        """Return a bundle's ratios as they stand in file names: ``1`` for the control."""
-        return ["1"] if bundle == CONTROL else [format_ratio(ratio) for ratio in self.ratios]
+    def ratio_groups(self, dataset: str, architecture: str, bundle: str) -> dict[str, list[str]]:
+        """Return the ratios that each job of a bundle carries, by the name they join to.
+
+        A bundle that holds the control begins with ratio ``1``, at which nothing else is run; the
+        control is not run at the others.
+        """
+        methods = self.bundles(dataset, architecture)[bundle]
+        ratios = ["1"] if CONTROL in methods else []
+        if any(method != CONTROL for method in methods):
+            ratios += [format_ratio(ratio) for ratio in self.ratios]
+        return {_joined(group): group for group in _groups(ratios, self.jobs.ratios)}
 
     def cells(self) -> Iterator[tuple[str, str, str, float]]:
         """Yield every (data set, architecture, method, ratio), the dense networks left out."""
@@ -362,7 +389,7 @@ class Study(_Model):
     def compression_parameters(
         self, dataset: str, architecture: str, bundle: str
     ) -> dict[str, Any]:
-        """Return exactly what decides a bundle's pruned networks, besides ratio and inputs."""
+        """Return exactly what decides a bundle's pruned networks, besides ratios and inputs."""
         recipes = self.network(dataset, architecture).recipe
         methods: dict[str, dict[str, Any] | None] = {}
         for name in self.bundles(dataset, architecture)[bundle]:
@@ -394,6 +421,14 @@ class Network:
 def format_ratio(ratio: float) -> str:
     """Return a ratio as it stands in file names and tables: ``2``, ``2.5``."""
     return str(int(ratio)) if float(ratio).is_integer() else repr(float(ratio))
+
+
+def _groups(values: list[_T], size: int) -> list[list[_T]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _joined(ratios: list[str]) -> str:
+    return "-".join(ratios)
 
 
 def _no_repeats(where: str, names: list[str]) -> None:
