@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.func import functional_call, stack_module_state, vmap
 
 from recall_distortion import catalogue, networks
 from recall_distortion.errors import NetworkError
@@ -214,11 +214,12 @@ def test_stacked_replicates_have_the_gradients_of_single_ones(name, size):
     with torch.device("meta"):
         skeleton = networks.build(name, channels=1, classes=4)
 
-    def loss(parameters, buffers, images, labels):
-        logits = functional_call(skeleton, (parameters, buffers), (images,))
-        return nn.functional.cross_entropy(logits, labels)
+    def logits(parameters, buffers, images):
+        return functional_call(skeleton, (parameters, buffers), (images,))
 
-    gradients = vmap(grad(loss))(parameters, buffers, images, labels)
+    found = vmap(logits)(parameters, buffers, images)
+    loss = nn.functional.cross_entropy(found.mT, labels, reduction="none").mean(1).sum()
+    gradients = dict(zip(parameters, torch.autograd.grad(loss, parameters.values()), strict=True))
     for index, network in enumerate(replicates):
         nn.functional.cross_entropy(network(images[index]), labels[index]).backward()
         for key, parameter in network.named_parameters():

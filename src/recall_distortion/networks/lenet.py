@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from recall_distortion.networks.layers import pooled_convolution
+
 
 class LeNet5(nn.Module):
     """Two 5 x 5 convolutions and three linear layers; 61,706 parameters for MNIST.
@@ -25,9 +27,8 @@ class LeNet5(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits [N, classes] of images [N, C, H, W]."""
-        # Pooling first gives the same numbers, and the rectifier then has a quarter of the work.
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = pooled_convolution(images, self.conv1.weight, self.conv1.bias, padding=2)
+        x = pooled_convolution(x, self.conv2.weight, self.conv2.bias)
         if x.shape[-2:] != (5, 5):
             x = F.adaptive_max_pool2d(x, 5)
         x = F.relu(self.fc1(x.flatten(1)))
