@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from recall_distortion import data, networks
 from recall_distortion.compression import load_compressed
-from recall_distortion.replicates import Block, load_block, save_tensors
-from recall_distortion.training import DeviceImages
-from recall_distortion.training.loop import EVALUATION_BATCH
+from recall_distortion.replicates import Block, load_block, save_tensors, software
+from recall_distortion.training import DeviceImages, Engine, choose
+from recall_distortion.training.loop import evaluation_batch
+from recall_distortion.training.stacks import split
 
 
 def evaluate_block(
@@ -23,6 +24,7 @@ def evaluate_block(
     predictions_path: str | Path,
     *,
     dataset: str,
+    engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
     """Predict the test set by every network of a block and write the predictions.
@@ -30,7 +32,8 @@ def evaluate_block(
     Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
     pruned networks before (``pruned``) and after fine-tuning (``finetuned``). The file holds
     ``labels`` [M] and under ``<method>/<ratio>/<state>/`` the tensors ``predicted`` [K, M] (int16),
-    its ``probability`` and the true class's ``true_probability`` [K, M] (float32).
+    its ``probability`` and the true class's ``true_probability`` [K, M] (float32). ``engine`` is
+    as in ``train_block``, but predictions are always made in single precision.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -39,17 +42,17 @@ def evaluate_block(
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
+    asked = {**(engine or {}), "precision": "float32"}
+    way = choose(dense.architecture, prepared.test_images.shape[2], device, **asked)
     tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
     seeds: dict[str, list[int]] = {}
     failures: list[dict[str, Any]] = []
 
     def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
         key = f"{method}/{ratio}/{state}"
-        found = [_predict(network, weights, images) for weights in states]
         seeds[key] = list(part)
-        for name, position in (("predicted", 0), ("probability", 1), ("true_probability", 2)):
-            if found:
-                tensors[f"{key}/{name}"] = torch.stack([row[position] for row in found])
+        for name, value in _predict(network, list(states), images, way).items():
+            tensors[f"{key}/{name}"] = value
 
     if not compressed_paths:
         record("dense", "1", "dense", dense.seeds, (dense.state(s) for s in dense.seeds))
@@ -72,6 +75,7 @@ def evaluate_block(
         "class_names": list(prepared.class_names),
         "seeds": seeds,
         "failures": failures,
+        "facts": {"device": str(device), "engine": str(way), **software()},
     }
     save_tensors(predictions_path, tensors, metadata)
 
@@ -87,21 +91,24 @@ def _masked(
 
 @torch.no_grad()
 def _predict(
-    network: nn.Module, state: Mapping[str, Tensor], images: DeviceImages
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the predicted labels, their probabilities and the true classes', each [M]."""
-    network.load_state_dict(state)
-    network.eval()
-    predicted, probability, true_probability = [], [], []
-    for start in range(0, len(images), EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
-        probabilities = network(images.batch(part)).softmax(1)
-        highest, label = probabilities.max(1)
-        predicted.append(label.to(torch.int16))
-        probability.append(highest)
-        true_probability.append(probabilities.gather(1, images.labels[part, None])[:, 0])
-    return (
-        torch.cat(predicted).cpu(),
-        torch.cat(probability).cpu(),
-        torch.cat(true_probability).cpu(),
-    )
+    network: nn.Module, states: Sequence[Mapping[str, Tensor]], images: DeviceImages, engine: Engine
+) -> dict[str, Tensor]:
+    """Return predictions [K, M] by the names that the file gives them; nothing for no state."""
+    found: dict[str, list[Tensor]] = {}
+    for part in split(states, engine.at_once):
+        stack = engine.open(network, part)
+        size = evaluation_batch(stack, images.labels.device)
+        rows: dict[str, list[Tensor]] = {}
+        for start in range(0, len(images), size):
+            batch = slice(start, start + size)
+            probabilities = stack.logits(images.batch(batch)).softmax(2)
+            highest, label = probabilities.max(2)
+            true = images.labels[batch].expand(len(stack), -1)
+            rows.setdefault("predicted", []).append(label.to(torch.int16))
+            rows.setdefault("probability", []).append(highest)
+            rows.setdefault("true_probability", []).append(
+                probabilities.gather(2, true[:, :, None])[:, :, 0]
+            )
+        for name, parts in rows.items():
+            found.setdefault(name, []).append(torch.cat(parts, 1).cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}

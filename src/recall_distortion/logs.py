@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,34 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in packages}
 
 
-def progress(label: str, epochs: int) -> Callable[[dict[str, Any]], None]:
-    """Return a function that prints one line for each row of a training history."""
-    start = time.monotonic()
+def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any]]], None]:
+    """Return a function that prints one line an epoch, given each network's row of its history.
 
-    def report(row: dict[str, Any]) -> None:
+    ``labels`` name all the networks to train, in their order. Where several are trained at once the
+    line has their means.
+    """
+    start = time.monotonic()
+    first, last = 0, 0  # the networks that are trained at the time are labels[first:last]
+
+    def report(rows: list[dict[str, Any]]) -> None:
+        nonlocal first, last
+        if rows[0]["epoch"] == 1:
+            first, last = last, last + len(rows)
+        mean = {
+            name: sum(row[name] for row in rows) / len(rows)
+            for name in ("training_loss", "validation_loss", "validation_accuracy")
+        }
+        what = f"{labels[first]} ({first + 1} of {len(labels)})"
+        if last - first > 1:
+            what = (
+                f"{labels[first]} to {labels[last - 1]} ({first + 1} to {last} of {len(labels)}), "
+                f"means of {len(rows)}"
+            )
         print(
-            f"{label}: epoch {row['epoch']}/{epochs}, training loss {row['training_loss']:.4f}, "
-            f"validation loss {row['validation_loss']:.4f}, "
-            f"validation accuracy {row['validation_accuracy']:.4f}, "
+            f"{what}: epoch {rows[0]['epoch']}/{epochs}, "
+            f"training loss {mean['training_loss']:.4f}, "
+            f"validation loss {mean['validation_loss']:.4f}, "
+            f"validation accuracy {mean['validation_accuracy']:.4f}, "
             f"{time.monotonic() - start:.1f} s",
             flush=True,
         )

@@ -18,8 +18,16 @@ from recall_distortion.compression.criteria import CRITERIA
 from recall_distortion.compression.methods import loss_gradient, method_masks, needs_gradient
 from recall_distortion.errors import NetworkError, TableError
 from recall_distortion.replicates import copy_state, generator, load_block
-from recall_distortion.training import HISTORY_COLUMNS, TrainingImages, fit, train_block
+from recall_distortion.training import (
+    HISTORY_COLUMNS,
+    Run,
+    TrainingImages,
+    fit,
+    fit_runs,
+    train_block,
+)
 
+SEQUENTIAL = {"engine": "sequential"}
 SEEDS = [3, 4, 5]
 FINETUNING = recipe((2, 0.03))
 
@@ -37,11 +45,14 @@ def folder(tmp_path_factory):
         seeds=SEEDS,
         recipe=recipe((3, 0.05)),
         selection="holdout",
+        engine=SEQUENTIAL,
     )
     return folder
 
 
-def compress_all(folder, output, methods, ratios, *, plan=FINETUNING, count="prunable"):
+def compress_all(
+    folder, output, methods, ratios, *, plan=FINETUNING, count="prunable", engine=SEQUENTIAL
+):
     """Compress the dense block; return what was written by cell, and the two tables' rows."""
     paths = [output / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
     compress_block(
@@ -54,6 +65,7 @@ def compress_all(folder, output, methods, ratios, *, plan=FINETUNING, count="pru
         count=count,
         recipe=plan,
         selection="holdout",
+        engine=engine,
     )
     rows = []
     for path in paths[1:]:
@@ -332,6 +344,32 @@ def test_a_cell_does_not_depend_on_the_ratios_of_its_job(folder, tmp_path, monke
         assert len({str(row) for row in table}) == len(table)
 
 
+@pytest.mark.parametrize("at_once", [None, 7])
+def test_vectorized_over_methods_ratios_and_seeds_nothing_changes_but_rounding(
+    folder, tmp_path, at_once
+):
+    methods = {name: method(name) for name in ("random", "undecayed", "magnitude")}
+    methods["control"] = None
+    ratios = ["1", "2", "10"]
+    one, *tables = compress_all(folder, tmp_path / "one", methods, ratios)
+    many, *others = compress_all(
+        folder,
+        tmp_path / "many",
+        methods,
+        ratios,
+        engine={"engine": "vectorized", "at_once": at_once},
+    )
+    assert list(many) == list(one)
+    for cell, part in many.items():
+        assert same(part.masks, one[cell].masks)
+        assert part.seeds == one[cell].seeds
+        for name, value in part.finetuned.items():
+            # Float32 rounding over 10 steps; the largest difference seen is 6e-8.
+            torch.testing.assert_close(value, one[cell].finetuned[name], rtol=1e-5, atol=1e-6)
+    assert others[0] == tables[0]
+    assert [row["seed"] for row in others[1]] == [row["seed"] for row in tables[1]]
+
+
 def test_methods_with_gradients_of_different_batches_do_not_share_them(folder, tmp_path):
     methods = {
         "few": method("gradient", gradient_examples=2),
@@ -343,20 +381,27 @@ def test_methods_with_gradients_of_different_batches_do_not_share_them(folder, t
     assert not same(together["many"].masks, together["few"].masks)
 
 
-def test_a_replicate_that_fails_is_recorded_and_the_others_go_on(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["sequential", "vectorized"])
+def test_a_replicate_that_fails_is_recorded_and_the_others_go_on(
+    folder, tmp_path, monkeypatch, engine
+):
     from recall_distortion.compression import blocks
 
-    def breaking(network, images, plan, *, seed, masks=None, **options):
-        if seed == 4 and masks is not None and sum(int(m.sum()) for m in masks.values()) > 600:
-            with torch.no_grad():
-                network.classifier.bias[0] = float("nan")
-        return fit(network, images, plan, seed=seed, masks=masks, **options)
+    def breaking(network, images, plan, runs, **options):
+        states = [dict(run.state) for run in runs]
+        for run, state in zip(runs, states, strict=True):
+            kept = sum(int(mask.sum()) for mask in (run.masks or {}).values())
+            if run.seed == 4 and kept > 600:
+                state["classifier.bias"] = torch.full_like(state["classifier.bias"], torch.nan)
+        broken = [Run(run.seed, state, run.masks) for run, state in zip(runs, states, strict=True)]
+        return fit_runs(network, images, plan, broken, **options)
 
     methods = {"control": None, "magnitude": method("magnitude")}
     ratios = ["1", "4", "10"]  # 768 and 307 weights are left
-    expected, _, _ = compress_all(folder, tmp_path / "expected", methods, ratios)
-    monkeypatch.setattr(blocks, "fit", breaking)
-    found, sparsity, history = compress_all(folder, tmp_path / "found", methods, ratios)
+    options = {"engine": {"engine": engine}}
+    expected, _, _ = compress_all(folder, tmp_path / "expected", methods, ratios, **options)
+    monkeypatch.setattr(blocks, "fit_runs", breaking)
+    found, sparsity, history = compress_all(folder, tmp_path / "found", methods, ratios, **options)
     for whole in (("control", "1"), ("magnitude", "10")):
         assert found[whole].failures == []
         assert same(found[whole].finetuned, expected[whole].finetuned)

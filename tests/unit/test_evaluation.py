@@ -10,12 +10,12 @@ import torch
 from core_helpers import method, recipe, write_prepared
 from safetensors import safe_open
 
-from recall_distortion import data, evaluation, networks
+from recall_distortion import data, networks
 from recall_distortion.compression import compress_block, load_compressed
 from recall_distortion.evaluation import evaluate_block
 from recall_distortion.measurement import read_predictions
 from recall_distortion.replicates import Block, Failure, generator, load_block, save_block, stack
-from recall_distortion.training import train_block
+from recall_distortion.training import loop, train_block
 
 SEEDS = [1, 2]
 RATIOS = (["1", "2"], ["10"])  # of two jobs
@@ -59,9 +59,14 @@ def compressed(folder):
     return [folder / f"compressed-{'-'.join(ratios)}.safetensors" for ratios in RATIOS]
 
 
-def evaluate(folder, paths, output):
+def evaluate(folder, paths, output, **options):
     evaluate_block(
-        folder / "data.safetensors", folder / "dense.safetensors", paths, output, dataset="small"
+        folder / "data.safetensors",
+        folder / "dense.safetensors",
+        paths,
+        output,
+        dataset="small",
+        **options,
     )
 
 
@@ -161,13 +166,26 @@ def test_probabilities_are_consistent(folder):
 
 
 def test_predictions_do_not_depend_on_the_batches(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
+    monkeypatch.setitem(loop.EVALUATION_IMAGES, "cpu", 7)
     evaluate(folder, compressed(folder), tmp_path / "p.safetensors")
     parts, _ = read(tmp_path / "p.safetensors")
     whole, _ = read(folder / "predictions-bundle.safetensors")
     assert set(parts) == set(whole)
     for name, value in whole.items():
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("engine", ["sequential", "vectorized"])
+def test_predictions_do_not_depend_on_the_engine_beyond_rounding(folder, tmp_path, engine):
+    path = tmp_path / "p.safetensors"
+    evaluate(folder, compressed(folder), path, engine={"engine": engine, "at_once": 3})
+    found, metadata = read(path)
+    whole, _ = read(folder / "predictions-bundle.safetensors")
+    assert set(found) == set(whole)
+    for name, value in whole.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7)
+    said = {"sequential": "one after another", "vectorized": "vectorized, up to 3 at once"}
+    assert metadata["facts"]["engine"] == f"{said[engine]}, float32"
 
 
 def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):

@@ -25,6 +25,7 @@ ORDER = [
     "configuration",
     "networks",
     "replicates",
+    "processor",
     "training",
     "compression",
     "evaluation",
@@ -36,6 +37,7 @@ ORDER = [
 BASE = {"errors", "files", "catalogue", "columns", "tables", "logs"}
 NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
 FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
+    "processor",
     "compression",
     "evaluation",
 }

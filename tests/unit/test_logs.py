@@ -90,19 +90,29 @@ def test_an_earlier_log_is_replaced(tmp_path):
     assert "earlier" not in log
 
 
+ROW = {"training_loss": 0.51234, "validation_loss": 1.5, "validation_accuracy": 0.875}
+
+
 def test_an_epoch_is_one_line(capsys):
-    report = progress("mlp seed 3 (1 of 2)", 20)
-    row = {
-        "epoch": 4,
-        "training_loss": 0.51234,
-        "validation_loss": 1.5,
-        "validation_accuracy": 0.875,
-    }
-    report(row)
-    report(row | {"epoch": 5})
+    report = progress(["mlp seed 3", "mlp seed 4"], 20)
+    for epoch in (1, 2, 1):
+        report([ROW | {"epoch": epoch}])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(
-        "mlp seed 3 (1 of 2): epoch 4/20, training loss 0.5123, validation loss 1.5000, "
+    assert len(lines) == 3
+    assert lines[1].startswith(
+        "mlp seed 3 (1 of 2): epoch 2/20, training loss 0.5123, validation loss 1.5000, "
         "validation accuracy 0.8750, "
     )
+    assert lines[2].startswith("mlp seed 4 (2 of 2): epoch 1/20, ")
+
+
+def test_an_epoch_of_several_networks_is_one_line_of_means(capsys):
+    report = progress([f"seed {seed}" for seed in range(5)], 9)
+    report([ROW | {"epoch": 1}, ROW | {"epoch": 1}])
+    report([ROW | {"epoch": 1, "training_loss": loss} for loss in (0.1, 0.2, 0.6)])
+    report([ROW | {"epoch": 2, "training_loss": loss} for loss in (0.2, 0.6)])  # one has failed
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("seed 0 to seed 1 (1 to 2 of 5), means of 2: epoch 1/9, ")
+    where = "seed 2 to seed 4 (3 to 5 of 5)"
+    assert lines[1].startswith(f"{where}, means of 3: epoch 1/9, training loss 0.3000, ")
+    assert lines[2].startswith(f"{where}, means of 2: epoch 2/9, training loss 0.4000, ")

@@ -526,7 +526,8 @@ def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, bundled):
 def test_what_decides_a_result_is_complete_and_nothing_else():
     study = Study.model_validate(VALID)
     training = study.training_parameters("digits", "mlp")
-    assert set(training) == {"recipe", "selection"}
+    assert set(training) == {"recipe", "selection", "engine"}
+    assert training["engine"] == {"engine": "auto", "at_once": None, "precision": "float32"}
     assert training["recipe"]["weight_decay"] == 0.0005
     mine = study.compression_parameters("digits", "mlp", "mine")
     assert mine["methods"]["mine"]["epsilon"] == 0.0005  # by default the training's weight decay

@@ -195,7 +195,7 @@ def test_the_validation_loss_chooses_and_not_the_training_loss(tmp_path):
 def test_validation_does_not_depend_on_its_batches(data, monkeypatch):
     plan = recipe((2, 0.05))
     whole = fit(build("cnn", data), images_of(data), plan, seed=2)
-    monkeypatch.setattr(loop_module, "EVALUATION_BATCH", 7)
+    monkeypatch.setitem(loop_module.EVALUATION_IMAGES, "cpu", 7)
     parts = fit(build("cnn", data), images_of(data), plan, seed=2)
     assert same(whole.state, parts.state)
     for left, right in zip(whole.history, parts.history, strict=True):
@@ -217,9 +217,10 @@ def test_momentum_starts_anew_with_each_phase(data):
 
 
 def test_each_epoch_is_reported_as_it_ends(data):
-    rows = []
-    found = fit(build("mlp", data), images_of(data), recipe((3, 0.05)), seed=1, report=rows.append)
-    assert rows == found.history
+    reports = []
+    plan = recipe((3, 0.05))
+    found = fit(build("mlp", data), images_of(data), plan, seed=1, report=reports.append)
+    assert reports == [[row] for row in found.history]
 
 
 # Reproducibility
@@ -236,6 +237,7 @@ def run_block(folder, data_path, seeds, plan=None, name="mlp", **options):
             "seeds": seeds,
             "recipe": plan or recipe((2, 0.05)),
             "selection": "holdout",
+            "engine": {"engine": "sequential"},
         }
         | options,
     )
@@ -307,7 +309,7 @@ def test_a_replicate_whose_loss_is_not_finite_is_left_out(tmp_path, monkeypatch,
 
 def test_an_infinite_loss_of_the_validation_is_told(data):
     images = images_of(data)
-    images.validation._images[0] = math.inf
+    images.validation._rows[0] = math.inf
     with pytest.raises(TrainingError, match=r"seed 9: validation loss is .* in epoch 1 "):
         fit(build("mlp", data), images, recipe((2, 0.05)), seed=9)
 
@@ -369,7 +371,8 @@ def pixels():
 
 def test_a_crop_is_a_shift_by_up_to_four_pixels_filled_with_black(pixels):
     count = 1500
-    found = augmentation.crop(pixels.expand(count, -1, -1, -1), generator(0, "augmentation"))
+    shifts = augmentation.draw_shifts(count, generator(0, "augmentation"))
+    found = augmentation.crop(pixels.expand(count, -1, -1, -1), shifts)
     assert found.dtype == torch.uint8
     assert found.shape == (count, 3, 7, 10)
     possible = {
@@ -387,7 +390,8 @@ def test_a_crop_is_a_shift_by_up_to_four_pixels_filled_with_black(pixels):
 def test_a_crop_moves_each_image_of_a_batch_by_itself():
     rng = np.random.default_rng(1)
     images = torch.from_numpy(rng.integers(1, 256, (20, 2, 6, 5), dtype=np.uint8))
-    for image, original in zip(augmentation.crop(images, generator(1, "x")), images, strict=True):
+    found = augmentation.crop(images, augmentation.draw_shifts(20, generator(1, "x")))
+    for image, original in zip(found, images, strict=True):
         assert any(
             np.array_equal(image.numpy(), shifted(original.numpy(), down, right))
             for down in range(-4, 5)
@@ -398,7 +402,8 @@ def test_a_crop_moves_each_image_of_a_batch_by_itself():
 def test_a_flip_mirrors_half_of_the_images():
     rng = np.random.default_rng(2)
     images = torch.from_numpy(rng.integers(0, 256, (2000, 2, 3, 4), dtype=np.uint8))
-    found = augmentation.flip(images, generator(0, "augmentation")).numpy()
+    choices = augmentation.draw_flips(len(images), generator(0, "augmentation"))
+    found = augmentation.flip(images, choices).numpy()
     mirrored = images.numpy()[:, :, :, ::-1]
     is_mirrored = (found == mirrored).all((1, 2, 3))
     is_same = (found == images.numpy()).all((1, 2, 3))
@@ -406,12 +411,11 @@ def test_a_flip_mirrors_half_of_the_images():
     assert abs(is_mirrored.mean() - 0.5) < 4 * 0.5 / 2000**0.5
 
 
-def test_augmentation_follows_the_generator(pixels):
-    images = pixels.expand(30, -1, -1, -1)
+def test_augmentation_follows_the_generator():
     for augment in augmentation.AUGMENTATIONS.values():
-        first = augment(images, generator(1, "augmentation"))
-        assert torch.equal(first, augment(images, generator(1, "augmentation")))
-        assert not torch.equal(first, augment(images, generator(2, "augmentation")))
+        first = augment.draw(30, generator(1, "augmentation"))
+        assert torch.equal(first, augment.draw(30, generator(1, "augmentation")))
+        assert not torch.equal(first, augment.draw(30, generator(2, "augmentation")))
 
 
 def test_images_are_augmented_before_they_are_normalized_and_only_with_a_generator(colored):
@@ -426,21 +430,22 @@ def test_images_are_augmented_before_they_are_normalized_and_only_with_a_generat
     index = torch.arange(20)
     assert torch.equal(augmented.batch(index), plain.batch(index))
     assert torch.equal(augmented.batch(slice(3, 9)), plain.batch(slice(3, 9)))
-    rng = generator(0, "augmentation")
-    found = augmented.batch(index, rng)
-    rng = generator(0, "augmentation")
-    raw = augmentation.flip(torch.from_numpy(colored.train_images[:20]), rng)
-    raw = augmentation.crop(raw, rng)
+    flips, shifts = augmented.draw([generator(0, "augmentation")])
+    assert flips.shape == (1, len(augmented))
+    found = augmented.batch(index, [flips[0, :20], shifts[0, :20]])
+    raw = augmentation.flip(torch.from_numpy(colored.train_images[:20]), flips[0, :20])
+    raw = augmentation.crop(raw, shifts[0, :20])
     torch.testing.assert_close(found, normalized(colored, raw.numpy()), rtol=1e-4, atol=1e-5)
     black = normalized(colored, np.zeros((1, 3, 1, 1)))[0]
     assert torch.isclose(found, black, atol=1e-4).all(1).any()
-    # The stored bytes are untouched, and a generator without augmentation changes nothing.
+    # The stored bytes are untouched, and without augmentation there is nothing to draw.
     assert torch.equal(augmented.batch(index), plain.batch(index))
-    assert torch.equal(plain.batch(index, rng), plain.batch(index))
+    assert plain.draw([generator(0, "augmentation")]) == []
 
 
 def test_the_validation_images_are_never_augmented(colored):
     images = images_of(colored, augmentation=["crop"])
-    found = images.validation.batch(slice(None), generator(0, "augmentation"))
+    assert images.validation.draw([generator(0, "augmentation")]) == []
+    found = images.validation.batch(slice(None))
     expected = normalized(colored, colored.train_images[colored.holdout_index])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -3,16 +3,16 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
-    import torch
-
+    from recall_distortion import processor
     from recall_distortion.evaluation import evaluate_block
 
-    torch.set_num_threads(snakemake.threads)
+    processor.prepare(snakemake.threads)
     evaluate_block(
         snakemake.input.data,
         snakemake.input.dense,
         list(snakemake.input.get("compressed", [])),
         snakemake.output.predictions,
         dataset=snakemake.wildcards.dataset,
+        engine=snakemake.params.engine,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

@@ -3,11 +3,10 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
-    import torch
-
+    from recall_distortion import processor
     from recall_distortion.training import train_block
 
-    torch.set_num_threads(snakemake.threads)
+    processor.prepare(snakemake.threads)
     train_block(
         snakemake.input.data,
         snakemake.output.weights,

@@ -26,8 +26,15 @@ from recall_distortion.replicates import (
     stack,
     write_rows,
 )
-from recall_distortion.training import HISTORY_COLUMNS, DeviceImages, TrainingImages, fit
-from recall_distortion.training.loop import NonFiniteLoss
+from recall_distortion.training import (
+    HISTORY_COLUMNS,
+    DeviceImages,
+    NonFiniteLoss,
+    Run,
+    TrainingImages,
+    choose,
+    fit_runs,
+)
 
 UNPRUNED = "1"  # the ratio of networks that nothing is taken from
 
@@ -77,6 +84,7 @@ def compress_block(
     count: str,
     recipe: Mapping[str, Any],
     selection: str,
+    engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
     """Prune a block's dense networks by each method at each ratio, fine-tune and write them.
@@ -84,7 +92,7 @@ def compress_block(
     ``methods`` maps names to definitions as ``Study.compression_parameters`` gives them; the
     control's is None: nothing is pruned and the same fine-tuning follows. The control alone is run
     at ratio ``1``, and the other methods alone at the others. A replicate whose loss is not finite
-    is left out and recorded as a failure; the others go on.
+    is left out and recorded as a failure; the others go on. ``engine`` is as in ``train_block``.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -97,27 +105,28 @@ def compress_block(
     states: dict[tuple[str, str], dict[int, dict[str, Tensor]]] = {run.cell: {} for run in runs}
     failures: list[Failure] = []
     history: list[dict[str, Any]] = []
-    epochs = sum(phase["epochs"] for phase in recipe["phases"])
-    for number, run in enumerate(runs, start=1):
-        network.load_state_dict(dense.state(run.seed))
-        what = f"{run.method} at {run.ratio}"
-        label = f"{what}, seed {run.seed} ({number} of {len(runs)})"
-        try:
-            fitted = fit(
-                network,
-                images,
-                recipe,
-                seed=run.seed,
-                stage="finetuning",
-                masks=run.masks,
-                report=progress(label, epochs),
-            )
-        except NonFiniteLoss as error:
-            print(f"error: {what}: {error}; this replicate is left out", flush=True)
-            failures.append(Failure(*run.cell, "finetuning", run.seed, str(error)))
+    way = choose(dense.architecture, prepared.train_images.shape[2], device, **(engine or {}))
+    report = progress(
+        [f"{run.method} at {run.ratio}, seed {run.seed}" for run in runs],
+        sum(phase["epochs"] for phase in recipe["phases"]),
+    )
+    fitted = fit_runs(
+        network,
+        images,
+        recipe,
+        [Run(run.seed, dense.state(run.seed), run.masks) for run in runs],
+        engine=way,
+        stage="finetuning",
+        report=report,
+    )
+    for run, found in zip(runs, fitted, strict=True):
+        if isinstance(found, NonFiniteLoss):
+            what = f"{run.method} at {run.ratio}"
+            print(f"error: {what}: {found}; this replicate is left out", flush=True)
+            failures.append(Failure(*run.cell, "finetuning", run.seed, str(found)))
             continue
-        states[run.cell][run.seed] = fitted.state
-        history += [{"method": run.method, "ratio": run.ratio, **row} for row in fitted.history]
+        states[run.cell][run.seed] = found.state
+        history += [{"method": run.method, "ratio": run.ratio, **row} for row in found.history]
 
     counts = networks.counts(network)
     place = {"dataset": dataset, "architecture": dense.architecture}
@@ -155,7 +164,7 @@ def compress_block(
         "methods": dict(methods),
         "cells": cells,
         "failures": [vars(failure) for failure in failures],
-        "facts": {"device": str(device), "engine": "sequential", **software()},
+        "facts": {"device": str(device), "engine": str(way), **software()},
     }
     save_tensors(weights_path, tensors, metadata)
 

@@ -171,6 +171,12 @@ class Jobs(_Model):
         description="Consecutive ratios that one job carries; with 1 an added ratio recomputes no "
         "other.",
     )
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Networks that are vectorized at once, at most; by default what was measured "
+        "to be fastest. Less needs less memory.",
+    )
     bundles: dict[Name, list[Name]] = Field(
         {},
         description=f"Methods, {CONTROL} among them, that share a job, which pays where starting "
@@ -208,6 +214,17 @@ class Study(_Model):
     )
     crossfit_splits: int = Field(
         20, ge=1, le=1000, description="Random halvings of the test set for the cross-fitted slope."
+    )
+    engine: Literal["auto", "sequential", "vectorized"] = Field(
+        "auto",
+        description="Networks are computed one after another or vectorized, many at once; auto "
+        "takes what was measured to be faster for a network and device. Results are the same but "
+        "for rounding, which grows over training.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What networks compute with in training; weights, gradients' sums, criteria "
+        "and predictions are always in float32.",
     )
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
@@ -384,7 +401,11 @@ class Study(_Model):
     def training_parameters(self, dataset: str, architecture: str) -> dict[str, Any]:
         """Return exactly what decides the dense networks, besides data and seeds."""
         recipe = self.network(dataset, architecture).recipe.training
-        return {"recipe": recipe.model_dump(), "selection": self.selection}
+        return {
+            "recipe": recipe.model_dump(),
+            "selection": self.selection,
+            "engine": self.engine_parameters(),
+        }
 
     def compression_parameters(
         self, dataset: str, architecture: str, bundle: str
@@ -405,6 +426,15 @@ class Study(_Model):
             "count": self.count,
             "recipe": recipes.finetuning.model_dump(),
             "selection": self.selection,
+            "engine": self.engine_parameters(),
+        }
+
+    def engine_parameters(self) -> dict[str, Any]:
+        """Return what decides how networks are computed, besides the network and the device."""
+        return {
+            "engine": self.engine,
+            "at_once": self.jobs.at_once,
+            "precision": self.precision,
         }
 
 

@@ -26,7 +26,17 @@ class ImageShape(Protocol):
 
 # Keys that the command line may override: plain values. What describes the study's structure
 # belongs into a file, and two studies' keys are never merged.
-OVERRIDES = ("seeds", "first_seed", "ratios", "count", "selection", "level", "crossfit_splits")
+OVERRIDES = (
+    "seeds",
+    "first_seed",
+    "ratios",
+    "count",
+    "selection",
+    "level",
+    "crossfit_splits",
+    "engine",
+    "precision",
+)
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:

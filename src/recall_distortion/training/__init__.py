@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from recall_distortion.training.blocks import HISTORY_COLUMNS, train_block
+from recall_distortion.training.engines import Engine, choose
 from recall_distortion.training.images import DeviceImages, TrainingImages
-from recall_distortion.training.loop import Fitted, fit
+from recall_distortion.training.loop import Fitted, NonFiniteLoss, Run, fit, fit_runs
 
 __all__ = [
     "HISTORY_COLUMNS",
     "DeviceImages",
+    "Engine",
     "Fitted",
+    "NonFiniteLoss",
+    "Run",
     "TrainingImages",
+    "choose",
     "fit",
+    "fit_runs",
     "train_block",
 ]

@@ -14,14 +14,16 @@ from recall_distortion.logs import progress
 from recall_distortion.replicates import (
     Block,
     Failure,
+    copy_state,
     generator,
     save_block,
     software,
     stack,
     write_rows,
 )
+from recall_distortion.training.engines import choose
 from recall_distortion.training.images import TrainingImages
-from recall_distortion.training.loop import NonFiniteLoss, fit
+from recall_distortion.training.loop import NonFiniteLoss, Run, fit_runs
 
 HISTORY_COLUMNS = (
     "method",
@@ -46,10 +48,12 @@ def train_block(
     seeds: Sequence[int],
     recipe: Mapping[str, Any],
     selection: str,
+    engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
     """Train the dense networks of ``seeds`` and write their weights and training history.
 
+    ``engine`` holds what a study says of it: engine, at_once and precision (see ``choose``).
     A replicate whose loss is not finite is left out and recorded as a failure; the others go on.
     Raises ``TrainingError`` where every one of them failed.
     """
@@ -60,27 +64,32 @@ def train_block(
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
     network = networks.build(architecture, channels=channels, classes=classes)
     network = network.to(device, memory_format=torch.channels_last)
-    epochs = sum(phase["epochs"] for phase in recipe["phases"])
-    states, trained, failures, history = [], [], [], []
-    for number, seed in enumerate(seeds, start=1):
+    way = choose(architecture, prepared.train_images.shape[2], device, **(engine or {}))
+    runs = []
+    for seed in seeds:
         networks.initialize(network, generator(seed, "initialization"))
-        label = f"{architecture} seed {seed} ({number} of {len(seeds)})"
-        try:
-            fitted = fit(network, images, recipe, seed=seed, report=progress(label, epochs))
-        except NonFiniteLoss as error:
-            print(f"error: {architecture}: {error}; this replicate is left out", flush=True)
-            failures.append(Failure("dense", "1", "training", seed, str(error)))
+        runs.append(Run(seed, copy_state(network)))
+    report = progress(
+        [f"{architecture} seed {seed}" for seed in seeds],
+        sum(phase["epochs"] for phase in recipe["phases"]),
+    )
+    states, trained, failures, history = [], [], [], []
+    fitted = fit_runs(network, images, recipe, runs, engine=way, report=report)
+    for seed, found in zip(seeds, fitted, strict=True):
+        if isinstance(found, NonFiniteLoss):
+            print(f"error: {architecture}: {found}; this replicate is left out", flush=True)
+            failures.append(Failure("dense", "1", "training", seed, str(found)))
             continue
-        states.append(fitted.state)
+        states.append(found.state)
         trained.append(seed)
-        history += [{"method": "dense", "ratio": "1", **row} for row in fitted.history]
+        history += [{"method": "dense", "ratio": "1", **row} for row in found.history]
     if not trained:
         raise TrainingError(
             f"{architecture}: no replicate of seeds {seeds[0]} to {seeds[-1]} could be trained; "
             f"the first: {failures[0].reason}. Try a smaller learning rate"
         )
     write_rows(history_path, HISTORY_COLUMNS, history)
-    facts = {"device": str(device), "engine": "sequential", **software()}
+    facts = {"device": str(device), "engine": str(way), **software()}
     save_block(
         weights_path,
         Block(architecture, channels, classes, trained, stack(states), failures, facts),

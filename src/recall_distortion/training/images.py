@@ -35,7 +35,11 @@ class DeviceImages:
         self._std = torch.from_numpy(255 * std)[:, None, None].to(device)
         self._augmentation = tuple(AUGMENTATIONS[name] for name in augmentation)
         stored = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        self._images = stored if augmentation else self._normalize(stored)
+        if not augmentation:
+            stored = self._normalize(stored)
+        # A row an image, the channels innermost: a batch is then a selection of whole rows.
+        self._rows = stored.permute(0, 2, 3, 1).reshape(len(stored), -1)
+        self._shape = stored.shape[1:]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,14 +49,37 @@ class DeviceImages:
         floats = images.to(torch.float32, memory_format=torch.channels_last)
         return floats.sub_(self._mean).div_(self._std)
 
-    def batch(self, index: Tensor | slice, generator: torch.Generator | None = None) -> Tensor:
-        """Return normalized images [B, C, H, W], augmented where a generator is given."""
-        images = self._images[index]
+    def draw(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
+        """Return one epoch's random choices [K, N, ...] of each augmentation, one row a generator.
+
+        The n-th choice is the n-th image's of the epoch's order. There are none where nothing is
+        augmented.
+        """
+        return [
+            torch.stack([augmentation.draw(len(self), generator) for generator in generators]).to(
+                self.labels.device
+            )
+            for augmentation in self._augmentation
+        ]
+
+    def batch(self, index: Tensor | slice, choices: Sequence[Tensor] | None = None) -> Tensor:
+        """Return normalized images [B, C, H, W]: a slice of them, or those at index [B].
+
+        They are augmented where choices [B, ...] are given, one tensor an augmentation.
+        """
+        rows = self._rows[index] if isinstance(index, slice) else self._rows.index_select(0, index)
+        channels, height, width = self._shape
+        # One channel is first and last; said to be first, it suits more of the layers.
+        images = (
+            rows.view(-1, 1, height, width)
+            if channels == 1
+            else rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        )
         if not self._augmentation:
             return images
-        if generator is not None:
-            for augment in self._augmentation:
-                images = augment(images, generator)
+        if choices is not None:
+            for augmentation, choice in zip(self._augmentation, choices, strict=True):
+                images = augmentation.apply(images, choice)
         return self._normalize(images)
 
 

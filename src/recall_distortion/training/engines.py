@@ -1,0 +1,69 @@
+"""How replicates are computed: one after another or vectorized, how many at once, how precisely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recall_distortion.training.stacks import Alone, Stack, Vectorized
+
+__all__ = ["Engine", "choose"]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+#: Networks at once on a CPU, where vectorizing was measured to be faster (docs/performance.md): for
+#: networks of a few thousand weights and images of at most ``SMALL_IMAGE`` pixels a side.
+FASTER_VECTORIZED = {"mlp": 60, "cnn": 30}
+SMALL_IMAGE = 16
+#: Networks at once on a GPU, and wherever a study asks for vectorizing without saying how many.
+AT_ONCE = 30
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute replicates; ``at_once`` is how many networks it takes as one."""
+
+    at_once: int = 1
+    precision: str = "float32"
+
+    @property
+    def vectorized(self) -> bool:
+        """Whether networks are computed as one, not one after another."""
+        return self.at_once > 1
+
+    def __str__(self) -> str:
+        way = (
+            f"vectorized, up to {self.at_once} at once" if self.vectorized else "one after another"
+        )
+        return f"{way}, {self.precision}"
+
+    def open(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> Stack:
+        """Return networks of the given states, with ``network`` as their module."""
+        form = Vectorized if self.vectorized else Alone
+        return form(network, states, PRECISIONS[self.precision])
+
+
+def choose(
+    architecture: str,
+    image_size: int,
+    device: str | torch.device,
+    *,
+    engine: str = "auto",
+    at_once: int | None = None,
+    precision: str = "float32",
+) -> Engine:
+    """Return the engine for a network, as a study asks for it or as was measured to be fastest.
+
+    ``engine`` is ``sequential``, ``vectorized`` or ``auto``; ``at_once`` bounds how many networks
+    are vectorized, and by default is what was measured to be fastest.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    fastest = FASTER_VECTORIZED.get(architecture) if on_cpu else AT_ONCE
+    if on_cpu and image_size > SMALL_IMAGE:
+        fastest = None
+    if engine == "sequential" or (engine == "auto" and fastest is None):
+        return Engine(1, precision)
+    return Engine(at_once or fastest or AT_ONCE, precision)
