@@ -9,6 +9,7 @@ import torch
 from core_helpers import prepared, recipe
 
 from recall_distortion import networks
+from recall_distortion.data import load, prepare
 from recall_distortion.errors import TrainingError
 from recall_distortion.replicates import copy_state, generator
 from recall_distortion.training import (
@@ -99,6 +100,29 @@ def test_batch_norm_is_vectorized_with_its_running_statistics(tmp_path):
             torch.testing.assert_close(value, right.state[key], rtol=1e-6, atol=1e-9)
         assert not torch.equal(left.state["bn1.running_mean"], torch.zeros(16).double())
         assert left.state["bn1.num_batches_tracked"] == right.state["bn1.num_batches_tracked"]
+
+
+@pytest.mark.parametrize(("name", "seeds", "epochs"), [("mlp", 30, 30), ("cnn", 12, 20)])
+def test_over_a_whole_training_the_means_agree_within_their_monte_carlo_error(
+    tmp_path, name, seeds, epochs
+):
+    """Rounding grows over training and single networks part, but not in one direction."""
+    path = tmp_path / "digits.safetensors"
+    prepare("digits", path, path=None, data_root="", holdout=0.1, test_fraction=0.7, seed=0)
+    data = load(path)
+    images = TrainingImages.of(data, selection="test", device="cpu")
+    network = networks.build(name, channels=1, classes=10)
+    runs = [Run(run.seed, run.state) for run in runs_of(network, seeds=range(seeds))]
+    plan = recipe((epochs, 0.05), batch_size=64)
+    one = [fitted.history for fitted in fit_runs(network, images, plan, runs)]
+    many = [fitted.history for fitted in fit_runs(network, images, plan, runs, engine=Engine(30))]
+    for column in ("validation_accuracy", "validation_loss", "training_loss"):
+        values = torch.tensor([[history[-1][column] for history in part] for part in (one, many)])
+        difference = values[1].double() - values[0].double()
+        error = difference.std() / seeds**0.5
+        # Four errors of the paired mean, and what one image more or less is of the whole set.
+        assert difference.mean().abs() <= 4 * error + 1e-6
+        assert difference.std() < values[0].std() / 10, "seeds part more than rounding explains"
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet20"])
