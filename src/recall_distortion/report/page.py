@@ -39,7 +39,7 @@ from recall_distortion.report.pictures import (
 )
 from recall_distortion.report.readings import readings
 from recall_distortion.report.summaries import ACCURACY_LEVEL, sparsity_summary
-from recall_distortion.report.tables import StudyTables, read_tables
+from recall_distortion.report.tables import read_tables
 from recall_distortion.report.words import count_range, join
 
 # What the methods rank weights by; θ a weight, g its gradient, ε the weight decay.
