@@ -5,7 +5,9 @@ One module per figure; what they share is in ``drawing``, how they become files 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -62,8 +64,30 @@ def draw_all(tables: Path) -> Iterator[tuple[str, Picture]]:
     drawings = {panel: panel_drawings(data, table, panel) for panel in data.panels}
     for kind in KINDS:
         for panel in data.panels:
-            yield figure_name(kind, panel), _picture(drawings[panel][kind]())
-    yield SPARSITY, _picture(sparsity_figure(data.sparsity))
+            with _collected_after():
+                picture = _picture(drawings[panel][kind]())
+            yield figure_name(kind, panel), picture
+    with _collected_after():
+        picture = _picture(sparsity_figure(data.sparsity))
+    yield SPARSITY, picture
+
+
+@contextmanager
+def _collected_after() -> Iterator[None]:
+    """Let a figure's hundred thousand objects be looked through once, when it is done with.
+
+    Python's collector otherwise goes through them dozens of times, a fifth of the time of drawing.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    gc.freeze()  # what is there already is not looked through at all
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
 
 
 def _picture(drawing: Drawing) -> Picture:
