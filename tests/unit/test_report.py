@@ -462,6 +462,30 @@ class TestFigures:
         first = [path.read_bytes() for path in paths]
         assert first == [path.read_bytes() for path in write_figures(small_tables, tmp_path)]
 
+    def test_a_page_of_drawn_figures_is_the_page_that_draws_them(
+        self, small_tables: Path, tmp_path: Path
+    ) -> None:
+        write_figures(small_tables, tmp_path / "figures")
+        build_report(small_tables, tmp_path / "a.html", study={})
+        build_report(small_tables, tmp_path / "b.html", study={}, figures=tmp_path / "figures")
+        assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+    def test_a_figure_that_is_missing_or_foreign_is_named(
+        self, small_tables: Path, tmp_path: Path
+    ) -> None:
+        write_figures(small_tables, tmp_path)
+        captions = tmp_path / "captions.json"
+        (tmp_path / "sparsity.png").unlink()
+        for damage, message in (
+            (None, r"sparsity\.png: no such file; draw"),
+            ("[]", r"captions\.json: damaged"),
+            ('{"a.png": {}}', r"captions\.json: damaged \('effects-digits-mlp\.png'\)"),
+        ):
+            if damage:
+                captions.write_text(damage)
+            with pytest.raises(TableError, match=message):
+                build_report(small_tables, tmp_path / "a.html", study={}, figures=tmp_path)
+
     def test_file_names_stay_in_their_folder(self) -> None:
         for name in figure_names([("../../etc", "a/b")]):
             assert Path(name).name == name

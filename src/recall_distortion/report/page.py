@@ -156,7 +156,7 @@ def build_report(
     data = read_tables(Path(tables))
     table = readings(data)
     panels = [panel_facts(data, table, panel) for panel in data.panels]
-    pictures = _drawn(tables) if figures is None else read_figures(figures)
+    pictures = _drawn(tables) if figures is None else read_figures(figures, data.panels)
     for panel, facts in zip(data.panels, panels, strict=True):
         facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}
     listings = section_tables(data)

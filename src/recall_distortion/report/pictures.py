@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,20 +78,22 @@ def write_figures(tables: Path, folder: Path) -> list[Path]:
     return paths
 
 
-def read_figures(folder: Path) -> Mapping[str, Picture]:
-    """Return what ``write_figures`` wrote into ``folder``, by file name.
+def read_figures(folder: Path, panels: list[tuple[str, str]]) -> dict[str, Picture]:
+    """Return what ``write_figures`` wrote into ``folder`` for these panels, by file name.
 
     Raises ``TableError`` naming the file that is missing or damaged.
     """
+    remedy = "draw the figures again"
     path = Path(folder) / CAPTIONS
+    found = {}
     try:
         captions = json.loads(path.read_text("utf-8"))
-        found = {}
-        for name, caption in captions.items():
+        for name in figure_names(panels):
+            caption = captions[name]
             path = Path(folder) / name
             found[name] = Picture(path.read_bytes(), **caption)
     except FileNotFoundError:
-        raise TableError(f"{path}: no such file; draw the figures again") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise TableError(f"{path}: damaged ({error}); draw the figures again") from None
+        raise TableError(f"{path}: no such file; {remedy}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableError(f"{Path(folder) / CAPTIONS}: damaged ({error}); {remedy}") from None
     return found
