@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from recall_distortion.columns import SPARSITY_COLUMNS
+from recall_distortion.study.models import NETWORKS_PER_FIT
 
 ARCHITECTURES = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 PARAMETERS = (269_722, 464_154, 658_586, 853_018, 1_727_962)
@@ -81,27 +82,26 @@ def tests(folder: Path) -> None:
     write_tests(*inputs, {name: folder / f"{name}.csv" for name in TESTS}, 0.99)
 
 
-def fit(folder: Path, dataset: str, architecture: str, engine: str) -> None:
-    from recall_distortion.inference.tables import write_fit
+def fit(folder: Path, panels: list[tuple], start: int, engine: str) -> None:
+    from recall_distortion.inference.tables import write_fits
 
-    stem = folder / f"{dataset}-{architecture}-{engine}"
-    inputs = folder / "recall.csv", folder / "alpha.csv"
-    write_fit(*inputs, dataset, architecture, engine, f"{stem}.coefficients", f"{stem}.fit")
-
-
-def across(folder: Path, engine: str) -> None:
-    from recall_distortion.inference.tables import write_across
-
+    part = panels[start : start + NETWORKS_PER_FIT]
     inputs = [folder / f"{name}.csv" for name in ("recall", "alpha", "sparsity")]
-    stem = folder / f"across-{engine}"
-    write_across(*inputs, engine, f"{stem}.coefficients", f"{stem}.fit")
+    stem = folder / f"{start}-{engine}"
+    write_fits(
+        *inputs,
+        part,
+        engine,
+        f"{stem}.coefficients",
+        f"{stem}.fit",
+        across=start + len(part) == len(panels),
+    )
 
 
 def combine(folder: Path) -> None:
     from recall_distortion.inference.tables import write_mixed_models
 
     write_mixed_models(
-        *(folder / f"{name}.csv" for name in ("recall", "alpha", "sparsity")),
         sorted(folder.glob("*.coefficients")),
         sorted(folder.glob("*.fit")),
         folder / "mixed_models.csv",
@@ -112,7 +112,9 @@ def combine(folder: Path) -> None:
 def page(folder: Path) -> None:
     from recall_distortion.report import build_report
 
-    build_report(folder, folder / "report.html", study={"name": "simulated"})
+    build_report(
+        folder, folder / "report.html", study={"name": "simulated"}, figures=folder / "figures"
+    )
 
 
 def figures(folder: Path) -> None:
@@ -126,7 +128,12 @@ def measured(job: Callable[..., None], *arguments: Any) -> tuple[str, float, flo
     start = time.perf_counter()
     job(*arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    name = " ".join([job.__name__, *map(str, arguments[1:])])
+    name = " ".join(
+        [
+            job.__name__,
+            *(str(argument) for argument in arguments[1:] if not isinstance(argument, list)),
+        ]
+    )
     return name, time.perf_counter() - start, peak
 
 
@@ -145,11 +152,14 @@ def main() -> None:
         stages = [
             [
                 (tests, folder),
-                *((fit, folder, *panel, engine) for panel in panels for engine in ENGINES),
-                *((across, folder, engine) for engine in ENGINES),
+                *(
+                    (fit, folder, panels, start, engine)
+                    for start in range(0, len(panels), NETWORKS_PER_FIT)
+                    for engine in ENGINES
+                ),
             ],
-            [(combine, folder)],
-            [(page, folder), (figures, folder)],
+            [(combine, folder), (figures, folder)],
+            [(page, folder)],
         ]
         whole = time.perf_counter()
         for stage in stages:

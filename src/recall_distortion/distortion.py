@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from recall_distortion.errors import TableError
 
@@ -223,9 +223,9 @@ def intercept_check(x: np.ndarray, y: np.ndarray, support: np.ndarray) -> dict[s
     intercept = y.mean(1) - fitted * x.mean(1)
     n, low, high = len(intercept), np.nan, np.nan
     if n > 1:
-        error = stats.sem(intercept)
-        low, high = intercept.mean() + error * stats.t.ppf(
-            [(1 - INTERCEPT_LEVEL) / 2, (1 + INTERCEPT_LEVEL) / 2], n - 1
+        error = intercept.std(ddof=1) / np.sqrt(n)
+        low, high = intercept.mean() + error * special.stdtrit(
+            n - 1, [(1 - INTERCEPT_LEVEL) / 2, (1 + INTERCEPT_LEVEL) / 2]
         )
     return {
         "balanced": bool((support == support[0]).all()),

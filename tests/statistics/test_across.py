@@ -14,6 +14,7 @@ from r_reference import lmer_in_r, needs_r
 from recall_distortion.errors import InferenceError
 from recall_distortion.inference import mixed_models
 from recall_distortion.inference.across import across, across_architectures, across_datasets
+from recall_distortion.inference.beside import bootstrapped
 
 SIZES = {"resnet20": 2.0**18, "resnet32": 2.0**19, "resnet56": 2.0**20, "resnet110": 2.0**21}
 METHODS = {"magnitude": (1.2, 0.3, -0.1, 0.05), "undecayed": (1.0, 0.1, 0.0, 0.0)}
@@ -90,7 +91,8 @@ def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
     alpha = alpha.drop(index=[3, 40])
     models = across_datasets(alpha, dense())
     fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
-    table, facts = mixed_models.combine(*zip(*fits, strict=True), models)
+    fits += [bootstrapped(model) for model in models]
+    table, facts = mixed_models.combine(*zip(*fits, strict=True))
     assert facts["converged"].all()
     assert list(facts["engine"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
     cell = ["dataset", "architecture", "method", "ratio"]

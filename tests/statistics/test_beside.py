@@ -151,15 +151,16 @@ def test_believe_is_the_same_for_all_engines_of_a_model() -> None:
     model = class_level.of_rows("class_level/digits/mlp", rows)
     assert 3 < model.spread < 8
     coefficients, facts = mixed_models.fit(model, "statsmodels")
-    _, fits = mixed_models.combine([coefficients], [facts], [model])
+    _, fits = mixed_models.combine(*zip((coefficients, facts), bootstrapped(model), strict=True))
     assert list(fits["believe"]) == ["bootstrap", "bootstrap"]
     even = class_level.class_level(table, "digits", "mlp")[0]
     assert even.spread < 2
     coefficients, facts = mixed_models.fit(even, "statsmodels")
-    _, fits = mixed_models.combine([coefficients], [facts], [even])
+    _, fits = mixed_models.combine(*zip((coefficients, facts), bootstrapped(even), strict=True))
     assert list(fits["believe"]) == ["model", "model"]
     # Where no engine converged, only the bootstrap has found anything.
-    _, fits = mixed_models.combine([coefficients], [{**facts, "converged": False}], [even])
+    failed = coefficients, {**facts, "converged": False}
+    _, fits = mixed_models.combine(*zip(failed, bootstrapped(even), strict=True))
     assert list(fits["believe"]) == ["bootstrap", "bootstrap"]
     _, fits = mixed_models.combine([coefficients], [{**facts, "converged": False}])
     assert list(fits["believe"]) == [""]

@@ -12,6 +12,7 @@ from r_reference import lmer_in_r, needs_r
 
 from recall_distortion.errors import InferenceError, TableError
 from recall_distortion.inference import class_level, class_rows, mixed_models
+from recall_distortion.inference.beside import bootstrapped
 
 CELLS = {
     ("control", 1.0): 0.75,
@@ -246,7 +247,8 @@ def test_engines_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     table = unequal(factors, seeds=9, missing=[("magnitude", 50.0, 3)])
     models = models_of(table)
     fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
-    combined, facts = mixed_models.combine(*zip(*fits, strict=True), models)
+    fits += [bootstrapped(model) for model in models]
+    combined, facts = mixed_models.combine(*zip(*fits, strict=True))
     assert list(facts["engine"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
     of_model = combined[combined["model"] == "class_level_scaled/digits/mlp"]
     # Whoever has the tables can fit the model again.

@@ -16,6 +16,7 @@ from recall_distortion.errors import InferenceError
 from recall_distortion.inference import class_level, class_rows, mixed_models
 from recall_distortion.inference.coefficients import holm
 from recall_distortion.inference.engines import statsmodels as engine
+from recall_distortion.inference.engines.likelihood import Profile, maximum
 from recall_distortion.inference.engines.rotation import rotated
 from recall_distortion.inference.model import MixedModel
 
@@ -268,6 +269,23 @@ def test_a_seed_whose_dense_model_has_no_balance_is_no_obstacle() -> None:
     table.loc[(table["state"] == "dense") & (table["seed"] == 2), "normalized_balance"] = 0.0
     _, fits = mixed_models.combine(*fit_both(table))
     assert fits["converged"].all()
+
+
+def test_the_search_for_a_start_climbs_the_likelihood_of_statsmodels(model) -> None:
+    """Equal but for a constant, from inside and at a variance of zero; and no start is higher."""
+    data = engine.grouped(model)
+    mixed = engine.likelihood(data)
+    terms = mixed.exog_vc.names
+    mixed.reml, mixed.cov_pen, mixed.fe_pen, mixed._cov_sing = True, None, None, 0
+    profile = Profile(data, terms)
+    points = np.array([[0.3, 2.0, 7.0], [1.0, 1.0, 1.0], [5.0, 0.02, 0.4], [0.5, 3.0, 1.5e-5]])
+    difference = [profile(point) - mixed.loglike(point) for point in points]
+    np.testing.assert_allclose(difference, difference[0], atol=1e-7)
+    top = mixed.loglike(maximum(data, terms))
+    for point in (*points, engine.fit(model).deviations):
+        if isinstance(point, dict):
+            point = np.array([point[term] for term in terms]) / point["sd(residual)"]
+        assert mixed.loglike(np.maximum(point, 1.5e-5)) <= top + 1e-7
 
 
 def test_an_engine_that_gives_up_is_told_in_the_fits(model, monkeypatch) -> None:

@@ -46,11 +46,11 @@ def inputs(folder: Path, *names: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def written(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     fits = [(study / f"{kind}.c", study / f"{kind}.f") for kind in ("panel", "across")]
-    tables.write_fit(*inputs(study, "recall", "alpha"), "digits", "mlp", "statsmodels", *fits[0])
-    tables.write_across(*inputs(study, "recall", "alpha", "sparsity"), "statsmodels", *fits[1])
+    csv = inputs(study, "recall", "alpha", "sparsity")
+    tables.write_fits(*csv, [("digits", "mlp")], "statsmodels", *fits[0])
+    tables.write_fits(*csv, [], "statsmodels", *fits[1], across=True)
     out = study / "mixed_models.csv", study / "mixed_model_fits.csv"
     tables.write_mixed_models(
-        *inputs(study, "recall", "alpha", "sparsity"),
         [pair[0] for pair in fits],
         [pair[1] for pair in fits],
         *out,
@@ -101,7 +101,8 @@ def test_engines_that_disagree_stop_the_study(study: Path, tmp_path: Path, writt
     """The comparison also works on tables that were written and read, for every kind of term."""
     fits = study / "panel.c", study / "panel.f"
     for row, message in ((0, "the slope of control at ratio 1 in class_level/"), (None, "trend")):
-        table, facts = (pd.read_csv(path) for path in fits)
+        of_engine = (pd.read_csv(path).query("engine == 'statsmodels'") for path in fits)
+        table, facts = (found.reset_index(drop=True) for found in of_engine)
         place = row if row is not None else table.index[table["term"] == "trend"][0]
         table.loc[place, "estimate"] += 1e-3
         paths = tmp_path / "c", tmp_path / "f"
@@ -109,7 +110,6 @@ def test_engines_that_disagree_stop_the_study(study: Path, tmp_path: Path, writt
         facts.assign(engine="pymer4").to_csv(paths[1], index=False)
         with pytest.raises(InferenceError, match=f"disagree about .*{message}"):
             tables.write_mixed_models(
-                *inputs(study, "recall", "alpha", "sparsity"),
                 [fits[0], paths[0]],
                 [fits[1], paths[1]],
                 tmp_path / "m.csv",
@@ -122,17 +122,16 @@ def test_what_is_missing_is_named(study: Path, tmp_path: Path, monkeypatch) -> N
     pd.read_csv(study / "recall.csv").drop(columns="class").to_csv(broken, index=False)
     out = tmp_path / "c.csv", tmp_path / "f.csv"
     recall, alpha, sparsity = inputs(study, "recall", "alpha", "sparsity")
+    mlp = [("digits", "mlp")]
     with pytest.raises(TableError, match=r"recall\.csv lacks the column class"):
-        tables.write_fit(broken, alpha, "digits", "mlp", "statsmodels", *out)
+        tables.write_fits(broken, alpha, sparsity, mlp, "statsmodels", *out)
     with pytest.raises(TableError, match=r"nothing\.csv: no such table"):
-        tables.write_mixed_models(recall, alpha, sparsity, [tmp_path / "nothing.csv"], [], *out)
+        tables.write_mixed_models([tmp_path / "nothing.csv"], [], *out)
     with pytest.raises(InferenceError, match="unknown engine 'lme5'"):
-        tables.write_fit(broken, alpha, "digits", "mlp", "lme5", *out)
-    with pytest.raises(InferenceError, match="unknown engine 'lme5'"):
-        tables.write_across(recall, alpha, sparsity, "lme5", *out)
+        tables.write_fits(broken, alpha, sparsity, mlp, "lme5", *out)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="R is not installed"):
-        tables.write_fit(recall, alpha, "digits", "mlp", "pymer4", *out)
+        tables.write_fits(recall, alpha, sparsity, mlp, "pymer4", *out)
     # R is not needed where nothing can be estimated.
-    tables.write_across(recall, alpha, sparsity, "pymer4", *out)
+    tables.write_fits(recall, alpha, sparsity, [], "pymer4", *out, across=True)
     assert len(pd.read_csv(out[1])) == 4

@@ -133,13 +133,9 @@ def run(
     fits = []
     for engine in ENGINES:
         fits.append((folder / f"{engine}.coefficients", folder / f"{engine}.fit"))
-        inference.write_fit(recall, alpha, "odd", "mlp", engine, *fits[-1])
-        fits.append((folder / f"{engine}.across", folder / f"{engine}.across.fit"))
-        inference.write_across(recall, alpha, measured["sparsity"], engine, *fits[-1])
+        csv = recall, alpha, measured["sparsity"]
+        inference.write_fits(*csv, [("odd", "mlp")], engine, *fits[-1], across=True)
     inference.write_mixed_models(
-        recall,
-        alpha,
-        measured["sparsity"],
         [pair[0] for pair in fits],
         [pair[1] for pair in fits],
         folder / "mixed_models.csv",

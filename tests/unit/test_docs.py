@@ -167,7 +167,7 @@ def test_the_readme_says_how_many_jobs_the_default_study_has() -> None:
     compress = sum(map(len, groups)) * blocks_
     evaluate = (len(bundles) + len(networks)) * blocks_
     engines = 2
-    fits = (len(networks) + 1) * engines  # of each network, and across them
+    fits = len(study.fits()) * engines
     # measure, infer_tests, infer, report, figures and all
     jobs = len(study.datasets) + len(networks) * blocks_ + fits + compress + evaluate + 6
     assert f"lists {jobs} jobs" in read("README.md")

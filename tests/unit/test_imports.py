@@ -114,6 +114,18 @@ def test_torch_is_imported_only_where_weights_are():
     assert not wrong
 
 
+def test_what_only_some_jobs_need_is_imported_by_no_other():
+    """Each of these costs every job that imports it about a second or more."""
+    check = (
+        "import sys\n"
+        "import recall_distortion.measurement, recall_distortion.report\n"
+        "late = {'matplotlib', 'scipy.stats', 'statsmodels', 'rpy2', 'pymer4'}\n"
+        "found = late & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
 def test_the_package_does_not_know_snakemake():
     wrong = [
         str(path.relative_to(PACKAGE))

@@ -38,6 +38,7 @@ from recall_distortion.report import (
     write_figures,
     write_plot_data,
 )
+from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.readings import (
     AS_CONTROL,
     BEYOND_UP,
@@ -461,6 +462,30 @@ class TestFigures:
         first = [path.read_bytes() for path in paths]
         assert first == [path.read_bytes() for path in write_figures(small_tables, tmp_path)]
 
+    def test_a_page_of_drawn_figures_is_the_page_that_draws_them(
+        self, small_tables: Path, tmp_path: Path
+    ) -> None:
+        write_figures(small_tables, tmp_path / "figures")
+        build_report(small_tables, tmp_path / "a.html", study={})
+        build_report(small_tables, tmp_path / "b.html", study={}, figures=tmp_path / "figures")
+        assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+    def test_a_figure_that_is_missing_or_foreign_is_named(
+        self, small_tables: Path, tmp_path: Path
+    ) -> None:
+        write_figures(small_tables, tmp_path)
+        captions = tmp_path / "captions.json"
+        (tmp_path / "sparsity.png").unlink()
+        for damage, message in (
+            (None, r"sparsity\.png: no such file; draw"),
+            ("[]", r"captions\.json: damaged"),
+            ('{"a.png": {}}', r"captions\.json: damaged \('effects-digits-mlp\.png'\)"),
+        ):
+            if damage:
+                captions.write_text(damage)
+            with pytest.raises(TableError, match=message):
+                build_report(small_tables, tmp_path / "a.html", study={}, figures=tmp_path)
+
     def test_file_names_stay_in_their_folder(self) -> None:
         for name in figure_names([("../../etc", "a/b")]):
             assert Path(name).name == name
@@ -492,7 +517,7 @@ class TestFigures:
 
         before = dict(matplotlib.rcParams)
         drawing = figures.accuracy_figure(read_table(small_tables, "recall"))
-        style.png_bytes(drawing.figure)
+        png_bytes(drawing.figure)
         assert dict(matplotlib.rcParams) == before
 
 
@@ -840,7 +865,7 @@ class TestNewFigures:
     def test_labels_of_few_classes_are_not_cut(self, small_tables: Path) -> None:
         recall = read_table(small_tables, "recall")
         figure = figures.recall_figure(recall[recall["class"] == 0]).figure
-        style.png_bytes(figure)
+        png_bytes(figure)
         width, height = figure.canvas.get_width_height()
         boxes = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
         assert len(boxes) > 1
@@ -858,7 +883,7 @@ class TestNewFigures:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.imshow(np.linspace(0, 1, 10_000).reshape(100, 100), cmap="Oranges")
         axes.plot(50, 50, "s", color=style.BLUE, markersize=6)
-        (tmp_path / "a.png").write_bytes(style.png_bytes(figure))
+        (tmp_path / "a.png").write_bytes(png_bytes(figure))
         pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3)
         blue = np.array([0x00, 0x72, 0xB2])
         assert (np.abs(pixels.astype(int) - blue).max(axis=1) <= 20).sum() > 100

@@ -443,6 +443,23 @@ def test_networks_gather_the_methods_of_all_panels():
     assert [cell for cell in cells if cell[2] == "control"] == [("digits", "mlp", "control", 1.0)]
 
 
+@pytest.mark.parametrize("count", [1, 4, 5, 10])
+def test_every_network_has_its_fits_in_one_job_and_the_last_one_goes_across(count):
+    values = copy.deepcopy(VALID)
+    values["datasets"] = {f"set_{n}": {"source": "digits"} for n in range(count)}
+    panel = values["panels"][0]
+    values["panels"] = [panel | {"dataset": name} for name in values["datasets"]]
+    study = Study.model_validate(values)
+    fits = study.fits()
+    carried = [network for job in fits.values() for network in job["networks"]]
+    assert carried == [(n.dataset, n.architecture) for n in study.networks()]
+    assert [job["across"] for job in fits.values()] == [False] * (len(fits) - 1) + [True]
+    for name, job in fits.items():
+        first, last = (int(number) for number in name.removeprefix("networks-").split("-"))
+        assert carried[first - 1 : last] == job["networks"]
+        assert len(job["networks"]) <= 4
+
+
 @given(
     chosen=st.lists(st.sampled_from(["control", *sorted(METHODS)]), min_size=1, unique=True),
     bundled=st.lists(st.sampled_from(["control", *sorted(METHODS)]), unique=True),

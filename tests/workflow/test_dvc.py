@@ -78,7 +78,7 @@ def test_stages_depend_on_the_code_that_their_rules_name() -> None:
         "compress": ("compress",),
         "evaluate": ("evaluate",),
         "measure": ("measure",),
-        "infer": ("infer_tests", "infer_fit", "infer_across", "infer"),
+        "infer": ("infer_tests", "infer_fit", "infer"),
         "report": ("report", "figures"),
     }
     for name, names in used.items():

@@ -19,8 +19,7 @@ COMPRESSED = (
     f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratios}}/{{block}}"
 )
 PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
-FIT = f"{RESULTS}/inference/{{dataset}}/{{architecture}}/{{engine}}"
-ACROSS = f"{RESULTS}/inference/across/{{engine}}"
+FIT = f"{RESULTS}/inference/{{networks}}/{{engine}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
 LOGS = f"{RESULTS}/logs"
@@ -35,6 +34,7 @@ wildcard_constraints:
     bundle="[a-z][a-z0-9_]*",
     ratios=r"\d+(\.\d+)?(-\d+(\.\d+)?)*",
     block=r"seeds-\d+-\d+",
+    networks=r"networks-\d+-\d+",
     engine="|".join(ENGINES),
 
 
@@ -99,17 +99,8 @@ def get_prediction_files():
 
 
 def get_fit_files(suffix):
-    """Return the files of every network's mixed models and of those across, one an engine."""
-    return [
-        path
-        for network in STUDY.networks()
-        for path in expand(
-            f"{FIT}{suffix}",
-            dataset=network.dataset,
-            architecture=network.architecture,
-            engine=ENGINES,
-        )
-    ] + expand(f"{ACROSS}{suffix}", engine=ENGINES)
+    """Return the files of the mixed models' fits, one a job and engine."""
+    return expand(f"{FIT}{suffix}", networks=STUDY.fits(), engine=ENGINES)
 
 
 def get_figure_names():

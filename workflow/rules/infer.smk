@@ -46,52 +46,32 @@ rule infer_fit:
     input:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
+        sparsity=f"{TABLES}/sparsity.csv",
         code=get_code("inference", "columns", "tables"),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
     log:
-        f"{LOGS}/infer_fit/{{dataset}}-{{architecture}}-{{engine}}.log",
+        f"{LOGS}/infer_fit/{{networks}}-{{engine}}.log",
     benchmark:
-        f"{BENCHMARKS}/infer_fit/{{dataset}}-{{architecture}}-{{engine}}.txt"
+        f"{BENCHMARKS}/infer_fit/{{networks}}-{{engine}}.txt"
+    # The longest of what follows measuring, so that no core waits for it at the end.
+    priority: 1
     conda:
         "../envs/study.yaml"
     threads: 1
     resources:
         mem_mb=2000,
+    params:
+        models=lambda wildcards: STUDY.fits()[wildcards.networks],
     message:
-        "Mixed models of {wildcards.architecture} on {wildcards.dataset} by {wildcards.engine}"
+        "Mixed models of {wildcards.networks} by {wildcards.engine}"
     script:
         "../scripts/infer_fit.py"
 
 
-rule infer_across:
-    input:
-        recall=f"{TABLES}/recall.csv",
-        alpha=f"{TABLES}/alpha.csv",
-        sparsity=f"{TABLES}/sparsity.csv",
-        code=get_code("inference", "columns", "tables"),
-    output:
-        coefficients=f"{ACROSS}.csv",
-        fit=f"{ACROSS}.fit.csv",
-    log:
-        f"{LOGS}/infer_across/{{engine}}.log",
-    conda:
-        "../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-    message:
-        "Mixed models across networks and data sets by {wildcards.engine}"
-    script:
-        "../scripts/infer_across.py"
-
-
 rule infer:
     input:
-        recall=f"{TABLES}/recall.csv",
-        alpha=f"{TABLES}/alpha.csv",
-        sparsity=f"{TABLES}/sparsity.csv",
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
         code=get_code("inference", "columns", "tables"),
@@ -111,7 +91,7 @@ rule infer:
     resources:
         mem_mb=1000,
     message:
-        "Comparing the mixed models' engines with each other and with the bootstrap"
+        "Comparing the mixed models' engines"
     script:
         "../scripts/infer.py"
 

@@ -1,6 +1,8 @@
 rule report:
     input:
         tables=[*rules.measure.output, *rules.infer_tests.output, *rules.infer.output],
+        figures=[f"{FIGURES}/{name}.png" for name in get_figure_names()],
+        captions=f"{FIGURES}/captions.json",
         code=get_code("report", "columns", "tables"),
         templates=get_templates(),
     output:
@@ -36,6 +38,7 @@ rule figures:
             )
             for name in get_figure_names()
         },
+        captions=f"{FIGURES}/captions.json",
     log:
         f"{LOGS}/figures.log",
     benchmark:

@@ -7,4 +7,4 @@ from recall_distortion.logs import job_log
 with job_log(snakemake.log[0]):
     from recall_distortion.report import write_figures
 
-    write_figures(Path(snakemake.input.tables[0]).parent, Path(snakemake.output[0]).parent)
+    write_figures(Path(snakemake.input.tables[0]).parent, Path(snakemake.output.captions).parent)

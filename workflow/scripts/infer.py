@@ -1,4 +1,4 @@
-"""Compare the engines of the mixed models, put the bootstrap beside them, write their tables."""
+"""Compare the engines of the mixed models and write their tables."""
 
 from recall_distortion.logs import job_log
 
@@ -6,9 +6,6 @@ with job_log(snakemake.log[0]):
     from recall_distortion.inference.tables import write_mixed_models
 
     write_mixed_models(
-        snakemake.input.recall,
-        snakemake.input.alpha,
-        snakemake.input.sparsity,
         snakemake.input.coefficients,
         snakemake.input.fits,
         snakemake.output.mixed_models,

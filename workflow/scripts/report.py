@@ -13,4 +13,5 @@ with job_log(snakemake.log[0]):
     study = {**snakemake.params.study, "versions": versions()}
     write_json(snakemake.output.metrics, report.metrics(tables))
     report.write_plot_data(tables, Path(snakemake.output.plots))
-    report.build_report(tables, Path(snakemake.output.page), study=study)
+    figures = Path(snakemake.input.captions).parent
+    report.build_report(tables, Path(snakemake.output.page), study=study, figures=figures)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 DRAWS = 9_999
 SEED = 20_221_129  # of the draws; the same in every panel, so that a table can be made again
@@ -80,7 +80,7 @@ class Bootstrapped:
                 with np.errstate(invalid="ignore"):  # between two infinite draws
                     found[:, column] = np.quantile(known, tails)
         found[~np.isfinite(found)] = np.nan
-        least = stats.t.ppf((1 + level) / 2, self.df)
+        least = special.stdtrit(self.df, (1 + level) / 2)
         return np.stack([np.minimum(found[0], -least), np.maximum(found[1], least)])
 
     def _p(self, null: float, sign: int) -> np.ndarray:
@@ -91,7 +91,7 @@ class Bootstrapped:
         count = (~np.isnan(self.studentized)).sum(0)
         beyond = (sign * self.studentized >= t).sum(0)
         # The sample itself counts as a draw, so that no p is zero.
-        p = np.maximum((beyond + 1) / (count + 1), stats.t.sf(t, self.df))
+        p = np.maximum((beyond + 1) / (count + 1), special.stdtr(self.df, -t))
         return np.where(count > 0, p, np.nan)
 
 

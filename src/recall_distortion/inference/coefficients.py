@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from recall_distortion.columns import COEFFICIENT_COLUMNS
 from recall_distortion.inference.intervals import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
@@ -83,7 +83,7 @@ def of_fit(model: MixedModel, fit: EngineFit, engine: str) -> pd.DataFrame:
     estimate, error = fit.estimates * factor, fit.std_errors * factor
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (estimate - model.terms["null"].to_numpy()) / error
-    critical = stats.t.ppf((1 + LEVEL) / 2, fit.df)  # an infinite df is the normal distribution
+    critical = special.stdtrit(fit.df, (1 + LEVEL) / 2)  # an infinite df is the normal distribution
     fixed = tested(
         model,
         engine,
@@ -91,7 +91,7 @@ def of_fit(model: MixedModel, fit: EngineFit, engine: str) -> pd.DataFrame:
         error,
         fit.df,
         (estimate - critical * error, estimate + critical * error),
-        (stats.t.sf(t, fit.df), stats.t.cdf(t, fit.df)),
+        (special.stdtr(fit.df, -t), special.stdtr(fit.df, t)),
     )
     units = {term.name: term.unit for term in model.random} | {RESIDUAL: 1.0}
     shared = model.terms[["dataset", "architecture"]].drop_duplicates()

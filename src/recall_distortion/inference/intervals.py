@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from recall_distortion.columns import INTERVAL_COLUMNS
 from recall_distortion.errors import TableError
@@ -42,7 +42,9 @@ def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, flo
         # The rounding of the mean must not open a gap between equal values and their interval.
         return float(values[0]), float(values[0]), float(values[0])
     half_width = float(
-        stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+        special.stdtrit(values.size - 1, (1 + level) / 2)
+        * values.std(ddof=1)
+        / np.sqrt(values.size)
     )
     return mean, mean - half_width, mean + half_width
 

@@ -1,7 +1,7 @@
 """Fitting the mixed models, and holding the two engines against each other.
 
 Two engines fit by REML: lme4 through pymer4 (``engines.pymer4``) and statsmodels
-(``engines.statsmodels``). ``combine`` compares them and puts the bootstrap beside them.
+(``engines.statsmodels``). ``combine`` compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 
 from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
 from recall_distortion.errors import InferenceError
-from recall_distortion.inference.beside import BOOTSTRAP, bootstrapped
+from recall_distortion.inference.beside import BOOTSTRAP
 from recall_distortion.inference.coefficients import of_fit
 from recall_distortion.inference.engines import pymer4, statsmodels
 from recall_distortion.inference.model import MixedModel, not_estimated
@@ -78,9 +78,10 @@ def fit(model: MixedModel, engine: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     return of_fit(model, found, engine), facts
 
 
-def fit_all(models: Sequence[MixedModel], engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the coefficients and the fit facts of several models by one engine."""
-    fits = [fit(model, engine) for model in models]
+def together(
+    fits: Sequence[tuple[pd.DataFrame, dict[str, Any]]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the coefficients and the facts of several fits as one table each."""
     coefficients = [table for table, _ in fits if len(table)]
     table = (
         pd.concat(coefficients, ignore_index=True)
@@ -93,9 +94,8 @@ def fit_all(models: Sequence[MixedModel], engine: str) -> tuple[pd.DataFrame, pd
 def combine(
     coefficients: Sequence[pd.DataFrame],
     fits: Sequence[pd.DataFrame | dict[str, Any]],
-    models: Sequence[MixedModel] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return mixed_models and mixed_model_fits, after comparing engines, with the bootstrap beside.
+    """Return mixed_models and mixed_model_fits of all fits, after comparing the engines.
 
     Where both engines converged on a model, effects must agree within ``ESTIMATE_TOLERANCE``
     (or ``ESTIMATE_TOLERANCE_IN_ERRORS`` of their standard error),
@@ -104,19 +104,14 @@ def combine(
     find. Otherwise ``InferenceError`` names the model and the term with both values. A fit that
     did not converge is compared with nothing and keeps its rows, marked in mixed_model_fits.
 
-    Those of ``models`` that can be estimated get the rows of the bootstrap. ``believe`` is the same
-    in all rows of a model: as ``MixedModel.believe``, but ``bootstrap`` where no engine converged
-    and the bootstrap found something, and empty where nothing did.
+    The bootstrap's rows (``beside``) are compared with nothing. ``believe`` is the same in all rows
+    of a model: as ``MixedModel.believe``, but ``bootstrap`` where no engine converged and the
+    bootstrap found something, and empty where nothing did.
     """
     if not coefficients or not fits:
         raise InferenceError("no fitted model to combine; fit at least one panel first")
     tables = [table for table in coefficients if len(table)]
     facts = [fit if isinstance(fit, pd.DataFrame) else pd.DataFrame([fit]) for fit in fits]
-    for model in models:
-        if not model.reason:
-            beside, of_bootstrap = bootstrapped(model)
-            tables.append(beside)
-            facts.append(pd.DataFrame([of_bootstrap]))
     table = pd.concat(tables or coefficients[:1], ignore_index=True)
     fit_table = pd.concat(facts, ignore_index=True)
     require_columns(table, COEFFICIENT_COLUMNS, "the coefficient tables together")

@@ -20,8 +20,8 @@ from recall_distortion.columns import (
     TEST_COLUMNS,
     TRADEOFF_COLUMNS,
 )
+from recall_distortion.inference import across as across_of
 from recall_distortion.inference import (
-    across,
     class_level,
     class_rows,
     contrasts,
@@ -35,6 +35,7 @@ from recall_distortion.inference import (
     tradeoff,
 )
 from recall_distortion.inference import pooled as pooled_slopes
+from recall_distortion.inference.beside import bootstrapped
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, intervals
 from recall_distortion.inference.model import MixedModel
 from recall_distortion.tables import read_table, write_table
@@ -77,77 +78,60 @@ def write_tests(
         write_table(outputs[name], [table], columns)
 
 
-def write_fit(
-    recall_csv: str | Path,
-    alpha_csv: str | Path,
-    dataset: str,
-    architecture: str,
-    engine: str,
-    coefficients_csv: str | Path,
-    fit_csv: str | Path,
-) -> None:
-    """Fit one panel's mixed models with one engine; write their coefficients and fit facts.
-
-    The models are ``class_level`` and ``model_level``, each also with scaled rows. ``engine`` is
-    ``pymer4`` or ``statsmodels``. Raises ``SetupError`` where a model can be estimated and the
-    engine needs a program that is not installed.
-    """
-    mixed_models.require_engine(engine)
-    recall = read_table(recall_csv, class_rows.RECALL_COLUMNS)
-    alpha = read_table(alpha_csv, slope_rows.ALPHA_COLUMNS)
-    models = _of_panel(recall, alpha, dataset, architecture)
-    _write_fits(models, engine, coefficients_csv, fit_csv)
-
-
-def write_across(
+def write_fits(
     recall_csv: str | Path,
     alpha_csv: str | Path,
     sparsity_csv: str | Path,
+    networks: Sequence[tuple[str, str]],
     engine: str,
     coefficients_csv: str | Path,
     fit_csv: str | Path,
+    *,
+    across: bool = False,
 ) -> None:
-    """Fit a study's mixed models over several panels with one engine; as ``write_fit``.
+    """Fit mixed models with one engine, one after another; write coefficients and fit facts.
 
-    The models are ``across_architectures`` of each data set and ``across_datasets``; where a study
-    has too few panels their fit rows say so.
+    The models are ``class_level`` and ``model_level``, each also with scaled rows, of every
+    (dataset, architecture) in ``networks``, and with ``across`` those over all of a study's
+    panels, which need the sparsities: ``across_architectures`` of each data set and
+    ``across_datasets``; where a study has too few panels their fit rows say so.
+
+    ``engine`` is ``pymer4`` or ``statsmodels``. The second one's tables also hold the bootstrap of
+    the same models, so that no process has to start and build the models for it alone. Raises
+    ``SetupError`` where a model can be estimated and the engine needs a program that is not
+    installed.
     """
     mixed_models.require_engine(engine)
-    models = _across(
-        read_table(recall_csv, across.RECALL_COLUMNS),
-        read_table(alpha_csv, slope_rows.ALPHA_COLUMNS),
-        sparsity_csv,
+    wanted = dict.fromkeys(
+        [*class_rows.RECALL_COLUMNS, *(across_of.RECALL_COLUMNS if across else ())]
     )
-    _write_fits(models, engine, coefficients_csv, fit_csv)
+    recall = read_table(recall_csv, list(wanted))
+    alpha = read_table(alpha_csv, slope_rows.ALPHA_COLUMNS)
+    models = [model for network in networks for model in _of_panel(recall, alpha, *network)]
+    if across:
+        sparsity = read_table(sparsity_csv, across_of.SPARSITY_COLUMNS)
+        models += across_of.across(alpha, recall, sparsity)
+    fits = [mixed_models.fit(model, engine) for model in models]
+    if engine == "statsmodels":
+        fits += [bootstrapped(model) for model in models if not model.reason]
+    coefficients, facts = mixed_models.together(fits)
+    write_table(coefficients_csv, [coefficients], COEFFICIENT_COLUMNS)
+    write_table(fit_csv, [facts], FIT_COLUMNS)
 
 
 def write_mixed_models(
-    recall_csv: str | Path,
-    alpha_csv: str | Path,
-    sparsity_csv: str | Path,
     coefficients_paths: Sequence[str | Path],
     fit_paths: Sequence[str | Path],
     mixed_models_csv: str | Path,
     mixed_model_fits_csv: str | Path,
 ) -> None:
-    """Compare the engines, put the bootstrap beside them and write the tables of all models.
+    """Compare the engines in files of ``write_fits`` and write the tables of all models.
 
-    The bootstrap is that of the models in the fit tables, and is computed here from the study's
-    tables. Raises ``InferenceError`` where the engines disagree.
+    Raises ``InferenceError`` where the engines disagree.
     """
     coefficients = [read_table(path, COEFFICIENT_COLUMNS) for path in coefficients_paths]
     fits = [read_table(path, FIT_COLUMNS) for path in fit_paths]
-    recall = read_table(recall_csv, [*class_rows.RECALL_COLUMNS, *across.RECALL_COLUMNS])
-    alpha = read_table(alpha_csv, slope_rows.ALPHA_COLUMNS)
-    fitted = set(pd.concat([fit["model"] for fit in fits])) if fits else set()
-    panels = recall[slope_rows.PANEL].drop_duplicates().itertuples(index=False)
-    models = [
-        *(model for panel in panels for model in _of_panel(recall, alpha, *panel)),
-        *_across(recall, alpha, sparsity_csv),
-    ]
-    table, facts = mixed_models.combine(
-        coefficients, fits, [model for model in models if model.name in fitted]
-    )
+    table, facts = mixed_models.combine(coefficients, fits)
     write_table(mixed_models_csv, [table], COEFFICIENT_COLUMNS)
     write_table(mixed_model_fits_csv, [facts], FIT_COLUMNS)
 
@@ -159,20 +143,3 @@ def _of_panel(
         *class_level.class_level(recall, dataset, architecture),
         *model_level.model_level(alpha, dataset, architecture),
     ]
-
-
-def _across(
-    recall: pd.DataFrame, alpha: pd.DataFrame, sparsity_csv: str | Path
-) -> list[MixedModel]:
-    return across.across(alpha, recall, read_table(sparsity_csv, across.SPARSITY_COLUMNS))
-
-
-def _write_fits(
-    models: Sequence[MixedModel],
-    engine: str,
-    coefficients_csv: str | Path,
-    fit_csv: str | Path,
-) -> None:
-    coefficients, facts = mixed_models.fit_all(models, engine)
-    write_table(coefficients_csv, [coefficients], COEFFICIENT_COLUMNS)
-    write_table(fit_csv, [facts], FIT_COLUMNS)

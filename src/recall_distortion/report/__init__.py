@@ -1,13 +1,14 @@
 """Tables of a study → figures and one self-contained HTML page.
 
-Needs neither torch nor R: the tables may come from anywhere.
+Needs neither torch nor R: the tables may come from anywhere. Importing this package imports no
+drawing library; only drawing does.
 """
 
 from __future__ import annotations
 
 from recall_distortion.report.exports import metrics, write_plot_data
-from recall_distortion.report.figures import figure_names, write_figures
 from recall_distortion.report.page import build_report
+from recall_distortion.report.pictures import figure_names, write_figures
 from recall_distortion.report.summaries import pooled_slopes
 
 __all__ = [

@@ -28,14 +28,20 @@ from recall_distortion.report.evidence import (
     seeds_facts,
     tradeoff_facts,
 )
-from recall_distortion.report.figures import WHISKER, Drawing, panel_drawings, sparsity_figure
 from recall_distortion.report.html_tables import section_tables
+from recall_distortion.report.pictures import (
+    KINDS,
+    SPARSITY,
+    WHISKER,
+    Picture,
+    figure_name,
+    read_figures,
+)
 from recall_distortion.report.readings import readings
 from recall_distortion.report.summaries import ACCURACY_LEVEL, sparsity_summary
-from recall_distortion.report.tables import StudyTables, read_tables
+from recall_distortion.report.tables import read_tables
 from recall_distortion.report.words import count_range, join
 
-CSS_PIXELS_PER_INCH = 96
 # What the methods rank weights by; θ a weight, g its gradient, ε the weight decay.
 CRITERIA = {
     "magnitude": "|θ|: the smallest weights go (MP)",
@@ -50,14 +56,12 @@ CRITERIA = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure as the page needs it: where it goes, what it shows in words, its natural size."""
+class Placed:
+    """A picture as the page shows it: its source, and what it shows in words."""
 
     source: str
     alternative: str
-    width: int
-    height: int
-    drawing: Drawing
+    picture: Picture
 
 
 def describe(value: Any) -> str:
@@ -82,17 +86,17 @@ def describe(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def _picture(drawing: Drawing, alternative: str) -> Picture:
-    width, height = (round(CSS_PIXELS_PER_INCH * side) for side in drawing.figure.get_size_inches())
-    return Picture(style.data_uri(drawing.figure), alternative, width, height, drawing)
+def _placed(picture: Picture, alternative: str) -> Placed:
+    # Thousands of points are smaller as pixels than as vectors.
+    source = "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
+    return Placed(source, alternative, picture)
 
 
 def _panel_pictures(
-    data: StudyTables, table: pd.DataFrame, panel: tuple[str, str], facts: dict[str, Any]
-) -> dict[str, Picture]:
+    pictures: Mapping[str, Picture], panel: tuple[str, str], facts: dict[str, Any]
+) -> dict[str, Placed]:
     where = f"{panel[1]} on {panel[0]}"
     words = ". ".join(f"{row.method} {row.words}" for row in facts["grid"])
-    drawings = panel_drawings(data, table, panel)
     texts = {
         "effects": "Difference of alpha from the control’s by pruning ratio with its interval, one "
         f"panel per method, {where}. {words}.",
@@ -107,7 +111,7 @@ def _panel_pictures(
         "recall": "Heatmaps of the change in each class’s recall by ratio, one per method, "
         f"{where}.",
     }
-    return {kind: _picture(draw(), texts[kind]) for kind, draw in drawings.items()}
+    return {kind: _placed(pictures[figure_name(kind, panel)], texts[kind]) for kind in KINDS}
 
 
 def _facts(study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,14 +138,17 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def build_report(tables: Path, output: Path, *, study: Mapping[str, Any]) -> None:
+def build_report(
+    tables: Path, output: Path, *, study: Mapping[str, Any], figures: Path | None = None
+) -> None:
     """Write the report of a study as one self-contained HTML page.
 
     ``tables`` is the folder of the study's CSV files, of which recall, alpha and intervals must
     be there. ``study`` holds plain facts for the header (name, description, seeds, ratios,
     methods, count, selection, training, finetuning, versions, device, test_images, ...); any of
     them may be missing, and what it does not know it shows as it comes. Everything in both is
-    escaped. The same input gives the same bytes.
+    escaped. ``figures`` is the folder into which ``write_figures`` has drawn the same tables;
+    without it they are drawn for the page. The same input gives the same bytes.
 
     Raises ``TableError`` when a table is missing, has no column that is needed or no number where
     one belongs.
@@ -149,15 +156,16 @@ def build_report(tables: Path, output: Path, *, study: Mapping[str, Any]) -> Non
     data = read_tables(Path(tables))
     table = readings(data)
     panels = [panel_facts(data, table, panel) for panel in data.panels]
+    pictures = _drawn(tables) if figures is None else read_figures(figures, data.panels)
     for panel, facts in zip(data.panels, panels, strict=True):
-        facts["pictures"] = _panel_pictures(data, table, panel, facts) if data.methods else {}
+        facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}
     listings = section_tables(data)
     every = [found for section in listings.values() for found in section]
     beside = [found for section in listings if section != "tables" for found in listings[section]]
     sparsity = None
     if len(data.sparsity):
-        sparsity = _picture(
-            sparsity_figure(data.sparsity),
+        sparsity = _placed(
+            pictures[SPARSITY],
             "Realised over nominal pruning ratio by method for each network.",
         )
     name = str(study.get("name") or join([str(p[0]) for p in data.panels[:1]]))
@@ -204,6 +212,12 @@ def build_report(tables: Path, output: Path, *, study: Mapping[str, Any]) -> Non
         )
     )
     write_text(output, page)
+
+
+def _drawn(tables: Path) -> dict[str, Picture]:
+    from recall_distortion.report.figures import draw_all  # seconds, for those who draw
+
+    return dict(draw_all(tables))
 
 
 def _percents(levels: pd.Series) -> str:

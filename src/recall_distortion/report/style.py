@@ -1,19 +1,9 @@
-"""Colours, marks and number formats shared by the figures and the page, and figures as bytes."""
+"""Colours, marks and number formats shared by the figures and the page."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import matplotlib as mpl
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
 # Okabe and Ito's palette, told apart by people with any common colour blindness.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -52,52 +42,8 @@ READING_SIGNS = {
     "not told from the control": "○",
 }
 
-_RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.labelsize": 9.0,
-    "axes.edgecolor": "#9aa3ae",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.color": "#9aa3ae",
-    "ytick.color": "#9aa3ae",
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "text.color": INK,
-    "legend.fontsize": 9.0,
-    "legend.frameon": False,
-    "grid.color": "#e6e9ee",
-    "grid.linewidth": 0.7,
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    # A class may be called "$x$"; nothing in a figure is mathematics to be typeset.
-    "text.parse_math": False,
-    "text.usetex": False,
-    "path.simplify": True,
-}
-
 # Characters that no font has, and line breaks that would tear a label.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]+")
-
-PNG_DPI = 160  # five pixels to three CSS pixels: sharp on dense screens and in print
-
-COLOURS = 128  # of a picture
-
-
-@contextmanager
-def figure_style() -> Iterator[None]:
-    """Draw and save with this package's settings, whatever matplotlibrc the user has."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
-        yield
 
 
 def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
@@ -159,21 +105,6 @@ def p_value(value: float) -> str:
     return "<\N{THIN SPACE}0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def png_bytes(figure: Figure, dpi: int = PNG_DPI) -> bytes:
-    """Return a figure as a PNG of few colours, a third the size of a true-colour one."""
-    with figure_style():
-        figure.set_dpi(dpi)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    # Median cut turned colours of few pixels, such as a legend's mark, to grey; maximum coverage
-    # keeps every colour within 20 of 255 levels, and white exactly white.
-    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    few.save(buffer, format="PNG", compress_level=7, dpi=(dpi, dpi))
-    return buffer.getvalue()
-
-
 def scientific(value: float) -> str:
     """Return a small number with two digits and a power of ten: 1.1 × 10⁻⁵."""
     if value == 0 or not math.isfinite(value):
@@ -181,8 +112,3 @@ def scientific(value: float) -> str:
     mantissa, exponent = f"{value:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa.replace('-', '−')}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{raised}"
-
-
-def data_uri(figure: Figure) -> str:
-    """Return a figure as a data: URI; thousands of points are smaller as pixels than as vectors."""
-    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from recall_distortion.report.tables import CELL, DENSE
 
@@ -73,7 +73,7 @@ def mean_interval(values: Iterable[float], level: float) -> tuple[float, float, 
     mean = float(array.mean())
     if len(array) < 2:
         return mean, math.nan, math.nan
-    half = float(stats.t.ppf(0.5 + level / 2, len(array) - 1) * array.std(ddof=1))
+    half = float(special.stdtrit(len(array) - 1, 0.5 + level / 2) * array.std(ddof=1))
     half /= math.sqrt(len(array))
     return mean, mean - half, mean + half
 

@@ -161,6 +161,11 @@ class Panel(_Model):
     )
 
 
+# Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
+# network; with many networks, jobs of a few each still fill the cores.
+NETWORKS_PER_FIT = 4
+
+
 class Jobs(_Model):
     """How the work is cut into jobs; a replicate's result does not depend on it."""
 
@@ -376,6 +381,21 @@ class Study(_Model):
         if any(method != CONTROL for method in methods):
             ratios += [format_ratio(ratio) for ratio in self.ratios]
         return {_joined(group): group for group in _groups(ratios, self.jobs.ratios)}
+
+    def fits(self) -> dict[str, dict[str, Any]]:
+        """Return what each job that fits mixed models carries, by its name.
+
+        ``networks`` are up to ``NETWORKS_PER_FIT`` (data set, architecture), which the name counts.
+        The last job, which may have the fewest of them, also has the models ``across`` all.
+        """
+        networks = [(network.dataset, network.architecture) for network in self.networks()]
+        found = {}
+        for start in range(0, len(networks), NETWORKS_PER_FIT):
+            part = networks[start : start + NETWORKS_PER_FIT]
+            end = start + len(part)
+            across = end == len(networks)
+            found[f"networks-{start + 1}-{end}"] = {"networks": part, "across": across}
+        return found
 
     def cells(self) -> Iterator[tuple[str, str, str, float]]:
         """Yield every (data set, architecture, method, ratio), the dense networks left out."""

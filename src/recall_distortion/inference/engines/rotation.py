@@ -103,26 +103,3 @@ def rotated(rows: pd.DataFrame) -> Rotated:
         fixed=np.vstack([*sums_fixed, *contrasts_fixed, np.zeros((noise_rows, len(cells)))]),
         random={term: [of_term[index] for index in kept] for term, of_term in random.items()},
     )
-
-
-def starting_values(rows: pd.DataFrame) -> np.ndarray:
-    """Return rough standard deviations of seed, seed:cell and class over that of the residual.
-
-    By moments: the least-squares slope of each replicate is split into cell, seed and remainder,
-    and what the replicates' slopes leave over into class slopes and residual.
-    """
-    work = rows.assign(xy=rows["before"] * rows["after"], xx=rows["before"] ** 2)
-    sums = work.groupby("seed_cell", sort=False)[["xy", "xx"]].sum()
-    slope = (sums["xy"] / sums["xx"].where(sums["xx"] > 0)).fillna(0.0)
-    first = rows.drop_duplicates("seed_cell").set_index("seed_cell")
-    centred = slope - slope.groupby(first["cell"]).transform("mean")
-    by_seed = centred.groupby(first["seed"]).mean()
-    remainder = centred - by_seed.reindex(first["seed"]).to_numpy()
-    work["left"] = work["after"] - work["before"] * slope.loc[work["seed_cell"]].to_numpy()
-    work["xr"] = work["before"] * work["left"]
-    by_class = work.groupby("class")[["xr", "xx"]].sum()
-    of_class = (by_class["xr"] / by_class["xx"].where(by_class["xx"] > 0)).fillna(0.0)
-    work["left"] -= work["before"] * of_class.loc[work["class"]].to_numpy()
-    residual = float(np.sqrt((work["left"] ** 2).mean()))
-    spread = np.array([by_seed.std(), remainder.std(), of_class.std()])
-    return spread / residual if residual > 0 else np.ones(3)

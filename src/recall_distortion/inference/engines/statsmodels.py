@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from recall_distortion.inference.class_level import RANDOM_TERMS
-from recall_distortion.inference.engines.rotation import Rotated, rotated, starting_values
+from recall_distortion.inference.engines.likelihood import maximum
+from recall_distortion.inference.engines.rotation import Rotated, rotated
 from recall_distortion.inference.identified import indicators
 from recall_distortion.inference.model import (
     RESIDUAL,
@@ -84,19 +84,21 @@ def fit(model: MixedModel) -> EngineFit:
     """Return the REML fit of a model by ``MixedLM`` with Powell's method.
 
     Powell's, because with gradient methods the standard errors were off by up to 3 % while the
-    fit claimed to have converged. The search is repeated from where it stopped, and once from
-    another start, until it gains nothing: one search alone can stop short.
+    fit claimed to have converged. The search starts where one of the same likelihood from its
+    cross-products has ended (``likelihood``) and is repeated from where it stopped until it gains
+    nothing: one search alone can stop short.
     """
     from statsmodels.regression.mixed_linear_model import MixedLMParams
 
-    mixed = likelihood(grouped(model))
+    data = grouped(model)
+    mixed = likelihood(data)
     terms = mixed.exog_vc.names
     try:
         with warnings.catch_warnings():
             # MixedLM warns of the boundary on every fit with a variance below 0.01, whatever the
             # scale of the data; a variance that is zero is found below, from the numbers.
             warnings.simplefilter("ignore")
-            result, loglik, settled = _maximized(mixed, _starts(model, terms))
+            result, loglik, settled = _maximized(mixed, maximum(data, terms))
             relative = np.maximum(np.asarray(result.vcomp) / result.scale, SMALLEST_VARIANCE)
             estimates, _ = mixed.get_fe_params(np.zeros((0, 0)), relative)
             parameters = MixedLMParams.from_components(
@@ -128,17 +130,12 @@ def fit(model: MixedModel) -> EngineFit:
     )
 
 
-def _starts(model: MixedModel, terms: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return two starts: standard deviations of the terms over that of the residual."""
-    if model.crossed is None:
-        return np.full(len(terms), 0.3), np.full(len(terms), 2.0)
-    rough = dict(zip(RANDOM_TERMS, starting_values(model.crossed), strict=True))
-    start = np.maximum([rough[term] for term in terms], 1e-2)
-    return start, np.full(len(terms), np.exp(np.log(start).mean()))
+def _maximized(mixed, start: np.ndarray):
+    """Return the best fit, its log-likelihood, and whether the last search gained nothing.
 
-
-def _maximized(mixed, starts: tuple[np.ndarray, np.ndarray]):
-    """Return the best fit, its log-likelihood, and whether restarting it gained nothing more."""
+    ``start`` [terms] are deviations over that of the residual where another search has ended
+    (``likelihood.maximum``), so that the first one here can confirm it.
+    """
 
     def search(values: np.ndarray):
         found = mixed.fit(reml=True, method="powell", start_params=values, ftol=POWELL_FTOL)
@@ -147,11 +144,9 @@ def _maximized(mixed, starts: tuple[np.ndarray, np.ndarray]):
     def deviations(found) -> np.ndarray:
         return np.sqrt(np.maximum(np.asarray(found.vcomp) / found.scale, SMALLEST_VARIANCE))
 
-    best, loglik = search(starts[0])
-    other, other_loglik = search(starts[1])
-    if other_loglik > loglik:
-        best, loglik, other_loglik = other, other_loglik, loglik
-    if loglik - other_loglik < GAIN:
+    start = np.maximum(start, np.sqrt(SMALLEST_VARIANCE))
+    best, loglik = search(start)
+    if loglik - float(mixed.loglike(start)) < GAIN:
         return best, loglik, True
     for _ in range(MAXIMUM_RESTARTS):
         again, again_loglik = search(deviations(best))

@@ -21,6 +21,7 @@ from recall_distortion.report.figures.drawing import (
     methods_of,
     ratio_axis,
 )
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import accuracy_summary
 from recall_distortion.report.tables import CONTROL, DENSE
 
@@ -41,7 +42,7 @@ def accuracy_figure(recall: pd.DataFrame) -> Drawing:
         for state, title in (("finetuned", "after fine-tuning"), ("pruned", "before fine-tuning"))
         if ((summary["state"] == state) & summary["method"].isin(methods)).any()
     ] or [("finetuned", "after fine-tuning")]
-    with style.figure_style():
+    with figure_style():
         lines = math.ceil((len(methods) + 2) / 5)
         figure = Figure(figsize=(WIDTH if len(states) > 1 else 7.0, 3.85 + 0.24 * lines))
         grid = figure.subplots(1, len(states), squeeze=False)

@@ -22,10 +22,11 @@ from recall_distortion.report.figures.drawing import (
     margins,
     methods_of,
 )
+from recall_distortion.report.figures.rendering import figure_style
+from recall_distortion.report.pictures import WHISKER
 from recall_distortion.report.summaries import ratio_text
 from recall_distortion.report.tables import CONTROL
 
-WHISKER = 1.5  # interquartile ranges
 # Above this, a linear axis would flatten the boxes around 1; the axis turns logarithmic at 2.
 LINEAR_TO = 2.0
 LOG_FROM = 4.5
@@ -77,7 +78,7 @@ def alpha_figure(alpha: pd.DataFrame, intervals: pd.DataFrame) -> Drawing:
     ends = [end for key in boxes if key in limits_of for end in limits_of[key][1:3]]
     low, high = alpha_limits(list(boxes.values()), [end for end in ends if math.isfinite(end)])
     logarithmic = high > LOG_FROM
-    with style.figure_style():
+    with figure_style():
         rows, columns = grid_shape(len(methods), 4 if len(methods) > 6 else 3)
         width = WIDTH if columns > 2 else 1.0 + 3.9 * columns
         figure = Figure(figsize=(max(width, 6.4), 0.91 + 2.75 * rows))

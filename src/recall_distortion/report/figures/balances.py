@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from recall_distortion.report import style
 from recall_distortion.report.figures.drawing import WIDTH, Drawing, legend, margins, methods_of
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import pair_balances, pooled_slopes, ratio_text
 from recall_distortion.report.tables import CONTROL
 
@@ -47,7 +48,7 @@ def balances_figure(recall: pd.DataFrame) -> Drawing:
     }
     y_limits = {ratio: max(limit, 0.6 * x_limit) for ratio, limit in y_limits.items()}
     outside = 0
-    with style.figure_style():
+    with figure_style():
         rows, columns = max(1, len(layout)), max(1, len(ratios))
         width = min(WIDTH, 1.3 + 2.15 * max(columns, 2))
         beside = control and columns > 2

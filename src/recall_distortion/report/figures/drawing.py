@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from recall_distortion.report import style
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import ratio_text
 from recall_distortion.report.tables import CONTROL, DENSE, order_methods
 
@@ -144,7 +145,7 @@ def flexible_axis(axes: Axes, which: str, low: float, high: float, linear: float
 
 def message_figure(message: str) -> Figure:
     """Return a figure that only says why there is nothing to draw."""
-    with style.figure_style():
+    with figure_style():
         figure = Figure(figsize=(6.4, 1.2))
         figure.text(0.5, 0.5, message, ha="center", va="center", color=style.MUTED)
     return figure

@@ -21,6 +21,7 @@ from recall_distortion.report.figures.drawing import (
     methods_of,
     usual_limits,
 )
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.readings import NOT_TOLD
 from recall_distortion.report.summaries import ratio_text
 
@@ -42,7 +43,7 @@ def effects_figure(cells: pd.DataFrame) -> Drawing:
     ratios = sorted(float(ratio) for ratio in cells["ratio"].unique())
     low, high = usual_limits(known["difference"], known["difference_low"], known["difference_high"])
     outside = int(((known["difference_low"] < low) | (known["difference_high"] > high)).sum())
-    with style.figure_style():
+    with figure_style():
         rows, columns = grid_shape(len(methods), 4)
         width = WIDTH if columns > 2 else max(6.4, 1.0 + 3.9 * columns)
         figure = Figure(figsize=(width, 0.91 + 1.95 * rows))

@@ -18,6 +18,7 @@ from recall_distortion.report.figures.drawing import (
     margins,
     methods_of,
 )
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import class_changes, ratio_text
 from recall_distortion.report.tables import CONTROL, DENSE
 
@@ -55,7 +56,7 @@ def recall_figure(recall: pd.DataFrame) -> Drawing:
     every = np.abs(np.concatenate([block.ravel() for block in blocks])) if blocks else np.array([])
     every = every[np.isfinite(every)]
     limit = max(1.0, float(np.quantile(every, 0.95))) if len(every) else 1.0
-    with style.figure_style():
+    with figure_style():
         rows, across = grid_shape(len(methods), 4 if len(methods) > 6 else 3)
         high = 0.245 * len(shown)
         figure = Figure(

@@ -20,6 +20,7 @@ from recall_distortion.report.figures.drawing import (
     methods_of,
     ratio_axis,
 )
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import sparsity_summary
 from recall_distortion.report.tables import of_panel
 
@@ -35,7 +36,7 @@ def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
     panels = list(
         summary[["dataset", "architecture"]].drop_duplicates().itertuples(index=False, name=None)
     )
-    with style.figure_style():
+    with figure_style():
         rows, columns = grid_shape(max(1, len(panels)), 3 if len(panels) > 4 else 2)
         lines = math.ceil(len(methods) / 4)
         width = 6.6 if columns == 1 else WIDTH

@@ -21,6 +21,7 @@ from recall_distortion.report.figures.drawing import (
     methods_of,
     usual_limits,
 )
+from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import ratio_text
 from recall_distortion.report.tables import CONTROL
 
@@ -51,7 +52,7 @@ def tradeoff_figure(tradeoff: pd.DataFrame, intervals: pd.DataFrame) -> Drawing:
     )
     y = usual_limits(shown["alpha"], shown["low"], shown["high"], least=(0.5, 1.5))
     inside = drawn["accuracy_change"].between(*x) & drawn["alpha"].between(*y)
-    with style.figure_style():
+    with figure_style():
         rows, columns = grid_shape(len(methods), 4)
         width = WIDTH if columns > 2 else max(6.4, 1.0 + 3.9 * columns)
         figure = Figure(figsize=(width, 1.0 + 2.1 * rows))

@@ -1,0 +1,99 @@
+"""Figures as files: their names, and what a page has to know of each without drawing it again.
+
+This needs no drawing library, so that a page made from finished figures does not wait for one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from recall_distortion.errors import TableError
+from recall_distortion.files import replacing, write_json
+
+KINDS = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
+SPARSITY = "sparsity.png"
+# Beside the pictures: the other fields of each ``Picture``.
+CAPTIONS = "captions.json"
+WHISKER = 1.5  # of the boxplots, interquartile ranges
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as PNG, its natural size, and what its caption says of points left out."""
+
+    png: bytes
+    width: int  # CSS pixels
+    height: int
+    outside: int = 0
+    nonfinite: int = 0
+    logarithmic: bool = False
+    classes_of_many: int = 0  # how many classes are shown where there are more
+
+
+def figure_name(kind: str, panel: tuple[str, str]) -> str:
+    """Return the name of the file of one kind of figure of a (dataset, architecture)."""
+    return f"{kind}-{_slug(*panel)}.png"
+
+
+def figure_names(panels: list[tuple[str, str]]) -> list[str]:
+    """Return the names of the files that ``write_figures`` writes for these panels.
+
+    Each kind has one file per dataset and architecture, as alpha-digits-cnn.png; sparsity.png
+    shows all panels.
+    """
+    return [*(figure_name(kind, panel) for kind in KINDS for panel in panels), SPARSITY]
+
+
+def _slug(*names: str) -> str:
+    """Return names as part of a file name, without anything that a path would read."""
+    return "-".join(
+        re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".") or "unnamed" for name in names
+    )
+
+
+def write_figures(tables: Path, folder: Path) -> list[Path]:
+    """Write every figure of the tables into ``folder`` as PNG and return the paths.
+
+    Names are those of ``figure_names``; the same tables give the same bytes. ``CAPTIONS`` beside
+    them holds what ``build_report`` needs in order to place them.
+    """
+    from recall_distortion.report.figures import draw_all  # seconds, for those who draw
+
+    captions = {}
+    paths = []
+    for name, picture in draw_all(tables):
+        paths.append(Path(folder) / name)
+        with replacing(paths[-1]) as temporary:
+            temporary.write_bytes(picture.png)
+        captions[name] = {
+            field.name: getattr(picture, field.name)
+            for field in dataclasses.fields(Picture)
+            if field.name != "png"
+        }
+    write_json(Path(folder) / CAPTIONS, captions)
+    return paths
+
+
+def read_figures(folder: Path, panels: list[tuple[str, str]]) -> dict[str, Picture]:
+    """Return what ``write_figures`` wrote into ``folder`` for these panels, by file name.
+
+    Raises ``TableError`` naming the file that is missing or damaged.
+    """
+    remedy = "draw the figures again"
+    path = Path(folder) / CAPTIONS
+    found = {}
+    try:
+        captions = json.loads(path.read_text("utf-8"))
+        for name in figure_names(panels):
+            caption = captions[name]
+            path = Path(folder) / name
+            found[name] = Picture(path.read_bytes(), **caption)
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file; {remedy}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableError(f"{Path(folder) / CAPTIONS}: damaged ({error}); {remedy}") from None
+    return found
