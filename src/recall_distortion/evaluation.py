@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from recall_distortion import data, networks
 from recall_distortion.compression import load_compressed
 from recall_distortion.replicates import Block, load_block, save_tensors, software
-from recall_distortion.training import DeviceImages, Engine, choose
-from recall_distortion.training.loop import evaluation_batch
-from recall_distortion.training.stacks import split
+from recall_distortion.training import DeviceImages
+from recall_distortion.training.loop import EVALUATION_IMAGES
 
 
 def evaluate_block(
@@ -24,7 +23,6 @@ def evaluate_block(
     predictions_path: str | Path,
     *,
     dataset: str,
-    engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
     """Predict the test set by every network of a block and write the predictions.
@@ -32,8 +30,9 @@ def evaluate_block(
     Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
     pruned networks before (``pruned``) and after fine-tuning (``finetuned``). The file holds
     ``labels`` [M] and under ``<method>/<ratio>/<state>/`` the tensors ``predicted`` [K, M] (int16),
-    its ``probability`` and the true class's ``true_probability`` [K, M] (float32). ``engine`` is
-    as in ``train_block``, but predictions are always made in single precision.
+    its ``probability`` and the true class's ``true_probability`` [K, M] (float32). One
+    network follows another in single precision, whatever made them, so that the same weights give
+    the same predictions; without gradients vectorizing gains nothing.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -42,8 +41,6 @@ def evaluate_block(
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
-    asked = {**(engine or {}), "precision": "float32"}
-    way = choose(dense.architecture, prepared.test_images.shape[2], device, **asked)
     tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
     seeds: dict[str, list[int]] = {}
     failures: list[dict[str, Any]] = []
@@ -51,7 +48,7 @@ def evaluate_block(
     def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
         key = f"{method}/{ratio}/{state}"
         seeds[key] = list(part)
-        for name, value in _predict(network, list(states), images, way).items():
+        for name, value in _predict(network, states, images).items():
             tensors[f"{key}/{name}"] = value
 
     if not compressed_paths:
@@ -75,7 +72,7 @@ def evaluate_block(
         "class_names": list(prepared.class_names),
         "seeds": seeds,
         "failures": failures,
-        "facts": {"device": str(device), "engine": str(way), **software()},
+        "facts": {"device": str(device), **software()},
     }
     save_tensors(predictions_path, tensors, metadata)
 
@@ -91,24 +88,24 @@ def _masked(
 
 @torch.no_grad()
 def _predict(
-    network: nn.Module, states: Sequence[Mapping[str, Tensor]], images: DeviceImages, engine: Engine
+    network: nn.Module, states: Iterable[Mapping[str, Tensor]], images: DeviceImages
 ) -> dict[str, Tensor]:
     """Return predictions [K, M] by the names that the file gives them; nothing for no state."""
+    network.eval()
+    size = EVALUATION_IMAGES[images.labels.device.type]
     found: dict[str, list[Tensor]] = {}
-    for part in split(states, engine.at_once):
-        stack = engine.open(network, part)
-        size = evaluation_batch(stack, images.labels.device)
+    for state in states:
+        network.load_state_dict(state)
         rows: dict[str, list[Tensor]] = {}
         for start in range(0, len(images), size):
-            batch = slice(start, start + size)
-            probabilities = stack.logits(images.batch(batch)).softmax(2)
-            highest, label = probabilities.max(2)
-            true = images.labels[batch].expand(len(stack), -1)
+            part = slice(start, start + size)
+            # The images innermost: exponentials and maxima are then taken over whole arrays.
+            probabilities = network(images.batch(part)).T.softmax(0)
+            highest, label = probabilities.max(0)
+            true = probabilities.gather(0, images.labels[None, part])[0]
             rows.setdefault("predicted", []).append(label.to(torch.int16))
             rows.setdefault("probability", []).append(highest)
-            rows.setdefault("true_probability", []).append(
-                probabilities.gather(2, true[:, :, None])[:, :, 0]
-            )
+            rows.setdefault("true_probability", []).append(true)
         for name, parts in rows.items():
-            found.setdefault(name, []).append(torch.cat(parts, 1).cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}
+            found.setdefault(name, []).append(torch.cat(parts).cpu())
+    return {name: torch.stack(parts) for name, parts in found.items()}

@@ -59,14 +59,9 @@ def compressed(folder):
     return [folder / f"compressed-{'-'.join(ratios)}.safetensors" for ratios in RATIOS]
 
 
-def evaluate(folder, paths, output, **options):
+def evaluate(folder, paths, output):
     evaluate_block(
-        folder / "data.safetensors",
-        folder / "dense.safetensors",
-        paths,
-        output,
-        dataset="small",
-        **options,
+        folder / "data.safetensors", folder / "dense.safetensors", paths, output, dataset="small"
     )
 
 
@@ -173,19 +168,6 @@ def test_predictions_do_not_depend_on_the_batches(folder, tmp_path, monkeypatch)
     assert set(parts) == set(whole)
     for name, value in whole.items():
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("engine", ["sequential", "vectorized"])
-def test_predictions_do_not_depend_on_the_engine_beyond_rounding(folder, tmp_path, engine):
-    path = tmp_path / "p.safetensors"
-    evaluate(folder, compressed(folder), path, engine={"engine": engine, "at_once": 3})
-    found, metadata = read(path)
-    whole, _ = read(folder / "predictions-bundle.safetensors")
-    assert set(found) == set(whole)
-    for name, value in whole.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7)
-    said = {"sequential": "one after another", "vectorized": "vectorized, up to 3 at once"}
-    assert metadata["facts"]["engine"] == f"{said[engine]}, float32"
 
 
 def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):

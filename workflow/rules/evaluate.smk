@@ -16,8 +16,6 @@ rule evaluate:
     resources:
         gpu=min(CONFIGURATION.gpus, 1),
         mem_mb=2000,
-    params:
-        engine=STUDY.engine_parameters(),
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"
         " {wildcards.block}"

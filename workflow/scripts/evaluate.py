@@ -13,6 +13,5 @@ with job_log(snakemake.log[0]):
         list(snakemake.input.get("compressed", [])),
         snakemake.output.predictions,
         dataset=snakemake.wildcards.dataset,
-        engine=snakemake.params.engine,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

@@ -7,8 +7,8 @@ forms, each the fastest measured for its case (docs/performance.md):
 - few input channels: one convolution of stride 2 gives the four places of every pooling window as
   four groups of channels, and the maximum is taken over whole arrays. PyTorch's max pooling looks
   at one number at a time unless there are 16 channels, and oneDNN computes channels in sixteens;
-- more input channels: the usual layers with the channels last, and the gradient of the images
-  computed for two rows at once, which again fills oneDNN's sixteen channels;
+- more input channels: the usual layers, pooled with the channels last, and the gradient of the
+  images computed for two rows at once, which again fills oneDNN's sixteen channels;
 - K networks under ``torch.vmap``, weights [K, ...]: batched matrix products of unrolled windows
   with the batch innermost, because oneDNN takes grouped convolutions one group after another.
 """
@@ -154,10 +154,11 @@ def _by_places_backward(
 def _by_rows(
     images: Tensor, weight: Tensor, bias: Tensor, padding: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the layer's result [B, O, h, w], channels last, and what its gradient needs."""
-    # In bfloat16 oneDNN is faster with the channels first, rows in pairs or not.
-    order = torch.contiguous_format if images.dtype == torch.bfloat16 else torch.channels_last
-    images, weight = (value.contiguous(memory_format=order) for value in (images, weight))
+    """Return the layer's result [B, O, h, w], channels last, and what its gradient needs.
+
+    oneDNN convolves faster with the channels first, and PyTorch pools faster with them last.
+    """
+    images, weight = images.contiguous(), weight.contiguous()
     convolved = F.conv2d(images, weight, bias, padding=padding)
     convolved = convolved.contiguous(memory_format=torch.channels_last)
     found, index = torch.ops.aten.max_pool2d_with_indices(convolved, [2, 2], [2, 2])
@@ -188,8 +189,9 @@ def _by_rows_backward(
         False,
         index,
     )
-    if images.dtype == torch.bfloat16:
-        spread = spread.contiguous()
+    # oneDNN finds the weight's gradient faster with the channels last, but in bfloat16 first.
+    order = torch.contiguous_format if found.dtype == torch.bfloat16 else torch.channels_last
+    spread, images = (value.contiguous(memory_format=order) for value in (spread, images))
     even = height % 2 == 0 and images.shape[2] % 2 == 0
     pairs = needs_images and padding == 0 and even and images.dtype != torch.bfloat16
     of_images, of_weight, of_bias = _convolution_backward(

@@ -424,7 +424,7 @@ class Study(_Model):
         return {
             "recipe": recipe.model_dump(),
             "selection": self.selection,
-            "engine": self.engine_parameters(),
+            "engine": self._engine_parameters(),
         }
 
     def compression_parameters(
@@ -446,10 +446,10 @@ class Study(_Model):
             "count": self.count,
             "recipe": recipes.finetuning.model_dump(),
             "selection": self.selection,
-            "engine": self.engine_parameters(),
+            "engine": self._engine_parameters(),
         }
 
-    def engine_parameters(self) -> dict[str, Any]:
+    def _engine_parameters(self) -> dict[str, Any]:
         """Return what decides how networks are computed, besides the network and the device."""
         return {
             "engine": self.engine,
