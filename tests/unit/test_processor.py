@@ -1,0 +1,40 @@
+"""A job takes the threads it was given and keeps the memory that it frees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource
+import torch
+from recall_distortion import processor
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for sizes in ([300_000] * 4, [300_000, 600_000, 900_000, 1_200_000], [1_000_000] * 9):
+        for _ in range(50):
+            parts = [torch.ones(size) for size in sizes]
+            del parts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+processor.prepare({threads})
+faults()
+print(torch.get_num_threads(), faults())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what glibc does is asked for")
+def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(threads=2)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    given, faults = map(int, found.stdout.split())
+    assert given == 2
+    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB.
+    assert faults < 2000
