@@ -61,6 +61,17 @@ SPARSITY_COLUMNS = [
     "total",
 ]
 FAILURE_COLUMNS = ["dataset", "architecture", "method", "ratio", "stage", "seed", "reason"]
+# engines.csv: what trained a cell's networks (fine-tuned, where they were pruned)
+ENGINE_COLUMNS = [
+    "dataset",
+    "architecture",
+    "method",
+    "ratio",
+    "device",
+    "engine",
+    "torch",
+    "seeds",
+]
 INTERCEPT_COLUMNS = [
     "dataset",
     "architecture",
@@ -280,7 +291,9 @@ TEXT_COLUMNS = frozenset(
         "alternative",
         "adjustment",
         "model",
+        "device",
         "engine",
+        "torch",
         "term",
         "formula",
         "groups",

@@ -13,6 +13,7 @@ from recall_distortion import data, networks
 from recall_distortion.compression import load_compressed
 from recall_distortion.replicates import Block, load_block, save_tensors, software
 from recall_distortion.training import DeviceImages
+from recall_distortion.training.engines import Engine
 from recall_distortion.training.loop import EVALUATION_IMAGES
 
 
@@ -30,9 +31,10 @@ def evaluate_block(
     Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
     pruned networks before (``pruned``) and after fine-tuning (``finetuned``). The file holds
     ``labels`` [M] and under ``<method>/<ratio>/<state>/`` the tensors ``predicted`` [K, M] (int16),
-    its ``probability`` and the true class's ``true_probability`` [K, M] (float32). One
-    network follows another in single precision, whatever made them, so that the same weights give
-    the same predictions; without gradients vectorizing gains nothing.
+    its ``probability`` and the true class's ``true_probability`` [K, M] (float32). Its metadata say
+    under ``made`` and ``<method>/<ratio>`` what ``trained`` (or fine-tuned) those networks and what
+    ``evaluated`` them. One network follows another in single precision, whatever made them, so that
+    the same weights give the same predictions; without gradients vectorizing gains nothing.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -44,6 +46,7 @@ def evaluate_block(
     tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
     seeds: dict[str, list[int]] = {}
     failures: list[dict[str, Any]] = []
+    trained: dict[str, dict[str, Any]] = {}
 
     def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
         key = f"{method}/{ratio}/{state}"
@@ -54,6 +57,7 @@ def evaluate_block(
     if not compressed_paths:
         record("dense", "1", "dense", dense.seeds, (dense.state(s) for s in dense.seeds))
         failures += [vars(failure) for failure in dense.failures]
+        trained["dense/1"] = dense.facts
     for path in compressed_paths:
         for part in load_compressed(path):
             if part.masks:
@@ -66,13 +70,17 @@ def evaluate_block(
             states = (finetuned.state(seed) for seed in part.seeds)
             record(part.method, part.ratio, "finetuned", part.seeds, states)
             failures += [vars(failure) for failure in part.failures]
+            trained[f"{part.method}/{part.ratio}"] = part.facts
+    evaluated = {"device": str(device), "engine": str(Engine()), **software()}
     metadata = {
         "dataset": dataset,
         "architecture": dense.architecture,
         "class_names": list(prepared.class_names),
         "seeds": seeds,
         "failures": failures,
-        "facts": {"device": str(device), **software()},
+        "made": {
+            cell: {"trained": facts, "evaluated": evaluated} for cell, facts in trained.items()
+        },
     }
     save_tensors(predictions_path, tensors, metadata)
 

@@ -1,4 +1,4 @@
-"""From files of predictions to the tables recall, alpha, crossfit, intercepts, sparsity, failures.
+"""From files of predictions to the tables of a study: recall, slopes, and what they come from.
 
 Like ``distortion`` this needs no study, no network and no torch.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from recall_distortion.columns import (
     ALPHA_COLUMNS,
     CROSSFIT_COLUMNS,
+    ENGINE_COLUMNS,
     FAILURE_COLUMNS,
     INTERCEPT_COLUMNS,
     RECALL_COLUMNS,
@@ -40,9 +41,29 @@ from recall_distortion.tables import read_table, write_table
 STATES = ("dense", "pruned", "finetuned")
 
 
+@dataclass(frozen=True, order=True)
+class Trained:
+    """What trained networks, or fine-tuned them; all empty where nothing says."""
+
+    device: str = ""
+    engine: str = ""
+    torch: str = ""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, str]) -> Trained:
+        """Return what a file's facts say: a GPU has a name, a CPU is that and nothing more."""
+        device = facts["device"]
+        if device != "cpu":
+            device = facts.get("gpu", device)
+        return cls(device, facts["engine"], facts["torch"])
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """K networks' predicted labels [K, M] of one cell and state, with the true labels [M]."""
+    """K networks' predicted labels [K, M] of one cell and state, with the true labels [M].
+
+    ``trained`` says how many of the networks were made by what.
+    """
 
     dataset: str
     architecture: str
@@ -53,12 +74,15 @@ class Predictions:
     class_names: list[str]
     labels: np.ndarray
     predicted: np.ndarray
+    trained: dict[Trained, int]
 
 
 def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str, Any]]]:
     """Return what a file of predictions holds, and the failures it records.
 
-    Raises ``TableError`` naming the file where it is missing, damaged or foreign.
+    Predictions from elsewhere need not say what made their networks; a file that says it for some
+    cells has to say it for all. Raises ``TableError`` naming the file where it is missing, damaged
+    or foreign.
     """
     remedy = "delete the file and run the study again"
     try:
@@ -91,6 +115,7 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
                         metadata["class_names"],
                         labels,
                         predicted.astype(np.int64),
+                        {_trained(metadata, f"{method}/{ratio}"): len(seeds)},
                     )
                 )
             failures = [
@@ -110,6 +135,12 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     return found, failures
 
 
+def _trained(metadata: Mapping[str, Any], cell: str) -> Trained:
+    if "made" not in metadata:
+        return Trained()
+    return Trained.of(metadata["made"][cell]["trained"])
+
+
 def measure(
     predictions: Iterable[str | Path],
     sparsity: Iterable[str | Path],
@@ -117,7 +148,7 @@ def measure(
     *,
     splits: int = 20,
 ) -> None:
-    """Write the tables recall, alpha, crossfit, intercepts, sparsity and failures of a study.
+    """Write a study's tables recall, alpha, crossfit, intercepts, engines, sparsity and failures.
 
     ``tables`` maps those names to paths. The rows' order depends on the order in which data sets,
     architectures and methods first appear, not on how their seeds are cut into files; rows of
@@ -139,6 +170,7 @@ def measure(
     crossfit = [frame.drop(columns="denominator").rename(columns=quotients) for frame in alpha]
     write_table(tables["crossfit"], crossfit, CROSSFIT_COLUMNS)
     write_table(tables["intercepts"], intercepts, INTERCEPT_COLUMNS)
+    write_table(tables["engines"], [pd.DataFrame(_engines(merged))], ENGINE_COLUMNS)
     methods = list(dict.fromkeys(part.method for part in merged))
     networks = list(dict.fromkeys((part.dataset, part.architecture) for part in merged))
     ranks = {name: rank for rank, name in enumerate(methods)}
@@ -167,9 +199,12 @@ def _merge(parts: list[Predictions]) -> Predictions:
             f"{first.architecture} on {first.dataset}, {first.method} at {first.ratio}: a seed was "
             "evaluated twice; delete the study's predictions and run it again"
         )
-    return Predictions(
-        **{**vars(first), "seeds": seeds[order].tolist(), "predicted": predicted[order]}
-    )
+    trained: dict[Trained, int] = {}
+    for part in parts:
+        for made_by, count in part.trained.items():
+            trained[made_by] = trained.get(made_by, 0) + count
+    own = {"seeds": seeds[order].tolist(), "predicted": predicted[order], "trained": trained}
+    return Predictions(**{**vars(first), **own})
 
 
 def _same_test_set(left: Predictions, right: Predictions) -> None:
@@ -195,6 +230,27 @@ def _ordered(cells: list[Predictions]) -> list[Predictions]:
         )
 
     return sorted(cells, key=position)
+
+
+def _engines(cells: list[Predictions]) -> list[dict[str, Any]]:
+    """Return for each cell what trained its networks, and how many of them.
+
+    A cell all of whose replicates failed keeps its row, with none: what it failed under is worth
+    knowing. Networks before fine-tuning are those of the dense cell, masked.
+    """
+    return [
+        {
+            "dataset": cell.dataset,
+            "architecture": cell.architecture,
+            "method": cell.method,
+            "ratio": cell.ratio,
+            **asdict(trained),
+            "seeds": count,
+        }
+        for cell in cells
+        if cell.state != "pruned"
+        for trained, count in sorted(cell.trained.items())
+    ]
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,14 @@ def copy_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def software() -> dict[str, str]:
-    """Return the versions that numbers may depend on."""
-    return {"torch": torch.__version__}
+    """Return what numbers may depend on besides the code: torch's version, a GPU's name.
+
+    The name is there in a process that has used a GPU.
+    """
+    found = {"torch": torch.__version__}
+    if torch.cuda.is_initialized():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 def save_block(path: str | Path, block: Block) -> None:

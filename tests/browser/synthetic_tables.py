@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
+from recall_distortion.columns import COEFFICIENT_COLUMNS, ENGINE_COLUMNS, FIT_COLUMNS
 from recall_distortion.inference import (
     contrasts,
     effects,
@@ -257,6 +257,18 @@ def _make_intercepts(alpha: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CELL, "state", *columns])
 
 
+def _make_engines(recall: pd.DataFrame) -> pd.DataFrame:
+    """Return engines.csv: the first network thirty at once, the others twice as many."""
+    models = recall[recall["state"] != "pruned"].drop_duplicates([*CELL, "seed"])
+    table = models.groupby(CELL, sort=False).size().rename("seeds").reset_index()
+    first = table["architecture"] == table["architecture"].iloc[0]
+    at_once = np.where(first, "30", "60")
+    table["device"] = "cpu"
+    table["engine"] = [f"vectorized, up to {number} at once, float32" for number in at_once]
+    table["torch"] = "2.15.0"
+    return table[ENGINE_COLUMNS]
+
+
 def make_tables(
     folder: Path,
     *,
@@ -311,6 +323,7 @@ def make_tables(
         "mixed_model_fits": fits,
         "failures": failed,
         "intercepts": _make_intercepts(alpha),
+        "engines": _make_engines(recall),
     }
     for name, table in written.items():
         table = table.copy()

@@ -77,8 +77,12 @@ def run(
     support: list[int] | None = None,
     ratios: tuple[str, ...] = ("2", "10"),
     dense: Predict = some_errors,
+    failed: str = "",
 ) -> Results:
-    """Take a study from predictions to its report; ``methods`` gives each one's predictions."""
+    """Take a study from predictions to its report; ``methods`` gives each one's predictions.
+
+    Every fine-tuning of the method ``failed`` failed.
+    """
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(classes), support or [IMAGES] * classes)
     cells = {"dense/1/dense": dense}
@@ -94,15 +98,29 @@ def run(
                 ]
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"labels": labels.astype(np.int64)}
+    gone = {key for key in cells if key.startswith(f"{failed}/") and key.endswith("/finetuned")}
+    facts = {"device": "cpu", "engine": "one after another, float32", "torch": "2.10"}
     for key, predict in cells.items():
         rows = [predict(rng, labels) for _ in range(seeds)]
-        tensors[f"{key}/predicted"] = np.array(rows, np.int16)
+        if key not in gone:
+            tensors[f"{key}/predicted"] = np.array(rows, np.int16)
     content = {
         "dataset": "odd",
         "architecture": "mlp",
         "class_names": [f"class {c}" for c in range(classes)],
-        "seeds": {key: list(range(seeds)) for key in cells},
-        "failures": [],
+        "seeds": {key: [] if key in gone else list(range(seeds)) for key in cells},
+        "failures": [
+            {
+                "method": key.split("/")[0],
+                "ratio": key.split("/")[1],
+                "stage": "finetuning",
+                "seed": seed,
+                "reason": "the loss is nan",
+            }
+            for key in sorted(gone)
+            for seed in range(seeds)
+        ],
+        "made": {key.rpartition("/")[0]: {"trained": facts, "evaluated": facts} for key in cells},
     }
     path = folder / "predictions.safetensors"
     safetensors.numpy.save_file(tensors, path, {"recall_distortion": json.dumps(content)})
@@ -111,7 +129,7 @@ def run(
     def at(*tables: str) -> dict[str, Path]:
         return {name: folder / f"{name}.csv" for name in tables}
 
-    measured = at("recall", "alpha", "crossfit", "intercepts", "sparsity", "failures")
+    measured = at("recall", "alpha", "crossfit", "intercepts", "engines", "sparsity", "failures")
     measure([path], [folder / "of_block.csv"], measured, splits=4)
     recall, alpha, crossfit = (measured[name] for name in ("recall", "alpha", "crossfit"))
     inference.write_tests(
@@ -229,3 +247,14 @@ def test_perfect_dense_networks(tmp_path: Path) -> None:
     assert found.table("intervals")["mean"].isna().all()
     assert not found.table("pooled")["per_model"].astype(str).eq("True").any()
     assert found.messages
+
+
+def test_a_method_whose_every_replicate_failed(tmp_path: Path) -> None:
+    found = run(tmp_path, {**USUAL, "random": some_errors}, failed="random")
+    engines = found.table("engines")
+    assert engines["engine"].notna().all()
+    counts = engines.groupby("method")["seeds"].agg(list).to_dict()
+    assert counts == {"dense": [6], "control": [6], "magnitude": [6, 6], "random": [0, 0]}
+    assert "24 networks: one after another, in float32 on cpu; torch 2.10" in found.page
+    assert "were computed alike" not in found.page
+    assert len(found.table("failures")) == 12

@@ -245,6 +245,9 @@ def test_a_compressed_block_is_what_its_steps_give(folder, tmp_path):
     images = images_of(folder)
     for name, part in found.items():
         assert (part.seeds, part.failures) == (SEEDS, [])
+        assert part.facts["device"] == "cpu"
+        assert part.facts["engine"].endswith(", float32")
+        assert part.facts["torch"] == torch.__version__
         for index, seed in enumerate(SEEDS):
             network = dense_network(folder, seed)
             masks = None

@@ -13,6 +13,7 @@ from core_helpers import REPOSITORY
 from recall_distortion import __version__
 from recall_distortion.columns import (
     ALPHA_COLUMNS,
+    ENGINE_COLUMNS,
     FAILURE_COLUMNS,
     INTERCEPT_COLUMNS,
     RECALL_COLUMNS,
@@ -194,6 +195,7 @@ def test_tables_are_described_with_their_columns() -> None:
         "alpha": ALPHA_COLUMNS,
         "sparsity": SPARSITY_COLUMNS,
         "intercepts": INTERCEPT_COLUMNS,
+        "engines": ENGINE_COLUMNS,
         "failures": FAILURE_COLUMNS,
     }.items():
         row = re.search(rf"^\| `{name}\.csv` \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)

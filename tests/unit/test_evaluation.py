@@ -14,7 +14,15 @@ from recall_distortion import data, networks
 from recall_distortion.compression import compress_block, load_compressed
 from recall_distortion.evaluation import evaluate_block
 from recall_distortion.measurement import read_predictions
-from recall_distortion.replicates import Block, Failure, generator, load_block, save_block, stack
+from recall_distortion.replicates import (
+    Block,
+    Failure,
+    generator,
+    load_block,
+    save_block,
+    save_tensors,
+    stack,
+)
 from recall_distortion.training import loop, train_block
 
 SEEDS = [1, 2]
@@ -94,6 +102,35 @@ def assert_predictions(tensors, key, states, prepared):
         np.testing.assert_allclose(
             tensors[f"{key}/true_probability"][row], true, rtol=1e-3, atol=1e-6
         )
+
+
+def test_predictions_say_what_trained_and_what_evaluated_each_cell(folder):
+    alone = {"device": "cpu", "engine": "one after another, float32", "torch": torch.__version__}
+    together = {**alone, "engine": "vectorized, up to 60 at once, float32"}
+    expected = {"dense": {"dense/1"}, "bundle": {"control/1"}}
+    expected["bundle"] |= {f"{m}/{r}" for m in ("magnitude", "random") for r in ("2", "10")}
+    for name, cells in expected.items():
+        made = read(folder / f"predictions-{name}.safetensors")[1]["made"]
+        for facts in made.values():  # a GPU may be used by other tests in this process
+            for own in facts.values():
+                own.pop("gpu", None)
+        assert made == {cell: {"trained": together, "evaluated": alone} for cell in cells}
+
+
+def test_each_cell_keeps_the_facts_of_its_own_fine_tuning(folder, tmp_path):
+    tensors, metadata = read(folder / "compressed-10.safetensors")
+    other = {"device": "cuda", "engine": "one after another, bfloat16", "torch": "2", "gpu": "X"}
+    torch_tensors = {name: torch.from_numpy(value) for name, value in tensors.items()}
+    save_tensors(tmp_path / "10.safetensors", torch_tensors, metadata | {"facts": other})
+    evaluate(
+        folder, [compressed(folder)[0], tmp_path / "10.safetensors"], tmp_path / "p.safetensors"
+    )
+    made = read(tmp_path / "p.safetensors")[1]["made"]
+    by_ratio = {cell.partition("/")[2]: facts["trained"] for cell, facts in made.items()}
+    assert by_ratio == {"1": metadata["facts"], "2": metadata["facts"], "10": other}
+    found, _ = read_predictions(tmp_path / "p.safetensors")
+    devices = {part.ratio: {by.device for by in part.trained} for part in found}
+    assert devices == {"1": {"cpu"}, "2": {"cpu"}, "10": {"X"}}
 
 
 def test_dense_predictions_are_an_independent_forward_passes(folder):
@@ -225,6 +262,7 @@ def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path)
         "pruned": (SEEDS, (2, 60)),
         "finetuned": ([], (0, 60)),
     }
+    assert [list(part.trained.values()) for part in found] == [[2], [0]]
     assert [(f["method"], f["seed"], f["stage"]) for f in failures] == [
         ("magnitude", seed, "finetuning") for seed in SEEDS
     ]

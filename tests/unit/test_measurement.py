@@ -41,7 +41,11 @@ PREDICTED = {
 FAILED = {("magnitude", "10"): [2], ("random", "2"): list(SEEDS)}
 
 
-def write_predictions(path, seeds, cells, *, metadata=None, labels=LABELS):
+CPU = {"device": "cpu", "engine": "vectorized, up to 30 at once, float32", "torch": "2.10"}
+GPU = {"device": "cuda", "engine": "one after another, bfloat16", "torch": "2.9", "gpu": "NVIDIA X"}
+
+
+def write_predictions(path, seeds, cells, *, metadata=None, labels=LABELS, trained=CPU):
     """Write a file of predictions as the workflow writes it, with the failures of its cells."""
     tensors = {"labels": labels.astype(np.int64)}
     found, failures = {}, []
@@ -70,6 +74,7 @@ def write_predictions(path, seeds, cells, *, metadata=None, labels=LABELS):
         "class_names": NAMES,
         "seeds": found,
         "failures": failures,
+        "made": {"/".join(c[:2]): {"trained": trained, "evaluated": GPU} for c in cells},
     } | (metadata or {})
     safetensors.numpy.save_file(tensors, path, {"recall_distortion": json.dumps(content)})
     return path
@@ -115,7 +120,7 @@ def run(folder, blocks):
         for ratio in ("2", "10")
         for seeds in blocks
     ]
-    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "failures")
+    names = ("recall", "alpha", "crossfit", "intercepts", "engines", "sparsity", "failures")
     paths = {name: folder / f"{name}.csv" for name in names}
     measure(predictions, sparsity, paths, splits=5)
     return paths
@@ -137,6 +142,7 @@ COLUMNS = {
     "failures": "dataset architecture method ratio stage seed reason",
     "intercepts": "dataset architecture method ratio state balanced n slope slope_with_intercept "
     "intercept intercept_low intercept_high",
+    "engines": "dataset architecture method ratio device engine torch seeds",
 }
 
 
@@ -316,11 +322,78 @@ def test_sparsity_is_gathered_as_it_was_written(paths):
     assert table["ratio"].tolist() == ([2] * 6 + [10] * 6) * 2
 
 
+def test_engines_say_what_trained_how_many_networks_of_every_cell(paths):
+    table = read(paths, "engines")
+    counts = {("random", "2"): 0, ("magnitude", "10"): 5}
+    assert list(zip(table["method"], table["ratio"], table["seeds"], strict=True)) == [
+        (method, int(ratio), counts.get((method, ratio), 6))
+        for method, ratio in (
+            ("dense", "1"),
+            ("control", "1"),
+            *((method, ratio) for method in ("random", "magnitude") for ratio in ("2", "10")),
+        )
+    ]
+    for column, value in CPU.items():
+        assert set(table[column]) == {value}
+
+
+def test_a_cell_whose_blocks_were_made_by_two_engines_has_a_row_for_each(tmp_path):
+    two = {("random", "2", "finetuned"): "random", CELLS[0]: "dense", CELLS[1]: "control"}
+    blocks = {(0, 1, 2, 3): CPU, (4,): GPU, (5,): GPU}
+    files = [
+        write_predictions(tmp_path / f"{name}-{seeds[0]}.safetensors", seeds, [cell], trained=by)
+        for seeds, by in blocks.items()
+        for cell, name in two.items()
+    ]
+    tables = []
+    for order in (files, files[::-1]):
+        measured(tmp_path, *order)
+        table = read_table(tmp_path / "engines.csv", COLUMNS["engines"].split())
+        tables.append(table.sort_values("method", kind="stable").reset_index(drop=True))
+    pd.testing.assert_frame_equal(*tables)
+    columns = ["device", "engine", "torch", "seeds"]
+    for method, counts in {"control": (2, 4), "dense": (2, 4), "random": (0, 0)}.items():
+        rows = tables[0].loc[tables[0]["method"] == method, columns]
+        assert rows.to_numpy().tolist() == [
+            ["NVIDIA X", GPU["engine"], "2.9", counts[0]],
+            ["cpu", CPU["engine"], "2.10", counts[1]],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "device"),
+    [
+        (GPU, "NVIDIA X"),
+        ({**CPU, "gpu": "NVIDIA X"}, "cpu"),  # by a process that had used its GPU before
+        ({**CPU, "device": "cuda"}, "cuda"),
+    ],
+)
+def test_a_gpu_goes_by_its_name_and_a_cpu_by_its_kind(tmp_path, facts, device):
+    path = write_predictions(tmp_path / "a.safetensors", [0], [CELLS[0]], trained=facts)
+    measured(tmp_path, path)
+    table = read_table(tmp_path / "engines.csv", COLUMNS["engines"].split())
+    assert table["device"].tolist() == [device]
+
+
+def test_predictions_from_elsewhere_need_not_say_what_made_their_networks(tmp_path):
+    path = write_predictions(tmp_path / "a.safetensors", SEEDS, CELLS[:2])
+    content = path.read_bytes()
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = json.loads(file.metadata()["recall_distortion"])
+    del metadata["made"]
+    safetensors.numpy.save_file(
+        safetensors.numpy.load(content), path, {"recall_distortion": json.dumps(metadata)}
+    )
+    measured(tmp_path, path)
+    rows = (tmp_path / "engines.csv").read_text().splitlines()
+    assert rows[1:] == ["small,mlp,dense,1,,,,6", "small,mlp,control,1,,,,6"]
+
+
 def test_a_study_without_failures_has_an_empty_table_of_them(tmp_path):
     paths = {name: tmp_path / f"{name}.csv" for name in COLUMNS}
     path = write_predictions(tmp_path / "dense.safetensors", [0, 1], [CELLS[0]])
     measure([path], [], paths)
-    rows = {"recall": 2 * CLASSES, "alpha": 1, "crossfit": 1}
+    rows = {"recall": 2 * CLASSES, "alpha": 1, "crossfit": 1, "engines": 1}
     for name, columns in COLUMNS.items():
         assert len(read_table(paths[name], columns.split())) == rows.get(name, 0)
 
@@ -393,6 +466,14 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
         "an unknown state": file(own | {"seeds": {"dense/1/final": []}}),
         "a ratio that is none": file(own | {"seeds": {"dense/all/dense": []}}),
         "a wrong key": file(own | {"seeds": {"dense": [1]}}),
+        "without what made a cell": file(
+            own | {"seeds": {"dense/1/dense": []}, "made": {"control/1": {"trained": CPU}}}
+        ),
+        "without an engine": file(
+            own
+            | {"seeds": {"dense/1/dense": []}}
+            | {"made": {"dense/1": {"trained": {"device": "cpu", "torch": "2.10"}}}}
+        ),
         "without labels": file(own | {"seeds": {}}, {"x": LABELS}),
         "without predictions": file(own | {"seeds": {"dense/1/dense": [0]}}),
         "of another size": file(
@@ -415,7 +496,8 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
 
 def test_the_columns_are_those_of_the_contract():
     for name, columns in COLUMNS.items():
-        constant = {"failures": "FAILURE", "intercepts": "INTERCEPT"}.get(name, name.upper())
+        singular = ("failures", "intercepts", "engines")
+        constant = (name.removesuffix("s") if name in singular else name).upper()
         assert getattr(columns_of, f"{constant}_COLUMNS") == columns.split()
 
 

@@ -177,3 +177,11 @@ def test_rows_are_read_back_exactly(tmp_path):
     with pytest.raises(ValueError, match="loss"):
         replicates.write_rows(path, ["seed", "note"], rows)
     assert len(path.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_gpu_is_named_in_a_process_that_used_it(monkeypatch, used):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA X")
+    named = {"gpu": "NVIDIA X"} if used else {}
+    assert replicates.software() == {"torch": torch.__version__, **named}

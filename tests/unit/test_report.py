@@ -38,6 +38,7 @@ from recall_distortion.report import (
     write_figures,
     write_plot_data,
 )
+from recall_distortion.report.computed import computed
 from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.readings import (
     AS_CONTROL,
@@ -412,6 +413,7 @@ class TestDegenerateTables:
         words = _Page((tmp_path / "report.html").read_text("utf-8")).words
         assert "No mixed model was fitted" in words
         assert "The tables hold no sparsities" in words
+        assert "networks trained" not in words
         assert "the tables hold no difference from the control" in words
 
     def test_tables_of_the_first_release_are_read(self, tmp_path: Path) -> None:
@@ -781,6 +783,108 @@ class TestCaveats:
         text = _words(folder, tmp_path / "report.html")
         assert "1 mixed model could not be estimated: one seed." in text
         assert "0 not converged" in text
+
+
+class TestComputed:
+    """What the page says of what computed the networks, from engines.csv."""
+
+    VECTORIZED = "vectorized, up to 30 at once, in float32 on cpu; torch 2.15.0"
+
+    def changed(self, folder: Path, change: Any, **tables: Any) -> Any:
+        """Return an invented study's tables after a change of engines.csv."""
+        SYNTHETIC.make_tables(folder, **{**SMALL, **tables})
+        path = folder / "engines.csv"
+        table = pd.read_csv(path)
+        changed = change(table)
+        (table if changed is None else changed).to_csv(path, index=False)
+        return read_tables(folder)
+
+    def test_one_way_is_said_once(self, small_tables: Path, small_page: str) -> None:
+        data = read_tables(small_tables)
+        networks = int(data.engines["seeds"].sum())
+        assert networks == 6 * (1 + 1 + 2 * 2)
+        assert computed(data) == [f"{networks} networks: {self.VECTORIZED}"]
+        assert f"networks trained {networks} networks: {self.VECTORIZED}" in _Page(small_page).words
+        assert caveats.crossed_engines(data) == []
+        assert "computed alike" not in small_page
+
+    def test_networks_that_differ_have_a_line_each(self, tmp_path: Path) -> None:
+        data = self.changed(tmp_path, lambda _: None, architectures=("cnn", "mlp", "deep"))
+        assert computed(data) == [
+            f"cnn on digits, 36 networks: {self.VECTORIZED}",
+            f"mlp on digits and deep on digits, 72 networks: {self.VECTORIZED}".replace("30", "60"),
+        ]
+        assert caveats.crossed_engines(data) == []
+
+    @pytest.mark.parametrize(
+        ("column", "value", "text"),
+        [
+            ("engine", "one after another, bfloat16", "one after another, in bfloat16 on cpu"),
+            ("engine", "by hand", "by hand on cpu"),
+            ("device", "NVIDIA <X>", "vectorized, up to 30 at once, in float32 on NVIDIA <X>"),
+            ("torch", "2.9", "vectorized, up to 30 at once, in float32 on cpu; torch 2.9"),
+        ],
+    )
+    def test_a_comparison_across_engines_is_a_caveat(
+        self, tmp_path: Path, column: str, value: str, text: str
+    ) -> None:
+        def change(table: pd.DataFrame) -> None:
+            rows = (table["method"] == "random") & (table["ratio"] == 10)
+            table.loc[rows, column] = value
+
+        data = self.changed(tmp_path, change)
+        (found,) = caveats.crossed_engines(data)
+        assert found["network"] == "mlp on digits"
+        (usual, vectorized), (other, said) = found["ways"]
+        assert (usual, vectorized) == ("control; magnitude; random at 2", self.VECTORIZED)
+        assert other == "random at 10"
+        assert said.startswith(text)
+        usual, other = computed(data)
+        start = "mlp on digits (dense; control; magnitude; random at 2), 30 networks: "
+        assert usual == start + self.VECTORIZED
+        assert other == f"mlp on digits (random at 10), 6 networks: {said}"
+        shown = _words(tmp_path, tmp_path / "report.html")
+        assert "Not all cells of mlp on digits were computed alike" in shown
+        assert f"random at 10: {said}" in shown
+
+    def test_dense_networks_may_differ_from_what_is_compared(self, tmp_path: Path) -> None:
+        def change(table: pd.DataFrame) -> None:
+            table.loc[table["method"] == "dense", "device"] = "NVIDIA X"
+
+        data = self.changed(tmp_path, change)
+        assert caveats.crossed_engines(data) == []
+        assert [line.partition(" networks")[0] for line in computed(data)] == [
+            "mlp on digits (dense), 6",
+            "mlp on digits (control; magnitude; random), 30",
+        ]
+
+    def test_blocks_may_differ_where_all_cells_do_alike(self, tmp_path: Path) -> None:
+        def change(table: pd.DataFrame) -> pd.DataFrame:
+            second = table.assign(device="NVIDIA X", seeds=2)
+            second.loc[second["method"] == "random", "seeds"] = 0  # all of that block failed
+            return pd.concat([table.assign(seeds=4), second])
+
+        data = self.changed(tmp_path, change)
+        assert caveats.crossed_engines(data) == []
+        assert [line.partition(" networks")[0] for line in computed(data)] == [
+            "mlp on digits (in part), 24",
+            "mlp on digits (dense in part; control in part; magnitude in part), 8",
+        ]
+
+    def test_a_cell_without_a_network_is_compared_with_nothing(self, tmp_path: Path) -> None:
+        def change(table: pd.DataFrame) -> None:
+            rows = table["method"] == "random"
+            table.loc[rows, ["seeds", "engine"]] = 0, "one after another, bfloat16"
+
+        data = self.changed(tmp_path, change)
+        assert caveats.crossed_engines(data) == []
+        assert computed(data) == [f"24 networks: {self.VECTORIZED}"]
+
+    def test_what_is_not_recorded_is_said(self, tmp_path: Path) -> None:
+        def change(table: pd.DataFrame) -> pd.DataFrame:
+            return table.assign(device="", engine="", torch="")
+
+        assert computed(self.changed(tmp_path, change)) == ["36 networks: not recorded"]
 
 
 class TestTables:

@@ -35,6 +35,7 @@ def test_tables_have_the_contracts_columns(finished: Project) -> None:
         "failures": columns.FAILURE_COLUMNS,
         "intercepts": columns.INTERCEPT_COLUMNS,
         "crossfit": columns.CROSSFIT_COLUMNS,
+        "engines": columns.ENGINE_COLUMNS,
         "intervals": columns.INTERVAL_COLUMNS,
         "tests": columns.TEST_COLUMNS,
         "effects": columns.EFFECT_COLUMNS,

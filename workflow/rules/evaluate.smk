@@ -38,6 +38,7 @@ rule measure:
         alpha=f"{TABLES}/alpha.csv",
         crossfit=f"{TABLES}/crossfit.csv",
         intercepts=f"{TABLES}/intercepts.csv",
+        engines=f"{TABLES}/engines.csv",
         sparsity=f"{TABLES}/sparsity.csv",
         failures=f"{TABLES}/failures.csv",
     log:

@@ -45,7 +45,7 @@ class Compressed:
 
     ``masks`` maps prunable weights to booleans [K, ...] for ``mask_seeds`` (none for the control);
     ``finetuned`` maps parameters and buffers to [K', ...] for ``seeds``, the replicates whose
-    fine-tuning succeeded.
+    fine-tuning succeeded. ``facts`` are those of the fine-tuning: device, engine and software.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Compressed:
     seeds: list[int]
     finetuned: dict[str, Tensor]
     failures: list[Failure]
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ def load_compressed(path: str | Path) -> list[Compressed]:
                     for failure in metadata["failures"]
                     if (failure["method"], failure["ratio"]) == (cell["method"], cell["ratio"])
                 ],
+                metadata["facts"],
             )
             for cell in metadata["cells"]
         ]

@@ -1,4 +1,4 @@
-"""What the page says about its own limits: test sets, mixed models, what cannot be estimated."""
+"""What the page says about its own limits: test sets, models, engines, what has no estimate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.report import style
+from recall_distortion.report.computed import ENGINE, cells_text, engine_text, network_name
 from recall_distortion.report.summaries import engine_agreement
-from recall_distortion.report.tables import DENSE, StudyTables
+from recall_distortion.report.tables import DENSE, StudyTables, of_panel
 from recall_distortion.report.words import count_range, join, plural
 
 NOTED = ("intervals", "pooled", "effects", "tests", "seeds_needed", "tradeoff")
@@ -119,6 +120,29 @@ def notes(data: StudyTables) -> dict[str, Any]:
         ],
         "more": max(0, len(ordered) - MOST_NOTES),
     }
+
+
+def crossed_engines(data: StudyTables) -> list[dict[str, Any]]:
+    """Return the networks whose cells were not all computed alike, and what computed which cells.
+
+    Cells are alike where the same engines made their replicates, whatever number failed: effects
+    are paired by seed, so that an engine may differ between seeds. Dense networks are what all
+    cells start from, and may differ from them.
+    """
+    found = []
+    for panel in data.panels:
+        rows = of_panel(data.engines, panel)
+        rows = rows[rows["method"] != DENSE]
+        cells = rows.groupby(["method", "ratio"], sort=False)
+        rows = rows[cells["seeds"].transform("sum") > 0]
+        engines = {frozenset(part[ENGINE].itertuples(index=False, name=None))
+                   for _, part in rows.groupby(["method", "ratio"])}  # fmt: skip
+        if len(engines) > 1:
+            made = rows[rows["seeds"] > 0]
+            ways = made.groupby(ENGINE, sort=False)
+            words = [(cells_text(made, part), engine_text(*map(str, way))) for way, part in ways]
+            found.append({"network": network_name(panel), "ways": words})
+    return found
 
 
 def missing(data: StudyTables, seeds: list[int]) -> list[str]:

@@ -282,6 +282,7 @@ def section_tables(data: StudyTables) -> dict[str, list[HtmlTable]]:
             *question_tables(data.tests),
             *mixed_tables(data),
             listing("intercepts", data.intercepts),
+            listing("engines", data.engines),
             listing("failures", data.failures),
         ],
     }

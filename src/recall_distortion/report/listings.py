@@ -176,6 +176,12 @@ LISTINGS: dict[str, Listing] = {
         "A failed replicate is missing from every table above.",
         _columns(*_PLACE, "stage", "seed||whole", "reason"),
     ),
+    "engines": Listing(
+        "What computed the networks",
+        "How, how precisely and where each cell’s networks were trained or, where pruned, "
+        "fine-tuned, and with which torch; seeds is how many replicates were made so.",
+        _columns(*_PLACE, "seeds||whole", "engine", "device", "torch"),
+    ),
     "published": Listing(
         "Against the published study",
         "The cells that the published study and this one share.",
@@ -195,6 +201,7 @@ ONCE = {
     "dataset", "architecture", "state", "level", "family_size", "alternative", "paired",
     "adjustment", "balanced", "nonfinite", "model", "n_left", "n_right", "singular", "converged",
     "formula", "n", "basis", "per_model", "interpret", "power", "unstable", "believe",
+    "device", "torch",
 }  # fmt: skip
 QUESTIONS = {
     "control": "does pruning differ from the control?",

@@ -21,7 +21,14 @@ import pandas as pd
 from recall_distortion.files import write_text
 from recall_distortion.report import style
 from recall_distortion.report.answer import answer_facts, panel_facts, reseed_facts
-from recall_distortion.report.caveats import missing, mixed_models, notes, test_sets
+from recall_distortion.report.caveats import (
+    crossed_engines,
+    missing,
+    mixed_models,
+    notes,
+    test_sets,
+)
+from recall_distortion.report.computed import computed
 from recall_distortion.report.evidence import (
     class_facts,
     published_facts,
@@ -192,6 +199,8 @@ def build_report(
             notes=notes(data),
             unanswerable=missing(data, [panel["dense_n"] for panel in panels]),
             failures=len(data.failures),
+            computed=computed(data),
+            crossed=crossed_engines(data),
             tradeoff=tradeoff_facts(data),
             tradeoff_level=_percents(data.tradeoff["level"]),
             classes=class_facts(data),

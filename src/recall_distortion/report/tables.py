@@ -43,6 +43,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "mixed_model_fits": columns.FIT_COLUMNS,
     "failures": columns.FAILURE_COLUMNS,
     "intercepts": columns.INTERCEPT_COLUMNS,
+    "engines": columns.ENGINE_COLUMNS,
     "published": columns.PUBLISHED_COLUMNS,
     "effects": columns.EFFECT_COLUMNS,
     "pooled": columns.POOLED_COLUMNS,
@@ -76,6 +77,7 @@ class StudyTables:
     mixed_model_fits: pd.DataFrame
     failures: pd.DataFrame
     intercepts: pd.DataFrame
+    engines: pd.DataFrame
     published: pd.DataFrame
     effects: pd.DataFrame
     pooled: pd.DataFrame
