@@ -61,6 +61,7 @@ def check(found, first):
         assert low - 0.01 <= ratio[0] <= high + 0.01
 
 
+@pytest.mark.slow
 def test_training_prints_every_way_against_the_usual_loop(real_data):
     text = output(
         "training",
@@ -98,6 +99,7 @@ def test_training_says_which_data_are_missing(benchmarks, monkeypatch, capsys, t
     assert "FashionMNIST is not complete" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_growth_prints_costs_and_exponents():
     text = output(
         "growth",
@@ -129,6 +131,7 @@ def test_growth_finds_exponents(benchmarks):
     assert last == pytest.approx(2)
 
 
+@pytest.mark.slow
 def test_gpu_tries_on_a_cpu_what_needs_no_gpu():
     text = output(
         "gpu",
