@@ -1,0 +1,210 @@
+"""Each benchmark runs, with options that make it small, and prints the table that it promises.
+
+Nothing is asserted of times.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from core_helpers import REPOSITORY, prepared
+
+from recall_distortion.training import fit_runs
+
+BENCHMARKS = REPOSITORY / "benchmarks"
+SPREAD = r"([\d.]+) \(([\d.]+)\.\.([\d.]+)\)"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Let a test import a benchmark and what lies beside it."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def output(name, *options):
+    command = [sys.executable, BENCHMARKS / f"{name}.py", *map(str, options)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert "cores of" in found.stdout.splitlines()[0]
+    assert torch.__version__ in found.stdout.splitlines()[0]
+    return found.stdout
+
+
+def rates(text, header):
+    """Return way -> (images a second, ratio), each median, smallest and largest, from a table."""
+    lines = text.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith(header)) + 1
+    found = {}
+    for line in lines[start:]:
+        match = re.match(rf"(.+?)\s\s+{SPREAD}\s+{SPREAD}", line)
+        if match is None:
+            break
+        numbers = [float(number) for number in match.groups()[1:]]
+        found[match[1]] = numbers[:3], numbers[3:]
+    return found
+
+
+def check(found, first):
+    """Assert that the rates are numbers in order, and the ratios those to the first way."""
+    assert next(iter(found)) == first
+    basis = found[first][0][0]
+    for rate, ratio in found.values():
+        assert 0 < rate[1] <= rate[0] <= rate[2]
+        # One repeat: the ratio of the only rates, which are printed as whole numbers.
+        low, high = (rate[0] - 0.5) / (basis + 0.5), (rate[0] + 0.5) / (basis - 0.5)
+        assert low - 0.01 <= ratio[0] <= high + 0.01
+
+
+@pytest.mark.slow
+def test_training_prints_every_way_against_the_usual_loop(real_data):
+    text = output(
+        "training",
+        *("--data-root", real_data, "--cores", 1, "--images", 2000, "--epochs", 1),
+        *("--repeats", 1, "--peak-seconds", 0.05),
+    )
+    found = rates(text, "way")
+    assert list(found) == [
+        "usual loop",
+        "tensors in memory",
+        "tensors in memory, a process a core",
+        "this project",
+        "this project, bfloat16",
+    ]
+    check(found, "usual loop")
+    shares = [float(share) for share in re.findall(r"([\d.]+) %", text)]
+    assert len(shares) == len(found)
+    peak = float(re.search(rf"GFLOP/s: float32 {SPREAD}", text)[1])
+    operations = float(re.search(r"step: ([\d.]+) million an image", text)[1])
+    assert operations == pytest.approx(6 * 416_520 / 1e6, abs=0.01)  # by hand, from the layers
+    for share, (rate, _) in zip(shares, found.values(), strict=True):
+        # 2 x 1e4: millions of operations to a thousandth of GFLOP/s, in percent.
+        assert share == pytest.approx(rate[0] * operations / peak / 10, rel=0.05, abs=0.1)
+    accuracies = [float(value) for value in re.findall(r"%\s+([\d.]+) ± nan \(n = 1\)", text)]
+    assert len(accuracies) == len(found)
+    # Few steps, but the same weights at the start and the same kind of steps.
+    assert all(0.05 < accuracy < 0.95 for accuracy in accuracies)
+
+
+def test_training_says_which_data_are_missing(benchmarks, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["training.py", "--data-root", str(tmp_path)])
+    with pytest.raises(SystemExit) as found:
+        benchmarks("training").main()
+    assert found.value.code == 2
+    assert "FashionMNIST is not complete" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_growth_prints_costs_and_exponents():
+    text = output(
+        "growth",
+        *("--replicates", 1, 2, "--scales", 1, 2, "--images", 128),
+        *("--architectures", "mlp", "cnn", "--networks", 20, 40, "--test-images", 100),
+    )
+    # Two series of replicates, one each of images, networks and measuring.
+    assert text.count("processor s") == 5
+    costs = re.findall(r"^(.+?)\s\s+([\d.]+)\s+(\d+)$", text, re.MULTILINE)
+    assert len(costs) == 5 * 2
+    for setting, seconds, memory in costs:
+        assert float(seconds) >= 0, setting
+        assert 20 < int(memory) < 20_000, setting
+    for what in ("seconds", "memory"):
+        verdicts = re.findall(
+            rf"growth of {what}: exponent (-?[\d.]+), at the largest (-?[\d.]+): (.+)", text
+        )
+        assert len(verdicts) == 5
+        for whole, last, verdict in verdicts:
+            linear = max(float(whole), float(last)) <= 1.1
+            assert verdict == ("at most linear" if linear else "MORE THAN LINEAR")
+
+
+def test_growth_finds_exponents(benchmarks):
+    growth = benchmarks("growth")
+    assert growth.exponents([1, 4, 16], [3, 12, 48]) == pytest.approx((1, 1))
+    whole, last = growth.exponents([1, 10, 100], [1, 1, 100])
+    assert whole == pytest.approx(1)
+    assert last == pytest.approx(2)
+
+
+@pytest.mark.slow
+def test_gpu_tries_on_a_cpu_what_needs_no_gpu():
+    text = output(
+        "gpu",
+        *("--device", "cpu", "--replicates", 2, "--images", 32, "--steps", 1, "--repeats", 1),
+        *("--alone", 1, "--processes", 1, "--streams", 1, 2),
+    )
+    assert "random images" in text
+    assert (
+        "left out, for want of a GPU: captured steps, one after another, float32; "
+        "captured steps, 2 streams, float32; captured steps, one after another, bfloat16; "
+        "captured steps, 2 streams, bfloat16"
+    ) in text
+    found = rates(text, "way")
+    kinds = ("2 at once", "one after another", "1 processes")
+    ways = [f"engine, {kind}, {p}" for p in ("float32", "bfloat16") for kind in kinds]
+    assert list(found) == ["usual loop", *ways]
+    check(found, "usual loop")
+
+
+def test_gpu_says_that_there_is_none(benchmarks, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["gpu.py"])
+    with pytest.raises(SystemExit) as found:
+        benchmarks("gpu").main()
+    assert found.value.code == 2
+    said = capsys.readouterr()
+    assert said.out + said.err == (
+        "there is no GPU here; --device cpu tries the parts that need none\n"
+    )
+
+
+@pytest.fixture
+def replicates(benchmarks, tmp_path, monkeypatch):
+    """The module, small data and two replicates; batches are of 16, the last of an epoch of 8."""
+    gpu = benchmarks("gpu")
+    monkeypatch.setattr(gpu, "BATCH", 16)
+    found = prepared(tmp_path / "data.safetensors", train=64, channels=3, size=8)
+    assert len(found.fit_index) % 16 == 8
+    return gpu, found, gpu.runs(gpu.build(found, "cpu"), (3, 4))
+
+
+def test_the_step_that_is_captured_is_the_engine_s(replicates):
+    gpu, found, runs = replicates
+    images = gpu.on_device(found, "cpu")
+    expected = list(fit_runs(gpu.build(found, "cpu"), images, gpu.recipe(1), runs))
+    replicate = gpu.Replicate(gpu.build(found, "cpu"), images.fit, "float32")
+    for own, fitted in zip(runs, expected, strict=True):  # one after the other in one module
+        replicate.begin(own.state)
+        gpu.epoch([replicate], [own.seed])
+        loss = float(replicate.total) / len(images.fit)
+        assert loss == pytest.approx(fitted.history[0]["training_loss"], rel=1e-4)
+        for name, value in fitted.state.items():
+            found_value = replicate.stack.state(0)[name]
+            torch.testing.assert_close(found_value, value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_captured_steps_do_what_the_others_do(replicates):
+    gpu, found, runs = replicates
+    images = gpu.on_device(found, "cuda").fit
+    states = []
+    for capture in (False, True):
+        pair = [gpu.Replicate(gpu.build(found, "cuda"), images, "float32") for _ in runs]
+        if capture:
+            for replicate in pair:
+                replicate.capture()
+        for replicate, own in zip(pair, runs, strict=True):
+            replicate.begin(own.state)
+        torch.cuda.synchronize()
+        gpu.epoch(pair, [own.seed for own in runs])
+        torch.cuda.synchronize()
+        states.append([replicate.stack.state(0) for replicate in pair])
+    for eager, captured in zip(*states, strict=True):
+        for name, value in eager.items():
+            torch.testing.assert_close(captured[name], value, rtol=1e-2, atol=1e-2)
