@@ -204,7 +204,7 @@ def test_half_precision_learns_as_well_and_keeps_its_weights_in_single(tmp_path,
     ("arguments", "options", "expected"),
     [
         (("mlp", 8, "cpu"), {}, Engine(60)),
-        (("cnn", 8, "cpu"), {}, Engine(30)),
+        (("cnn", 8, "cpu"), {}, Engine(60)),
         (("cnn", 32, "cpu"), {}, Engine(1)),
         (("lenet5", 28, "cpu"), {}, Engine(1)),
         (("resnet20", 32, "cpu"), {}, Engine(1)),

@@ -16,7 +16,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 #: Networks at once on a CPU, where vectorizing was measured to be faster (docs/performance.md): for
 #: networks of a few thousand weights and images of at most ``SMALL_IMAGE`` pixels a side.
-FASTER_VECTORIZED = {"mlp": 60, "cnn": 30}
+FASTER_VECTORIZED = {"mlp": 60, "cnn": 60}
 SMALL_IMAGE = 16
 #: Networks at once on a GPU, and wherever a study asks for vectorizing without saying how many.
 AT_ONCE = 30
