@@ -168,21 +168,16 @@ def test_a_run_that_fails_leaves_the_others_as_they_are(tmp_path, at_once):
     assert [row["epoch"] for rows in seen for row in rows if row["seed"] == 6] == [1]
 
 
-def test_a_stack_in_which_all_fail_ends_at_once(tmp_path):
+def test_a_stack_in_which_all_fail_ends_at_once_and_keeps_its_order(tmp_path):
     network, images = setting(tmp_path, "mlp", 1, 8, [])
+    runs = runs_of(network, seeds=(4, 5))
+    runs[1].state["classifier.weight"][0, 0] = math.inf  # the second fails in its first epoch
+    plan = recipe((1, 0.05), (49, 1e4), batch_size=4)  # and the first in the second phase
     seen = []
-    found = list(
-        fit_runs(
-            network,
-            images,
-            recipe((50, 100.0), batch_size=4),
-            runs_of(network),
-            engine=Engine(4),
-            report=seen.append,
-        )
-    )
+    found = list(fit_runs(network, images, plan, runs, engine=Engine(2), report=seen.append))
     assert all(isinstance(failure, TrainingError) for failure in found)
-    assert len(seen) < 50
+    assert [str(failure)[:6] for failure in found] == ["seed 4", "seed 5"]
+    assert 1 < len(seen) < 50
 
 
 @pytest.mark.parametrize("at_once", [1, 4])

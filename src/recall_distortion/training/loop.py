@@ -177,7 +177,7 @@ def _fit_stack(
             if report is not None:
                 report(rows)
             if len(failures) == len(runs):
-                return list(failures.values())
+                return [failures[k] for k in range(len(runs))]
             best.update(stack, validation, epoch)
 
     found: list[Fitted | NonFiniteLoss] = []
