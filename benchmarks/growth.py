@@ -176,7 +176,6 @@ def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
             "class_names": [f"class {index}" for index in range(CLASSES)],
             "seeds": seeds,
             "failures": [],
-            "facts": {},
         }
         path = folder / f"{panel}.safetensors"
         save_tensors(path, tensors, metadata)
@@ -188,7 +187,7 @@ def measuring(paths: Sequence[Path]) -> Cost:
     """Measure recalls and slopes of files of predictions."""
     from recall_distortion.measurement import measure
 
-    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "failures")
+    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "engines", "failures")
     with tempfile.TemporaryDirectory() as name:
         tables = {table: Path(name) / f"{table}.csv" for table in names}
         return timed(lambda: measure(paths, [], tables))
