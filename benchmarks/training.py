@@ -1,15 +1,15 @@
 """How fast LeNet-5 is trained on this processor: the usual loop, and this project's, side by side.
 
 ``python benchmarks/training.py`` trains by the published recipe's batch size, learning rate,
-momentum and decay in five ways, with the same cores, epochs and initial weights:
+momentum and decay in six ways, with the same cores, epochs and initial weights:
 
 - the usual loop: torchvision's data set with its transforms image by image, a shuffling DataLoader
   with as many workers as cores, ``nn.Conv2d`` and ``F.max_pool2d``, ``torch.optim.SGD`` with as
   many threads as cores;
 - the same network and optimizer over tensors in memory;
 - the same, a process a core with one thread each, every process a network of its own;
-- this project's engine, a process a core with one thread each, as Snakemake runs its jobs;
-- the same in bfloat16.
+- this project's engine, a process a core with one thread each, as Snakemake runs its jobs: one
+  network after another, the same in bfloat16, and ten networks vectorized.
 
 Images a second are training images of all cores together. Every way evaluates the hold-out after
 each epoch and keeps the best epoch's weights, which is counted; starting Python, reading the data
@@ -28,8 +28,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -148,12 +149,13 @@ def normalized(images: object, found: PreparedData) -> Tensor:
     return torch.from_numpy(images).float().div_(255).sub_(mean).div_(std)
 
 
-def loader(options: Options, seed: int) -> Generator[None, None, float]:
+def loader(options: Options, seeds: Sequence[int]) -> Generator[None, None, list[float]]:
     """Train by the usual loop."""
     from torch.utils.data import DataLoader, Subset
     from torchvision import datasets, transforms
 
     torch.set_num_threads(options.cores)
+    (seed,) = seeds
     torch.manual_seed(seed)
     found = options.load()
     network = LeNet5()
@@ -182,12 +184,15 @@ def loader(options: Options, seed: int) -> Generator[None, None, float]:
     yield
     fit_usual(network, lambda: fit, lambda: held_out, options.epochs)
     yield
-    return accuracy(network, found)
+    return [accuracy(network, found)]
 
 
-def memory(options: Options, seed: int, threads: int) -> Generator[None, None, float]:
+def memory(
+    options: Options, seeds: Sequence[int], threads: int
+) -> Generator[None, None, list[float]]:
     """Train the usual network by the usual optimizer over tensors in memory."""
     torch.set_num_threads(threads)
+    (seed,) = seeds
     torch.manual_seed(seed)
     found = options.load()
     network = LeNet5()
@@ -207,31 +212,36 @@ def memory(options: Options, seed: int, threads: int) -> Generator[None, None, f
     yield
     fit_usual(network, fit, held_out, options.epochs)
     yield
-    return accuracy(network, found)
+    return [accuracy(network, found)]
 
 
-def engine(options: Options, seed: int, precision: str) -> Generator[None, None, float]:
-    """Train by this project's engine."""
+def engine(
+    options: Options, seeds: Sequence[int], precision: str
+) -> Generator[None, None, list[float]]:
+    """Train by this project's engine, all seeds at once."""
     processor.prepare(1)
     found = options.load()
     network = networks.build("lenet5", channels=1, classes=10)
     network = network.to(memory_format=torch.channels_last)
     recipe = {"batch_size": BATCH, "momentum": MOMENTUM, "weight_decay": DECAY}
-    run, way = Run(seed, initial(seed)), Engine(1, precision)
+    runs = [Run(seed, initial(seed)) for seed in seeds]
 
-    def fit(images: TrainingImages, epochs: int) -> dict[str, Tensor]:
+    def fit(images: TrainingImages, epochs: int) -> list[dict[str, Tensor]]:
         phases = {"phases": [{"epochs": epochs, "learning_rate": RATE}]}
-        (fitted,) = fit_runs(network, images, recipe | phases, [run], engine=way)
-        return fitted.state
+        way = Engine(len(runs), precision)
+        return [run.state for run in fit_runs(network, images, recipe | phases, runs, engine=way)]
 
     few = replace(found, fit_index=found.fit_index[:BATCH])
     fit(TrainingImages.of(few, selection="holdout", device="cpu"), 1)
     images = TrainingImages.of(found, selection="holdout", device="cpu")
     yield
-    state = fit(images, options.epochs)
+    states = fit(images, options.epochs)
     yield
-    network.load_state_dict(state)
-    return accuracy(network, found)
+    reached = []
+    for state in states:
+        network.load_state_dict(state)
+        reached.append(accuracy(network, found))
+    return reached
 
 
 def products(precision: str, seconds: float) -> Generator[None, None, int]:
@@ -251,13 +261,19 @@ def products(precision: str, seconds: float) -> Generator[None, None, int]:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train: how many networks in a repeat, and by which job with which arguments."""
+    """A way to train: in how many processes, and by which job with which arguments."""
 
     name: str
     group: str  # the processes it runs in
-    networks: int
-    job: Callable[..., Generator[None, None, float]]
+    processes: int
+    job: Callable[..., Generator[None, None, list[float]]]
     arguments: tuple[object, ...] = ()
+    each: int = 1  # networks of a process
+
+    @property
+    def networks(self) -> int:
+        """Return how many networks are trained in a repeat."""
+        return self.processes * self.each
 
 
 def ways(count: int) -> list[Way]:
@@ -268,6 +284,7 @@ def ways(count: int) -> list[Way]:
         Way("tensors in memory, a process a core", "plain", count, memory, (1,)),
         Way("this project", "engine", count, engine, ("float32",)),
         Way("this project, bfloat16", "engine", count, engine, ("bfloat16",)),
+        Way("this project, 10 vectorized", "engine", count, engine, ("float32",), 10),
     ]
 
 
@@ -324,10 +341,11 @@ def compare(options: Options, repeats: int, peak_seconds: float) -> None:
                 found.append(sum(timed.values) * 2 * SIDE**3 / timed.seconds)
             for way in ways(count):
                 seeds = range(repeat * way.networks, (repeat + 1) * way.networks)
-                arguments = [(options, seed, *way.arguments) for seed in seeds]
+                parts = (seeds[k :: way.processes] for k in range(way.processes))
+                arguments = [(options, part, *way.arguments) for part in parts]
                 timed = workers.run(way.job, arguments, first[way.group])
                 rates[way.name].append(way.networks * images * options.epochs / timed.seconds)
-                accuracies[way.name] += timed.values
+                accuracies[way.name] += chain.from_iterable(timed.values)
     operations = 2 * 3 * multiply_adds(LeNet5(), (1, 28, 28))
     basis = rates[ways(count)[0].name]
     rows = []

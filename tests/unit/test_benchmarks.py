@@ -75,6 +75,7 @@ def test_training_prints_every_way_against_the_usual_loop(real_data):
         "tensors in memory, a process a core",
         "this project",
         "this project, bfloat16",
+        "this project, 10 vectorized",
     ]
     check(found, "usual loop")
     shares = [float(share) for share in re.findall(r"([\d.]+) %", text)]
@@ -208,3 +209,22 @@ def test_captured_steps_do_what_the_others_do(replicates):
     for eager, captured in zip(*states, strict=True):
         for name, value in eager.items():
             torch.testing.assert_close(captured[name], value, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_study_prints_every_version_and_its_jobs():
+    text = output("study", "--study", "test", "--repeats", 1, "--cores", 2, "--beside", REPOSITORY)
+    found = rates(text, "version")
+    assert list(found) == ["this version", str(REPOSITORY)]
+    check(found, "this version")
+    for name in found:
+        table = text.split(f"rule, {name}")[1].split("\n\n")[0]
+        counts = {line.split()[0]: line.split()[1] for line in table.splitlines()[1:]}
+        assert counts.keys() >= {"train", "compress", "infer_fit", "report"}
+
+
+def test_study_refuses_what_is_no_checkout(tmp_path):
+    command = [sys.executable, BENCHMARKS / "study.py", "--beside", tmp_path]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert found.returncode == 2
+    assert f"{tmp_path} is no checkout of this project" in found.stderr

@@ -14,10 +14,10 @@ __all__ = ["Engine", "choose"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-#: Networks at once on a CPU, where vectorizing was measured to be faster (docs/performance.md): for
-#: networks of a few thousand weights and images of at most ``SMALL_IMAGE`` pixels a side.
-FASTER_VECTORIZED = {"mlp": 60, "cnn": 60}
-SMALL_IMAGE = 16
+#: Networks at once on a CPU, where vectorizing was measured to be faster (docs/performance.md), and
+#: the largest side of the images that it was measured for, in pixels.
+FASTER_VECTORIZED = {"mlp": 60, "cnn": 60, "lenet5": 30}
+LARGEST_MEASURED = 28
 #: Networks at once on a GPU, and wherever a study asks for vectorizing without saying how many.
 AT_ONCE = 30
 
@@ -62,7 +62,7 @@ def choose(
     """
     on_cpu = torch.device(device).type == "cpu"
     fastest = FASTER_VECTORIZED.get(architecture) if on_cpu else AT_ONCE
-    if on_cpu and image_size > SMALL_IMAGE:
+    if on_cpu and image_size > LARGEST_MEASURED:
         fastest = None
     if engine == "sequential" or (engine == "auto" and fastest is None):
         return Engine(1, precision)
