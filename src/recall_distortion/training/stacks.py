@@ -58,10 +58,6 @@ class Stack(ABC):
     @abstractmethod
     def _logits(self, images: Tensor, training: bool) -> Tensor: ...
 
-    def state(self, index: int) -> dict[str, Tensor]:
-        """Return one network's parameters and buffers by name, on the device."""
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
 
 class Alone(Stack):
     """One network, in its own module."""
