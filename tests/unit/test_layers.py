@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -141,6 +145,34 @@ def test_no_place_for_a_cache_is_no_error(monkeypatch):
     array = torch.zeros(3).numpy()
     compiled(array)
     assert array.tolist() == [1, 1, 1]
+
+
+def test_a_damaged_cache_is_named(tmp_path):
+    """A new process takes a compiled function from disk; here only half of it lies there."""
+    script = (
+        "import torch\n"
+        "from recall_distortion.networks.layers import pooled_convolution\n"
+        "pooled_convolution(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1), torch.ones(1))\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run():
+        command = [sys.executable, "-c", script]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    assert run().returncode == 0
+    kept = list(tmp_path.rglob("kernels*.nbc"))
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:100])
+    found = run()
+    assert found.returncode != 0
+    assert f"{kept[0].parent}: what Numba compiled and kept there is damaged" in found.stderr
+    for path in tmp_path.rglob("kernels*.nb?"):
+        path.unlink()
+    assert run().returncode == 0
 
 
 @pytest.mark.parametrize("channels", [1, 6])

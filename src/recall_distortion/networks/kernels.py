@@ -18,8 +18,9 @@ All this is one module because Numba takes a compiled function from disk if this
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, wraps
 from itertools import product
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from recall_distortion.errors import NetworkError
 
 #: The place of a maximum that is not above 0: no gradient passes.
 DEAD = 4
@@ -51,13 +54,25 @@ class Kernels(NamedTuple):
 
 
 def _compiled(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def compile_function(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
         try:
-            return njit(function, cache=True, nogil=True, error_model="numpy", **options)
+            compiled = njit(function, cache=True, nogil=True, error_model="numpy", **options)
         except RuntimeError:  # neither the package's folder nor the user's can hold a cache
-            return njit(function, nogil=True, error_model="numpy", **options)
+            compiled = njit(function, nogil=True, error_model="numpy", **options)
 
-    return compile_function
+        @wraps(function)
+        def call(*arguments: Any) -> None:
+            try:
+                compiled(*arguments)
+            except (UnpicklingError, EOFError) as error:
+                raise NetworkError(
+                    f"{compiled.stats.cache_path}: what Numba compiled and kept there is damaged "
+                    f"({error}); delete its files kernels*.nbi and kernels*.nbc and run again"
+                ) from None
+
+        return call
+
+    return decorate
 
 
 @cache
