@@ -22,6 +22,8 @@ PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{
 FIT = f"{RESULTS}/inference/{{networks}}/{{engine}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
+# Half-trained networks of a job; undeclared, because Snakemake removes a killed job's outputs.
+UNFINISHED = f"{RESULTS}/unfinished"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
