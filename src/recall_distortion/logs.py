@@ -15,6 +15,7 @@ from typing import Any
 
 from recall_distortion import __version__
 from recall_distortion.errors import RecallDistortionError
+from recall_distortion.processes import end_with_parent
 
 
 @contextlib.contextmanager
@@ -23,8 +24,9 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     The redirection is made on the file descriptors, so that R and C++ libraries are caught too. An
     error meant for the user is logged as its message alone, any other with its traceback and its
-    message last, so that the log always ends in the reason.
+    message last, so that the log always ends in the reason. The process ends with its parent.
     """
+    end_with_parent()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from core_helpers import method, prepared, recipe, write_prepared
+from safetensors import SafetensorError
 
-from recall_distortion import networks
+from recall_distortion import networks, replicates
 from recall_distortion.compression import compress_block
 from recall_distortion.errors import TrainingError
 from recall_distortion.replicates import copy_state, generator
@@ -47,13 +48,18 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
-    """Keep every epoch."""
+    """Keep every epoch, and train on one thread, as a job does."""
     monkeypatch.setattr(module, "INTERVAL", 0.0)
     monkeypatch.setattr(module, "LARGEST_SHARE", 1e9)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def setting(folder, name, channels, augmentation):
-    data = prepared(folder / "data.safetensors", channels=channels, train=48, holdout=14)
+    size = {"train": 48, "holdout": 14} if name == "resnet20" else {}
+    data = prepared(folder / "data.safetensors", channels=channels, **size)
     images = TrainingImages.of(data, selection="holdout", device="cpu", augmentation=augmentation)
     network = networks.build(name, channels=channels, classes=4)
     return network.to(memory_format=torch.channels_last), images
@@ -115,7 +121,8 @@ def test_training_killed_after_any_epoch_ends_as_an_undisturbed_one(
     runs = runs_of(place[0], seeds)
     plan = PLAN | {"augmentation": augmentation}
     undisturbed = train(place, None, runs, plan, at_once)
-    assert any(not fitted.history[-1]["selected"] for fitted in undisturbed)
+    if name != "resnet20":
+        assert any(not fitted.history[-1]["selected"] for fitted in undisturbed)
     epochs = 4 * (len(seeds) // at_once)
     # A ResNet takes long, and differs in its running statistics alone.
     for killed in [1, 2] if name == "resnet20" else range(epochs):
@@ -137,16 +144,18 @@ def test_a_job_may_be_killed_again_and_again(tmp_path, at_once):
     place = setting(tmp_path, "mlp", 1, [])
     runs = runs_of(place[0], (0, 1, 2))
     undisturbed = train(place, None, runs, at_once=at_once)
-    for attempt in itertools.count():
+    attempts = 0
+    while True:
         try:
             resumed = train(
                 place, tmp_path / "kept", runs, at_once=at_once, report=killing_after(2)
             )
         except Killed:
+            attempts += 1
             continue
         break
     # Twelve epochs, or four of all three networks.
-    assert attempt == (5 if at_once == 1 else 1)
+    assert attempts == (5 if at_once == 1 else 1)
     assert_same(resumed, undisturbed)
 
 
@@ -296,10 +305,10 @@ def test_a_full_disk_costs_the_half_trained_state_alone(tmp_path, monkeypatch, c
     place = setting(tmp_path, "mlp", 1, [])
     runs = runs_of(place[0], (0, 1))
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: No space left on device (os error 28)")
 
-    monkeypatch.setattr(module, "save_tensors", full)
+    monkeypatch.setattr(replicates, "save_file", full)
     found = train(place, tmp_path / "kept", runs)
     assert "warning" in (said := capsys.readouterr().out)
     assert "No space left on device" in said

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import recall_distortion
 from recall_distortion import files
-from recall_distortion.errors import TableError
+from recall_distortion.errors import TableError, UnwritableError
 from recall_distortion.replicates import load_tensors, save_tensors, software
 
 #: Seconds of training that may be lost; the epoch that is running comes on top. Shorter jobs leave
@@ -150,7 +150,7 @@ class Unfinished:
                 self._pending = []
             if tensors is not None:
                 self._save(folder / _RUNNING, tensors, {"state": state})
-        except (OSError, TableError) as error:
+        except UnwritableError as error:
             # The results can still be written, or else say themselves what is wrong.
             print(
                 f"warning: {folder}: the half-trained state could not be written ({error}); "
