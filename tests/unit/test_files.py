@@ -11,7 +11,6 @@ import subprocess
 import sys
 
 import pytest
-
 from core_helpers import REPOSITORY
 
 from recall_distortion import files
