@@ -109,8 +109,11 @@ def test_a_study_killed_again_and_again_has_the_tables_of_an_undisturbed_one(
         snakemake = start(project)
         try:
             whom = ("job", "snakemake", "group")[sum(killed.values()) % 3]
-            # From within its first moments to within its second generation of jobs.
-            moment = time.monotonic() + rng.uniform(0.5, 8.0)
+            # Now and then before the first job, else so late that most starts finish some.
+            early = sum(killed.values()) % 5 == 1 and whom != "job"
+            if not early:
+                wait_for(lambda run=snakemake: jobs_of(run) or run.poll() is not None, "a job")
+            moment = time.monotonic() + rng.uniform(0.2, 2.0 if early else 6.0)
             while time.monotonic() < moment and snakemake.poll() is None:
                 time.sleep(0.05)
             if whom == "job":
