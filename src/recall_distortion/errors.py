@@ -33,3 +33,7 @@ class InferenceError(RecallDistortionError):
 
 class SetupError(RecallDistortionError):
     """A program or package that this step needs is not installed."""
+
+
+class UnwritableError(RecallDistortionError):
+    """A file cannot be written: the disk is full, or the folder is not to be written to."""

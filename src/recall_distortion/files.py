@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,29 +12,64 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recall_distortion.errors import UnwritableError
+from recall_distortion.processes import in_use, is_abandoned
+
+#: What the disk or its rights can be wrong with; anything else is a mistake of the program.
+_UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends without error.
 
     The temporary keeps the suffix of ``path``, because some writers choose a format by it. An
-    exception, Ctrl-C included, removes the temporary and leaves whatever was at ``path``.
+    exception, Ctrl-C included, removes the temporary and leaves whatever was at ``path``; what a
+    killed process left is removed by the next one that writes the file. Raises ``UnwritableError``
+    where the disk is full or must not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    prefix = f".partial-{path.name}-"
     try:
-        yield temporary
-        # mkstemp makes the file private; a result should be as readable as any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+        temporary = Path(name)
+        with in_use(handle):
+            try:
+                yield temporary
+                # mkstemp makes the file private; a result should be as readable as any new file.
+                mask = os.umask(0)
+                os.umask(mask)
+                temporary.chmod(0o666 & ~mask)
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise unwritable(path, error.strerror) from error
+    for other in path.parent.iterdir():
+        if other.name.startswith(prefix) and is_abandoned(other):
+            other.unlink(missing_ok=True)
+
+
+def unwritable(path: str | Path, reason: object) -> UnwritableError:
+    """Return the error of a file that cannot be written."""
+    return UnwritableError(
+        f"{path}: cannot be written ({reason}). Make room on the disk or make the folder "
+        "writable, and start the study again: it goes on from here"
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:

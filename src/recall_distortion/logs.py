@@ -15,6 +15,7 @@ from typing import Any
 
 from recall_distortion import __version__
 from recall_distortion.errors import RecallDistortionError
+from recall_distortion.processes import end_with_parent
 
 
 @contextlib.contextmanager
@@ -23,8 +24,9 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     The redirection is made on the file descriptors, so that R and C++ libraries are caught too. An
     error meant for the user is logged as its message alone, any other with its traceback and its
-    message last, so that the log always ends in the reason.
+    message last, so that the log always ends in the reason. The process ends with its parent.
     """
+    end_with_parent()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -57,23 +59,21 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in packages}
 
 
-def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any]]], None]:
-    """Return a function that prints one line an epoch, given each network's row of its history.
+def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any]], range], None]:
+    """Return a function that prints one line an epoch.
 
-    ``labels`` name all the networks to train, in their order. Where several are trained at once the
-    line has their means.
+    ``labels`` name all the networks to train, in their order. The function is given each network's
+    row of its history, and the places among ``labels`` of those that are trained at the time. Where
+    they are several the line has their means.
     """
     start = time.monotonic()
-    first, last = 0, 0  # the networks that are trained at the time are labels[first:last]
 
-    def report(rows: list[dict[str, Any]]) -> None:
-        nonlocal first, last
-        if rows[0]["epoch"] == 1:
-            first, last = last, last + len(rows)
+    def report(rows: list[dict[str, Any]], places: range) -> None:
         mean = {
             name: sum(row[name] for row in rows) / len(rows)
             for name in ("training_loss", "validation_loss", "validation_accuracy")
         }
+        first, last = places.start, places.stop
         what = f"{labels[first]} ({first + 1} of {len(labels)})"
         if last - first > 1:
             what = (

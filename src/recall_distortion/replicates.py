@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recall_distortion.errors import TableError
-from recall_distortion.files import replacing
+from recall_distortion.files import replacing, unwritable
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
@@ -133,11 +133,14 @@ _REMEDY = "delete the file and run the study again"
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Any) -> None:
     """Write tensors, with JSON metadata, as one safetensors file, all of it or nothing."""
     with replacing(path) as temporary:
-        save_file(
-            {name: value.contiguous() for name, value in tensors.items()},
-            temporary,
-            metadata={"recall_distortion": json.dumps(metadata)},
-        )
+        try:
+            save_file(
+                {name: value.contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"recall_distortion": json.dumps(metadata)},
+            )
+        except SafetensorError as error:  # an error of the system is one of these, too
+            raise unwritable(path, error) from error
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:

@@ -145,7 +145,14 @@ def test_runs_are_split_into_stacks_of_even_size_and_keep_their_order(
     runs = runs_of(network, seeds=range(count))
     plan = recipe((1, 0.05))
     seen = []
-    found = fit_runs(network, images, plan, runs, engine=Engine(at_once), report=seen.append)
+    found = fit_runs(
+        network,
+        images,
+        plan,
+        runs,
+        engine=Engine(at_once),
+        report=lambda rows, _: seen.append(rows),
+    )
     seeds = [fitted.history[0]["seed"] for fitted in found]
     assert seeds == list(range(count))
     assert [len(rows) for rows in seen] == sizes
@@ -159,7 +166,16 @@ def test_a_run_that_fails_leaves_the_others_as_they_are(tmp_path, at_once):
     expected = list(fit_runs(network, images, plan, runs, engine=Engine(at_once)))
     runs[1].state["classifier.weight"][0, 0] = math.inf
     seen = []
-    found = list(fit_runs(network, images, plan, runs, engine=Engine(at_once), report=seen.append))
+    found = list(
+        fit_runs(
+            network,
+            images,
+            plan,
+            runs,
+            engine=Engine(at_once),
+            report=lambda rows, _: seen.append(rows),
+        )
+    )
     assert isinstance(found[1], NonFiniteLoss)
     assert "seed 6: training loss is nan in epoch 1" in str(found[1])
     for place in (0, 2):
@@ -174,7 +190,11 @@ def test_a_stack_in_which_all_fail_ends_at_once_and_keeps_its_order(tmp_path):
     runs[1].state["classifier.weight"][0, 0] = math.inf  # the second fails in its first epoch
     plan = recipe((1, 0.05), (49, 1e4), batch_size=4)  # and the first in the second phase
     seen = []
-    found = list(fit_runs(network, images, plan, runs, engine=Engine(2), report=seen.append))
+    found = list(
+        fit_runs(
+            network, images, plan, runs, engine=Engine(2), report=lambda rows, _: seen.append(rows)
+        )
+    )
     assert all(isinstance(failure, TrainingError) for failure in found)
     assert [str(failure)[:6] for failure in found] == ["seed 4", "seed 5"]
     assert 1 < len(seen) < 50

@@ -15,6 +15,7 @@ PACKAGE = REPOSITORY / "src" / "recall_distortion"
 # configuration joins study and data for the Snakefile, so nothing imports it.
 ORDER = [
     "errors",
+    "processes",
     "files",
     "catalogue",
     "columns",
@@ -34,7 +35,7 @@ ORDER = [
     "inference",
     "report",
 ]
-BASE = {"errors", "files", "catalogue", "columns", "tables", "logs"}
+BASE = {"errors", "files", "catalogue", "columns", "tables", "processes", "logs"}
 NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
 FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
     "processor",

@@ -95,8 +95,8 @@ ROW = {"training_loss": 0.51234, "validation_loss": 1.5, "validation_accuracy": 
 
 def test_an_epoch_is_one_line(capsys):
     report = progress(["mlp seed 3", "mlp seed 4"], 20)
-    for epoch in (1, 2, 1):
-        report([ROW | {"epoch": epoch}])
+    for place, epoch in ((0, 1), (0, 2), (1, 1)):
+        report([ROW | {"epoch": epoch}], range(place, place + 1))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[1].startswith(
@@ -108,9 +108,11 @@ def test_an_epoch_is_one_line(capsys):
 
 def test_an_epoch_of_several_networks_is_one_line_of_means(capsys):
     report = progress([f"seed {seed}" for seed in range(5)], 9)
-    report([ROW | {"epoch": 1}, ROW | {"epoch": 1}])
-    report([ROW | {"epoch": 1, "training_loss": loss} for loss in (0.1, 0.2, 0.6)])
-    report([ROW | {"epoch": 2, "training_loss": loss} for loss in (0.2, 0.6)])  # one has failed
+    report([ROW | {"epoch": 1}, ROW | {"epoch": 1}], range(2))
+    rows = [ROW | {"epoch": 1, "training_loss": loss} for loss in (0.1, 0.2, 0.6)]
+    report(rows, range(2, 5))
+    rows = [ROW | {"epoch": 2, "training_loss": loss} for loss in (0.2, 0.6)]  # one has failed
+    report(rows, range(2, 5))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("seed 0 to seed 1 (1 to 2 of 5), means of 2: epoch 1/9, ")
     where = "seed 2 to seed 4 (3 to 5 of 5)"

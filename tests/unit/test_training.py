@@ -218,9 +218,12 @@ def test_momentum_starts_anew_with_each_phase(data):
 
 def test_each_epoch_is_reported_as_it_ends(data):
     reports = []
-    plan = recipe((3, 0.05))
-    found = fit(build("mlp", data), images_of(data), plan, seed=1, report=reports.append)
-    assert reports == [[row] for row in found.history]
+
+    def report(rows, places):
+        reports.append((list(rows), places))
+
+    found = fit(build("mlp", data), images_of(data), recipe((3, 0.05)), seed=1, report=report)
+    assert reports == [([row], range(1)) for row in found.history]
 
 
 # Reproducibility

@@ -2,12 +2,18 @@ from pathlib import Path
 
 from recall_distortion.configuration import configure
 from recall_distortion.errors import RecallDistortionError
+from recall_distortion.processes import only_one_alive
 from snakemake.exceptions import WorkflowError
 
 try:
     CONFIGURATION = configure(config)
 except RecallDistortionError as error:
     raise WorkflowError(str(error)) from None
+
+# A killed Snakemake leaves its lock, which is nobody's if no Snakemake lives in this folder.
+if only_one_alive(".snakemake/alive"):
+    for lock in Path(".snakemake/locks").glob("*.lock"):
+        lock.unlink(missing_ok=True)
 
 STUDY = CONFIGURATION.study
 RESULTS = f"results/{STUDY.folder}"
@@ -22,6 +28,8 @@ PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{
 FIT = f"{RESULTS}/inference/{{networks}}/{{engine}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
+# Half-trained networks of a job; undeclared, because Snakemake removes a killed job's outputs.
+UNFINISHED = f"{RESULTS}/unfinished"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 

@@ -25,6 +25,7 @@ rule compress:
         gpu=min(CONFIGURATION.gpus, 1),
         mem_mb=2000,
     params:
+        unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}",
         compression=lambda wildcards: STUDY.compression_parameters(
             wildcards.dataset, wildcards.architecture, wildcards.bundle
         ),

@@ -16,6 +16,7 @@ rule train:
         gpu=min(CONFIGURATION.gpus, 1),
         mem_mb=2000,
     params:
+        unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{block}}",
         training=lambda wildcards: STUDY.training_parameters(
             wildcards.dataset, wildcards.architecture
         ),

@@ -15,6 +15,7 @@ with job_log(snakemake.log[0]):
         snakemake.output.history,
         dataset=snakemake.wildcards.dataset,
         ratios=snakemake.params.ratios,
+        unfinished=snakemake.params.unfinished,
         device="cuda" if snakemake.resources.gpu else "cpu",
         **snakemake.params.compression,
     )

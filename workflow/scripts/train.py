@@ -13,6 +13,7 @@ with job_log(snakemake.log[0]):
         snakemake.output.history,
         architecture=snakemake.wildcards.architecture,
         seeds=snakemake.params.seeds,
+        unfinished=snakemake.params.unfinished,
         device="cuda" if snakemake.resources.gpu else "cpu",
         **snakemake.params.training,
     )

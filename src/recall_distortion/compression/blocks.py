@@ -32,6 +32,7 @@ from recall_distortion.training import (
     NonFiniteLoss,
     Run,
     TrainingImages,
+    Unfinished,
     choose,
     fit_runs,
 )
@@ -87,13 +88,15 @@ def compress_block(
     selection: str,
     engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    unfinished: str | Path | None = None,
 ) -> None:
     """Prune a block's dense networks by each method at each ratio, fine-tune and write them.
 
     ``methods`` maps names to definitions as ``Study.compression_parameters`` gives them; the
     control's is None: nothing is pruned and the same fine-tuning follows. The control alone is run
     at ratio ``1``, and the other methods alone at the others. A replicate whose loss is not finite
-    is left out and recorded as a failure; the others go on. ``engine`` is as in ``train_block``.
+    is left out and recorded as a failure; the others go on. ``engine`` and ``unfinished`` are as in
+    ``train_block``.
     """
     prepared = data.load(data_path)
     dense = load_block(dense_path)
@@ -111,6 +114,15 @@ def compress_block(
         [f"{run.method} at {run.ratio}, seed {run.seed}" for run in runs],
         sum(phase["epochs"] for phase in recipe["phases"]),
     )
+    kept = Unfinished(
+        unfinished,
+        {
+            "data": Path(data_path),
+            "architecture": dense.architecture,
+            "selection": selection,
+            "device": str(device),
+        },
+    )
     fitted = fit_runs(
         network,
         images,
@@ -119,6 +131,7 @@ def compress_block(
         engine=way,
         stage="finetuning",
         report=report,
+        unfinished=kept,
     )
     for run, found in zip(runs, fitted, strict=True):
         if isinstance(found, NonFiniteLoss):
@@ -168,6 +181,7 @@ def compress_block(
         "facts": {"device": str(device), "engine": str(way), **software()},
     }
     save_tensors(weights_path, tensors, metadata)
+    kept.remove()
 
 
 def _prune(

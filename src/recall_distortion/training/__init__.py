@@ -6,6 +6,7 @@ from recall_distortion.training.blocks import HISTORY_COLUMNS, train_block
 from recall_distortion.training.engines import Engine, choose
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.loop import Fitted, NonFiniteLoss, Run, fit, fit_runs
+from recall_distortion.training.unfinished import Unfinished
 
 __all__ = [
     "HISTORY_COLUMNS",
@@ -15,6 +16,7 @@ __all__ = [
     "NonFiniteLoss",
     "Run",
     "TrainingImages",
+    "Unfinished",
     "choose",
     "fit",
     "fit_runs",

@@ -24,6 +24,7 @@ from recall_distortion.replicates import (
 from recall_distortion.training.engines import choose
 from recall_distortion.training.images import TrainingImages
 from recall_distortion.training.loop import NonFiniteLoss, Run, fit_runs
+from recall_distortion.training.unfinished import Unfinished
 
 HISTORY_COLUMNS = (
     "method",
@@ -50,12 +51,14 @@ def train_block(
     selection: str,
     engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    unfinished: str | Path | None = None,
 ) -> None:
     """Train the dense networks of ``seeds`` and write their weights and training history.
 
     ``engine`` holds what a study says of it: engine, at_once and precision (see ``choose``).
-    A replicate whose loss is not finite is left out and recorded as a failure; the others go on.
-    Raises ``TrainingError`` where every one of them failed.
+    ``unfinished`` is a folder for half-trained networks, from which a killed job's training goes
+    on; it is removed at the end. A replicate whose loss is not finite is left out and recorded as a
+    failure; the others go on. Raises ``TrainingError`` where every one of them failed.
     """
     prepared = data.load(data_path)
     images = TrainingImages.of(
@@ -73,8 +76,17 @@ def train_block(
         [f"{architecture} seed {seed}" for seed in seeds],
         sum(phase["epochs"] for phase in recipe["phases"]),
     )
+    kept = Unfinished(
+        unfinished,
+        {
+            "data": Path(data_path),
+            "architecture": architecture,
+            "selection": selection,
+            "device": str(device),
+        },
+    )
     states, trained, failures, history = [], [], [], []
-    fitted = fit_runs(network, images, recipe, runs, engine=way, report=report)
+    fitted = fit_runs(network, images, recipe, runs, engine=way, report=report, unfinished=kept)
     for seed, found in zip(seeds, fitted, strict=True):
         if isinstance(found, NonFiniteLoss):
             print(f"error: {architecture}: {found}; this replicate is left out", flush=True)
@@ -84,6 +96,7 @@ def train_block(
         trained.append(seed)
         history += [{"method": "dense", "ratio": "1", **row} for row in found.history]
     if not trained:
+        kept.remove()
         raise TrainingError(
             f"{architecture}: no replicate of seeds {seeds[0]} to {seeds[-1]} could be trained; "
             f"the first: {failures[0].reason}. Try a smaller learning rate"
@@ -94,3 +107,4 @@ def train_block(
         weights_path,
         Block(architecture, channels, classes, trained, stack(states), failures, facts),
     )
+    kept.remove()

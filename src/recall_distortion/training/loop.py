@@ -20,12 +20,14 @@ from recall_distortion.replicates import generator
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.stacks import Stack, split
+from recall_distortion.training.unfinished import Unfinished
 
 #: Images times networks that are evaluated at once, by kind of device. It bounds the memory of the
 #: activations and changes no result beyond rounding.
 EVALUATION_IMAGES = {"cpu": 1024, "cuda": 16_384}
 
-Report = Callable[[list[dict[str, Any]]], None]
+#: Called with one row of the history for each network and the networks' places among all.
+Report = Callable[[list[dict[str, Any]], range], None]
 
 
 class NonFiniteLoss(TrainingError):
@@ -82,6 +84,7 @@ def fit_runs(
     engine: Engine | None = None,
     stage: str = "training",
     report: Report | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Iterator[Fitted | NonFiniteLoss]:
     """Train networks of one architecture and yield for each, in order, its best epoch.
 
@@ -91,15 +94,50 @@ def fit_runs(
     zero. The data order and augmentation come from a run's seed and ``stage`` alone, so that every
     method and ratio is fine-tuned in the same order. ``network`` is the module to compute with, and
     its weights are overwritten. ``report`` is called after each epoch with one row of the history
-    for each network trained at the time.
+    for each network trained at the time. ``unfinished`` is where a killed job's training goes on
+    from, with the same results, and where this one's is kept.
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
     place of a result; the other networks go on.
     """
     engine = engine or Engine()
+    unfinished = unfinished or Unfinished()
+    unfinished.bind(recipe=recipe, stage=stage, engine=vars(engine), **_facts(runs))
+    fitted = [_as_fitted(*result) for result in unfinished.fitted()]
+    if fitted:
+        print(f"{len(fitted)} of {len(runs)} networks were trained before", flush=True)
+    yield from fitted
+    first = 0
     for part in split(runs, engine.at_once):
+        places = range(first, first + len(part))
+        first = places.stop
+        if places.stop <= len(fitted):
+            continue
         stack = engine.open(network, [run.state for run in part])
-        yield from _fit_stack(stack, images, recipe, part, stage, report)
+        found = _fit_stack(stack, images, recipe, part, stage, report, unfinished, places)
+        unfinished.finish([_as_result(one) for one in found])
+        yield from found
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return whatever distinguishes runs, by name."""
+    facts: dict[str, Any] = {"seeds": [run.seed for run in runs]}
+    for place, run in enumerate(runs):
+        facts |= {f"state/{place}/{name}": value for name, value in run.state.items()}
+        facts |= {f"mask/{place}/{name}": value for name, value in (run.masks or {}).items()}
+    return facts
+
+
+def _as_result(found: Fitted | NonFiniteLoss) -> tuple[dict[str, Tensor], Any]:
+    if isinstance(found, NonFiniteLoss):
+        return {}, {"failure": str(found)}
+    return found.state, {"history": found.history}
+
+
+def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | NonFiniteLoss:
+    if "failure" in result:
+        return NonFiniteLoss(result["failure"])
+    return Fitted(state, result["history"])
 
 
 @dataclass
@@ -126,6 +164,75 @@ class _Best:
                 self.tensors[name][better] = value[better]
 
 
+@dataclass
+class _Course:
+    """How far the training of a stack has come: all that its next epoch depends on."""
+
+    stack: Stack
+    orders: list[torch.Generator]
+    choices: list[torch.Generator]
+    histories: list[list[dict[str, Any]]]
+    failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
+    best: _Best = field(default_factory=_Best)
+    epoch: int = 0
+    momentum: list[Tensor | None] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> _Course:
+        """Return the course before the first epoch."""
+        prefix = "" if stage == "training" else f"{stage} "
+        orders = [generator(run.seed, f"{prefix}order") for run in runs]
+        choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
+        return cls(stack, orders, choices, [[] for _ in runs])
+
+    def keep(self, unfinished: Unfinished) -> None:
+        """Write it."""
+        tensors = {f"now/{name}": value for name, value in self.stack.tensors.items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.tensors.items()}
+        tensors |= {
+            f"momentum/{position}": value
+            for position, value in enumerate(self.momentum)
+            if value is not None
+        }
+        for name, generators in self._generators():
+            tensors |= {f"{name}/{k}": one.get_state() for k, one in enumerate(generators)}
+        state = {
+            "epoch": self.epoch,
+            "histories": self.histories,
+            "failures": [[k, str(failure)] for k, failure in self.failures.items()],
+            "best_losses": self.best.losses,
+            "best_epochs": self.best.epochs,
+        }
+        unfinished.keep(tensors, state)
+
+    def go_on(self, unfinished: Unfinished) -> None:
+        """Become what ``keep`` wrote in a killed job, if it did."""
+        kept = unfinished.running()
+        if kept is None:
+            return
+        tensors, state = kept
+        self.epoch, self.histories = state["epoch"], state["histories"]
+        self.failures = {k: NonFiniteLoss(message) for k, message in state["failures"]}
+        self.best.losses, self.best.epochs = state["best_losses"], state["best_epochs"]
+        for name, value in self.stack.tensors.items():
+            value.copy_(tensors[f"now/{name}"])
+            self.best.tensors[name] = torch.empty_like(value).copy_(tensors[f"best/{name}"])
+        # Momentum lies in memory as its parameter does: the fused step relies on it.
+        self.momentum = [
+            torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"momentum/{position}"])
+            if f"momentum/{position}" in tensors
+            else None
+            for position, parameter in enumerate(self.stack.parameters)
+        ]
+        for name, generators in self._generators():
+            for k, one in enumerate(generators):
+                one.set_state(tensors[f"{name}/{k}"])
+        print(f"training goes on after epoch {self.epoch}", flush=True)
+
+    def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
+        return [("order", self.orders), ("choice", self.choices)]
+
+
 def _fit_stack(
     stack: Stack,
     images: TrainingImages,
@@ -133,27 +240,40 @@ def _fit_stack(
     runs: Sequence[Run],
     stage: str,
     report: Report | None,
+    unfinished: Unfinished,
+    places: range,
 ) -> list[Fitted | NonFiniteLoss]:
-    prefix = "" if stage == "training" else f"{stage} "
-    orders = [generator(run.seed, f"{prefix}order") for run in runs]
-    choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
+    course = _Course.start(stack, runs, stage)
     masks = _masks(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
+    course.go_on(unfinished)
 
-    histories: list[list[dict[str, Any]]] = [[] for _ in runs]
-    failures: dict[int, NonFiniteLoss] = {}
-    best = _Best()
-    epoch = 0
+    histories, failures, best = course.histories, course.failures, course.best
+    last = 0  # the last epoch of a phase
     for phase_number, phase in enumerate(recipe["phases"], start=1):
+        first, last = last + 1, last + phase["epochs"]
+        if course.epoch >= last:
+            continue
+        if course.epoch < first:
+            course.momentum = [None] * len(stack.parameters)
         optimizer = _Descent(
-            stack.parameters, phase["learning_rate"], recipe["momentum"], recipe["weight_decay"]
+            stack.parameters,
+            course.momentum,
+            phase["learning_rate"],
+            recipe["momentum"],
+            recipe["weight_decay"],
         )
-        for _ in range(phase["epochs"]):
-            epoch += 1
+        for epoch in range(course.epoch + 1, last + 1):
             training = _epoch(
-                stack, optimizer, images.fit, recipe["batch_size"], orders, choices, masks
+                stack,
+                optimizer,
+                images.fit,
+                recipe["batch_size"],
+                course.orders,
+                course.choices,
+                masks,
             )
             validation, accuracies = _validate(stack, images.validation)
             rows = []
@@ -175,10 +295,13 @@ def _fit_stack(
                 if failure is not None:
                     failures[k] = failure
             if report is not None:
-                report(rows)
+                report(rows, places)
             if len(failures) == len(runs):
                 return [failures[k] for k in range(len(runs))]
             best.update(stack, validation, epoch)
+            course.epoch = epoch
+            if unfinished.due():
+                course.keep(unfinished)
 
     found: list[Fitted | NonFiniteLoss] = []
     for k, history in enumerate(histories):
@@ -229,10 +352,15 @@ class _Descent:
     """
 
     def __init__(
-        self, parameters: list[Tensor], rate: float, momentum: float, decay: float
+        self,
+        parameters: list[Tensor],
+        buffers: list[Tensor | None],
+        rate: float,
+        momentum: float,
+        decay: float,
     ) -> None:
         self.parameters = parameters
-        self._buffers: list[Tensor | None] = [None] * len(parameters)
+        self._buffers = buffers  # None before the first step; the step writes into the list
         self._options = {
             "lr": rate,
             "momentum": momentum,

@@ -1,0 +1,213 @@
+"""What a killed training job leaves behind, so that the next one goes on where it stopped.
+
+A job keeps it in a folder of its own: the networks that are fitted, and the state of those in
+training after an epoch. Going on from there gives what an undisturbed job gives, bit for bit on a
+CPU. The folder is no result: it is removed when the job's results are written, and a folder that
+belongs to anything else, or is damaged, is removed unread and costs only time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import recall_distortion
+from recall_distortion import files
+from recall_distortion.errors import TableError, UnwritableError
+from recall_distortion.replicates import load_tensors, save_tensors, software
+
+#: Seconds of training that may be lost; the epoch that is running comes on top. Shorter jobs leave
+#: nothing.
+INTERVAL = 10.0
+#: Writing may take this share of the time: where states are large, they are written less often.
+LARGEST_SHARE = 0.05
+
+#: The files and folders of the package that decide how a job goes on.
+_CODE = ("networks", "training", "replicates.py")
+_RUNNING = "running.safetensors"
+
+
+class Unfinished:
+    """The folder of one job; without a folder nothing is kept.
+
+    ``facts`` are whatever decides the job's results and is not said to ``bind``; files among them
+    are given as paths and count by their content.
+    """
+
+    def __init__(
+        self, folder: str | Path | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._facts = dict(facts or {})
+        self._fingerprint: str | None = None
+        self._pending: list[tuple[dict[str, Tensor], Any]] = []
+        self._written = 0  # networks whose results lie in the folder
+        self._last = time.monotonic()
+        self._cost = 0.0  # seconds that writing took the last time
+
+    def bind(self, **facts: Any) -> None:
+        """Add facts that decide the results; tensors count by their content."""
+        self._facts |= facts
+
+    @property
+    def fingerprint(self) -> str:
+        """One word for everything that decides the results; computed when first asked for."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256()
+            threads = {"threads": torch.get_num_threads()}  # sums are split among them
+            _digest(digest, self._facts | software() | threads)
+            package = Path(recall_distortion.__file__).parent
+            for name in _CODE:
+                path = package / name
+                for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+                    _digest(digest, {source.name: source})
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def fitted(self) -> list[tuple[dict[str, Tensor], Any]]:
+        """Return what ``finish`` was given in the calls that an earlier job wrote, in order.
+
+        A folder that does not fit this job is removed, with one printed line.
+        """
+        found: list[tuple[dict[str, Tensor], Any]] = []
+        if self.folder is None or not self.folder.is_dir():
+            return found
+        for path in sorted(self.folder.glob("fitted-*.safetensors")):
+            read = self._read(path)
+            if read is None or read[1]["first"] != len(found):
+                self.remove()
+                return []
+            tensors, metadata = read
+            found += [
+                (_under(tensors, f"{number}/"), result)
+                for number, result in enumerate(metadata["results"])
+            ]
+        self._written = len(found)
+        return found
+
+    def running(self) -> tuple[dict[str, Tensor], Any] | None:
+        """Return what ``keep`` wrote last, of the network that follows the fitted ones."""
+        if self.folder is None or not (path := self.folder / _RUNNING).exists():
+            return None
+        read = self._read(path)
+        if read is None:
+            path.unlink(missing_ok=True)
+            return None
+        tensors, metadata = read
+        # It was written before the results that followed.
+        return (tensors, metadata["state"]) if metadata["first"] == self._written else None
+
+    def finish(self, results: Sequence[tuple[dict[str, Tensor], Any]]) -> None:
+        """Take the results of the next networks; they are written when it is time."""
+        if self.folder is not None:
+            self._pending += results
+            if self.due():
+                self._write(self.folder)
+
+    def due(self) -> bool:
+        """Return whether there is a folder and enough time has passed to write again."""
+        waited = time.monotonic() - self._last
+        often = waited >= INTERVAL and waited * LARGEST_SHARE >= self._cost
+        return often and self.folder is not None
+
+    def keep(self, tensors: Mapping[str, Tensor], state: Any) -> None:
+        """Write the state of the networks in training, and results not yet written before it."""
+        if self.folder is not None:
+            self._write(self.folder, tensors, state)
+
+    def remove(self) -> None:
+        """Remove the folder: the results are written, or it fits nothing."""
+        if self.folder is None:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other jobs' folders lie beside it, or none was made
+            self.folder.parent.rmdir()
+
+    def _write(
+        self, folder: Path, tensors: Mapping[str, Tensor] | None = None, state: Any = None
+    ) -> None:
+        began = time.monotonic()
+        try:
+            if self._pending:
+                path = folder / f"fitted-{self._written:06d}.safetensors"
+                fitted = {
+                    f"{number}/{name}": value
+                    for number, (found, _) in enumerate(self._pending)
+                    for name, value in found.items()
+                }
+                results = [result for _, result in self._pending]
+                self._save(path, fitted, {"results": results})
+                self._written += len(self._pending)
+                self._pending = []
+            if tensors is not None:
+                self._save(folder / _RUNNING, tensors, {"state": state})
+        except UnwritableError as error:
+            # The results can still be written, or else say themselves what is wrong.
+            print(
+                f"warning: {folder}: the half-trained state could not be written ({error}); "
+                "if this job is stopped now, its training starts again",
+                flush=True,
+            )
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def _save(self, path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+        # Among a fitted network's tensors may be views of one memory, which the format refuses.
+        copied = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        fits = {
+            "fingerprint": self.fingerprint,
+            "first": self._written,
+            "content": _content(copied),
+        }
+        save_tensors(path, copied, fits | metadata)
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], Any] | None:
+        try:
+            tensors, metadata = load_tensors(path)
+            fits = metadata["fingerprint"] == self.fingerprint
+            whole = metadata["content"] == _content(tensors)
+        except (TableError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            print(f"{path}: damaged half-trained state; it is removed", flush=True)
+            return None
+        if not fits:
+            print(f"{path}: half-trained by other code, data or recipe; it is removed", flush=True)
+            return None
+        return tensors, metadata
+
+
+def _digest(digest: Any, facts: Mapping[str, Any]) -> None:
+    """Add facts to a digest: tensors and files by their content, anything else as JSON."""
+    for name, value in sorted(facts.items()):
+        if isinstance(value, Tensor):
+            plain = value.detach().cpu().contiguous()
+            digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+            digest.update(plain.numpy().tobytes())
+        elif isinstance(value, Path):
+            digest.update(f"{name} {files.sha256(value)}\n".encode())
+        else:
+            digest.update(f"{name} {json.dumps(value, sort_keys=True)}\n".encode())
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    _digest(digest, tensors)
+    return digest.hexdigest()
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
