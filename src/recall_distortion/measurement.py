@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
+from recall_distortion import checksums
 from recall_distortion.columns import (
     ALPHA_COLUMNS,
     CROSSFIT_COLUMNS,
@@ -86,6 +87,7 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     """
     remedy = "delete the file and run the study again"
     try:
+        checksums.verify(path)
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {})["recall_distortion"])
             labels = file.get_tensor("labels")

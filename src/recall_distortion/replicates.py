@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from recall_distortion import checksums
 from recall_distortion.errors import TableError
 from recall_distortion.files import replacing
 
@@ -131,18 +132,23 @@ _REMEDY = "delete the file and run the study again"
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Any) -> None:
-    """Write tensors, with JSON metadata, as one safetensors file, all of it or nothing."""
+    """Write tensors, with JSON metadata, as one sealed safetensors file, all of it or nothing."""
     with replacing(path) as temporary:
         save_file(
             {name: value.contiguous() for name, value in tensors.items()},
             temporary,
-            metadata={"recall_distortion": json.dumps(metadata)},
+            metadata={
+                "recall_distortion": json.dumps(metadata),
+                checksums.KEY: checksums.PLACEHOLDER,
+            },
         )
+        checksums.seal(temporary)
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     """Read what ``save_tensors`` wrote; raises ``TableError`` for a damaged or foreign file."""
     try:
+        checksums.verify(path)
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["recall_distortion"])
             # keys() of a safe_open file is a method call of its own, not a mapping's.
@@ -151,7 +157,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
         raise TableError(f"{path}: no such file; run the study again") from None
     except KeyError:
         raise TableError(f"{path}: not a file of this project; {_REMEDY}") from None
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, OSError) as error:
         raise TableError(f"{path}: damaged ({error}); {_REMEDY}") from None
 
 

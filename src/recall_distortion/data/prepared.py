@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
+from recall_distortion import checksums
 from recall_distortion.catalogue import SOURCES, Source
 from recall_distortion.data import arrays, digits, folder, torchvision_sets
 from recall_distortion.data.images import RawData, Shape
@@ -134,7 +134,7 @@ def prepare(
         "seed": str(seed),
     }
     with replacing(output) as temporary:
-        _save(temporary, tensors, metadata)
+        checksums.save(temporary, tensors, metadata)
 
 
 def load(path: str | Path) -> PreparedData:
@@ -147,6 +147,7 @@ def load(path: str | Path) -> PreparedData:
     if not path.exists():
         raise DataError(f"{path} does not exist; run the step 'prepare' first")
     try:
+        checksums.verify(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             names = set(file.keys())
@@ -245,28 +246,6 @@ def _moments(images: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndar
     std = np.sqrt(variance)
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)
-
-
-def _save(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a safetensors file whose bytes depend on its content only.
-
-    The library writes metadata in an order that changes from run to run, so the header is written
-    again, sorted.
-    """
-    content = memoryview(
-        safetensors.numpy.save(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
-        )
-    )
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(bytes(content[8:end]))
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # The format aligns the tensors to 8 bytes.
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        file.write(content[end:])
 
 
 def _problem(tensors: dict[str, np.ndarray], classes: int) -> str | None:
