@@ -79,9 +79,9 @@ def _header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
     try:
         header = json.loads(file.read(size))
     except (ValueError, RecursionError):
-        raise ValueError("its header cannot be read; it is cut off or no safetensors file") from None
+        raise ValueError("its header cannot be read, so it is cut off or foreign") from None
     if not isinstance(header, dict):
-        raise ValueError("its header cannot be read; it is no safetensors file")
+        raise ValueError("its header cannot be read, so it is cut off or foreign")
     return size, header
 
 

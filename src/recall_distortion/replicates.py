@@ -107,12 +107,15 @@ def load_block(path: str | Path) -> Block:
     """Read what ``save_block`` wrote; raises ``TableError`` for a damaged or foreign file."""
     tensors, metadata = load_tensors(path)
     try:
+        seeds = metadata["seeds"]
+        if not all(type(seed) is int for seed in seeds) or len(set(seeds)) != len(seeds):
+            raise TypeError("its seeds are not different whole numbers")
         failures = [Failure(**failure) for failure in metadata["failures"]]
         block = Block(
             metadata["architecture"],
             metadata["channels"],
             metadata["classes"],
-            metadata["seeds"],
+            seeds,
             tensors,
             failures,
             metadata["facts"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,18 +104,21 @@ def prepare(
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
     raw = _read(source, path, data_root, download)
-    if raw.test_images is not None:
-        _refuse_test_fraction(test_fraction, path or source)
-    else:
-        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-        raw = _with_test_set(raw, fraction, seed)
-    fit_index, holdout_index = stratified_split(
-        raw.train_labels,
-        holdout,
-        _generator(seed, _HOLDOUT_STREAM),
-        part="hold-out set",
-        class_names=raw.class_names,
-    )
+    try:
+        if raw.test_images is not None:
+            _refuse_test_fraction(test_fraction, "the source")
+        else:
+            fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+            raw = _with_test_set(raw, fraction, seed)
+        fit_index, holdout_index = stratified_split(
+            raw.train_labels,
+            holdout,
+            _generator(seed, _HOLDOUT_STREAM),
+            part="hold-out set",
+            class_names=raw.class_names,
+        )
+    except DataError as error:
+        raise DataError(f"{path or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
     tensors = {
         "train_images": raw.train_images,
@@ -189,7 +193,19 @@ def _refuse_test_fraction(test_fraction: float | None, what: str) -> None:
 
 
 def _user_path(path: str | None) -> Path:
-    return Path(path or "").expanduser()
+    found = _expanded(path or "")
+    try:
+        found.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise DataError(
+            f"{found} cannot be looked up ({error.strerror}); give a path that can be read"
+        ) from None
+    return found
+
+
+def _expanded(path: str) -> Path:
+    # Path.expanduser raises an error for the home of someone unknown; this leaves it as it is.
+    return Path(os.path.expanduser(path))
 
 
 def _read(source: str, path: str | None, data_root: str, download: bool) -> RawData:
@@ -199,7 +215,7 @@ def _read(source: str, path: str | None, data_root: str, download: bool) -> RawD
         return arrays.read(_user_path(path))
     if source == "folder":
         return folder.read(_user_path(path))
-    return torchvision_sets.read(source, Path(data_root).expanduser(), download=download)
+    return torchvision_sets.read(source, _expanded(data_root), download=download)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:
