@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,9 @@ def measure(
         for part in found:
             key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
             cells.setdefault(key, []).append(part)
+    # All that can be damaged is read before anything is written.
+    known = {key[:3] for key in cells}
+    rows = [row for path in sparsity for row in _sparsities(path, known)]
     merged = _ordered([_merge(parts) for parts in cells.values()])
     recall, alpha, intercepts = _measured(merged, splits)
     write_table(tables["recall"], recall, RECALL_COLUMNS)
@@ -217,11 +220,20 @@ def measure(
         network = networks.index((row["dataset"], row["architecture"]))
         return network, ranks[row["method"]], float(row["ratio"]), row["seed"]
 
-    rows = [
-        row for path in sparsity for row in read_table(path, SPARSITY_COLUMNS).to_dict("records")
-    ]
     write_table(tables["sparsity"], [pd.DataFrame(sorted(rows, key=position))], SPARSITY_COLUMNS)
     write_table(tables["failures"], [pd.DataFrame(sorted(failures, key=position))], FAILURE_COLUMNS)
+
+
+def _sparsities(path: str | Path, known: Collection[tuple[str, ...]]) -> list[dict[Hashable, Any]]:
+    """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
+    rows = read_table(path, SPARSITY_COLUMNS).to_dict("records")
+    for line, row in enumerate(rows, start=2):
+        if (row["dataset"], row["architecture"], row["method"]) not in known:
+            raise TableError(
+                f"{path}, line {line}: {row['method']} of {row['architecture']} on "
+                f"{row['dataset']} has no predictions; delete the file and run the study again"
+            )
+    return rows
 
 
 def _merge(parts: list[Predictions]) -> Predictions:
