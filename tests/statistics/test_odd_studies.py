@@ -93,7 +93,18 @@ def run(
             if method != "control":
                 cells[f"{method}/{ratio}/pruned"] = predict
                 sparsity += [
-                    ("odd", "mlp", method, ratio, seed, ratio, 1 / float(ratio), 10, 100, 120)
+                    (
+                        "odd",
+                        "mlp",
+                        method,
+                        ratio,
+                        seed,
+                        ratio,
+                        1 / float(ratio),
+                        100,
+                        100 * float(ratio),
+                        1e4,
+                    )
                     for seed in range(seeds)
                 ]
     folder.mkdir(parents=True, exist_ok=True)

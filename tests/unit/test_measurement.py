@@ -92,8 +92,8 @@ def write_sparsity(path, seeds, method, ratio):
             "seed": seed,
             "realised_ratio": 1 / 3 + seed,
             "kept_fraction": 0.1 + 0.2,
-            "kept_prunable": 7,
-            "prunable": 70,
+            "kept_prunable": 30,
+            "prunable": 100,
             "total": 100,
         }
         for seed in seeds
@@ -509,6 +509,7 @@ def test_the_columns_are_those_of_the_contract():
 def test_any_class_name_survives(tmp_path, name):
     row = dict.fromkeys(RECALL_COLUMNS, 1.0) | {"class_name": name}
     row |= {"dataset": "NA", "architecture": "1", "method": "null", "state": "True"}
+    row |= {"balance": 0.0, "normalized_balance": 0.0}
     path = tmp_path / "recall.csv"
     write_table(path, [pd.DataFrame([row])], RECALL_COLUMNS)
     found = read_table(path, RECALL_COLUMNS).iloc[0]

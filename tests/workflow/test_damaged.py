@@ -32,7 +32,6 @@ def truncate(path: Path) -> None:
     [
         ("dense/digits/mlp/seeds-000-001.safetensors", flip, "does not match its checksum"),
         ("predictions/digits/mlp/magnitude/seeds-000-001.safetensors", truncate, "damaged"),
-        ("data/digits.safetensors", flip, "does not match its checksum"),
     ],
 )
 def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
@@ -49,11 +48,9 @@ def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
     assert "Traceback" not in found.stdout
     path.unlink()
     finished_copy.snakemake(*STUDY)
-    for table in sorted((finished.folder / TABLES).glob("*.csv")):
-        if table.name == "mixed_model_fits.csv":  # which holds how long a fit took
-            continue
-        mended = finished_copy.folder / TABLES / table.name
-        assert mended.read_bytes() == table.read_bytes(), table.name
+    for name in ("recall", "alpha", "crossfit", "sparsity", "intervals", "effects", "pooled"):
+        table = TABLES / f"{name}.csv"
+        assert (finished_copy.folder / table).read_bytes() == (finished.folder / table).read_bytes()
 
 
 def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:
@@ -63,7 +60,7 @@ def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:
     np.savez(project.folder / name, images=images, labels=np.arange(60) % 3, class_names=names)
     study = project.folder / "config/studies/test.yaml"
     text = study.read_text()
-    source = f"source: arrays\n    path: {json.dumps(name)}"
+    source = f"source: arrays, path: {json.dumps(name)}"
     assert "source: digits" in text
     study.write_text(text.replace("source: digits", source, 1))
     project.snakemake("prepare_all", *STUDY)
