@@ -54,7 +54,17 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
                 spread = 0.05 * 2**step
                 cells.append(Cell(method, ratio, 0.92 + 0.03 * step**2, spread, agreement=0.4))
                 sparsity += [
-                    (*names, method, ratio, seed, ratio, 1 / ratio, 1000, 1000, PARAMETERS[place])
+                    (
+                        *names,
+                        method,
+                        ratio,
+                        seed,
+                        ratio,
+                        1 / ratio,
+                        100,
+                        100 * ratio,
+                        PARAMETERS[place],
+                    )
                     for seed in range(seeds)
                 ]
         design = Design(

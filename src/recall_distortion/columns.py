@@ -307,6 +307,12 @@ TEXT_COLUMNS = frozenset(
         "alpha_verdict",
         "crossfit_verdict",
         "verdict_all",
+        "source",
         "believe",
     }
+)
+
+# Columns that hold True or False, or nothing.
+TRUTH_COLUMNS = frozenset(
+    {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes"}
 )

@@ -61,6 +61,30 @@ def recall_table(
     return class_rows(Counts.of(labels, predictions[None], names, "predictions"), names, [None])
 
 
+def check_classes(
+    labels: np.ndarray, predicted: np.ndarray, names: Sequence[str], where: str
+) -> None:
+    """Raise ``TableError`` for an index that is none of the classes or a class without an image.
+
+    ``where`` begins the message.
+    """
+    classes = len(names)
+    for what, values in (("label", labels), ("prediction", predicted)):
+        if not np.issubdtype(values.dtype, np.integer):
+            raise TableError(f"{where}: a {what} is a class index, not {values.dtype}")
+        if values.size and not (values.min() >= 0 and values.max() < classes):
+            raise TableError(
+                f"{where}: a {what} lies outside 0 to {classes - 1}: "
+                f"{values.min()} to {values.max()}"
+            )
+    absent = np.flatnonzero(np.bincount(labels.astype(np.int64), minlength=classes) == 0)
+    if len(absent):
+        raise TableError(
+            f"{where}: the test set has no image of class {names[absent[0]]!r}, so its recall is "
+            "undefined; add images or leave the class out"
+        )
+
+
 @dataclass(frozen=True)
 class Counts:
     """Counts per network and class: ``support`` [C], ``correct`` and ``predicted`` [K, C]."""
@@ -73,24 +97,11 @@ class Counts:
     def of(
         cls, labels: np.ndarray, predicted: np.ndarray, names: Sequence[str], where: str
     ) -> Counts:
+        check_classes(labels, predicted, names, where)
         classes = len(names)
-        for what, values in (("label", labels), ("prediction", predicted)):
-            if not np.issubdtype(values.dtype, np.integer):
-                raise TableError(f"{where}: a {what} is a class index, not {values.dtype}")
-            if values.size and not (values.min() >= 0 and values.max() < classes):
-                raise TableError(
-                    f"{where}: a {what} lies outside 0 to {classes - 1}: "
-                    f"{values.min()} to {values.max()}"
-                )
         # Narrow types would overflow below, and unsigned ones become floats.
         labels, predicted = labels.astype(np.int64), predicted.astype(np.int64)
         support = np.bincount(labels, minlength=classes)
-        for name, count in zip(names, support, strict=True):
-            if count == 0:
-                raise TableError(
-                    f"{where}: the test set has no image of class {name!r}, so its recall is "
-                    "undefined; add images or leave the class out"
-                )
         rows = len(predicted)
         offset = classes * np.arange(rows)[:, None]
 

@@ -6,6 +6,13 @@ from __future__ import annotations
 class RecallDistortionError(Exception):
     """Base of every error whose message is meant for the user and needs no traceback."""
 
+    def __str__(self) -> str:
+        """Return the message; bytes of a file's name that are no UTF-8 are spelled out.
+
+        Otherwise the message itself could not be written to a log.
+        """
+        return super().__str__().encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 class StudyError(RecallDistortionError):
     """A study file or an override on the command line is wrong."""

@@ -6,7 +6,8 @@ Like ``distortion`` this needs no study, no network and no torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
+from recall_distortion import checksums
 from recall_distortion.columns import (
     ALPHA_COLUMNS,
     CROSSFIT_COLUMNS,
@@ -28,6 +30,7 @@ from recall_distortion.distortion import (
     RESEED,
     Counts,
     HalfBalances,
+    check_classes,
     class_rows,
     crossfit_sums,
     intercept_check,
@@ -86,14 +89,18 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     """
     remedy = "delete the file and run the study again"
     try:
+        checksums.verify(path)
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {})["recall_distortion"])
             labels = file.get_tensor("labels")
+            _check_names(metadata)
             found = []
             for key, seeds in metadata["seeds"].items():
                 method, ratio, state = key.split("/")
-                if state not in STATES or not float(ratio) >= 1:
+                if state not in STATES or not 1 <= float(ratio) < math.inf:
                     raise ValueError(f"the key {key!r}")
+                if not _are_seeds(seeds):
+                    raise ValueError(f"the seeds of {key} are not different whole numbers")
                 predicted = (
                     file.get_tensor(f"{key}/predicted")
                     if seeds
@@ -104,6 +111,9 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
                         f"{path}: {key} holds predictions of shape {predicted.shape} for "
                         f"{len(seeds)} seeds and {len(labels)} images; {remedy}"
                     )
+                network = f"{metadata['architecture']} on {metadata['dataset']}"
+                where = f"{path}: {network}, {method} at {ratio}"
+                check_classes(labels, predicted, metadata["class_names"], where)
                 found.append(
                     Predictions(
                         metadata["dataset"],
@@ -118,6 +128,7 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
                         {_trained(metadata, f"{method}/{ratio}"): len(seeds)},
                     )
                 )
+            _check_failures(metadata["failures"], {part.method for part in found})
             failures = [
                 {
                     "dataset": metadata["dataset"],
@@ -133,6 +144,33 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f"{path}: not a file of predictions ({error}); {remedy}") from None
     return found, failures
+
+
+def _check_names(metadata: Mapping[str, Any]) -> None:
+    names = metadata["class_names"]
+    texts = [metadata["dataset"], metadata["architecture"], *names]
+    if not isinstance(names, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("data set, architecture and class_names are not texts")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"class_names holds {repeated[0]!r} twice")
+
+
+def _are_seeds(values: Any) -> bool:
+    if not isinstance(values, list):
+        return False
+    whole = all(type(value) is int and 0 <= value < 2**63 for value in values)
+    return whole and len(set(values)) == len(values)
+
+
+def _check_failures(failures: list[Mapping[str, Any]], methods: set[str]) -> None:
+    texts = ("method", "ratio", "stage", "reason")
+    for failure in failures:
+        if set(failure) != {*texts, "seed"} or not _are_seeds([failure["seed"]]):
+            raise ValueError(f"the failure {failure!r}")
+        if not all(isinstance(failure[name], str) for name in texts):
+            raise ValueError(f"the failure {failure!r}")
+        if failure["method"] not in methods or not float(failure["ratio"]) >= 1:
+            raise ValueError(f"a failure of {failure['method']!r} at {failure['ratio']!r}")
 
 
 def _trained(metadata: Mapping[str, Any], cell: str) -> Trained:
@@ -162,6 +200,9 @@ def measure(
         for part in found:
             key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
             cells.setdefault(key, []).append(part)
+    # All that can be damaged is read before anything is written.
+    known = {key[:3] for key in cells}
+    rows = [row for path in sparsity for row in _sparsities(path, known)]
     merged = _ordered([_merge(parts) for parts in cells.values()])
     recall, alpha, intercepts = _measured(merged, splits)
     write_table(tables["recall"], recall, RECALL_COLUMNS)
@@ -179,11 +220,20 @@ def measure(
         network = networks.index((row["dataset"], row["architecture"]))
         return network, ranks[row["method"]], float(row["ratio"]), row["seed"]
 
-    rows = [
-        row for path in sparsity for row in read_table(path, SPARSITY_COLUMNS).to_dict("records")
-    ]
     write_table(tables["sparsity"], [pd.DataFrame(sorted(rows, key=position))], SPARSITY_COLUMNS)
     write_table(tables["failures"], [pd.DataFrame(sorted(failures, key=position))], FAILURE_COLUMNS)
+
+
+def _sparsities(path: str | Path, known: Collection[tuple[str, ...]]) -> list[dict[Hashable, Any]]:
+    """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
+    rows = read_table(path, SPARSITY_COLUMNS).to_dict("records")
+    for line, row in enumerate(rows, start=2):
+        if (row["dataset"], row["architecture"], row["method"]) not in known:
+            raise TableError(
+                f"{path}, line {line}: {row['method']} of {row['architecture']} on "
+                f"{row['dataset']} has no predictions; delete the file and run the study again"
+            )
+    return rows
 
 
 def _merge(parts: list[Predictions]) -> Predictions:

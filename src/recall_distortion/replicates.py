@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from recall_distortion import checksums
 from recall_distortion.errors import TableError
 from recall_distortion.files import replacing, unwritable
 
@@ -106,12 +107,15 @@ def load_block(path: str | Path) -> Block:
     """Read what ``save_block`` wrote; raises ``TableError`` for a damaged or foreign file."""
     tensors, metadata = load_tensors(path)
     try:
+        seeds = metadata["seeds"]
+        if not all(type(seed) is int for seed in seeds) or len(set(seeds)) != len(seeds):
+            raise TypeError("its seeds are not different whole numbers")
         failures = [Failure(**failure) for failure in metadata["failures"]]
         block = Block(
             metadata["architecture"],
             metadata["channels"],
             metadata["classes"],
-            metadata["seeds"],
+            seeds,
             tensors,
             failures,
             metadata["facts"],
@@ -131,21 +135,26 @@ _REMEDY = "delete the file and run the study again"
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Any) -> None:
-    """Write tensors, with JSON metadata, as one safetensors file, all of it or nothing."""
+    """Write tensors, with JSON metadata, as one sealed safetensors file, all of it or nothing."""
     with replacing(path) as temporary:
         try:
             save_file(
                 {name: value.contiguous() for name, value in tensors.items()},
                 temporary,
-                metadata={"recall_distortion": json.dumps(metadata)},
+                metadata={
+                    "recall_distortion": json.dumps(metadata),
+                    checksums.KEY: checksums.PLACEHOLDER,
+                },
             )
         except SafetensorError as error:  # an error of the system is one of these, too
             raise unwritable(path, error) from error
+        checksums.seal(temporary)
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     """Read what ``save_tensors`` wrote; raises ``TableError`` for a damaged or foreign file."""
     try:
+        checksums.verify(path)
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["recall_distortion"])
             # keys() of a safe_open file is a method call of its own, not a mapping's.
@@ -154,7 +163,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
         raise TableError(f"{path}: no such file; run the study again") from None
     except KeyError:
         raise TableError(f"{path}: not a file of this project; {_REMEDY}") from None
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, OSError) as error:
         raise TableError(f"{path}: damaged ({error}); {_REMEDY}") from None
 
 

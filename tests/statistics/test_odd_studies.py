@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.numpy
 
+from recall_distortion import checksums
 from recall_distortion.columns import SPARSITY_COLUMNS
 from recall_distortion.inference import tables as inference
 from recall_distortion.measurement import measure
@@ -93,7 +93,18 @@ def run(
             if method != "control":
                 cells[f"{method}/{ratio}/pruned"] = predict
                 sparsity += [
-                    ("odd", "mlp", method, ratio, seed, ratio, 1 / float(ratio), 10, 100, 120)
+                    (
+                        "odd",
+                        "mlp",
+                        method,
+                        ratio,
+                        seed,
+                        ratio,
+                        1 / float(ratio),
+                        100,
+                        100 * float(ratio),
+                        1e4,
+                    )
                     for seed in range(seeds)
                 ]
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +134,7 @@ def run(
         "made": {key.rpartition("/")[0]: {"trained": facts, "evaluated": facts} for key in cells},
     }
     path = folder / "predictions.safetensors"
-    safetensors.numpy.save_file(tensors, path, {"recall_distortion": json.dumps(content)})
+    checksums.save(path, tensors, {"recall_distortion": json.dumps(content)})
     pd.DataFrame(sparsity, columns=SPARSITY_COLUMNS).to_csv(folder / "of_block.csv", index=False)
 
     def at(*tables: str) -> dict[str, Path]:

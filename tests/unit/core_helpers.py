@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 
+from recall_distortion import checksums
 from recall_distortion.data import PreparedData, load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,8 +56,18 @@ def write_prepared(
         "holdout": "0.25",
         "seed": str(seed),
     }
-    safetensors.numpy.save_file(tensors, path, metadata)
+    checksums.save(path, tensors, metadata)
     return path
+
+
+def sealed(folder: Path, tensors: dict[str, np.ndarray], metadata: object) -> bytes:
+    """Return a whole file that carries its checksum, whatever its metadata say."""
+    path = folder / "sealed.safetensors"
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    checksums.save(path, tensors, {"recall_distortion": text})
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
 def prepared(path: Path, **options: object) -> PreparedData:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from recall_distortion import data
+from recall_distortion import checksums, data
 from recall_distortion.data import digits as digits_module
 from recall_distortion.data import prepared as prepared_module
 from recall_distortion.data.images import RawData
@@ -138,14 +138,14 @@ def os_umask():
 @pytest.mark.parametrize("failure", [OSError("no space"), KeyboardInterrupt()])
 def test_a_failing_writer_leaves_the_old_file_or_none(tmp_path, monkeypatch, failure):
     output = tmp_path / "a.safetensors"
-    save = prepared_module._save
+    save = checksums.save
 
     def fail(path, tensors, metadata):
         save(path, tensors, metadata)
         path.write_bytes(path.read_bytes()[:100])
         raise failure
 
-    monkeypatch.setattr(prepared_module, "_save", fail)
+    monkeypatch.setattr(checksums, "save", fail)
     with pytest.raises(type(failure)):
         prepare(output)
     assert os.listdir(tmp_path) == []
@@ -185,7 +185,7 @@ def test_load_refuses_what_is_missing_foreign_or_damaged(tmp_path):
         with pytest.raises(DataError, match=r"cannot be read as a prepared.*delete it") as caught:
             data.load(output)
         assert str(output) in str(caught.value)
-    safetensors.numpy.save_file({"weight": np.zeros(3)}, output)
+    checksums.save(output, {"weight": np.zeros(3)}, {})
     with pytest.raises(DataError, match="is not a prepared data set; delete it"):
         data.load(output)
 
@@ -206,7 +206,7 @@ def test_load_refuses_inconsistent_tensors(tmp_path):
         ({"holdout_index": good["holdout_index"][1:]}, "do not part"),
         ({"holdout_index": good["holdout_index"] * 0}, "do not part"),
     ):
-        safetensors.numpy.save_file(good | change, output, metadata)
+        checksums.save(output, good | change, metadata)
         with pytest.raises(DataError, match=message):
             data.load(output)
 
@@ -225,7 +225,7 @@ def test_describe_agrees_with_the_catalogue_and_needs_no_torch():
 def test_prepared_file_does_not_depend_on_memory_layout(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 4, 4)).astype(np.uint8)
     tensors = {"a": images, "b": np.asfortranarray(images)}
-    prepared_module._save(tmp_path / "x", tensors, {"z": "1", "a": "é"})
+    checksums.save(tmp_path / "x", tensors, {"z": "1", "a": "é"})
     loaded = safetensors.numpy.load_file(tmp_path / "x")
     assert np.array_equal(loaded["a"], images)
     assert np.array_equal(loaded["b"], images)

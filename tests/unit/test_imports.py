@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "processes",
     "files",
+    "checksums",
     "catalogue",
     "columns",
     "tables",
@@ -35,7 +36,16 @@ ORDER = [
     "inference",
     "report",
 ]
-BASE = {"errors", "files", "catalogue", "columns", "tables", "processes", "logs"}
+BASE = {
+    "errors",
+    "files",
+    "checksums",
+    "catalogue",
+    "columns",
+    "tables",
+    "processes",
+    "logs",
+}
 NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
 FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
     "processor",

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+from core_helpers import sealed
 
+from recall_distortion import checksums
 from recall_distortion import columns as columns_of
 from recall_distortion.columns import RECALL_COLUMNS
 from recall_distortion.distortion import HalfBalances, crossfit, recall_table, slope, split_halves
@@ -76,7 +78,7 @@ def write_predictions(path, seeds, cells, *, metadata=None, labels=LABELS, train
         "failures": failures,
         "made": {"/".join(c[:2]): {"trained": trained, "evaluated": GPU} for c in cells},
     } | (metadata or {})
-    safetensors.numpy.save_file(tensors, path, {"recall_distortion": json.dumps(content)})
+    checksums.save(path, tensors, {"recall_distortion": json.dumps(content)})
     return path
 
 
@@ -90,8 +92,8 @@ def write_sparsity(path, seeds, method, ratio):
             "seed": seed,
             "realised_ratio": 1 / 3 + seed,
             "kept_fraction": 0.1 + 0.2,
-            "kept_prunable": 7,
-            "prunable": 70,
+            "kept_prunable": 30,
+            "prunable": 100,
             "total": 100,
         }
         for seed in seeds
@@ -381,9 +383,8 @@ def test_predictions_from_elsewhere_need_not_say_what_made_their_networks(tmp_pa
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = json.loads(file.metadata()["recall_distortion"])
     del metadata["made"]
-    safetensors.numpy.save_file(
-        safetensors.numpy.load(content), path, {"recall_distortion": json.dumps(metadata)}
-    )
+    tensors = safetensors.numpy.load(content)
+    checksums.save(path, tensors, {"recall_distortion": json.dumps(metadata)})
     measured(tmp_path, path)
     rows = (tmp_path / "engines.csv").read_text().splitlines()
     assert rows[1:] == ["small,mlp,dense,1,,,,6", "small,mlp,control,1,,,,6"]
@@ -453,7 +454,7 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
     own = {"dataset": "d", "architecture": "a", "class_names": NAMES, "failures": []}
 
     def file(metadata, tensors=labels):
-        return safetensors.numpy.save(tensors, {"recall_distortion": json.dumps(metadata)})
+        return sealed(tmp_path, tensors, metadata)
 
     contents = {
         "cut off": good[:-10],
@@ -508,6 +509,7 @@ def test_the_columns_are_those_of_the_contract():
 def test_any_class_name_survives(tmp_path, name):
     row = dict.fromkeys(RECALL_COLUMNS, 1.0) | {"class_name": name}
     row |= {"dataset": "NA", "architecture": "1", "method": "null", "state": "True"}
+    row |= {"balance": 0.0, "normalized_balance": 0.0}
     path = tmp_path / "recall.csv"
     write_table(path, [pd.DataFrame([row])], RECALL_COLUMNS)
     found = read_table(path, RECALL_COLUMNS).iloc[0]

@@ -6,9 +6,11 @@ import csv
 import json
 import os
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from core_helpers import sealed
 
 from recall_distortion import replicates
 from recall_distortion.errors import TableError
@@ -137,7 +139,7 @@ def foreign_files(path):
             }
         ),
     }.items():
-        yield name, safetensors.torch.save({"a": torch.ones(3)}, {"recall_distortion": metadata})
+        yield name, sealed(path.parent, {"a": np.ones(3)}, metadata)
 
 
 def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):

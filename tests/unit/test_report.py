@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recall_distortion import columns
 from recall_distortion.errors import TableError
 from recall_distortion.report import (
     answer,
@@ -47,7 +48,7 @@ from recall_distortion.report.readings import (
     pruning_cells,
     readings,
 )
-from recall_distortion.report.tables import LATER, of_panel, read_table, read_tables
+from recall_distortion.report.tables import CELL, LATER, of_panel, read_table, read_tables
 
 
 def _load_generator() -> ModuleType:
@@ -273,7 +274,7 @@ class TestReading:
         SYNTHETIC.make_tables(tmp_path, **SMALL)
         path = tmp_path / "alpha.csv"
         path.write_text(path.read_text().replace(",4,", ",four,").replace(",1,", ",one,"))
-        with pytest.raises(TableError, match=r"alpha\.csv, column"):
+        with pytest.raises(TableError, match=r"alpha\.csv, line 2, column ratio: .one. is not"):
             read_tables(tmp_path)
 
     def test_infinite_slopes_are_read(self, tmp_path: Path) -> None:
@@ -359,6 +360,73 @@ class TestPage:
             for table in parsed.tags("table")
             if table.get("class") == "data"
         )
+
+    def test_whatever_a_table_or_a_study_says_is_text_on_the_page(
+        self, small_tables: Path, small_page: str, tmp_path: Path
+    ) -> None:
+        """Every cell of words and every fact is hostile; the page has no element it had not."""
+        hostile = (
+            "</script></title></style><script>alert(1)</script><img src=x onerror=alert(2)>",
+            "\"' onmouseover='alert(3)' x=\"",
+            "{{ 7 * 7 }}{% raw %}<!-- ]]> &lt;b&gt; &quot;",
+            "javascript:alert(4)",
+        )
+        tables = tmp_path / "tables"
+        SYNTHETIC.make_tables(
+            tables,
+            **{
+                **SMALL,
+                "datasets": (hostile[0],),
+                "architectures": (hostile[1],),
+                "methods": ("magnitude", hostile[2]),
+                "class_names": hostile,
+            },
+        )
+        # What the report's own logic reads stays; all other words come from users and programs.
+        own = {
+            *CELL, "state", "class_name", "model", "engine", "verdict", "question", "left",
+            "right", "published_verdict", "alpha_verdict", "crossfit_verdict", "verdict_all",
+            "basis", "reading", "term", "believe", "improves",
+        }  # fmt: skip
+        changed = set()
+        for path in tables.glob("*.csv"):
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            for column in set(table.columns) & columns.TEXT_COLUMNS - own:
+                table[column] = [hostile[i % len(hostile)] for i in range(len(table))]
+                changed.add(column)
+            table.to_csv(path, index=False)
+        assert {"note", "message", "formula", "reason", "device", "torch"} <= changed
+        facts = {
+            **{name: hostile[i % 4] for i, name in enumerate(SYNTHETIC.study_facts())},
+            "versions": {name: name for name in hostile},
+            "recipes": {hostile[0]: {hostile[1]: [hostile[2]]}},
+        }
+        build_report(tables, tmp_path / "report.html", study=facts)
+        html = (tmp_path / "report.html").read_text("utf-8")
+        found, usual = _Page(html), _Page(small_page)
+        assert found.tags("script") == [{}]
+        assert found.script == usual.script
+        assert {tag for tag, _ in found.elements} <= {tag for tag, _ in usual.elements}
+        assert {name for _, attributes in found.elements for name in attributes} <= {
+            name for _, attributes in usual.elements for name in attributes
+        }
+        links = [str(link.get("href")) for link in found.tags("a")]
+        assert all(link.startswith("#") for link in links)
+        assert html.count("<!--") == small_page.count("<!--")
+        for text in hostile:
+            assert " ".join(text.split()) in found.words
+        # The downloads are made from these: JSON that holds the words as they are.
+        islands = [t for t in found.tags("table") if t.get("class") == "data"]
+        assert islands
+        for table in islands:
+            assert set(json.loads(str(table["data-same"]))) <= set(
+                json.loads(str(table["data-columns"]))
+            )
+            assert re.fullmatch(r"[A-Za-z0-9_.-]+\.csv", str(table["data-file"]))
+        said = [value for t in islands for value in json.loads(str(t["data-same"])).values()]
+        assert hostile[0] in said
+        alternatives = [str(image["alt"]) for image in found.tags("img")]
+        assert any(hostile[0] in text and hostile[1] in text for text in alternatives)
 
     def test_same_tables_give_the_same_bytes(self, small_tables: Path, tmp_path: Path) -> None:
         facts = SYNTHETIC.study_facts()

@@ -4,6 +4,7 @@ rule compress:
         dense=f"{DENSE}.safetensors",
         code=get_code(
             "catalogue",
+            "checksums",
             "data",
             "networks",
             "replicates",

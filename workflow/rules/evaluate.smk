@@ -4,7 +4,13 @@ rule evaluate:
         dense=f"{DENSE}.safetensors",
         compressed=get_compressed_of_bundle,
         code=get_code(
-            "data", "networks", "replicates", "training", "compression", "evaluation"
+            "checksums",
+            "data",
+            "networks",
+            "replicates",
+            "training",
+            "compression",
+            "evaluation",
         ),
     output:
         predictions=f"{PREDICTIONS}.safetensors",

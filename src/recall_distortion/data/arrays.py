@@ -238,6 +238,11 @@ def _array(path: Path, name: str) -> np.ndarray:
             f"{path}: {name} cannot be read ({error}); the file is damaged: write it again with "
             "numpy.savez"
         ) from error
+    except MemoryError as error:
+        raise DataError(
+            f"{path}: {name} needs more memory than there is ({error}); save fewer or smaller "
+            "images"
+        ) from None
 
 
 def _images(path: Path, name: str, image_shape: tuple[int, int, int]) -> np.ndarray:

@@ -63,7 +63,13 @@ def read(path: Path) -> RawData:
     for part, classes in parts.items():
         files = [file for members in classes.values() for file in members]
         width, height = first_size
-        images = np.empty((len(files), channels, height, width), np.uint8)
+        try:
+            images = np.empty((len(files), channels, height, width), np.uint8)
+        except MemoryError as error:
+            raise DataError(
+                f"{path}: {len(files)} images of {width} x {height} pixels need more memory than "
+                f"there is ({error}); scale the images down"
+            ) from None
         for index, file in enumerate(files):
             content = _content(file)
             name = os.fsencode(file.relative_to(path).as_posix())
@@ -123,10 +129,16 @@ def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
 
 def _classes(folder: Path, root: Path) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = {}
+    targets: dict[Path, Path] = {}
     for entry in _listing(folder, root):
         if not entry.is_dir():
             raise DataError(
                 f"{entry} lies beside the class folders; move it into its class's folder or away"
+            )
+        if (same := targets.setdefault(entry.resolve(), entry)) != entry:
+            raise DataError(
+                f"{entry} and {same} are the same folder through a link, so its images would be "
+                "two classes; remove the link"
             )
         files = _listing(entry, root)
         for file in files:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
+from recall_distortion import checksums
 from recall_distortion.catalogue import SOURCES, Source
 from recall_distortion.data import arrays, digits, folder, torchvision_sets
 from recall_distortion.data.images import RawData, Shape
@@ -103,18 +104,21 @@ def prepare(
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
     raw = _read(source, path, data_root, download)
-    if raw.test_images is not None:
-        _refuse_test_fraction(test_fraction, path or source)
-    else:
-        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-        raw = _with_test_set(raw, fraction, seed)
-    fit_index, holdout_index = stratified_split(
-        raw.train_labels,
-        holdout,
-        _generator(seed, _HOLDOUT_STREAM),
-        part="hold-out set",
-        class_names=raw.class_names,
-    )
+    try:
+        if raw.test_images is not None:
+            _refuse_test_fraction(test_fraction, "the source")
+        else:
+            fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+            raw = _with_test_set(raw, fraction, seed)
+        fit_index, holdout_index = stratified_split(
+            raw.train_labels,
+            holdout,
+            _generator(seed, _HOLDOUT_STREAM),
+            part="hold-out set",
+            class_names=raw.class_names,
+        )
+    except DataError as error:
+        raise DataError(f"{path or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
     tensors = {
         "train_images": raw.train_images,
@@ -134,7 +138,7 @@ def prepare(
         "seed": str(seed),
     }
     with replacing(output) as temporary:
-        _save(temporary, tensors, metadata)
+        checksums.save(temporary, tensors, metadata)
 
 
 def load(path: str | Path) -> PreparedData:
@@ -147,6 +151,7 @@ def load(path: str | Path) -> PreparedData:
     if not path.exists():
         raise DataError(f"{path} does not exist; run the step 'prepare' first")
     try:
+        checksums.verify(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             names = set(file.keys())
@@ -188,7 +193,19 @@ def _refuse_test_fraction(test_fraction: float | None, what: str) -> None:
 
 
 def _user_path(path: str | None) -> Path:
-    return Path(path or "").expanduser()
+    found = _expanded(path or "")
+    try:
+        found.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise DataError(
+            f"{found} cannot be looked up ({error.strerror}); give a path that can be read"
+        ) from None
+    return found
+
+
+def _expanded(path: str) -> Path:
+    # Path.expanduser raises an error for the home of someone unknown; this leaves it as it is.
+    return Path(os.path.expanduser(path))
 
 
 def _read(source: str, path: str | None, data_root: str, download: bool) -> RawData:
@@ -198,7 +215,7 @@ def _read(source: str, path: str | None, data_root: str, download: bool) -> RawD
         return arrays.read(_user_path(path))
     if source == "folder":
         return folder.read(_user_path(path))
-    return torchvision_sets.read(source, Path(data_root).expanduser(), download=download)
+    return torchvision_sets.read(source, _expanded(data_root), download=download)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:
@@ -245,28 +262,6 @@ def _moments(images: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndar
     std = np.sqrt(variance)
     std[std == 0] = 1
     return mean.astype(np.float32), std.astype(np.float32)
-
-
-def _save(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a safetensors file whose bytes depend on its content only.
-
-    The library writes metadata in an order that changes from run to run, so the header is written
-    again, sorted.
-    """
-    content = memoryview(
-        safetensors.numpy.save(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata
-        )
-    )
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(bytes(content[8:end]))
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # The format aligns the tensors to 8 bytes.
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        file.write(content[end:])
 
 
 def _problem(tensors: dict[str, np.ndarray], classes: int) -> str | None:

@@ -35,6 +35,7 @@ from recall_distortion.inference import (
     tradeoff,
 )
 from recall_distortion.inference import pooled as pooled_slopes
+from recall_distortion.inference.agreement import require_agreement
 from recall_distortion.inference.beside import bootstrapped
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, intervals
 from recall_distortion.inference.model import MixedModel
@@ -62,6 +63,7 @@ def write_tests(
     recall = read_table(recall_csv, _TESTED_RECALL)
     alpha = read_table(alpha_csv, [*CELL, "seed", "alpha", "accuracy_before", "accuracy_after"])
     crossfit = read_table(crossfit_csv, CROSSFIT_COLUMNS)
+    require_agreement(recall, alpha, crossfit, [recall_csv, alpha_csv, crossfit_csv])
     of_cells = intervals(alpha, level)
     pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
     found = {

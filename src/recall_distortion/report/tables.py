@@ -27,8 +27,6 @@ METHOD_ORDER = (
 )
 VERDICTS = ("intensification", "de-intensification", "inconclusive")
 
-_TRUTH = {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes"}
-
 COLUMNS: dict[str, Sequence[str]] = {
     "recall": (
         *CELL, "state", "seed", "class", "class_name", "support", "recall", "accuracy",
@@ -110,7 +108,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
             words = table[column] if column in table else pd.Series("", index=table.index)
             table[column] = words if column in columns.TEXT_COLUMNS else words.replace("", "nan")
     for column in table.columns:
-        if column in _TRUTH:
+        if column in columns.TRUTH_COLUMNS:
             words = table[column].astype(str).str.strip().str.lower()
             table[column] = words.isin(("true", "1", "1.0"))
         elif column in wanted and column not in columns.TEXT_COLUMNS:

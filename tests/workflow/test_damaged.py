@@ -1,0 +1,74 @@
+"""Damaged files and odd paths through the real workflow: its exit code, its message, the remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.workflow.conftest import Project
+
+pytestmark = pytest.mark.slow
+
+TABLES = Path("results/test/tables")
+STUDY = ("--config", "study=test")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("named", "damage", "words"),
+    [
+        ("dense/digits/mlp/seeds-000-001.safetensors", flip, "does not match its checksum"),
+        ("predictions/digits/mlp/magnitude/seeds-000-001.safetensors", truncate, "damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
+    finished_copy: Project, finished: Project, named: str, damage, words: str
+) -> None:
+    path = finished_copy.folder / "results/test" / named
+    damage(path)
+    found = finished_copy.run("snakemake", "--cores", "2", *STUDY, check=False)
+    assert found.returncode == 1
+    told = [line for line in found.stdout.splitlines() if "error: " in line]
+    assert told
+    assert all(f"results/test/{named}" in line and words in line for line in told)
+    assert all(re.search("delete (it|the file) and run", line) for line in told)
+    assert "Traceback" not in found.stdout
+    path.unlink()
+    finished_copy.snakemake(*STUDY)
+    for name in ("recall", "alpha", "crossfit", "sparsity", "intervals", "effects", "pooled"):
+        table = TABLES / f"{name}.csv"
+        assert (finished_copy.folder / table).read_bytes() == (finished.folder / table).read_bytes()
+
+
+def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:
+    name = "own; $(touch owned) `touch owned` & touch owned #.npz"
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    names = np.array(["<script>", "$(touch owned)", "{{ 7 * 7 }}"])
+    np.savez(project.folder / name, images=images, labels=np.arange(60) % 3, class_names=names)
+    study = project.folder / "config/studies/test.yaml"
+    text = study.read_text()
+    source = f"source: arrays, path: {json.dumps(name)}"
+    assert "source: digits" in text
+    study.write_text(text.replace("source: digits", source, 1))
+    project.snakemake("prepare_all", *STUDY)
+    assert (project.folder / "results/test/data/digits.safetensors").exists()
+    assert not list(project.folder.rglob("owned"))
+    study.write_text(text.replace("source: digits", source.replace("own;", "gone {x};"), 1))
+    found = project.run("snakemake", "--cores", "2", "prepare_all", *STUDY, check=False)
+    assert found.returncode == 1
+    assert "gone {x}; $(touch owned)" in found.stdout
+    assert "does not exist" in found.stdout
+    assert "Traceback" not in found.stdout
