@@ -20,6 +20,7 @@ ORDER = [
     "columns",
     "tables",
     "logs",
+    "devices",
     "study",
     "data",
     "configuration",
@@ -35,8 +36,17 @@ ORDER = [
     "report",
 ]
 BASE = {"errors", "files", "catalogue", "columns", "tables", "logs"}
-NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
-FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
+NO_TORCH = [
+    "devices",
+    "study",
+    "configuration",
+    "distortion",
+    "measurement",
+    "inference",
+    "report",
+    *BASE,
+]
+FIRST_HALF = {"devices", "study", "data", "configuration", "networks", "replicates", "training"} | {
     "processor",
     "compression",
     "evaluation",

@@ -23,6 +23,7 @@ rule compress:
     threads: 1
     resources:
         gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
         compression=lambda wildcards: STUDY.compression_parameters(

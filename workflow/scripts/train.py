@@ -3,6 +3,10 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
+    from recall_distortion import devices
+
+    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+
     from recall_distortion import processor
     from recall_distortion.training import train_block
 
@@ -13,6 +17,6 @@ with job_log(snakemake.log[0]):
         snakemake.output.history,
         architecture=snakemake.wildcards.architecture,
         seeds=snakemake.params.seeds,
-        device="cuda" if snakemake.resources.gpu else "cpu",
+        device=device,
         **snakemake.params.training,
     )
