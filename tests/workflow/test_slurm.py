@@ -24,8 +24,6 @@ pytestmark = pytest.mark.slow
 PLUGIN = "snakemake_executor_plugin_slurm"
 INSTALLED_BY_RUN = Path(sys.prefix) / "slurm-plugin"
 HERE = (
-    # As docs/running.md says for a cluster without GPUs.
-    *("--set-resources", "train:gpu=0", "compress:gpu=0", "evaluate:gpu=0"),
     # This Slurm has no accounting, and its jobs take seconds.
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--latency-wait", "10"),
@@ -86,6 +84,11 @@ def sent(cluster: Cluster, plugin: list[str], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("sent")
     path = os.pathsep.join([str(folder / "src"), *plugin])
     project = copy_project(folder, {**cluster.environment, "PYTHONPATH": path})
+    # As the profile says for a cluster without GPUs.
+    profile = folder / "profiles/slurm/profile.yaml"
+    text = profile.read_text()
+    assert text.count("    gpu: 1\n") == 3
+    profile.write_text(text.replace("    gpu: 1\n", "    gpu: 0\n"))
     command = [
         *("snakemake", "--workflow-profile", "profiles/slurm", *HERE, "--config", "study=test"),
         'data_root=a folder;$(touch dollar)`touch backtick`&touch ampersand "$HOME"',
