@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -85,9 +86,10 @@ def _take_place(path: Path) -> bool:
     """Return whether this process holds a file's lock now."""
     file = open(path, "ab")  # noqa: SIM115  it stays open as long as the device is held
     # Who cleans the temporary folder may have removed the file, and then its lock means nothing.
-    if _lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        _held.append(file)
-        return True
+    with contextlib.suppress(FileNotFoundError):
+        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            _held.append(file)
+            return True
     file.close()
     return False
 
