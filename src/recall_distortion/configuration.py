@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from recall_distortion import devices
 from recall_distortion.data import describe
 from recall_distortion.errors import StudyError
 from recall_distortion.study import Study, check_feasible, load
@@ -19,20 +19,22 @@ STUDIES = Path("config/studies")
 
 @dataclass(frozen=True)
 class Configuration:
-    """A checked study, where torchvision's data lie, and how many GPUs may be used."""
+    """A checked study, where torchvision's data lie, how many GPUs may be used, and how shared."""
 
     study: Study
     study_path: Path
     data_root: str
     gpus: int
+    jobs_per_gpu: int
 
 
 def configure(config: Mapping[str, Any]) -> Configuration:
     """Return the study that a configuration names, checked against its data and networks.
 
-    ``config`` holds ``study``, ``data_root`` and ``gpus`` (a number, or ``auto``); every other key
-    overrides a plain value of the study. Raises ``StudyError`` or ``DataError`` before any job
-    starts; the message names the file, the key and what would be valid.
+    ``config`` holds ``study``, ``data_root``, ``gpus`` (a number, or ``auto``) and
+    ``jobs_per_gpu``; every other key overrides a plain value of the study. Raises ``StudyError`` or
+    ``DataError`` before any job starts; the message names the file, the key and what would be
+    valid.
     """
     values = dict(config)
     name = values.pop("study", None)
@@ -42,16 +44,27 @@ def configure(config: Mapping[str, Any]) -> Configuration:
     data_root = values.pop("data_root", "data")
     if not isinstance(data_root, str) or not data_root:
         raise StudyError(f"key 'data_root': the folder that holds data sets, not {data_root!r}")
+    # Snakemake hands it to its jobs in a shell's command line, as Python writes a text: in single
+    # quotes, between which a shell reads nothing, unless there is one in the text itself.
+    if "'" in data_root or repr(data_root) != f"'{data_root}'":
+        raise StudyError(
+            f"key 'data_root': {data_root!r} has a quote, a backslash or a character that cannot "
+            "be printed, which a job's shell would misread; make a link to it with a plainer name"
+        )
     gpus = values.pop("gpus", "auto")
     if gpus != "auto" and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
         raise StudyError(f"key 'gpus': 'auto' or a number of GPUs, not {gpus!r}")
+    sharing = values.pop("jobs_per_gpu", 1)
+    if not isinstance(sharing, int) or isinstance(sharing, bool) or sharing < 1:
+        raise StudyError(f"key 'jobs_per_gpu': how many jobs may share a GPU, not {sharing!r}")
     path = STUDIES / f"{name}.yaml"
     study = load(path, {key: _plain(key, value) for key, value in values.items()})
     shapes = {
         key: describe(dataset.source, path=dataset.path) for key, dataset in study.datasets.items()
     }
     check_feasible(study, path, shapes)
-    return Configuration(study, path, data_root, visible_gpus() if gpus == "auto" else gpus)
+    gpus = len(devices.visible()) if gpus == "auto" else gpus
+    return Configuration(study, path, data_root, gpus, sharing)
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -64,11 +77,3 @@ def _plain(key: str, value: Any) -> Any:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         raise StudyError(f"command line: key {key!r}: {value!r} is not a value") from None
-
-
-def visible_gpus() -> int:
-    """Return how many NVIDIA GPUs this machine offers, without loading torch or the driver."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))

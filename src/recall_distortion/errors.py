@@ -38,6 +38,10 @@ class InferenceError(RecallDistortionError):
     """A model could not be fitted, or two engines disagree about the same model."""
 
 
+class DeviceError(RecallDistortionError):
+    """A job asks for a GPU that it cannot have."""
+
+
 class SetupError(RecallDistortionError):
     """A program or package that this step needs is not installed."""
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from core_helpers import REPOSITORY
 
-from recall_distortion.configuration import configure, visible_gpus
+from recall_distortion.configuration import configure
+from recall_distortion.devices import visible
 from recall_distortion.errors import DataError, StudyError
 
 
@@ -22,7 +23,7 @@ def test_the_shipped_configuration():
     assert found.study.name == "digits"
     assert found.study.folder == "digits"
     assert found.data_root == "data"
-    assert found.gpus == visible_gpus()
+    assert found.gpus == len(visible())
 
 
 def test_every_other_key_overrides_the_study():
@@ -77,7 +78,23 @@ def test_a_users_own_data_are_looked_at(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("value", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1, 3", 3), ("GPU-8932f937,", 1)]
 )
-def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, value, count):
+def test_gpus_auto_counts_those_of_the_environment(monkeypatch, value, count):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert visible_gpus() == count
     assert configure({"study": "test"}).gpus == count
+
+
+def test_a_gpu_is_shared_only_where_that_is_said():
+    assert configure({"study": "test"}).jobs_per_gpu == 1
+    assert configure({"study": "test", "jobs_per_gpu": 3}).jobs_per_gpu == 3
+
+
+@pytest.mark.parametrize("sharing", [0, -1, "3x", 1.5, True])
+def test_an_impossible_sharing_of_a_gpu(sharing):
+    with pytest.raises(StudyError, match=r"'jobs_per_gpu'.*may share a GPU"):
+        configure({"study": "test", "jobs_per_gpu": sharing})
+
+
+@pytest.mark.parametrize("folder", ["o'brien", "a\\b", "line\nbreak", 'it\'s "$(x)"'])
+def test_a_folder_that_a_jobs_shell_would_misread_is_refused(folder):
+    with pytest.raises(StudyError, match=r"'data_root'.*make a link"):
+        configure({"study": "test", "data_root": folder})

@@ -137,7 +137,9 @@ def test_commands_name_studies_targets_and_options_that_exist(path: Path) -> Non
             values = words[words.index("--config") + 1 :]
             assert all("=" in value for value in values), f"{command}: --config takes what follows"
             overridden = dict(value.split("=", 1) for value in values)
-            assert set(overridden) <= {"study", "data_root", "gpus", *OVERRIDES}, command
+            assert set(overridden) <= {"study", "data_root", "gpus", "jobs_per_gpu", *OVERRIDES}, (
+                command
+            )
             assert overridden.get("study", "digits") in STUDIES | READERS_STUDIES, command
         if "profile" in command:
             named = re.search(r"--(?:workflow-)?profile (\S+)", command)
@@ -243,6 +245,4 @@ def test_the_slurm_profile_names_rules_that_exist() -> None:
     on_gpu = set(re.findall(r"^rule (\w+):(?:(?!^rule ).)*?\bgpu=", rules, re.M | re.S))
     assert {rule for rule, given in profile["set-resources"].items() if "gpu" in given} == on_gpu
     # It replaces the default profile, so it repeats what holds everywhere.
-    shared = set(default) - {"resources"}
-    assert {key: profile.get(key) for key in shared} == {key: default[key] for key in shared}
-    assert "resources" not in profile
+    assert {key: profile.get(key) for key in default} == default

@@ -22,6 +22,7 @@ ORDER = [
     "columns",
     "tables",
     "logs",
+    "devices",
     "study",
     "data",
     "configuration",
@@ -46,8 +47,17 @@ BASE = {
     "processes",
     "logs",
 }
-NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
-FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
+NO_TORCH = [
+    "devices",
+    "study",
+    "configuration",
+    "distortion",
+    "measurement",
+    "inference",
+    "report",
+    *BASE,
+]
+FIRST_HALF = {"devices", "study", "data", "configuration", "networks", "replicates", "training"} | {
     "processor",
     "compression",
     "evaluation",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,14 @@ class Project:
     """A copy of the project in which commands are run as a user would."""
 
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)  # beyond the caller's
 
     def run(self, *command: str, check: bool = True, **options) -> subprocess.CompletedProcess:
         """Run a command in the folder; its output is part of a failure's message."""
-        # The copied package must be the one that runs, not the installed one.
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "NO_COLOR": "1"}
         found = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self._environment(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -39,12 +39,21 @@ class Project:
             assert found.returncode == 0, f"{command} failed:\n{found.stdout[-6000:]}"
         return found
 
+    def start(self, *command: str, **options) -> subprocess.Popen:
+        """Start a command in the folder and do not wait for it."""
+        return subprocess.Popen(command, cwd=self.folder, env=self._environment(), **options)
+
+    def _environment(self) -> dict[str, str]:
+        # The copied package must be the one that runs, not the installed one.
+        here = {"PYTHONPATH": str(self.folder / "src"), "NO_COLOR": "1"}
+        return {**os.environ, **here, **self.environment}
+
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run snakemake on two cores and return what it printed."""
         return self.run("snakemake", "--cores", "2", *arguments, check=check).stdout
 
 
-def copy_project(folder: Path) -> Project:
+def copy_project(folder: Path, environment: Mapping[str, str] | None = None) -> Project:
     """Copy what a study needs, without results and caches."""
     for part in PARTS:
         source, target = PROJECT / part, folder / part
@@ -52,7 +61,7 @@ def copy_project(folder: Path) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    return Project(folder)
+    return Project(folder, environment or {})
 
 
 @pytest.fixture

@@ -17,7 +17,14 @@ if only_one_alive(".snakemake/alive"):
 
 STUDY = CONFIGURATION.study
 RESULTS = f"results/{STUDY.folder}"
-DEVICE = "cuda" if CONFIGURATION.gpus else "cpu"
+
+# How many jobs may have a GPU at once on this machine, unless --resources says so. On a cluster
+# (--jobs) its scheduler knows.
+if CONFIGURATION.gpus and workflow.resource_settings.nodes is None:
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource(
+            "gpu", CONFIGURATION.gpus * CONFIGURATION.jobs_per_gpu
+        )
 
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
 DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"

@@ -24,6 +24,7 @@ rule compress:
     threads: 1
     resources:
         gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
         unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}",

@@ -21,6 +21,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"

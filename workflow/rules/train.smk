@@ -14,6 +14,7 @@ rule train:
     threads: 1
     resources:
         gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
         unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{block}}",

@@ -3,6 +3,10 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
+    from recall_distortion import devices
+
+    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+
     from recall_distortion import processor
     from recall_distortion.evaluation import evaluate_block
 
@@ -13,5 +17,5 @@ with job_log(snakemake.log[0]):
         list(snakemake.input.get("compressed", [])),
         snakemake.output.predictions,
         dataset=snakemake.wildcards.dataset,
-        device="cuda" if snakemake.resources.gpu else "cpu",
+        device=device,
     )

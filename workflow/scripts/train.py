@@ -3,6 +3,10 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
+    from recall_distortion import devices
+
+    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+
     from recall_distortion import processor
     from recall_distortion.training import train_block
 
@@ -14,6 +18,6 @@ with job_log(snakemake.log[0]):
         architecture=snakemake.wildcards.architecture,
         seeds=snakemake.params.seeds,
         unfinished=snakemake.params.unfinished,
-        device="cuda" if snakemake.resources.gpu else "cpu",
+        device=device,
         **snakemake.params.training,
     )

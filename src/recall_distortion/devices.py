@@ -1,0 +1,115 @@
+"""Which GPU a job computes on: one that no other job has, held until the process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from recall_distortion.errors import DeviceError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+PAUSE = 0.5  # seconds between two looks for a free device
+
+# What this process holds: a lock ends with its file, or with the process, however that ends.
+_held: list[IO[bytes]] = []
+
+
+def visible() -> list[str]:
+    """Return the names of the NVIDIA GPUs that a process may use, without torch or the driver.
+
+    They are those of ``CUDA_VISIBLE_DEVICES`` (numbers, or names such as ``GPU-8932f937`` and
+    ``MIG-...``), up to the first that is none, as CUDA reads it; where it is not set, the numbers
+    of the machine's devices.
+    """
+    named = os.environ.get(VISIBLE)
+    if named is None:
+        return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+    names = []
+    for name in (part.strip() for part in named.split(",")):
+        if name in ("", "-1"):
+            break
+        if name not in names:
+            names.append(name)
+    return names
+
+
+def take(gpus: int, jobs_per_gpu: int = 1) -> str:
+    """Return torch's name of this job's device: ``cpu`` if it asked for no GPU, else ``cuda``.
+
+    A GPU is one that fewer than ``jobs_per_gpu`` processes hold, the emptiest first; where there is
+    none the call waits. From then on this process sees no other GPU, so call it before CUDA
+    is used. Raises ``DeviceError`` where ``CUDA_VISIBLE_DEVICES`` leaves none.
+
+    Processes agree about a device through a lock on a file of this machine's temporary folder.
+    Slurm numbers the devices of each of its jobs from 0, so there each job has files of its own.
+    """
+    if not gpus:
+        return "cpu"
+    names = visible()
+    if not names and VISIBLE in os.environ:
+        raise DeviceError(
+            f"this job asks for a GPU, but {VISIBLE}={os.environ[VISIBLE]!r} offers none; unset "
+            "it, name devices in it, or compute on the CPU with --config gpus=0"
+        )
+    # A machine whose devices have no files in /dev, as within Windows, may have one nevertheless.
+    os.environ[VISIBLE] = _hold(names or ["0"], jobs_per_gpu)
+    print(f"GPU: {VISIBLE}={os.environ[VISIBLE]}", flush=True)
+    return "cuda"
+
+
+def _hold(names: list[str], jobs_per_gpu: int) -> str:
+    """Lock one of a device's places and return the device's name."""
+    folder = _folder()
+    # Of those that wait one looks for a free device and the others sleep behind it.
+    with open(folder / "queue", "ab") as queue:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        told = False
+        while True:
+            for place in range(jobs_per_gpu):
+                for name in names:
+                    if _take_place(folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.{place}"):
+                        return name
+            if not told:
+                print(f"Waiting for a GPU; other jobs hold {', '.join(names)}", flush=True)
+                told = True
+            time.sleep(PAUSE)
+
+
+def _take_place(path: Path) -> bool:
+    """Return whether this process holds a file's lock now."""
+    file = open(path, "ab")  # noqa: SIM115  it stays open as long as the device is held
+    # Who cleans the temporary folder may have removed the file, and then its lock means nothing.
+    with contextlib.suppress(FileNotFoundError):
+        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            _held.append(file)
+            return True
+    file.close()
+    return False
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _folder() -> Path:
+    """Return the folder of this user's locks, which nobody else can write to."""
+    folder = Path(tempfile.gettempdir()) / f"recall-distortion-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise DeviceError(f"{folder} is not a folder of yours; remove it, or set TMPDIR elsewhere")
+    if job := os.environ.get("SLURM_JOB_ID"):
+        folder /= re.sub(r"\W", "_", job)
+        folder.mkdir(exist_ok=True)
+    return folder

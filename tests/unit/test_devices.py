@@ -1,0 +1,194 @@
+"""Jobs side by side each have a GPU of their own; the devices are names, no GPU is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from recall_distortion import devices
+from recall_distortion.errors import DeviceError
+
+# Takes a device, says what it sees, and holds it until its input ends.
+HOLDER = """
+import os, sys
+from recall_distortion import devices
+devices.PAUSE = 0.05
+print("took", devices.take(1, int(sys.argv[1])), os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+sys.stdin.read()
+"""
+
+
+class Holder:
+    """A process that takes a device as a job does."""
+
+    def __init__(self, jobs_per_gpu: int, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(jobs_per_gpu)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def said(self, first: str) -> str:
+        """Return the rest of the next line that begins so."""
+        for line in self.process.stdout:
+            if line.startswith(first):
+                return line.removeprefix(first).strip()
+        raise AssertionError(f"ended without a line {first!r}")
+
+    def took(self) -> str:
+        kind, name = self.said("took").split()
+        assert kind == "cuda"
+        return name
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        assert self.process.wait(timeout=20) == 0
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Callable[..., Holder]]:
+    """Return what starts a process that takes one of some devices."""
+    started = []
+
+    def start(visible: str, jobs_per_gpu: int = 1, slurm: str | None = None) -> Holder:
+        source = str(Path(devices.__file__).parents[1])
+        environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": source, devices.VISIBLE: visible}
+        if slurm:
+            environment["SLURM_JOB_ID"] = slurm
+        started.append(Holder(jobs_per_gpu, environment))
+        return started[-1]
+
+    yield start
+    for found in started:
+        found.process.kill()
+        found.process.wait()
+
+
+def test_jobs_side_by_side_have_a_device_each(holder):
+    held = [holder("0,1,2") for _ in range(3)]
+    assert sorted(found.took() for found in held) == ["0", "1", "2"]
+
+
+def test_a_job_too_many_waits_until_one_is_free(holder):
+    first, second = holder("0,1"), holder("0,1")
+    names = {first.took(): first, second.took(): second}
+    waiting = holder("0,1")
+    assert waiting.said("Waiting for a GPU") == "; other jobs hold 0, 1"
+    names["1"].end()
+    assert waiting.took() == "1"
+
+
+def test_many_jobs_for_few_devices_all_get_one_and_never_two_the_same(tmp_path):
+    alone = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from recall_distortion import devices\n"
+        "devices.PAUSE = 0.05\n"
+        "devices.take(1)\n"
+        "used = Path(sys.argv[1]) / os.environ['CUDA_VISIBLE_DEVICES']\n"
+        "used.touch(exist_ok=False)\n"  # fails if another job is on this device
+        "time.sleep(0.2)\n"
+        "used.unlink()\n"
+    )
+    source = str(Path(devices.__file__).parents[1])
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": source, devices.VISIBLE: "0,1"}
+    command = [sys.executable, "-c", alone, str(tmp_path)]
+    jobs = [subprocess.Popen(command, env=environment) for _ in range(6)]
+    try:
+        assert [job.wait(timeout=30) for job in jobs] == [0] * 6
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+
+
+def test_a_killed_job_leaves_its_device_free(holder):
+    killed = holder("0")
+    assert killed.took() == "0"
+    waiting = holder("0")
+    waiting.said("Waiting for a GPU")
+    killed.process.send_signal(signal.SIGKILL)
+    assert waiting.took() == "0"
+
+
+def test_a_device_is_shared_by_as_many_as_is_said_the_empty_ones_first(holder):
+    taken = [holder("0,1", 2).took() for _ in range(4)]
+    assert taken == ["0", "1", "0", "1"]
+    fifth = holder("0,1", 2)
+    assert fifth.said("Waiting for a GPU")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "GPU-5ebd7b1c-0b37-4b7e-a3a8-fe2c4c8ff6ad"],
+        ["MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/1/0", "MIG-GPU-8932f937/2/0"],
+        ["3", "5"],
+    ],
+)
+def test_devices_keep_the_names_that_the_environment_gives_them(holder, names):
+    held = [holder(", ".join(names)) for _ in range(2)]
+    assert sorted(found.took() for found in held) == sorted(names)
+
+
+def test_jobs_of_slurm_do_not_wait_for_each_other(holder):
+    """Slurm shows each of its jobs a device 0, and they are different ones."""
+    held = [holder("0", slurm=job) for job in ("17", "18")]
+    assert [found.took() for found in held] == ["0", "0"]
+    inside = holder("0", slurm="17")  # a second process of one job of Slurm
+    assert inside.said("Waiting for a GPU")
+
+
+def test_a_removed_lock_file_is_made_anew(holder, tmp_path):
+    first = holder("0")
+    first.took()
+    (lock,) = tmp_path.glob("*/0.0")
+    lock.unlink()
+    assert holder("0").took() == "0"
+    assert lock.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+        (" 1, 0,1", ["1", "0"]),
+        ("GPU-8932f937,", ["GPU-8932f937"]),
+    ],
+)
+def test_the_environment_is_read_as_cuda_reads_it(monkeypatch, value, names):
+    monkeypatch.setenv(devices.VISIBLE, value)
+    assert devices.visible() == names
+
+
+def test_without_a_gpu_asked_for_nothing_is_held(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(devices.VISIBLE, "")
+    assert devices.take(0) == "cpu"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_a_gpu_asked_for_where_none_may_be_seen(monkeypatch, value):
+    monkeypatch.setenv(devices.VISIBLE, value)
+    with pytest.raises(DeviceError, match=r"asks for a GPU, but CUDA_VISIBLE_DEVICES=.*gpus=0"):
+        devices.take(1)
+
+
+def test_locks_in_somebody_elses_folder_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(devices.VISIBLE, "0")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"recall-distortion-gpus-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DeviceError, match="not a folder of yours"):
+        devices.take(1)
