@@ -16,6 +16,7 @@ PACKAGE = REPOSITORY / "src" / "recall_distortion"
 ORDER = [
     "errors",
     "files",
+    "provenance",
     "catalogue",
     "columns",
     "tables",
@@ -34,7 +35,7 @@ ORDER = [
     "inference",
     "report",
 ]
-BASE = {"errors", "files", "catalogue", "columns", "tables", "logs"}
+BASE = {"errors", "files", "provenance", "catalogue", "columns", "tables", "logs"}
 NO_TORCH = ["study", "configuration", "distortion", "measurement", "inference", "report", *BASE]
 FIRST_HALF = {"study", "data", "configuration", "networks", "replicates", "training"} | {
     "processor",

@@ -1,7 +1,7 @@
 rule prepare:
     input:
         source=get_source,
-        code=get_code("data"),
+        code=get_code("prepare", "data"),
     output:
         data=DATA,
     log:

@@ -1,7 +1,7 @@
 rule train:
     input:
         data=DATA,
-        code=get_code("data", "networks", "replicates", "training"),
+        code=get_code("train", "data", "networks", "replicates", "training"),
     output:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",
