@@ -37,6 +37,7 @@ rule all:
 
 
 onsuccess:
+    provenance.save(RESULTS, get_record)
     page = Path(f"{RESULTS}/report.html")
     if page.exists():
         print(f"The report: {page.resolve()}")

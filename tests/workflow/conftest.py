@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
+NOTHING = "Nothing to be done"
+IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@localhost")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,21 @@ class Project:
         """Run snakemake on two cores and return what it printed."""
         return self.run("snakemake", "--cores", "2", *arguments, check=check).stdout
 
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Return how many jobs of each rule a dry run lists; none where there is nothing to do."""
+        plan = self.snakemake("-n", *arguments)
+        if NOTHING in plan:
+            return {}
+        table = plan.partition("Job stats:")[2].partition("\ntotal ")[0]
+        found = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        assert found, plan
+        return {rule: count for rule, count in found.items() if not rule.startswith("all")}
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", *IDENTITY, "commit", "-qm", message)
+
 
 def copy_project(folder: Path, environment: Mapping[str, str] | None = None) -> Project:
     """Copy what a study needs, without results and caches."""
@@ -83,3 +101,21 @@ def finished_copy(finished: Project, tmp_path: Path) -> Project:
     """Return a copy of the finished project that a test may change."""
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
     return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def recorded(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a finished copy under git and DVC, reproduced once; tests must leave it as it is."""
+    folder = tmp_path_factory.mktemp("recorded")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
+    local = shutil.ignore_patterns("tmp", "cache", "config.local")
+    shutil.copytree(PROJECT / ".dvc", folder / ".dvc", ignore=local)
+    shutil.copy2(PROJECT / ".gitignore", folder / ".gitignore")
+    configuration = folder / "config/config.yaml"
+    configuration.write_text(re.sub("study: .*", "study: test", configuration.read_text(), count=1))
+    project = Project(folder)
+    project.run("git", "init", "-q")
+    project.commit("start")
+    project.run("dvc", "repro")
+    project.commit("results")
+    return project

@@ -17,10 +17,9 @@ from safetensors.numpy import load_file
 
 from recall_distortion import columns
 from recall_distortion.study import load
-from tests.workflow.conftest import PROJECT, Project
+from tests.workflow.conftest import NOTHING, PROJECT, Project
 
 STUDIES = sorted(path.stem for path in (PROJECT / "config/studies").glob("*.yaml"))
-NOTHING = "Nothing to be done"
 
 
 def read(project: Project, name: str) -> pd.DataFrame:

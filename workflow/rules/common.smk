@@ -1,5 +1,9 @@
+import os
+import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
+from recall_distortion import provenance
 from recall_distortion.configuration import configure
 from recall_distortion.errors import RecallDistortionError
 from recall_distortion.processes import only_one_alive
@@ -53,10 +57,35 @@ wildcard_constraints:
     engine="|".join(ENGINES),
 
 
-def get_code(*names):
-    """Return the package's files that decide a rule's result, so that an edit reruns it."""
+def get_record(path):
+    """Return the file in which Snakemake keeps how it made an output: the path in base64."""
+    name = urlsafe_b64encode(path.encode()).decode()
+    # Longer names than the file system takes are cut, and all parts but the last are folders.
+    size = os.pathconf(".", "PC_NAME_MAX") - 1
+    *folders, last = (name[at : at + size] for at in range(0, len(name), size))
+    return Path(".snakemake/metadata", *(f"@{folder}" for folder in folders), last)
+
+
+# Results that came by git, DVC or a copy are known to Snakemake from here on, dry runs included.
+if workflow.is_main_process:
+    try:
+        RESTORED = provenance.restore(RESULTS, get_record)
+    except RecallDistortionError as error:
+        raise WorkflowError(str(error)) from None
+    if RESTORED:
+        print(
+            f"{RESULTS}: {RESTORED} files are as {provenance.NAME} records them.",
+            file=sys.stderr,
+        )
+
+
+def get_code(script, *names):
+    """Return a rule's script and the package's files that decide its result.
+
+    All are compared by content, so an edit reruns the rule and a new time does not.
+    """
     package = Path("src/recall_distortion")
-    found = []
+    found = [Path("workflow/scripts", f"{script}.py")]
     for name in names:
         path = package / name
         found += (

@@ -3,6 +3,7 @@ rule compress:
         data=DATA,
         dense=f"{DENSE}.safetensors",
         code=get_code(
+            "compress",
             "catalogue",
             "checksums",
             "data",

@@ -1,7 +1,7 @@
 rule prepare:
     input:
         source=get_source,
-        code=get_code("checksums", "data"),
+        code=get_code("prepare", "checksums", "data"),
     output:
         data=DATA,
     log:

@@ -4,6 +4,7 @@ rule evaluate:
         dense=f"{DENSE}.safetensors",
         compressed=get_compressed_of_bundle,
         code=get_code(
+            "evaluate",
             "checksums",
             "data",
             "networks",
@@ -39,7 +40,7 @@ rule measure:
     input:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
-        code=get_code("columns", "distortion", "measurement", "tables"),
+        code=get_code("measure", "columns", "distortion", "measurement", "tables"),
     output:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",

@@ -4,7 +4,13 @@ rule infer_tests:
         alpha=f"{TABLES}/alpha.csv",
         crossfit=f"{TABLES}/crossfit.csv",
         code=get_code(
-            "inference", "catalogue", "columns", "distortion", "files", "tables"
+            "infer_tests",
+            "inference",
+            "catalogue",
+            "columns",
+            "distortion",
+            "files",
+            "tables",
         ),
         facts=get_published_facts(),
     output:
@@ -47,7 +53,7 @@ rule infer_fit:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
         sparsity=f"{TABLES}/sparsity.csv",
-        code=get_code("inference", "columns", "tables"),
+        code=get_code("infer_fit", "inference", "columns", "tables"),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
@@ -74,7 +80,7 @@ rule infer:
     input:
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
-        code=get_code("inference", "columns", "tables"),
+        code=get_code("infer", "inference", "columns", "tables"),
     output:
         mixed_models=report(
             f"{TABLES}/mixed_models.csv",

@@ -3,7 +3,7 @@ rule report:
         tables=[*rules.measure.output, *rules.infer_tests.output, *rules.infer.output],
         figures=[f"{FIGURES}/{name}.png" for name in get_figure_names()],
         captions=f"{FIGURES}/captions.json",
-        code=get_code("report", "columns", "tables"),
+        code=get_code("report", "report", "columns", "tables"),
         templates=get_templates(),
     output:
         page=f"{RESULTS}/report.html",
@@ -28,7 +28,7 @@ rule report:
 rule figures:
     input:
         tables=[*rules.measure.output, *rules.infer_tests.output],
-        code=get_code("report", "columns", "tables"),
+        code=get_code("figures", "report", "columns", "tables"),
     output:
         **{
             name.replace("-", "_"): report(

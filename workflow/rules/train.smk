@@ -1,7 +1,9 @@
 rule train:
     input:
         data=DATA,
-        code=get_code("checksums", "data", "networks", "replicates", "training"),
+        code=get_code(
+            "train", "checksums", "data", "networks", "replicates", "training"
+        ),
     output:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",

@@ -1,0 +1,136 @@
+"""How results were made, kept beside them: who is given them need not make them again.
+
+The workflow's engine keeps a record of every file that it made: by which rule, from what
+parameters, from inputs with which checksums. It keeps them apart from the results, and looks at
+files' times before it looks at contents; git, DVC and plain copies bring neither along. ``save``
+writes a study's records into its folder. ``restore`` gives a file its record and its time back,
+where its content is what was recorded. Everything else is left to the engine: what it then finds
+changed, it makes again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recall_distortion.errors import DataError
+from recall_distortion.files import sha256, write_json
+
+NAME = "provenance.json"
+
+Record = dict[str, Any]
+RecordOf = Callable[[str], Path]
+
+# What differs between the outputs of one job; the rest of their records is written once.
+_OF_AN_OUTPUT = ("starttime", "endtime")
+# The text of a conda environment, 2 kB in every record, which decides nothing.
+_LEFT_OUT = ("conda_env",)
+# Seconds by which a time may differ after a way through JSON and a file system.
+_TOLERANCE = 1e-5
+
+
+def save(folder: str | Path, record_of: RecordOf) -> None:
+    """Write the records of a study's files, with the files' checksums, into its folder.
+
+    ``record_of`` returns the file in which the engine keeps its record of an output. A record
+    counts only while its file has the time at which it was made; a file that was changed since is
+    not claimed to have been made so. Files that are not here keep what was known of them as long as
+    something here was made from them.
+    """
+    folder = Path(folder)
+    known = _read(folder / NAME)
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.as_posix()
+        if not path.is_file():
+            continue
+        record = _read_record(record_of(name))
+        if record is not None and _is_of(record, path):
+            checksum, recorded = known.get(name, (None, None))
+            record = {key: value for key, value in record.items() if key not in _LEFT_OUT}
+            found[name] = (checksum if recorded == record else sha256(path), record)
+        elif name in known and sha256(path) == known[name][0]:
+            found[name] = known[name]
+    used = {name for _, record in found.values() for name in record["input"]}
+    for name in used & known.keys() - found.keys():
+        if not Path(name).exists():
+            found[name] = known[name]
+    _write(folder / NAME, found)
+
+
+def restore(folder: str | Path, record_of: RecordOf) -> int:
+    """Return to how many files of a study their record and time were given back.
+
+    A file that has the time of its record was made here, or was restored before. A file that is not
+    here gets its record all the same: an intermediate result need not be here to be known.
+    """
+    restored = 0
+    for name, (checksum, record) in _read(Path(folder) / NAME).items():
+        path, kept = Path(name), record_of(name)
+        present = _read_record(kept)
+        if path.exists():
+            if present is not None and _is_of(present, path):
+                continue
+            if sha256(path) != checksum:
+                continue
+            _set_time(path, record["endtime"])
+            restored += 1
+        if record != present:
+            write_json(kept, record)
+    return restored
+
+
+def _is_of(record: Record, path: Path) -> bool:
+    """Return whether a file still has the time at which the engine finished it."""
+    return math.isclose(record["endtime"], path.stat().st_mtime, rel_tol=0, abs_tol=_TOLERANCE)
+
+
+def _set_time(path: Path, time: float) -> None:
+    try:
+        os.utime(path, (time, time))
+    except PermissionError:
+        raise DataError(
+            f"{path}: its time cannot be set, because it belongs to another user; if it lies in a"
+            " shared cache: `dvc config --local cache.type copy`, then `dvc checkout --relink`"
+        ) from None
+
+
+def _read_record(path: Path) -> Record | None:
+    """Return the engine's record of a file; none where it has none or is just writing it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _read(path: Path) -> dict[str, tuple[str, Record]]:
+    """Return checksum and record of every file of a study that ``save`` wrote down."""
+    if not path.exists():
+        return {}
+    try:
+        jobs = json.loads(path.read_text(encoding="utf-8"))["jobs"]
+        return {
+            name: (output["checksum"], job["record"] | {key: output[key] for key in _OF_AN_OUTPUT})
+            for job in jobs
+            for name, output in job["outputs"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}: {error}); after a merge take one side of it,"
+            " `git checkout --theirs` or `--ours`, as for the tables beside it; or delete it, and"
+            " what was not made in this folder is made again"
+        ) from None
+
+
+def _write(path: Path, found: dict[str, tuple[str, Record]]) -> None:
+    jobs: dict[str, dict[str, Any]] = {}
+    for name, (checksum, record) in sorted(found.items()):
+        common = {key: value for key, value in record.items() if key not in _OF_AN_OUTPUT}
+        job = jobs.setdefault(json.dumps(common, sort_keys=True), {"outputs": {}, "record": common})
+        own = {key: record[key] for key in _OF_AN_OUTPUT}
+        job["outputs"][name] = {"checksum": checksum, **own}
+    write_json(path, {"jobs": list(jobs.values())})

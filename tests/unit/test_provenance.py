@@ -1,0 +1,168 @@
+"""A file gets back how it was made only if it is the file that was made so."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recall_distortion import provenance
+from recall_distortion.errors import DataError
+
+STUDY = "results/study"
+WEIGHTS = f"{STUDY}/dense/weights.bin"
+FIT = f"{STUDY}/inference/fit.csv"
+TABLE = f"{STUDY}/tables/table.csv"
+INPUTS = {WEIGHTS: ["src/train.py"], FIT: [WEIGHTS], TABLE: [FIT]}
+
+
+def record_of(name: str) -> Path:
+    return Path("records", name.replace("/", "!"))
+
+
+def make(name: str, content: str, time: float) -> None:
+    """Write a file and its record as the engine would."""
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    os.utime(path, (time, time))
+    record = {
+        "rule": path.stem,
+        "input": INPUTS[name],
+        "input_checksums": {part: f"sha256:{part}" for part in INPUTS[name]},
+        "conda_env": "long",
+        "starttime": time - 1,
+        "endtime": path.stat().st_mtime,
+    }
+    record_of(name).parent.mkdir(exist_ok=True)
+    record_of(name).write_text(json.dumps(record))
+
+
+def record(name: str) -> dict:
+    return json.loads(record_of(name).read_text())
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three files, one made from the other, and what ``save`` says of them."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(INPUTS):
+        make(name, f"content {number}", 1_700_000_000.123456 + number)
+    provenance.save(STUDY, record_of)
+
+
+def copy() -> None:
+    """Do what a clone does: all files new, no records, nothing that is not shared."""
+    shutil.rmtree("records")
+    shutil.rmtree(Path(FIT).parent)
+    for name in (WEIGHTS, TABLE):
+        os.utime(name)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_copy_gets_records_and_times_back() -> None:
+    before = {name: record(name) for name in INPUTS}
+    times = {name: Path(name).stat().st_mtime for name in (WEIGHTS, TABLE)}
+    copy()
+    assert provenance.restore(STUDY, record_of) == 2
+    for name in INPUTS:
+        assert record(name) == {k: v for k, v in before[name].items() if k != "conda_env"}
+    for name, time in times.items():
+        assert Path(name).stat().st_mtime == pytest.approx(time, rel=0, abs=1e-6)
+    assert provenance.restore(STUDY, record_of) == 0
+    assert not Path(FIT).exists()
+
+
+@pytest.mark.usefixtures("made")
+def test_a_copy_writes_down_the_same_again() -> None:
+    before = Path(STUDY, provenance.NAME).read_bytes()
+    copy()
+    provenance.restore(STUDY, record_of)
+    provenance.save(STUDY, record_of)
+    assert Path(STUDY, provenance.NAME).read_bytes() == before
+
+
+@pytest.mark.usefixtures("made")
+def test_another_content_gets_nothing_back() -> None:
+    copy()
+    Path(TABLE).write_text("edited")
+    time = Path(TABLE).stat().st_mtime
+    assert provenance.restore(STUDY, record_of) == 1
+    assert not record_of(TABLE).exists()
+    assert Path(TABLE).stat().st_mtime == time
+
+
+@pytest.mark.usefixtures("made")
+def test_what_was_made_here_since_keeps_its_own_record() -> None:
+    make(TABLE, "made anew", 1_800_000_000)
+    before = record(TABLE)
+    assert provenance.restore(STUDY, record_of) == 0
+    assert record(TABLE) == before
+
+
+@pytest.mark.usefixtures("made")
+def test_a_file_that_replaced_an_older_one_takes_its_record_along() -> None:
+    newest = Path(STUDY, provenance.NAME).read_bytes()
+    content = Path(TABLE).read_bytes()
+    make(TABLE, "older", 1_600_000_000)
+    Path(TABLE).write_bytes(content)  # as a pull would
+    assert Path(STUDY, provenance.NAME).read_bytes() == newest
+    assert provenance.restore(STUDY, record_of) == 1
+    assert record(TABLE)["endtime"] == pytest.approx(1_700_000_002.123456, rel=0, abs=1e-6)
+
+
+@pytest.mark.usefixtures("made")
+def test_an_edited_file_is_not_claimed_to_have_been_made() -> None:
+    Path(TABLE).write_text("edited")
+    provenance.save(STUDY, record_of)
+    assert TABLE not in Path(STUDY, provenance.NAME).read_text()
+
+
+@pytest.mark.usefixtures("made")
+def test_a_touched_file_is_still_known() -> None:
+    os.utime(TABLE)
+    before = Path(STUDY, provenance.NAME).read_bytes()
+    provenance.save(STUDY, record_of)
+    assert Path(STUDY, provenance.NAME).read_bytes() == before
+
+
+@pytest.mark.usefixtures("made")
+def test_what_is_gone_and_led_to_nothing_is_forgotten() -> None:
+    Path(TABLE).unlink()
+    Path(FIT).unlink()
+    provenance.save(STUDY, record_of)
+    text = Path(STUDY, provenance.NAME).read_text()
+    assert WEIGHTS in text
+    assert FIT not in text
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\n{}", "{}", "[]", '{"jobs": [{"outputs": {}}, 1]}'])
+def test_a_damaged_file_says_what_to_do(text: str) -> None:
+    Path(STUDY, provenance.NAME).write_text(text)
+    for do in (provenance.restore, provenance.save):
+        with pytest.raises(
+            DataError, match=r"results/study/provenance\.json: damaged .* delete it"
+        ):
+            do(STUDY, record_of)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_file_of_another_user_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    with pytest.raises(DataError, match=r"weights\.bin: its time cannot be set.*cache\.type copy"):
+        provenance.restore(STUDY, record_of)
+
+
+def test_without_the_file_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert provenance.restore(STUDY, record_of) == 0
+    assert not list(tmp_path.iterdir())

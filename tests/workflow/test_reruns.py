@@ -1,0 +1,245 @@
+"""The table "What reruns" of docs/running.md, row by row, and results that stay apart."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.workflow.conftest import PROJECT, Project
+
+# Jobs of the test study: one network, control and magnitude at two ratios, two blocks of seeds.
+AFTER = {"infer_tests": 1, "infer_fit": 2, "infer": 1, "figures": 1, "report": 1}
+MEASURED = {"measure": 1, **AFTER}
+COMPRESSED = {"compress": 6, "evaluate": 4, **MEASURED}
+TRAINED = {"train": 2, "compress": 6, "evaluate": 6, **MEASURED}
+PREPARED = {"prepare": 1, **TRAINED}
+
+# For each change of the table: edits of the study file (old text, new text, what runs again).
+ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
+    "description": [("for the project's own tests", "in other words", {"report": 1})],
+    "level": [("level: 0.99", "level: 0.95", {"infer_tests": 1, "figures": 1, "report": 1})],
+    "crossfit_splits": [("crossfit_splits: 20", "crossfit_splits: 10", MEASURED)],
+    "a ratio added": [
+        ("ratios: [2, 10]", "ratios: [2, 5, 10]", {"compress": 2, "evaluate": 2, **MEASURED})
+    ],
+    "a method added": [
+        (
+            "[control, magnitude]",
+            "[control, magnitude, random]",
+            {"compress": 4, "evaluate": 2, **MEASURED},
+        )
+    ],
+    "seeds raised": [
+        # The last block was not full: it is made anew, under another name.
+        ("seeds: 3", "seeds: 4", {"train": 1, "compress": 3, "evaluate": 3, **MEASURED}),
+        ("seeds: 3", "seeds: 6", TRAINED),
+    ],
+    "finetuning of a recipe": [("epochs: 2", "epochs: 3", COMPRESSED)],
+    "training of a recipe, selection": [
+        ("epochs: 4", "epochs: 5", TRAINED),
+        ("selection: holdout", "selection: test", TRAINED),
+    ],
+    "count": [("count: prunable", "count: total", COMPRESSED)],
+    "engine, precision, jobs: at_once": [
+        ("engine: auto", "engine: sequential", TRAINED),
+        ("precision: float32", "precision: bfloat16", TRAINED),
+        ("  replicates: 2\n", "  replicates: 2\n  at_once: 1\n", TRAINED),
+    ],
+    "a network or panel added": [("[mlp]", "[mlp, cnn]", TRAINED)],
+    "jobs: replicates": [
+        (
+            "replicates: 2",
+            "replicates: 3",
+            {"train": 1, "compress": 3, "evaluate": 3, **MEASURED},
+        )
+    ],
+    "jobs: ratios": [
+        (
+            "  replicates: 2\n",
+            "  replicates: 2\n  ratios: 2\n",
+            {"compress": 2, "evaluate": 2, **MEASURED},
+        )
+    ],
+    "jobs: bundles": [
+        (
+            "  replicates: 2\n",
+            "  replicates: 2\n  bundles:\n    both: [magnitude, control]\n",
+            {"compress": 6, "evaluate": 2, **MEASURED},
+        )
+    ],
+}
+# Rows that tests of their own hold, further down.
+OWN_TESTS = {
+    "a method's epsilon, scope, gradient_examples",
+    "source, holdout, test_fraction, seed of a data set; the .npz file of your own",
+    "gpus, data_root, --cores",
+    "a file of the package, a rule's script",
+    "a file's time, by git, dvc pull or touch",
+}
+
+
+def documented() -> list[str]:
+    """Return the changes that the table lists."""
+    text = (PROJECT / "docs/running.md").read_text()
+    table = text.partition("## What reruns")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
+    return [row.replace("`", "").strip() for row in rows[1:]]
+
+
+def test_every_row_of_the_table_is_held_by_a_test() -> None:
+    assert sorted(documented()) == sorted([*ROWS, *OWN_TESTS])
+
+
+@pytest.fixture(scope="module")
+def study(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a finished copy whose files tests edit and put back; only dry runs happen in it."""
+    folder = tmp_path_factory.mktemp("reruns")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
+    return Project(folder)
+
+
+def plan_after(project: Project, path: str, old: str, new: str) -> dict[str, int]:
+    """Return what a dry run lists while a file is edited."""
+    file = project.folder / path
+    before = file.read_text()
+    assert old in before
+    file.write_text(before.replace(old, new, 1))
+    try:
+        return project.planned("--config", "study=test")
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param(*edit, id=f"{row}-{number}")
+        for row, edits in ROWS.items()
+        for number, edit in enumerate(edits)
+    ],
+)
+def test_a_change_of_the_study_reruns_what_it_reaches(
+    study: Project, old: str, new: str, expected: dict[str, int]
+) -> None:
+    assert plan_after(study, "config/studies/test.yaml", old, new) == expected
+
+
+@pytest.mark.parametrize("key", ["holdout: 0.2", "seed: 1", "test_fraction: 0.6"])
+def test_a_change_of_the_data_reruns_everything_of_the_data_set(study: Project, key: str) -> None:
+    new = "source: digits, test_fraction: 0.7".replace("test_fraction: 0.7", key)
+    edit = ("source: digits, test_fraction: 0.7", new)
+    assert plan_after(study, "config/studies/test.yaml", *edit) == PREPARED
+
+
+def test_a_changed_file_of_own_data_reruns_everything_and_a_touched_one_nothing(
+    project: Project,
+) -> None:
+    generator = np.random.default_rng(0)
+    path = project.folder / "own.npz"
+
+    def write(labels: np.ndarray) -> None:
+        images = generator.integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
+        np.savez(path, images=images, labels=labels)
+
+    write(np.arange(300) % 10)
+    study = project.folder / "config/studies/test.yaml"
+    own = "{source: arrays, path: own.npz, test_fraction: 0.7}"
+    study.write_text(study.read_text().replace("{source: digits, test_fraction: 0.7}", own))
+    project.snakemake("prepare_all", "--config", "study=test")
+    path.touch()
+    assert project.planned("prepare_all", "--config", "study=test") == {}
+    write(np.arange(300) % 10)
+    planned = project.planned("--config", "study=test")
+    assert planned == PREPARED
+
+
+def test_settings_of_the_machine_and_times_rerun_nothing(study: Project) -> None:
+    for path in study.folder.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            path.touch()
+    arguments = ["--cores", "1", "--config", "study=test", "gpus=1", "data_root=elsewhere"]
+    assert study.planned(*arguments) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("src/recall_distortion/training/loop.py", TRAINED),
+        ("src/recall_distortion/compression/criteria.py", {**COMPRESSED, "evaluate": 6}),
+        ("src/recall_distortion/measurement.py", MEASURED),
+        ("workflow/scripts/train.py", TRAINED),
+        ("workflow/scripts/infer.py", {"infer": 1, "report": 1}),
+    ],
+)
+def test_an_edited_file_reruns_the_rules_that_name_it(
+    study: Project, path: str, expected: dict[str, int]
+) -> None:
+    first = (study.folder / path).read_text()[:20]
+    assert plan_after(study, path, first, f"# Edited.\n{first}") == expected
+
+
+@pytest.mark.slow
+def test_an_own_methods_settings_rerun_its_pruning_alone(finished_copy: Project) -> None:
+    path = finished_copy.folder / "config/studies/test.yaml"
+    own = "{criterion: regularized_gradient, scope: global, epsilon: 0.1, gradient_examples: 100}"
+    text = path.read_text().replace("methods: {}", f"methods:\n  mine: {own}")
+    path.write_text(text.replace("[control, magnitude]", "[control, magnitude, mine]"))
+    finished_copy.snakemake("--config", "study=test")
+    for old, new in (
+        ("scope: global", "scope: layer"),
+        ("epsilon: 0.1", "epsilon: 0.2"),
+        ("gradient_examples: 100", "gradient_examples: 50"),
+    ):
+        planned = plan_after(finished_copy, "config/studies/test.yaml", old, new)
+        assert planned == {"compress": 4, "evaluate": 2, **MEASURED}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return time and content of every file under a folder."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_two_studies_in_one_checkout_leave_each_other_alone(finished_copy: Project) -> None:
+    """Three that look alike: a study, an override of it, and a study whose file is so named."""
+    results = finished_copy.folder / "results"
+    studies = finished_copy.folder / "config/studies"
+    text = (studies / "test.yaml").read_text()
+    (studies / "test-seeds-2.yaml").write_text(text.replace("seeds: 3", "seeds: 2"))
+    first = snapshot(results / "test")
+    finished_copy.snakemake("measure_all", "--config", "study=test", "seeds=2")
+    assert snapshot(results / "test") == first
+    second = snapshot(results / "test+seeds=2")
+    finished_copy.snakemake("measure_all", "--config", "study=test-seeds-2")
+    assert sorted(path.name for path in results.iterdir()) == [
+        "test",
+        "test+seeds=2",
+        "test-seeds-2",
+    ]
+    assert snapshot(results / "test") == first
+    assert snapshot(results / "test+seeds=2") == second
+    # Of the same content, and each its own.
+    for name in ("recall", "alpha"):
+        path = f"tables/{name}.csv"
+        third = (results / "test-seeds-2" / path).read_bytes()
+        assert third == second[path][1] != first[path][1]
+    assert finished_copy.planned("--config", "study=test") == {}
+    assert finished_copy.planned("measure_all", "--config", "study=test", "seeds=2") == {}
+
+
+@pytest.mark.parametrize("name", ["test+seeds=2", "test seeds", "test.2", "..", "test=2"])
+def test_a_study_file_that_is_named_like_an_override_is_refused(
+    project: Project, name: str
+) -> None:
+    shutil.copy2(
+        project.folder / "config/studies/test.yaml", project.folder / f"config/studies/{name}.yaml"
+    )
+    printed = project.snakemake("-n", "--config", f"study={name}", check=False)
+    assert "is named by letters, digits" in printed
+    assert not (project.folder / "results").exists()
