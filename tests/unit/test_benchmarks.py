@@ -228,3 +228,26 @@ def test_study_refuses_what_is_no_checkout(tmp_path):
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert found.returncode == 2
     assert f"{tmp_path} is no checkout of this project" in found.stderr
+
+
+@pytest.mark.slow
+def test_load_prints_every_step_of_every_study_and_its_growth():
+    text = output(
+        "load",
+        *("--many", 72, "--few", 36, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20),
+    )
+    steps = ["measure", "infer_tests", "infer_fit pymer4", "infer_fit statsmodels"]
+    steps += ["infer", "figures", "report"]
+    costs = re.findall(r"^(\w+(?: \w+)?)\s\s+([\d.]+)\s+(\d+)$", text, re.MULTILINE)
+    assert [step for step, _, _ in costs] == 3 * steps
+    for step, seconds, memory in costs:
+        assert float(seconds) > 0, step
+        assert 20 < int(memory) < 20_000, step
+    assert re.findall(r"^(\d+ networks x \d+ classes \(\d panels\))", text, re.MULTILINE) == [
+        "36 networks x 4 classes (1 panels)",
+        "72 networks x 4 classes (2 panels)",
+        "36 networks x 6 classes (1 panels)",
+    ]
+    exponents = re.findall(r"^(\w+(?: \w+)?)\s+-?\d+\.\d\d\s+-?\d+\.\d\d$", text, re.MULTILINE)
+    assert exponents == steps
+    assert len(re.findall(r"report.html: [\d.]+ MB; recall.csv: [\d.]+ MB", text)) == 3

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from recall_distortion import processor
+
 FAULTS = """
 import resource
 import torch
@@ -38,3 +40,42 @@ def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     assert given == 2
     # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB.
     assert faults < 2000
+
+
+ADDRESS = """
+import ctypes
+from recall_distortion import processor
+processor.fix_addresses()
+print(ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value, flush=True)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux can be asked for it")
+def test_memory_lies_at_the_same_addresses_in_every_process():
+    command = [sys.executable, "-c", ADDRESS]
+    printed = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        for _ in range(3)
+    ]
+    if "the system does not fix addresses" in printed[0][0]:
+        pytest.skip(printed[0][0])
+    assert all(len(lines) == 1 for lines in printed)
+    assert printed[0] == printed[1] == printed[2]
+
+
+def test_where_the_system_refuses_the_process_goes_on(monkeypatch, capsys):
+    class Refusing:
+        @staticmethod
+        def CDLL(name):
+            return Refusing
+
+        @staticmethod
+        def personality(flags):
+            return -1
+
+        c_ulong = None
+
+    monkeypatch.setattr("recall_distortion.processor.ctypes", Refusing)
+    monkeypatch.setattr("os.execv", lambda *arguments: pytest.fail("started again"))
+    processor.fix_addresses()
+    assert "last digits of lme4's fits may differ" in capsys.readouterr().out

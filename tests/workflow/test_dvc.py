@@ -45,7 +45,8 @@ def rules() -> dict[str, str]:
 
 def test_every_stage_runs_a_target_of_the_workflow() -> None:
     for name, stage in STAGES.items():
-        assert stage["cmd"] == f"snakemake --cores all {name}_all --config study=${{study}}"
+        # Without a value in it: DVC hands the line to a shell as it is.
+        assert stage["cmd"] == f"snakemake --cores all {name}_all"
         assert f"{name}_all" in rules()
 
 

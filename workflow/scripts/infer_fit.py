@@ -3,6 +3,10 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
+    from recall_distortion import processor
+
+    processor.fix_addresses()
+
     from recall_distortion.inference.tables import write_fits
 
     write_fits(
