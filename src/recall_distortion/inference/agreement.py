@@ -105,7 +105,9 @@ def _same_networks(left: pd.DataFrame, right: pd.DataFrame, *paths: str) -> None
 
 
 def _equal(table: pd.DataFrame, column: str, expected: pd.Series, where: str) -> None:
-    found, wanted = table[column].to_numpy(float), expected.to_numpy(float)
+    # A column that nothing else here reads was read as it stands, as words where cells are empty.
+    found = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    wanted = expected.to_numpy(float)
     wrong = np.isfinite(wanted) & ~np.isclose(found, wanted, rtol=1e-6, atol=1e-9)
     _refuse(table, pd.Series(wrong, table.index), f"{where}: {column} is contradicted for")
 
