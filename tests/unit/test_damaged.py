@@ -422,6 +422,8 @@ def test_no_reader_runs_code_from_a_file() -> None:
     for path in files:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
+                if ast.unparse(node) == "from pickle import UnpicklingError":
+                    continue  # what Numba raises at its own cache of compiled functions
                 names = {alias.name.split(".")[0] for alias in node.names}
                 names |= {(getattr(node, "module", "") or "").split(".")[0]}
                 found += [f"{path}: imports {name}" for name in names & banned]

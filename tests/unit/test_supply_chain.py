@@ -42,7 +42,7 @@ def test_requirements_name_no_address_and_no_index() -> None:
 def test_the_set_up_insists_on_hashes() -> None:
     text = (REPOSITORY / "run").read_text("utf-8").replace("\\\n", " ")
     installs = re.findall(r"pip (?:install|sync) .*", text)
-    assert len(installs) == 3
+    assert len(installs) == 4
     for command in installs:
         # The project itself lies in this folder; nothing else comes without a hash.
         assert (
