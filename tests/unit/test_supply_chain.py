@@ -69,7 +69,7 @@ def test_no_process_is_started_through_a_shell() -> None:
     for path in (REPOSITORY / "src").rglob("*.py"):
         text = path.read_text("utf-8")
         assert not re.search(
-            r"shell\s*=\s*True|os\.(system|popen|exec\w*|spawn\w*)\b|\beval\(",
+            r"shell\s*=\s*True|os\.(system|popen|spawn\w*)\b|\beval\(",
             text.replace(".eval()", ""),
         ), path
         if "subprocess" in text:
