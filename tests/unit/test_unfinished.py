@@ -175,6 +175,18 @@ def test_a_failed_replicate_stays_failed(tmp_path, at_once, broken):
         assert_same(train(place, tmp_path / str(killed), runs, at_once=at_once), undisturbed)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("written", [1, 2, 3, 5, 6])
+def test_what_one_network_left_is_not_the_next_one_s(tmp_path, monkeypatch, at_once, written):
+    """It is written now and then, so it may still lie there when the next networks start."""
+    place = setting(tmp_path, "mlp", 1, [])
+    runs = runs_of(place[0], (0, 1, 2, 3))
+    undisturbed = train(place, None, runs, at_once=at_once)
+    looks = itertools.count(1)
+    monkeypatch.setattr(Unfinished, "due", lambda self: next(looks) == written)
+    assert_same(train(place, tmp_path / "kept", runs, at_once=at_once), undisturbed)
+
+
 def test_without_momentum_and_with_phases_of_one_epoch(tmp_path):
     place = setting(tmp_path, "mlp", 1, [])
     runs = runs_of(place[0], (0,))

@@ -103,8 +103,9 @@ class Unfinished:
             path.unlink(missing_ok=True)
             return None
         tensors, metadata = read
-        # It was written before the results that followed.
-        return (tensors, metadata["state"]) if metadata["first"] == self._written else None
+        # An earlier stack's lies there until the next one writes its own, in this job too.
+        following = metadata["first"] == self._written + len(self._pending)
+        return (tensors, metadata["state"]) if following else None
 
     def finish(self, results: Sequence[tuple[dict[str, Tensor], Any]]) -> None:
         """Take the results of the next networks; they are written when it is time."""
