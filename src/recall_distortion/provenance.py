@@ -65,15 +65,17 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
 def restore(folder: str | Path, record_of: RecordOf) -> int:
     """Return to how many files of a study their record and time were given back.
 
-    A file that has the time of its record was made here, or was restored before. A file that is not
-    here gets its record all the same: an intermediate result need not be here to be known.
+    A file that has the time of its record was made here, or was restored before; it gets another
+    record only where it was made later elsewhere, from other inputs, and came out the same. A file
+    that is not here gets its record all the same: an intermediate result need not be here to be
+    known.
     """
     restored = 0
     for name, (checksum, record) in _read(Path(folder) / NAME).items():
         path, kept = Path(name), record_of(name)
         present = _read_record(kept)
         if path.exists():
-            if present is not None and _is_of(present, path):
+            if present is not None and _is_of(present, path) and not _is_later(record, present):
                 continue
             if sha256(path) != checksum:
                 continue
@@ -87,6 +89,10 @@ def restore(folder: str | Path, record_of: RecordOf) -> int:
 def _is_of(record: Record, path: Path) -> bool:
     """Return whether a file still has the time at which the engine finished it."""
     return math.isclose(record["endtime"], path.stat().st_mtime, rel_tol=0, abs_tol=_TOLERANCE)
+
+
+def _is_later(record: Record, other: Record) -> bool:
+    return record["endtime"] > other["endtime"] + _TOLERANCE
 
 
 def _set_time(path: Path, time: float) -> None:

@@ -115,6 +115,19 @@ def test_a_file_that_replaced_an_older_one_takes_its_record_along() -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_a_file_made_again_elsewhere_with_the_same_content_takes_the_later_record() -> None:
+    older = Path(TABLE).read_text()
+    here = record_of(TABLE).read_bytes()
+    make(TABLE, older, 1_800_000_000)
+    provenance.save(STUDY, record_of)
+    record_of(TABLE).write_bytes(here)
+    time = json.loads(here)["endtime"]
+    os.utime(TABLE, (time, time))  # git leaves a file alone whose content is the same
+    assert provenance.restore(STUDY, record_of) == 1
+    assert record(TABLE)["endtime"] == Path(TABLE).stat().st_mtime == 1_800_000_000
+
+
+@pytest.mark.usefixtures("made")
 def test_an_edited_file_is_not_claimed_to_have_been_made() -> None:
     Path(TABLE).write_text("edited")
     provenance.save(STUDY, record_of)

@@ -144,14 +144,14 @@ def test_a_changed_file_of_own_data_reruns_everything_and_a_touched_one_nothing(
         images = generator.integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
         np.savez(path, images=images, labels=labels)
 
-    write(np.arange(300) % 10)
+    write(np.arange(600) % 10)
     study = project.folder / "config/studies/test.yaml"
     own = "{source: arrays, path: own.npz, test_fraction: 0.7}"
     study.write_text(study.read_text().replace("{source: digits, test_fraction: 0.7}", own))
     project.snakemake("prepare_all", "--config", "study=test")
     path.touch()
     assert project.planned("prepare_all", "--config", "study=test") == {}
-    write(np.arange(300) % 10)
+    write(np.arange(600) % 10)
     planned = project.planned("--config", "study=test")
     assert planned == PREPARED
 
@@ -206,6 +206,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.slow
 def test_two_studies_in_one_checkout_leave_each_other_alone(finished_copy: Project) -> None:
     """Three that look alike: a study, an override of it, and a study whose file is so named."""
     results = finished_copy.folder / "results"

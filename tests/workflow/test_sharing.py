@@ -93,6 +93,7 @@ def pulled_copy(pulled: Project, tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_study_pulled_from_a_folder_has_nothing_to_do(
     pulled_copy: Project, origin: Project
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_study_pulled_from_a_folder_has_nothing_to_do(
     assert has_nothing_to_do(pulled_copy)
 
 
+@pytest.mark.slow
 def test_a_study_pulled_from_s3_has_nothing_to_do(
     recorded: Project, s3: str, tmp_path: Path
 ) -> None:
@@ -172,6 +174,7 @@ def test_a_pulled_file_that_was_changed_is_not_taken_for_the_recorded_one(
     assert "train" not in planned
 
 
+@pytest.mark.slow
 def test_what_was_not_pulled_is_made_from_what_was(origin: Project, tmp_path: Path) -> None:
     colleague = clone(origin, tmp_path / "clone", {})
     colleague.run("dvc", "pull", "train")
