@@ -546,6 +546,7 @@ def test_what_decides_a_result_is_complete_and_nothing_else():
     assert set(training) == {"recipe", "selection", "engine"}
     assert training["engine"] == {"engine": "auto", "at_once": None, "precision": "float32"}
     assert training["recipe"]["weight_decay"] == 0.0005
+    assert not study.deterministic
     mine = study.compression_parameters("digits", "mlp", "mine")
     assert mine["methods"]["mine"]["epsilon"] == 0.0005  # by default the training's weight decay
     assert mine["recipe"]["weight_decay"] == 0.0

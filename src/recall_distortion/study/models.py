@@ -231,6 +231,12 @@ class Study(_Model):
         description="What networks compute with in training; weights, gradients' sums, criteria "
         "and predictions are always in float32.",
     )
+    deterministic: bool = Field(
+        False,
+        description="On a GPU, compute only by what gives the same bits each time, which may take "
+        "longer; otherwise sums there may differ by rounding between two runs. On a CPU results "
+        "are the same bits either way.",
+    )
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property
