@@ -496,4 +496,6 @@ def _no_repeats(where: str, names: list[str]) -> None:
 def _slug(value: Any) -> str:
     values = value if isinstance(value, list) else [value]
     parts = [format_ratio(v) if isinstance(v, float) and v > 1 else str(v) for v in values]
+    if isinstance(value, bool):
+        parts = [str(value).lower()]  # as YAML writes it
     return re.sub(r"[^A-Za-z0-9.,_-]", "_", ",".join(parts))
