@@ -260,7 +260,7 @@ def in_process(
     options: Options, seeds: Sequence[int], precision: str
 ) -> Generator[None, None, float]:
     """Train replicates one after another in one of several processes; return its memory."""
-    processor.prepare(1)
+    processor.prepare(1, options.device)
     clock = Clock(options.device)
     work = prepared_engine(options, seeds, 1, precision)
     next(work)
@@ -549,6 +549,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.device == "cuda" and not torch.cuda.is_available():
         parser.exit(2, "there is no GPU here; --device cpu tries the parts that need none\n")
+    if asked.device == "cuda":
+        processor.prepare_gpu()  # in this process too, for every way is to be as precise
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         prepared = None
@@ -566,7 +568,7 @@ def main() -> None:
             f"{'images' if prepared else 'random images'}, batch {BATCH}, "
             f"{asked.replicates} replicates, {asked.steps} steps each, {asked.repeats} repeats; "
             "median (smallest..largest); TF32 in float32 convolutions: "
-            f"{torch.backends.cudnn.allow_tf32}"
+            f"{torch.backends.cudnn.conv.fp32_precision == 'tf32'}"
         )
         compare(options, asked)
         if prepared:

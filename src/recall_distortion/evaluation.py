@@ -13,7 +13,7 @@ from recall_distortion import data, networks
 from recall_distortion.compression import load_compressed
 from recall_distortion.replicates import Block, load_block, save_tensors, software
 from recall_distortion.training import DeviceImages
-from recall_distortion.training.engines import Engine
+from recall_distortion.training.engines import Engine, is_deterministic
 from recall_distortion.training.loop import EVALUATION_IMAGES
 
 
@@ -71,7 +71,8 @@ def evaluate_block(
             record(part.method, part.ratio, "finetuned", part.seeds, states)
             failures += [vars(failure) for failure in part.failures]
             trained[f"{part.method}/{part.ratio}"] = part.facts
-    evaluated = {"device": str(device), "engine": str(Engine()), **software()}
+    engine = Engine(deterministic=is_deterministic(device))
+    evaluated = {"device": str(device), "engine": str(engine), **software()}
     metadata = {
         "dataset": dataset,
         "architecture": dense.architecture,

@@ -1,4 +1,4 @@
-"""How a job uses its processor: its threads, the memory that it frees, where its memory lies."""
+"""How a job uses its processor: threads, memory that it frees and where it lies, a GPU's sums."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _ADDR_NO_RANDOMIZE = 0x0040000
 _STARTED_AGAIN = "RECALL_DISTORTION_FIXED_ADDRESSES"  # so that no system makes a loop of it
 
 
-def prepare(threads: int) -> None:
+def prepare(threads: int, device: str = "cpu", *, deterministic: bool = False) -> None:
     """Give torch its threads, and let the process keep the memory that it frees.
+
+    Any ``device`` but a CPU is set up by ``prepare_gpu``; a CPU gives the same bits anyway.
 
     A training step makes and frees tensors of a few megabytes. glibc gives such memory back to the
     system each time, and the page faults when it is asked for again take a fifth of a small
@@ -31,6 +33,26 @@ def prepare(threads: int) -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, 2**30)
+    if device != "cpu":
+        prepare_gpu(deterministic=deterministic)
+
+
+def prepare_gpu(*, deterministic: bool = False) -> None:
+    """Let a GPU multiply in full single precision, and give the same bits each time if asked to.
+
+    TF32 would keep 10 bits of a float32; how precise networks are is for a study's ``precision`` to
+    say. Where sums are to be ``deterministic``, an operation that has no such way raises
+    ``RuntimeError``. Call it before CUDA is used, which reads one of the settings at its start.
+    """
+    import torch
+
+    for operation in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+        operation.fp32_precision = "ieee"
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
 
 
 def fix_addresses() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from core_helpers import prepared, recipe
 
 from recall_distortion import networks
-from recall_distortion.replicates import copy_state, generator
+from recall_distortion.replicates import copy_state, generator, load_tensors
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
 
 DEVICE = "cuda"
@@ -27,10 +32,10 @@ CASES = [
 @pytest.fixture(autouse=True)
 def single_precision():
     """Without TF32, whose 10 bits are no rounding to compare with a CPU's."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
     yield
-    torch.backends.cudnn.allow_tf32 = before
+    torch.backends.cudnn.conv.fp32_precision = before
 
 
 def fitted(folder, case, device, engine, rate=1e-3):
@@ -77,3 +82,38 @@ def test_pruned_weights_stay_zero_and_half_precision_learns(tmp_path, case):
         # bfloat16 has 8 bits of precision.
         first = full.history[0]["training_loss"]
         assert half.history[0]["training_loss"] == pytest.approx(first, rel=0.05)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_without_the_switch_a_gpu_repeats_itself_but_for_rounding(tmp_path, case, at_once):
+    """To what a GPU and a CPU differ by: another order of sums is as much as another device's."""
+    first, second = (fitted(tmp_path, case, DEVICE, Engine(at_once))[1] for _ in range(2))
+    for left, right in zip(first, second, strict=True):
+        for before, after in zip(left.history, right.history, strict=True):
+            assert before["training_loss"] == pytest.approx(after["training_loss"], rel=5e-3)
+            assert before["validation_loss"] == pytest.approx(after["validation_loss"], rel=5e-2)
+
+
+CHAIN = Path(__file__).with_name("chain.py")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("at_once", "precision"), [(1, "float32"), (3, "float32"), (3, "bfloat16")]
+)
+def test_deterministic_a_gpu_writes_the_same_bytes_each_time(tmp_path, case, at_once, precision):
+    """Each time in a process of its own, as jobs are; the files say that it was so."""
+    name, channels, size, _ = case
+    arguments = [DEVICE, name, str(channels), str(size), str(at_once), precision]
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+        command = [sys.executable, str(CHAIN), str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    first, second = folders
+    for file in ("dense", "compressed", "predictions"):
+        path = f"{file}.safetensors"
+        assert (first / path).read_bytes() == (second / path).read_bytes(), file
+        assert "deterministic" in json.dumps(load_tensors(first / path)[1]), file

@@ -240,3 +240,24 @@ def test_the_engine_is_the_study_s_or_the_one_measured_to_be_fastest(arguments, 
 def test_an_engine_says_what_it_is():
     assert str(Engine()) == "one after another, float32"
     assert str(Engine(30, "bfloat16")) == "vectorized, up to 30 at once, bfloat16"
+    exact = Engine(30, deterministic=True)
+    assert str(exact) == "vectorized, up to 30 at once, deterministic, float32"
+
+
+@pytest.fixture
+def deterministic():
+    """Set torch as ``processor.prepare_gpu`` does, as far as an engine asks, and put it back."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("engine", ["auto", "sequential"])
+@pytest.mark.usefixtures("deterministic")
+def test_an_engine_is_deterministic_as_torch_is_on_a_gpu(engine):
+    assert choose("cnn", 8, "cuda", engine=engine).deterministic
+    assert not choose("cnn", 8, "cpu", engine=engine).deterministic
+
+
+def test_an_engine_is_not_deterministic_where_torch_is_not():
+    assert not choose("cnn", 8, "cuda").deterministic

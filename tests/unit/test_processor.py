@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -40,6 +42,64 @@ def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     assert given == 2
     # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB.
     assert faults < 2000
+
+
+SETTINGS = """
+import json, os, sys, warnings
+warnings.simplefilter("error")
+import torch
+from recall_distortion import processor
+
+def settings():
+    return {
+        "products": torch.backends.cuda.matmul.fp32_precision,
+        "convolutions": torch.backends.cudnn.conv.fp32_precision,
+        "on a CPU": torch.backends.mkldnn.conv.fp32_precision,
+        "algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn": torch.backends.cudnn.deterministic,
+        "search": torch.backends.cudnn.benchmark,
+        "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    }
+
+torch.backends.cudnn.benchmark = True
+before = settings()
+processor.prepare(1, sys.argv[1], deterministic=sys.argv[2] == "True")
+assert not torch.cuda.is_initialized()
+print(json.dumps([before, settings()]))
+"""
+FULL = {"products": "ieee", "convolutions": "ieee"}
+EXACT = {"algorithms": True, "cudnn": True, "search": False, "workspace": ":4096:8"}
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "changed"),
+    [
+        ("cpu", False, {}),
+        ("cpu", True, {}),
+        ("cuda", False, FULL),
+        ("cuda", True, FULL | EXACT),
+    ],
+)
+def test_a_gpu_is_precise_and_exact_where_asked_and_a_cpu_is_left_as_it_is(
+    device, deterministic, changed
+):
+    """In a process of its own, whose settings end with it; nothing of it needs a GPU."""
+    environment = {k: v for k, v in os.environ.items() if k != "CUBLAS_WORKSPACE_CONFIG"}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTINGS, device, str(deterministic)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = json.loads(done.stdout)
+    # Without the call TF32 is on in convolutions and the rest is off, so each has to be set.
+    assert before["convolutions"] == "tf32"
+    assert before["search"]
+    assert not before["algorithms"]
+    assert not before["cudnn"]
+    assert before["workspace"] is None
+    assert after == before | changed
 
 
 ADDRESS = """

@@ -355,6 +355,8 @@ def test_an_unknown_override_names_what_is_valid(tmp_path):
         ("level", 1.5),
         ("crossfit_splits", True),
         ("first_seed", -1),
+        ("deterministic", 1),
+        ("deterministic", "yes"),
     ],
 )
 def test_an_override_is_checked_as_the_file_is(tmp_path, key, value):
@@ -375,6 +377,8 @@ def test_an_override_names_its_own_folder(tmp_path):
     study = load(path, {"seeds": 5})
     assert study.seeds == 5
     assert study.folder == "mystudy+seeds=5"
+    assert load(path, {"deterministic": True}).folder == "mystudy+deterministic=true"
+    assert load(path, {"deterministic": False}).folder == "mystudy"
     both = load(path, {"seeds": 5, "ratios": [2.5, 4]}).folder
     assert both == load(path, {"ratios": [4, 2.5], "seeds": 5}).folder
     folders = {
@@ -546,6 +550,7 @@ def test_what_decides_a_result_is_complete_and_nothing_else():
     assert set(training) == {"recipe", "selection", "engine"}
     assert training["engine"] == {"engine": "auto", "at_once": None, "precision": "float32"}
     assert training["recipe"]["weight_decay"] == 0.0005
+    assert not study.deterministic
     mine = study.compression_parameters("digits", "mlp", "mine")
     assert mine["methods"]["mine"]["epsilon"] == 0.0005  # by default the training's weight decay
     assert mine["recipe"]["weight_decay"] == 0.0

@@ -43,9 +43,10 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
         ("selection: holdout", "selection: test", TRAINED),
     ],
     "count": [("count: prunable", "count: total", COMPRESSED)],
-    "engine, precision, jobs: at_once": [
+    "engine, precision, deterministic, jobs: at_once": [
         ("engine: auto", "engine: sequential", TRAINED),
         ("precision: float32", "precision: bfloat16", TRAINED),
+        ("deterministic: false", "deterministic: true", TRAINED),
         ("  replicates: 2\n", "  replicates: 2\n  at_once: 1\n", TRAINED),
     ],
     "a network or panel added": [("[mlp]", "[mlp, cnn]", TRAINED)],

@@ -28,6 +28,7 @@ rule compress:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
+        deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}",
         compression=lambda wildcards: STUDY.compression_parameters(
             wildcards.dataset, wildcards.architecture, wildcards.bundle

@@ -24,6 +24,8 @@ rule evaluate:
         gpu=min(CONFIGURATION.gpus, 1),
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
+    params:
+        deterministic=STUDY.deterministic,
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"
         " {wildcards.block}"

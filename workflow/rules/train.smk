@@ -19,6 +19,7 @@ rule train:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
+        deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{block}}",
         training=lambda wildcards: STUDY.training_parameters(
             wildcards.dataset, wildcards.architecture

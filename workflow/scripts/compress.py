@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]):
     from recall_distortion import processor
     from recall_distortion.compression import compress_block
 
-    processor.prepare(snakemake.threads)
+    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
     compress_block(
         snakemake.input.data,
         snakemake.input.dense,

@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]):
     from recall_distortion import processor
     from recall_distortion.evaluation import evaluate_block
 
-    processor.prepare(snakemake.threads)
+    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
     evaluate_block(
         snakemake.input.data,
         snakemake.input.dense,

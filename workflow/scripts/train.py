@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]):
     from recall_distortion import processor
     from recall_distortion.training import train_block
 
-    processor.prepare(snakemake.threads)
+    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
     train_block(
         snakemake.input.data,
         snakemake.output.weights,

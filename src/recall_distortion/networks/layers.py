@@ -47,6 +47,27 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
     return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
 
 
+def adaptive_max_pool(images: Tensor, size: int) -> Tensor:
+    """Return images [B, C, H, W] pooled to [B, C, size, size] by the maxima of even windows.
+
+    It is ``adaptive_max_pool2d``, whose gradient a GPU sums in any order where windows overlap, so
+    that torch refuses it where algorithms must be deterministic. There each window is taken alone;
+    equal maxima then share a gradient that otherwise one of them gets.
+    """
+    if images.device.type == "cpu" or not torch.are_deterministic_algorithms_enabled():
+        return F.adaptive_max_pool2d(images, size)
+    return _window_maxima(images, size)
+
+
+def _window_maxima(images: Tensor, size: int) -> Tensor:
+    rows, columns = (
+        [slice(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        for length in images.shape[-2:]
+    )
+    maxima = [images[..., row, column].amax((-2, -1)) for row in rows for column in columns]
+    return torch.stack(maxima, -1).unflatten(-1, (size, size))
+
+
 class _PooledConvolution(torch.autograd.Function):
     """The layer on a CPU: of one network, or of the networks that ``torch.vmap`` stacks."""
 

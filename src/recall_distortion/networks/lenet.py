@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recall_distortion.networks.layers import pooled_convolution
+from recall_distortion.networks.layers import adaptive_max_pool, pooled_convolution
 
 
 class LeNet5(nn.Module):
@@ -30,7 +30,7 @@ class LeNet5(nn.Module):
         x = pooled_convolution(images, self.conv1.weight, self.conv1.bias, padding=2)
         x = pooled_convolution(x, self.conv2.weight, self.conv2.bias)
         if x.shape[-2:] != (5, 5):
-            x = F.adaptive_max_pool2d(x, 5)
+            x = adaptive_max_pool(x, 5)
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
         return self.classifier(x)

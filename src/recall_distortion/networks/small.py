@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recall_distortion.networks.layers import pooled_convolution
+from recall_distortion.networks.layers import adaptive_max_pool, pooled_convolution
 
 
 class MLP(nn.Module):
@@ -49,6 +49,6 @@ class CNN(nn.Module):
         x = pooled_convolution(images, self.conv1.weight, self.conv1.bias, padding=1)
         x = pooled_convolution(x, self.conv2.weight, self.conv2.bias, padding=1)
         if x.shape[-2:] != (2, 2):
-            x = F.adaptive_max_pool2d(x, 2)
+            x = adaptive_max_pool(x, 2)
         x = F.relu(self.fc1(x.flatten(1)))
         return self.classifier(x)

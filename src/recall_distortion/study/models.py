@@ -231,6 +231,12 @@ class Study(_Model):
         description="What networks compute with in training; weights, gradients' sums, criteria "
         "and predictions are always in float32.",
     )
+    deterministic: bool = Field(
+        False,
+        description="On a GPU, compute only by what gives the same bits each time, which may take "
+        "longer; otherwise sums there may differ by rounding between two runs. On a CPU results "
+        "are the same bits either way.",
+    )
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property
@@ -490,4 +496,6 @@ def _no_repeats(where: str, names: list[str]) -> None:
 def _slug(value: Any) -> str:
     values = value if isinstance(value, list) else [value]
     parts = [format_ratio(v) if isinstance(v, float) and v > 1 else str(v) for v in values]
+    if isinstance(value, bool):
+        parts = [str(value).lower()]  # as YAML writes it
     return re.sub(r"[^A-Za-z0-9.,_-]", "_", ",".join(parts))

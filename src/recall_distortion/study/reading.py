@@ -36,6 +36,7 @@ OVERRIDES = (
     "crossfit_splits",
     "engine",
     "precision",
+    "deterministic",
 )
 
 

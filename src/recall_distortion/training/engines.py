@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recall_distortion.training.stacks import Alone, Stack, Vectorized
 
-__all__ = ["Engine", "choose"]
+__all__ = ["Engine", "choose", "is_deterministic"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -24,10 +24,14 @@ AT_ONCE = 30
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to compute replicates; ``at_once`` is how many networks it takes as one."""
+    """A way to compute replicates; ``at_once`` is how many networks it takes as one.
+
+    ``deterministic`` is what torch was set to on a GPU (see ``is_deterministic``).
+    """
 
     at_once: int = 1
     precision: str = "float32"
+    deterministic: bool = False
 
     @property
     def vectorized(self) -> bool:
@@ -38,7 +42,8 @@ class Engine:
         way = (
             f"vectorized, up to {self.at_once} at once" if self.vectorized else "one after another"
         )
-        return f"{way}, {self.precision}"
+        exact = ", deterministic" if self.deterministic else ""
+        return f"{way}{exact}, {self.precision}"
 
     def open(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> Stack:
         """Return networks of the given states, with ``network`` as their module."""
@@ -65,5 +70,16 @@ def choose(
     if on_cpu and image_size > LARGEST_MEASURED:
         fastest = None
     if engine == "sequential" or (engine == "auto" and fastest is None):
-        return Engine(1, precision)
-    return Engine(at_once or fastest or AT_ONCE, precision)
+        at_once = 1
+    else:
+        at_once = at_once or fastest or AT_ONCE
+    return Engine(at_once, precision, is_deterministic(device))
+
+
+def is_deterministic(device: str | torch.device) -> bool:
+    """Return whether torch keeps to deterministic algorithms, which matters on a GPU alone.
+
+    ``processor.prepare`` sets it. It is asked of torch, so that no file says what was not done.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    return not on_cpu and torch.are_deterministic_algorithms_enabled()
