@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from inference import ENGINES, PARAMETERS, RATIOS, combine, figures, fit, page, tests
+from inference import ENGINES, RATIOS, combine, figures, fit, page, tests
 from side_by_side import machine, print_table
 
 from recall_distortion.columns import SPARSITY_COLUMNS
 from recall_distortion.study.models import NETWORKS_PER_FIT
 
 METHODS = ("magnitude", "undecayed")
+PRUNABLE = 50_000  # weights of each simulated network
 CELLS = 2 + len(METHODS) * len(RATIOS)  # of a panel, the dense networks and the control among them
 
 
@@ -74,10 +75,9 @@ def write_predictions(folder: Path, size: Size, images: int) -> list[tuple[str, 
             states = ["dense"] if method == "dense" else ["finetuned"]
             if method in METHODS:
                 states = ["pruned", "finetuned"]
-                sparsity += [
-                    (*name, method, ratio, seed, ratio, 1 / float(ratio), 1000, 1000, PARAMETERS[0])
-                    for seed in seeds
-                ]
+                kept = round(PRUNABLE / float(ratio))
+                row = (ratio, kept / PRUNABLE, kept, PRUNABLE, PRUNABLE)
+                sparsity += [(*name, method, ratio, seed, *row) for seed in seeds]
             for state in states:
                 harder = 1 + 0.01 * float(ratio) * (3 if state == "pruned" else 1)
                 own = rng.normal(0, 0.02, (size.seeds, size.classes))
