@@ -76,7 +76,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
 OWN_TESTS = {
     "a method's epsilon, scope, gradient_examples",
     "source, holdout, test_fraction, seed of a data set; the .npz file of your own",
-    "gpus, data_root, --cores",
+    "gpus, jobs_per_gpu, data_root, --cores",
     "a file of the package, a rule's script",
     "a file's time, by git, dvc pull or touch",
 }
@@ -161,8 +161,8 @@ def test_settings_of_the_machine_and_times_rerun_nothing(study: Project) -> None
     for path in study.folder.rglob("*"):
         if path.is_file() and ".snakemake" not in path.parts:
             path.touch()
-    arguments = ["--cores", "1", "--config", "study=test", "gpus=1", "data_root=elsewhere"]
-    assert study.planned(*arguments) == {}
+    arguments = ["--cores", "1", "--config", "study=test", "gpus=1", "jobs_per_gpu=2"]
+    assert study.planned(*arguments, "data_root=elsewhere") == {}
 
 
 @pytest.mark.parametrize(
