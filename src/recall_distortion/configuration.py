@@ -56,7 +56,7 @@ def configure(config: Mapping[str, Any]) -> Configuration:
         raise StudyError(f"key 'gpus': 'auto' or a number of GPUs, not {gpus!r}")
     sharing = values.pop("jobs_per_gpu", 1)
     if not isinstance(sharing, int) or isinstance(sharing, bool) or sharing < 1:
-        raise StudyError(f"key 'jobs_per_gpu': how many jobs may share a GPU, not {sharing!r}")
+        raise StudyError(f"key 'jobs_per_gpu': a whole number from 1 on, not {sharing!r}")
     path = STUDIES / f"{name}.yaml"
     study = load(path, {key: _plain(key, value) for key, value in values.items()})
     shapes = {

@@ -90,7 +90,7 @@ def test_a_gpu_is_shared_only_where_that_is_said():
 
 @pytest.mark.parametrize("sharing", [0, -1, "3x", 1.5, True])
 def test_an_impossible_sharing_of_a_gpu(sharing):
-    with pytest.raises(StudyError, match=r"'jobs_per_gpu'.*may share a GPU"):
+    with pytest.raises(StudyError, match=r"'jobs_per_gpu'.*a whole number from 1 on"):
         configure({"study": "test", "jobs_per_gpu": sharing})
 
 
