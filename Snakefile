@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")
 
 
 configfile: "config/config.yaml"
@@ -34,6 +34,10 @@ rule all:
         rules.report_all.input,
     message:
         "The study is complete"
+
+
+onstart:
+    begin()
 
 
 onsuccess:

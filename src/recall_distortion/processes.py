@@ -64,6 +64,29 @@ def only_one_alive(path: str | Path) -> bool:
     return alone
 
 
+def hold(path: str | Path) -> bool:
+    """Return whether this process has a file from here on until it ends, and no other living one.
+
+    Where there are no locks, or no file can be made, the answer is yes: nobody is known to have it.
+    """
+    if fcntl is None:
+        return True
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return True
+    _held.append(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks here
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def in_use(file: int) -> Iterator[None]:
     """Mark an open file as being written by a living process, and close it at the end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
+from recall_distortion.processes import hold
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
 ASK = """
 import sys
@@ -19,6 +23,12 @@ from recall_distortion.processes import only_one_alive
 print(only_one_alive(sys.argv[1]), flush=True)
 if len(sys.argv) > 2:
     sys.stdin.read()
+"""
+HOLD = """
+import sys
+from recall_distortion.processes import hold
+print(hold(sys.argv[1]), flush=True)
+sys.stdin.read()
 """
 
 
@@ -75,6 +85,34 @@ def test_after_another_machine_s_process_nothing_is_known(tmp_path):
 def test_where_nothing_can_be_written_nothing_is_known(tmp_path):
     (tmp_path / "folder").write_text("a file")
     assert ask(tmp_path / "folder" / "alive") == "False"
+
+
+def test_a_file_is_held_by_one_process_until_it_ends(tmp_path):
+    path = tmp_path / "new" / "held"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline().strip() == "True"
+        assert not hold(path)
+        holder.kill()
+        holder.wait()
+        assert hold(path)
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_where_there_are_no_locks_a_file_counts_as_held_by_none(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert hold(tmp_path / "held")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")

@@ -158,9 +158,35 @@ def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
         )
         assert second.returncode == 1
         assert "Directory cannot be locked" in second.stdout
+        # Another study's end in this folder takes Snakemake's lock away, and not the study's own.
+        for lock in (project.folder / ".snakemake/locks").glob("*.lock"):
+            lock.unlink()
+        third = project.run(
+            "snakemake", "--cores", "2", "train_all", "--config", "study=test", check=False
+        )
+        assert third.returncode == 1
+        assert "results/test: another Snakemake is at work on this study" in third.stdout
         # Looking is allowed, and does not take the lock away.
         project.snakemake("-n", "--config", "study=test")
         assert first.wait(120) == 0, said(project)
     finally:
         end(first)
     project.snakemake("train_all", "--config", "study=test")
+
+
+@pytest.mark.slow
+def test_of_two_starts_at_once_one_works(project: Project):
+    """Snakemake looks for locks, plans and only then writes its own, so both may pass it."""
+    command = ("snakemake", "--cores", "1", "prepare_all", "--config", "study=test")
+    for _ in range(3):
+        both = [
+            project.start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(2)
+        ]
+        said = [process.communicate(timeout=120)[0] for process in both]
+        ends = [process.returncode for process in both]
+        assert 0 in ends, said
+        for returned, words in zip(ends, said, strict=True):
+            if returned:  # else it came when the first had ended
+                assert "cannot be locked" in words or "another Snakemake is at work" in words
+        (project.folder / "results/test/data/digits.safetensors").unlink()

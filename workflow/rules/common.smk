@@ -6,7 +6,7 @@ from pathlib import Path
 from recall_distortion import provenance
 from recall_distortion.configuration import configure
 from recall_distortion.errors import RecallDistortionError
-from recall_distortion.processes import only_one_alive
+from recall_distortion.processes import hold, only_one_alive
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -29,6 +29,19 @@ if CONFIGURATION.gpus and workflow.resource_settings.nodes is None:
         workflow.register_resource(
             "gpu", CONFIGURATION.gpus * CONFIGURATION.jobs_per_gpu
         )
+
+
+def begin():
+    """End here if this study is being computed already.
+
+    Of two that start at once both may pass Snakemake's lock, and the end of another study in this
+    folder takes that away.
+    """
+    if not hold(f".snakemake/held/{STUDY.folder}"):
+        raise WorkflowError(
+            f"{RESULTS}: another Snakemake is at work on this study in this folder. Wait for its end."
+        )
+
 
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
 DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"
