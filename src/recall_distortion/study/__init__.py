@@ -8,20 +8,18 @@ holds. Nothing here imports torch, because the Snakefile loads a study at every 
 
 from __future__ import annotations
 
-from recall_distortion.study.models import (
+from recall_distortion.study.models import Network, Study, format_ratio
+from recall_distortion.study.parts import (
     CONTROL,
     DENSE,
     METHODS,
     Dataset,
     Jobs,
     Method,
-    Network,
     Panel,
     Phase,
     Recipe,
     RecipePair,
-    Study,
-    format_ratio,
 )
 from recall_distortion.study.reading import OVERRIDES, check_feasible, load, schema
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from recall_distortion.catalogue import ARCHITECTURES, fraction_to_keep, parameter_counts
 from recall_distortion.errors import NetworkError, StudyError
-from recall_distortion.study.models import CONTROL, Study
+from recall_distortion.study.models import Study
+from recall_distortion.study.parts import CONTROL
 
 
 class ImageShape(Protocol):
