@@ -4,7 +4,8 @@
 classes, half as many, and 300 networks x 100 classes. Each goes through what the workflow runs from
 measuring on, one job at a time and each in a process of its own. It prints the seconds and the peak
 memory of each, imports included, the page's size, and how both grow from half the first study to
-the whole: time ~ networks ** exponent, where 2 would be quadratic. Nothing is kept.
+the whole: time ~ networks ** exponent, where 2 would be quadratic. Nothing is kept, unless
+``--keep FOLDER`` names where to look at the pages of the simulated studies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -125,8 +127,11 @@ def apart(job: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(job, *arguments).result()
 
 
-def study(size: Size, images: int) -> dict[str, tuple[float, float]]:
-    """Take a simulated study through every step; return seconds and memory of each, and print."""
+def study(size: Size, images: int, keep: Path | None) -> dict[str, tuple[float, float]]:
+    """Take a simulated study through every step; return seconds and memory of each, and print.
+
+    ``keep`` is the folder that gets its page.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         panels = apart(write_predictions, folder, size, images)
@@ -148,6 +153,10 @@ def study(size: Size, images: int) -> dict[str, tuple[float, float]]:
         page_size = (folder / "report.html").stat().st_size / 1e6
         recall_size = (folder / "recall.csv").stat().st_size / 1e6
         print(f"report.html: {page_size:.1f} MB; recall.csv: {recall_size:.1f} MB", flush=True)
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+            target = keep / f"{size.networks}-networks-{size.classes}-classes.html"
+            shutil.copyfile(folder / "report.html", target)
     return found
 
 
@@ -164,16 +173,17 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs=2, default=(10, 100))
     parser.add_argument("--seeds", type=int, nargs=2, default=(26, 5), help="of each cell")
     parser.add_argument("--images", type=int, default=100, help="test images a class")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the pages are to go")
     options = parser.parse_args()
     print(machine())
     sizes = [Size(options.many // part, options.classes[0], options.seeds[0]) for part in (2, 1)]
-    half, whole = (study(size, options.images) for size in sizes)
+    half, whole = (study(size, options.images, options.keep) for size in sizes)
     factor = sizes[1].panels / sizes[0].panels
     if factor > 1:
         print(f"\ngrowth with networks, by {factor:.3g}: exponents")
         rows = [(step, *growth(half[step], whole[step], factor)) for step in whole]
         print_table(("step", "of seconds", "of memory"), rows)
-    study(Size(options.few, options.classes[1], options.seeds[1]), options.images)
+    study(Size(options.few, options.classes[1], options.seeds[1]), options.images, options.keep)
 
 
 if __name__ == "__main__":
