@@ -10,6 +10,7 @@ changed, it makes again.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from recall_distortion.errors import DataError
-from recall_distortion.files import sha256, write_json
+from recall_distortion.files import sha256, unwritable, write_json
 
 NAME = "provenance.json"
 
@@ -103,6 +104,10 @@ def _set_time(path: Path, time: float) -> None:
             f"{path}: its time cannot be set, because it belongs to another user; if it lies in a"
             " shared cache: `dvc config --local cache.type copy`, then `dvc checkout --relink`"
         ) from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise unwritable(path, error.strerror) from None
 
 
 def _read_record(path: Path) -> Record | None:

@@ -90,6 +90,74 @@ def test_an_earlier_log_is_replaced(tmp_path):
     assert "earlier" not in log
 
 
+FULL = "/dev/full"  # every write to it finds no space left on the device
+SILENT_JOB = """
+import os, sys
+from recall_distortion.errors import DataError
+from recall_distortion.logs import job_log
+
+with job_log(sys.argv[1]):
+    {body}
+"""
+needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason=f"this system has no {FULL}")
+
+
+def run_with_full_log(body):
+    """Run a job whose log takes not a byte; return its exit status and what reached the outside."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(REPOSITORY / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT_JOB.format(body=body), FULL],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@needs_full
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("print('line'); raise DataError('the reason')", "error: the reason"),
+        ("raise ValueError('too odd')", "error: ValueError: too odd (unexpected; please report"),
+        ("print('line', flush=True)", "error: /dev/full: cannot be written (No space left on"),
+        ("print('line')", "error: /dev/full: cannot be written (No space left on device)"),
+        # A job that starts itself again has its log in the place of the terminal by then.
+        (
+            "from recall_distortion import processor; processor.fix_addresses();"
+            " raise DataError('the reason')",
+            "error: the reason",
+        ),
+    ],
+)
+def test_a_reason_that_the_log_has_no_room_for_is_said_outside(body, reason):
+    status, lines = run_with_full_log(body)
+    assert status == 1
+    assert lines[-1].startswith(reason)
+    assert sum("error: " in line for line in lines) == 1
+    assert not any("Exception ignored" in line for line in lines)
+
+
+def test_a_log_that_cannot_be_made_is_said_in_one_line(tmp_path):
+    (tmp_path / "logs").write_text("a file in the folder's place")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    log = tmp_path / "logs" / "job.log"
+    done = subprocess.run(
+        [sys.executable, "-c", JOB.format(body="pass"), str(log)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {log}: cannot be written (")
+
+
 ROW = {"training_loss": 0.51234, "validation_loss": 1.5, "validation_accuracy": 0.875}
 
 
