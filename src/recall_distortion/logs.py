@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -32,8 +33,8 @@ def job_log(path: str | Path) -> Iterator[None]:
     The redirection is made on the file descriptors, so that R and C++ libraries are caught too. An
     error meant for the user is logged as its message alone, any other with its traceback and its
     message last, so that the log always ends in the reason. Where the disk is too full for that, or
-    the log cannot be made, the reason goes where the process printed before. The process ends with
-    its parent.
+    the log cannot be made, the reason goes where the process printed before. Ctrl-C is a line too.
+    The process ends with its parent.
     """
     end_with_parent()
     path = Path(path)
@@ -47,6 +48,9 @@ def job_log(path: str | Path) -> Iterator[None]:
     except RecallDistortionError as error:
         _last_words(f"error: {error}", terminal)
         sys.exit(1)
+    except KeyboardInterrupt:
+        _last_words("stopped by Ctrl-C; the study, started again, goes on from here", terminal)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         # A line that the log has no room for comes here too; that error names no file.
         if isinstance(error, OSError) and error.errno in _NO_MISTAKE:

@@ -83,6 +83,14 @@ def test_an_unexpected_error_has_its_traceback_and_ends_in_the_reason(tmp_path, 
     assert lines.index("said before") < lines.index("Traceback (most recent call last):")
 
 
+def test_a_job_stopped_by_ctrl_c_says_so_in_a_line(tmp_path):
+    status, log, outside = run(tmp_path, "os.kill(os.getpid(), 2); import time; time.sleep(30)")
+    assert status == 130
+    assert outside == ""
+    assert log.splitlines()[-1].startswith("stopped by Ctrl-C")
+    assert "Traceback" not in log
+
+
 def test_an_earlier_log_is_replaced(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "job.log").write_text("an earlier run\n" * 100)
