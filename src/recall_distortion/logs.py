@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import platform
+import re
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from recall_distortion import __version__
-from recall_distortion.errors import RecallDistortionError
+from recall_distortion.errors import RecallDistortionError, UnwritableError
 from recall_distortion.files import unwritable
 from recall_distortion.processes import end_with_parent
 
@@ -52,9 +53,8 @@ def job_log(path: str | Path) -> Iterator[None]:
         _last_words("stopped by Ctrl-C; the study, started again, goes on from here", terminal)
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        # A line that the log has no room for comes here too; that error names no file.
-        if isinstance(error, OSError) and error.errno in _NO_MISTAKE:
-            words = f"error: {unwritable(error.filename or path, error.strerror)}"
+        if (of_disk := _of_disk(error, path)) is not None:
+            words = f"error: {of_disk}"
         else:
             words = (
                 f"{traceback.format_exc()}error: {type(error).__name__}: "
@@ -62,6 +62,18 @@ def job_log(path: str | Path) -> Iterator[None]:
             )
         _last_words(words, terminal)
         sys.exit(1)
+
+
+def _of_disk(error: Exception, log: Path) -> UnwritableError | None:
+    """Return what an error says of the disk, where that alone is to blame."""
+    if isinstance(error, OSError) and error.errno in _NO_MISTAKE:
+        # A line that the log has no room for comes here too; that error names no file.
+        return unwritable(error.filename or log, error.strerror)
+    # Libraries written in Rust, safetensors among them, have the number in their text alone.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None and int(number[1]) in _NO_MISTAKE:
+        return unwritable("a file of this job", error)
+    return None
 
 
 def _terminal() -> int:

@@ -25,6 +25,10 @@ print("said after")
 """
 
 
+FULL = "/dev/full"  # every write to it finds no space left on the device
+needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason=f"this system has no {FULL}")
+
+
 def run(tmp_path, body):
     """Run a job and return its exit status, its log, and what reached the outside."""
     log = tmp_path / "logs" / "job.log"
@@ -83,6 +87,30 @@ def test_an_unexpected_error_has_its_traceback_and_ends_in_the_reason(tmp_path, 
     assert lines.index("said before") < lines.index("Traceback (most recent call last):")
 
 
+@needs_full
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "open('/dev/full', 'w').write('x' * 100_000)",
+            "cannot be written (No space left on device)",
+        ),
+        ("os.makedirs('/proc/1/nowhere')", "report it"),  # no disk's fault, but a wrong path
+        (
+            # What safetensors says. It is not asked to write to the device itself: it would put a
+            # file in its place.
+            "raise RuntimeError('I/O error: No space left on device (os error 28)')",
+            "(os error 28)). Make room",
+        ),
+    ],
+)
+def test_a_disk_to_blame_needs_no_traceback(tmp_path, body, reason):
+    status, log, _ = run(tmp_path, body)
+    assert status == 1
+    assert reason in log
+    assert ("Traceback" in log) == (reason == "report it")
+
+
 def test_a_job_stopped_by_ctrl_c_says_so_in_a_line(tmp_path):
     status, log, outside = run(tmp_path, "os.kill(os.getpid(), 2); import time; time.sleep(30)")
     assert status == 130
@@ -98,7 +126,6 @@ def test_an_earlier_log_is_replaced(tmp_path):
     assert "earlier" not in log
 
 
-FULL = "/dev/full"  # every write to it finds no space left on the device
 SILENT_JOB = """
 import os, sys
 from recall_distortion.errors import DataError
@@ -107,7 +134,6 @@ from recall_distortion.logs import job_log
 with job_log(sys.argv[1]):
     {body}
 """
-needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason=f"this system has no {FULL}")
 
 
 def run_with_full_log(body):
