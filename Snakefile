@@ -41,7 +41,4 @@ onstart:
 
 
 onsuccess:
-    provenance.save(RESULTS, get_record)
-    page = Path(f"{RESULTS}/report.html")
-    if page.exists():
-        print(f"The report: {page.resolve()}")
+    finish()

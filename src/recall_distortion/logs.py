@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
+import re
+import signal
 import sys
 import time
 import traceback
@@ -14,8 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from recall_distortion import __version__
-from recall_distortion.errors import RecallDistortionError
+from recall_distortion.errors import RecallDistortionError, UnwritableError
+from recall_distortion.files import unwritable
 from recall_distortion.processes import end_with_parent
+
+#: What no program is to blame for: the disk is full, or must not be written to.
+_NO_MISTAKE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+#: Names the process and the file descriptor on which it printed before it had a log.
+_TERMINAL = "RECALL_DISTORTION_TERMINAL"
 
 
 @contextlib.contextmanager
@@ -24,32 +33,92 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     The redirection is made on the file descriptors, so that R and C++ libraries are caught too. An
     error meant for the user is logged as its message alone, any other with its traceback and its
-    message last, so that the log always ends in the reason. The process ends with its parent.
+    message last, so that the log always ends in the reason. Where the disk is too full for that, or
+    the log cannot be made, the reason goes where the process printed before. Ctrl-C is a line too.
+    The process ends with its parent.
     """
     end_with_parent()
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    with open(path, "w", encoding="utf-8") as log:
+    terminal = _terminal()
+    try:
+        _redirect(path)
+        yield
+        sys.stdout.flush()
+    except RecallDistortionError as error:
+        _last_words(f"error: {error}", terminal)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _last_words("stopped by Ctrl-C; the study, started again, goes on from here", terminal)
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if (of_disk := _of_disk(error, path)) is not None:
+            words = f"error: {of_disk}"
+        else:
+            words = (
+                f"{traceback.format_exc()}error: {type(error).__name__}: "
+                f"{str(error) or 'no message'} (unexpected; please report it with this log)"
+            )
+        _last_words(words, terminal)
+        sys.exit(1)
+
+
+def _of_disk(error: Exception, log: Path) -> UnwritableError | None:
+    """Return what an error says of the disk, where that alone is to blame."""
+    if isinstance(error, OSError) and error.errno in _NO_MISTAKE:
+        # A line that the log has no room for comes here too; that error names no file.
+        return unwritable(error.filename or log, error.strerror)
+    # Libraries written in Rust, safetensors among them, have the number in their text alone.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None and int(number[1]) in _NO_MISTAKE:
+        return unwritable("a file of this job", error)
+    return None
+
+
+def _terminal() -> int:
+    """Return a copy of the standard error that this process was started with.
+
+    It outlives ``exec``: a process that starts itself again finds its log in the place of it.
+    """
+    process, _, known = os.environ.get(_TERMINAL, "").partition(":")
+    if process == str(os.getpid()):
+        return int(known)
+    terminal = os.dup(2)
+    os.set_inheritable(terminal, True)
+    os.environ[_TERMINAL] = f"{os.getpid()}:{terminal}"
+    return terminal
+
+
+def _redirect(path: Path) -> None:
+    """Let the process print to a file from here on."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = open(path, "w", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise unwritable(path, error.strerror) from error
+    with log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+
+
+def _last_words(words: str, terminal: int) -> None:
+    """Print why the process ends, after what was printed before: to the log if it has room."""
     try:
-        yield
-    except RecallDistortionError as error:
-        sys.stdout.flush()  # what was printed before the error stands before it
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
-    except Exception as error:
-        sys.stdout.flush()
-        traceback.print_exc()
-        print(
-            f"error: {type(error).__name__}: {str(error) or 'no message'} (unexpected; please "
-            "report it with this log)",
-            file=sys.stderr,
-            flush=True,
-        )
-        sys.exit(1)
+        _say(words)
+    except OSError:
+        # What is still in the streams goes there too, else the process would fail to flush it.
+        os.dup2(terminal, 1)
+        os.dup2(terminal, 2)
+        _say(words)
+
+
+def _say(words: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A stream of its own, because one that fails keeps its words and says them again.
+    with open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
+        print(words, file=stream)
 
 
 def versions() -> dict[str, str]:

@@ -51,12 +51,11 @@ def only_one_alive(path: str | Path) -> bool:
     machine = socket.gethostname().encode()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another one has it, or there are no locks
-        alone = False
-    else:
         alone = os.pread(file, 256, 0) in (b"", machine)
         if alone:
             os.pwrite(file, machine, 0)
+    except OSError:  # another one has it, or there are no locks, or no room for the name
+        alone = False
     try:
         fcntl.flock(file, fcntl.LOCK_SH)
     except OSError:

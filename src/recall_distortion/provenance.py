@@ -10,6 +10,7 @@ changed, it makes again.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from recall_distortion.errors import DataError
-from recall_distortion.files import sha256, write_json
+from recall_distortion.files import sha256, unwritable, write_json
 
 NAME = "provenance.json"
 
@@ -86,6 +87,20 @@ def restore(folder: str | Path, record_of: RecordOf) -> int:
     return restored
 
 
+def catch_up(folder: str | Path, record_of: RecordOf) -> None:
+    """Save what was made here and is not written down, because that run ended before it could."""
+    folder = Path(folder)
+    known = _read(folder / NAME)
+    for path in folder.rglob("*"):
+        record = _read_record(record_of(path.as_posix()))
+        if record is None or not _is_of(record, path):
+            continue
+        _, recorded = known.get(path.as_posix(), (None, None))
+        if recorded is None or _is_later(record, recorded):
+            save(folder, record_of)
+            return
+
+
 def _is_of(record: Record, path: Path) -> bool:
     """Return whether a file still has the time at which the engine finished it."""
     return math.isclose(record["endtime"], path.stat().st_mtime, rel_tol=0, abs_tol=_TOLERANCE)
@@ -103,6 +118,10 @@ def _set_time(path: Path, time: float) -> None:
             f"{path}: its time cannot be set, because it belongs to another user; if it lies in a"
             " shared cache: `dvc config --local cache.type copy`, then `dvc checkout --relink`"
         ) from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise unwritable(path, error.strerror) from None
 
 
 def _read_record(path: Path) -> Record | None:

@@ -25,6 +25,10 @@ print("said after")
 """
 
 
+FULL = "/dev/full"  # every write to it finds no space left on the device
+needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason=f"this system has no {FULL}")
+
+
 def run(tmp_path, body):
     """Run a job and return its exit status, its log, and what reached the outside."""
     log = tmp_path / "logs" / "job.log"
@@ -83,11 +87,109 @@ def test_an_unexpected_error_has_its_traceback_and_ends_in_the_reason(tmp_path, 
     assert lines.index("said before") < lines.index("Traceback (most recent call last):")
 
 
+@needs_full
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "open('/dev/full', 'w').write('x' * 100_000)",
+            "cannot be written (No space left on device)",
+        ),
+        ("os.makedirs('/proc/1/nowhere')", "report it"),  # no disk's fault, but a wrong path
+        (
+            # What safetensors says. It is not asked to write to the device itself: it would put a
+            # file in its place.
+            "raise RuntimeError('I/O error: No space left on device (os error 28)')",
+            "(os error 28)). Make room",
+        ),
+    ],
+)
+def test_a_disk_to_blame_needs_no_traceback(tmp_path, body, reason):
+    status, log, _ = run(tmp_path, body)
+    assert status == 1
+    assert reason in log
+    assert ("Traceback" in log) == (reason == "report it")
+
+
+def test_a_job_stopped_by_ctrl_c_says_so_in_a_line(tmp_path):
+    status, log, outside = run(tmp_path, "os.kill(os.getpid(), 2); import time; time.sleep(30)")
+    assert status == 130
+    assert outside == ""
+    assert log.splitlines()[-1].startswith("stopped by Ctrl-C")
+    assert "Traceback" not in log
+
+
 def test_an_earlier_log_is_replaced(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "job.log").write_text("an earlier run\n" * 100)
     _, log, _ = run(tmp_path, "raise DataError('x')")
     assert "earlier" not in log
+
+
+SILENT_JOB = """
+import os, sys
+from recall_distortion.errors import DataError
+from recall_distortion.logs import job_log
+
+with job_log(sys.argv[1]):
+    {body}
+"""
+
+
+def run_with_full_log(body):
+    """Run a job whose log takes not a byte; return its exit status and what reached the outside."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(REPOSITORY / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT_JOB.format(body=body), FULL],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@needs_full
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("print('line'); raise DataError('the reason')", "error: the reason"),
+        ("raise ValueError('too odd')", "error: ValueError: too odd (unexpected; please report"),
+        ("print('line', flush=True)", "error: /dev/full: cannot be written (No space left on"),
+        ("print('line')", "error: /dev/full: cannot be written (No space left on device)"),
+        # A job that starts itself again has its log in the place of the terminal by then.
+        (
+            "from recall_distortion import processor; processor.fix_addresses();"
+            " raise DataError('the reason')",
+            "error: the reason",
+        ),
+    ],
+)
+def test_a_reason_that_the_log_has_no_room_for_is_said_outside(body, reason):
+    status, lines = run_with_full_log(body)
+    assert status == 1
+    assert lines[-1].startswith(reason)
+    assert sum("error: " in line for line in lines) == 1
+    assert not any("Exception ignored" in line for line in lines)
+
+
+def test_a_log_that_cannot_be_made_is_said_in_one_line(tmp_path):
+    (tmp_path / "logs").write_text("a file in the folder's place")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    log = tmp_path / "logs" / "job.log"
+    done = subprocess.run(
+        [sys.executable, "-c", JOB.format(body="pass"), str(log)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {log}: cannot be written (")
 
 
 ROW = {"training_loss": 0.51234, "validation_loss": 1.5, "validation_accuracy": 0.875}

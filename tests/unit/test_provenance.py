@@ -143,6 +143,25 @@ def test_a_touched_file_is_still_known() -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_what_a_run_made_and_could_not_write_down_is_written_down_later() -> None:
+    kept = Path(STUDY, provenance.NAME)
+    whole = kept.read_text()
+    time = kept.stat().st_mtime_ns
+    provenance.catch_up(STUDY, record_of)
+    assert kept.stat().st_mtime_ns == time  # nothing to catch up with
+    Path(TABLE).write_text("edited")
+    provenance.catch_up(STUDY, record_of)
+    assert kept.stat().st_mtime_ns == time  # not made, so not claimed, and what was known stays
+    make(TABLE, "content 2", 1_700_000_002.123456)
+    kept.unlink()
+    provenance.catch_up(STUDY, record_of)
+    assert kept.read_text() == whole
+    make(TABLE, "content 3", 1_700_000_099.5)
+    provenance.catch_up(STUDY, record_of)
+    assert "1700000099.5" in kept.read_text()
+
+
+@pytest.mark.usefixtures("made")
 def test_what_is_gone_and_led_to_nothing_is_forgotten() -> None:
     Path(TABLE).unlink()
     Path(FIT).unlink()

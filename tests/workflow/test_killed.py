@@ -145,7 +145,12 @@ def test_a_study_killed_again_and_again_has_the_tables_of_an_undisturbed_one(
     left = [path for path in project.folder.glob("results/**/*") if ".partial-" in path.name]
     assert left == []
     assert not (project.folder / "results/test/unfinished").exists()
+    # A run may also be killed between its last job and writing down how all was made.
+    record = project.folder / "results/test/provenance.json"
+    written = record.read_bytes()
+    record.unlink()
     assert "Nothing to be done" in project.snakemake("--config", "study=test")
+    assert record.read_bytes() == written
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ except RecallDistortionError as error:
     raise WorkflowError(str(error)) from None
 
 # A killed Snakemake leaves its lock, which is nobody's if no Snakemake lives in this folder.
-if only_one_alive(".snakemake/alive"):
+ALONE = only_one_alive(".snakemake/alive")
+if ALONE:
     for lock in Path(".snakemake/locks").glob("*.lock"):
         lock.unlink(missing_ok=True)
 
@@ -41,6 +42,17 @@ def begin():
         raise WorkflowError(
             f"{RESULTS}: another Snakemake is at work on this study in this folder. Wait for its end."
         )
+
+
+def finish():
+    """Write down how the results were made, and say where the report lies."""
+    try:
+        provenance.save(RESULTS, get_record)
+    except RecallDistortionError as error:
+        raise WorkflowError(str(error)) from None
+    page = Path(f"{RESULTS}/report.html")
+    if page.exists():
+        print(f"The report: {page.resolve()}")
 
 
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
@@ -83,6 +95,8 @@ def get_record(path):
 if workflow.is_main_process:
     try:
         RESTORED = provenance.restore(RESULTS, get_record)
+        if ALONE:
+            provenance.catch_up(RESULTS, get_record)
     except RecallDistortionError as error:
         raise WorkflowError(str(error)) from None
     if RESTORED:
