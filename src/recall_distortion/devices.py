@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -35,6 +36,7 @@ def visible() -> list[str]:
     for name in (part.strip() for part in named.split(",")):
         if name in ("", "-1"):
             break
+        name = str(int(name)) if name.isdecimal() else name
         if name not in names:
             names.append(name)
     return names
@@ -43,9 +45,10 @@ def visible() -> list[str]:
 def take(gpus: int, jobs_per_gpu: int = 1) -> str:
     """Return torch's name of this job's device: ``cpu`` if it asked for no GPU, else ``cuda``.
 
-    A GPU is one that fewer than ``jobs_per_gpu`` processes hold, the emptiest first; where there is
-    none the call waits. From then on this process sees no other GPU, so call it before CUDA
-    is used. Raises ``DeviceError`` where ``CUDA_VISIBLE_DEVICES`` leaves none.
+    A GPU is one that fewer than ``jobs_per_gpu`` processes hold, and fewer than each of those wants
+    on it, the emptiest first; where there is none the call waits. From then on this process sees no
+    other GPU, so call it before CUDA is used. Raises ``DeviceError`` where ``CUDA_VISIBLE_DEVICES``
+    leaves none.
 
     Processes agree about a device through a lock on a file of this machine's temporary folder.
     Slurm numbers the devices of each of its jobs from 0, so there each job has files of its own.
@@ -67,31 +70,68 @@ def take(gpus: int, jobs_per_gpu: int = 1) -> str:
 def _hold(names: list[str], jobs_per_gpu: int) -> str:
     """Lock one of a device's places and return the device's name."""
     folder = _folder()
-    # Of those that wait one looks for a free device and the others sleep behind it.
-    with open(folder / "queue", "ab") as queue:
-        fcntl.flock(queue, fcntl.LOCK_EX)
+    # Of those that wait for the same devices one looks for a free one, the others sleep behind it.
+    queue = hashlib.sha256(",".join(sorted(names)).encode()).hexdigest()[:16]
+    with open(folder / f"queue-{queue}", "ab") as first, open(folder / "look", "ab") as look:
         told = False
+        if not _lock(first):
+            time.sleep(PAUSE)  # another job may just be taking one of several free devices
+            if not _lock(first):
+                told = _tell(names)
+                fcntl.flock(first, fcntl.LOCK_EX)
         while True:
-            for place in range(jobs_per_gpu):
-                for name in names:
-                    if _take_place(folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.{place}"):
-                        return name
-            if not told:
-                print(f"Waiting for a GPU; other jobs hold {', '.join(names)}", flush=True)
-                told = True
+            # One process at a time, so that what it counts stays true while it takes a place.
+            fcntl.flock(look, fcntl.LOCK_EX)
+            for name in _emptiest_first(folder, names, jobs_per_gpu):
+                if _take_place(folder, name, jobs_per_gpu):
+                    return name
+            fcntl.flock(look, fcntl.LOCK_UN)
+            told = told or _tell(names)
             time.sleep(PAUSE)
 
 
-def _take_place(path: Path) -> bool:
-    """Return whether this process holds a file's lock now."""
-    file = open(path, "ab")  # noqa: SIM115  it stays open as long as the device is held
-    # Who cleans the temporary folder may have removed the file, and then its lock means nothing.
-    with contextlib.suppress(FileNotFoundError):
-        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            _held.append(file)
-            return True
-    file.close()
+def _tell(names: list[str]) -> bool:
+    print(f"Waiting for a GPU; other jobs hold {', '.join(names)}", flush=True)
+    return True
+
+
+def _emptiest_first(folder: Path, names: list[str], jobs_per_gpu: int) -> list[str]:
+    """Return the devices that this job may share with those that are there."""
+    held = {name: _limits(folder, name) for name in names}
+    free = [name for name in names if len(held[name]) < min([jobs_per_gpu, *held[name]])]
+    return sorted(free, key=lambda name: len(held[name]))
+
+
+def _limits(folder: Path, name: str) -> list[int]:
+    """Return the ``jobs_per_gpu`` of each process that holds a place of a device."""
+    found = []
+    for path in folder.glob(f"{_stem(name)}.*"):
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            if not _lock(file):
+                found.append(int(file.read() or 1))
+    return found
+
+
+def _take_place(folder: Path, name: str, jobs_per_gpu: int) -> bool:
+    """Return whether this process holds the lock of one of a device's places now."""
+    for place in range(jobs_per_gpu):
+        path = folder / f"{_stem(name)}.{place}"
+        file = open(path, "ab")  # noqa: SIM115  it stays open as long as the device is held
+        # Who cleans the temporary folder may have removed it, and then its lock means nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if _lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                # Others read it as long as the lock is held.
+                file.truncate(0)
+                file.write(str(jobs_per_gpu).encode())
+                file.flush()
+                _held.append(file)
+                return True
+        file.close()
     return False
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", name)
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Holder:
         for line in self.process.stdout:
             if line.startswith(first):
                 return line.removeprefix(first).strip()
+            assert not line.startswith("took"), line  # it says no more, and holds the device
         raise AssertionError(f"ended without a line {first!r}")
 
     def took(self) -> str:
@@ -126,6 +128,37 @@ def test_a_device_is_shared_by_as_many_as_is_said_the_empty_ones_first(holder):
     assert fifth.said("Waiting for a GPU")
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (1, 3)])
+def test_a_job_that_wants_a_device_for_itself_shares_it_with_no_other_study(holder, first, second):
+    held = holder("0", first)
+    assert held.took() == "0"
+    waiting = holder("0", second)
+    assert waiting.said("Waiting for a GPU")
+    held.end()
+    assert waiting.took() == "0"
+
+
+def test_a_place_that_is_free_again_is_not_given_to_a_job_that_wants_no_other_beside_it(holder):
+    first, second = holder("0", 2), holder("0", 2)
+    assert [first.took(), second.took()] == ["0", "0"]
+    waiting = holder("0", 1)
+    assert waiting.said("Waiting for a GPU")
+    first.end()
+    third = holder("0", 1)  # waits behind it, and says so
+    assert third.said("Waiting for a GPU")
+    assert select.select([waiting.process.stdout], [], [], 0.5)[0] == []
+    second.end()
+    assert waiting.took() == "0"
+
+
+def test_a_job_that_waits_holds_up_none_that_may_use_another_device(holder):
+    holder("0").took()
+    waiting = holder("0")
+    assert waiting.said("Waiting for a GPU")
+    assert holder("1").took() == "1"
+    assert holder("0,2").took() == "2"
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -163,6 +196,7 @@ def test_a_removed_lock_file_is_made_anew(holder, tmp_path):
         ("-1", []),
         ("0,-1,1", ["0"]),
         (" 1, 0,1", ["1", "0"]),
+        ("00,0,01", ["0", "1"]),
         ("GPU-8932f937,", ["GPU-8932f937"]),
     ],
 )

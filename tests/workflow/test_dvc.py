@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from recall_distortion.study import Study
-from tests.workflow.conftest import PROJECT, Project
+from tests.workflow.conftest import NOTHING, PROJECT, Project
 
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
@@ -21,6 +21,15 @@ STUDIES = [
     PROJECT / f"config/studies/{name}.yaml"
     for name in ("cifar", "digits", "fashion_mnist", "mnist", "test")
 ]
+# Which rules a stage's target runs, those of the stages before it left out.
+RULES_OF = {
+    "train": ("prepare", "train"),
+    "compress": ("compress",),
+    "evaluate": ("evaluate",),
+    "measure": ("measure",),
+    "infer": ("infer_tests", "infer_fit", "infer"),
+    "report": ("report", "figures"),
+}
 
 
 def entries(stage: dict, *kinds: str) -> list[str]:
@@ -75,25 +84,18 @@ def test_stages_outputs_are_the_rules_outputs(finished: Project) -> None:
 
 
 def test_stages_depend_on_the_code_that_their_rules_name() -> None:
-    used = {
-        "train": ("prepare", "train"),
-        "compress": ("compress",),
-        "evaluate": ("evaluate",),
-        "measure": ("measure",),
-        "infer": ("infer_tests", "infer_fit", "infer"),
-        "report": ("report", "figures"),
-    }
-    for name, names in used.items():
+    for name, names in RULES_OF.items():
         wanted = set()
         for rule in names:
             for call in re.findall(r"get_code\(([^)]*)\)", rules()[rule], flags=re.DOTALL):
                 script, *code = re.findall(r'"(\w+)"', call)
                 assert f"../scripts/{script}.py" in rules()[rule]
-                wanted |= set(code)
+                wanted |= {f"src/recall_distortion/{part}" for part in code}
+                wanted.add(f"workflow/scripts/{script}")
         found = {
-            Path(path).stem
+            str(Path(path).with_suffix(""))
             for path in entries(STAGES[name], "deps")
-            if path.startswith("src/recall_distortion/")
+            if not path.startswith("results/")
         }
         assert found == wanted, name
 
@@ -122,6 +124,51 @@ def test_reproducing_twice_runs_nothing_the_second_time(pipeline: Project) -> No
     printed = pipeline.run("dvc", "repro").stdout
     assert "Running stage" not in printed
     assert "up to date" in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "first"),
+    [
+        ("seeds: 3", "seeds: 2", "measure"),
+        ("first_seed: 0\n", "first_seed: 1\n", "train"),
+        ("ratios: [2, 10]", "ratios: [10]", "evaluate"),
+        ("[control, magnitude]", "[magnitude]", "measure"),
+        ("  tiny:\n", "  small:\n", "report"),
+        ("level: 0.99", "level: 0.95", "infer"),
+    ],
+)
+def test_dvc_begins_where_snakemake_does(pipeline: Project, old: str, new: str, first: str) -> None:
+    """Where the files of a stage before stay as they are, only a parameter can say so."""
+    file = pipeline.folder / "config/studies/test.yaml"
+    before = file.read_text()
+    assert old in before
+    file.write_text(before.replace(old, new, 1))
+    try:
+        planned = pipeline.planned()
+        changed = json.loads(pipeline.run("dvc", "status", "--json").stdout)
+    finally:
+        file.write_text(before)
+    assert next(name for name, names in RULES_OF.items() if set(names) & planned.keys()) == first
+    assert first in changed
+
+
+@pytest.mark.slow
+def test_fewer_seeds_reach_the_tables_and_a_comment_in_a_script_its_stage(
+    recorded: Project, tmp_path: Path
+) -> None:
+    shutil.copytree(recorded.folder, tmp_path, dirs_exist_ok=True, symlinks=True)
+    project = Project(tmp_path)
+    study, script = (
+        tmp_path / name for name in ("config/studies/test.yaml", "workflow/scripts/measure.py")
+    )
+    study.write_text(study.read_text().replace("seeds: 3", "seeds: 2"))
+    script.write_text("# Edited.\n" + script.read_text())
+    printed = project.run("dvc", "repro").stdout
+    assert "Training" not in printed
+    assert set(pd.read_csv(tmp_path / "results/test/tables/alpha.csv")["seed"]) == {0, 1}
+    assert NOTHING in project.snakemake("-n")
+    script.write_text("# Edited again.\n" + script.read_text())
+    assert set(json.loads(project.run("dvc", "status", "--json").stdout)) == {"measure"}
 
 
 def test_metrics_and_plots_are_shown(pipeline: Project) -> None:

@@ -37,6 +37,12 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
         ("seeds: 3", "seeds: 4", {"train": 1, "compress": 3, "evaluate": 3, **MEASURED}),
         ("seeds: 3", "seeds: 6", TRAINED),
     ],
+    "seeds lowered, a ratio or a method taken away": [
+        ("seeds: 3", "seeds: 2", MEASURED),
+        ("seeds: 3", "seeds: 1", {"train": 1, "compress": 3, "evaluate": 3, **MEASURED}),
+        ("ratios: [2, 10]", "ratios: [10]", {"evaluate": 2, **MEASURED}),
+        ("[control, magnitude]", "[magnitude]", MEASURED),
+    ],
     "finetuning of a recipe": [("epochs: 2", "epochs: 3", COMPRESSED)],
     "training of a recipe, selection": [
         ("epochs: 4", "epochs: 5", TRAINED),
