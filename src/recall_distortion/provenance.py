@@ -5,7 +5,8 @@ parameters, from inputs with which checksums. It keeps them apart from the resul
 files' times before it looks at contents; git, DVC and plain copies bring neither along. ``save``
 writes a study's records into its folder. ``restore`` gives a file its record and its time back,
 where its content is what was recorded. Everything else is left to the engine: what it then finds
-changed, it makes again.
+changed, it makes again. It does not find that one of its own results was changed, so ``restore``
+says that of tables, figures and the report; weights and predictions carry a checksum of their own.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ NAME = "provenance.json"
 
 Record = dict[str, Any]
 RecordOf = Callable[[str], Path]
+IsUnfinished = Callable[[str], bool]
 
 # What differs between the outputs of one job; the rest of their records is written once.
 _OF_AN_OUTPUT = ("starttime", "endtime")
 # The text of a conda environment, 2 kB in every record, which decides nothing.
 _LEFT_OUT = ("conda_env",)
+# What DVC puts back from any earlier run that had the same input: another content is no damage there.
+_PUT_BACK = ("data", "dense", "compressed", "predictions")
+# Files that carry a checksum of their own, and are large.
+_SEALED = ".safetensors"
 # Seconds by which a time may differ after a way through JSON and a file system.
 _TOLERANCE = 1e-5
 
@@ -62,33 +68,55 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
     _write(folder / NAME, found)
 
 
-def restore(folder: str | Path, record_of: RecordOf) -> int:
+def restore(
+    folder: str | Path, record_of: RecordOf, is_unfinished: IsUnfinished = lambda _: False
+) -> int:
     """Return to how many files of a study their record and time were given back.
 
     A file that has the time of its record was made here, or was restored before; it gets another
     record only where it was made later elsewhere, from other inputs, and came out the same. A file
     that is not here gets its record all the same: an intermediate result need not be here to be
-    known.
+    known. Raises ``DataError`` naming the tables, figures and other results that were changed after
+    they were made; ``is_unfinished`` says of a file whether the engine was or is just making it.
     """
+    folder = Path(folder)
     restored = 0
-    for name, (checksum, record) in _read(Path(folder) / NAME).items():
+    changed = []
+    for name, (checksum, record) in _read(folder / NAME).items():
         path, kept = Path(name), record_of(name)
         present = _read_record(kept)
         if path.exists():
-            if present is not None and _is_of(present, path) and not _is_later(record, present):
+            made_here = present is not None and _is_of(present, path)
+            if made_here and not _is_later(record, present):
+                recorded = not _is_later(present, record) and path.suffix != _SEALED
+                if recorded and not _has_content(path, checksum):
+                    changed.append(name)
                 continue
-            if sha256(path) != checksum:
+            if not _has_content(path, checksum):
+                put_back = path.relative_to(folder).parts[0] in _PUT_BACK
+                if not (made_here or put_back or is_unfinished(name)):
+                    changed.append(name)
                 continue
             _set_time(path, record["endtime"])
             restored += 1
         if record != present:
             write_json(kept, record)
+    if changed:
+        raise DataError(
+            f"{', '.join(changed)}: not what the study wrote, by the checksum in {folder / NAME};"
+            " delete what is named here and run the study again, or take it and that file from one"
+            " commit by `git checkout`"
+        )
     return restored
 
 
 def _is_of(record: Record, path: Path) -> bool:
     """Return whether a file still has the time at which the engine finished it."""
     return math.isclose(record["endtime"], path.stat().st_mtime, rel_tol=0, abs_tol=_TOLERANCE)
+
+
+def _has_content(path: Path, checksum: str) -> bool:
+    return path.is_file() and sha256(path) == checksum
 
 
 def _is_later(record: Record, other: Record) -> bool:

@@ -87,12 +87,45 @@ def test_a_copy_writes_down_the_same_again() -> None:
 
 @pytest.mark.usefixtures("made")
 def test_another_content_gets_nothing_back() -> None:
+    """DVC puts back weights of an earlier run, which are for the engine to judge."""
     copy()
-    Path(TABLE).write_text("edited")
-    time = Path(TABLE).stat().st_mtime
+    Path(WEIGHTS).write_text("edited")
+    time = Path(WEIGHTS).stat().st_mtime
     assert provenance.restore(STUDY, record_of) == 1
-    assert not record_of(TABLE).exists()
-    assert Path(TABLE).stat().st_mtime == time
+    assert not record_of(WEIGHTS).exists()
+    assert Path(WEIGHTS).stat().st_mtime == time
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("keeps_its_time", [True, False])
+def test_a_table_that_was_changed_is_named_and_left(copied: bool, keeps_its_time: bool) -> None:
+    if copied:
+        copy()
+    time = Path(TABLE).stat().st_mtime
+    Path(TABLE).write_text("edited")
+    if keeps_its_time:
+        os.utime(TABLE, (time, time))
+    for _ in range(2):
+        with pytest.raises(DataError, match=rf"^{TABLE}: not what the study wrote.* delete"):
+            provenance.restore(STUDY, record_of)
+    assert Path(TABLE).read_text() == "edited"
+    Path(TABLE).unlink()
+    provenance.restore(STUDY, record_of)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_folder_in_a_tables_place_is_named() -> None:
+    Path(TABLE).unlink()
+    Path(TABLE).mkdir()
+    with pytest.raises(DataError, match=rf"^{TABLE}: not what the study wrote"):
+        provenance.restore(STUDY, record_of)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_table_that_a_killed_job_left_is_the_engines() -> None:
+    Path(TABLE).write_text("half of the next run")
+    assert provenance.restore(STUDY, record_of, lambda name: name == TABLE) == 0
 
 
 @pytest.mark.usefixtures("made")

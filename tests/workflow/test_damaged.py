@@ -55,6 +55,44 @@ def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
         assert (finished_copy.folder / table).read_bytes() == (finished.folder / table).read_bytes()
 
 
+def edit(path: Path) -> None:
+    """Change one digit of a number to another possible one, as no check of a table can notice."""
+    head, row, *rest = path.read_text().splitlines(keepends=True)
+    changed = re.sub(r"(\.\d)(\d)", lambda m: f"{m[1]}{(int(m[2]) + 1) % 10}", row, count=1)
+    assert changed != row
+    path.write_text("".join([head, changed, *rest]))
+
+
+@pytest.mark.parametrize(
+    ("named", "damage"),
+    [
+        ("tables/effects.csv", edit),
+        ("tables/alpha.csv", lambda path: path.write_text(path.read_text().split("\n")[0] + "\n")),
+        ("figures/captions.json", lambda path: path.write_text("{}")),
+        ("figures/sparsity.png", lambda path: path.write_bytes(b"")),
+        ("report.html", truncate),
+    ],
+)
+def test_a_changed_result_is_named_and_is_not_taken_for_one(
+    finished_copy: Project, finished: Project, named: str, damage
+) -> None:
+    path = finished_copy.folder / "results/test" / named
+    damage(path)
+    changed = path.read_bytes()
+    found = finished_copy.run("snakemake", "--cores", "2", *STUDY, check=False)
+    assert found.returncode == 1
+    assert f"\nresults/test/{named}: not what the study wrote" in found.stdout
+    assert "Traceback" not in found.stdout
+    assert path.read_bytes() == changed
+    path.unlink()
+    finished_copy.snakemake(*STUDY)
+    for name in (named, "tables/effects.csv", "report.html"):
+        result = Path("results/test", name)
+        assert (finished_copy.folder / result).read_bytes() == (
+            finished.folder / result
+        ).read_bytes()
+
+
 def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:
     name = "own; $(touch owned) `touch owned` & touch owned #.npz"
     images = np.random.default_rng(0).integers(0, 256, (300, 8, 8)).astype(np.uint8)

@@ -57,19 +57,24 @@ wildcard_constraints:
     engine="|".join(ENGINES),
 
 
-def get_record(path):
+def get_record(path, kind="metadata"):
     """Return the file in which Snakemake keeps how it made an output: the path in base64."""
     name = urlsafe_b64encode(path.encode()).decode()
     # Longer names than the file system takes are cut, and all parts but the last are folders.
     size = os.pathconf(".", "PC_NAME_MAX") - 1
     *folders, last = (name[at : at + size] for at in range(0, len(name), size))
-    return Path(".snakemake/metadata", *(f"@{folder}" for folder in folders), last)
+    return Path(f".snakemake/{kind}", *(f"@{folder}" for folder in folders), last)
+
+
+def is_unfinished(path):
+    """Return whether Snakemake is making an output, or was killed while it did."""
+    return get_record(path, "incomplete").exists()
 
 
 # Results that came by git, DVC or a copy are known to Snakemake from here on, dry runs included.
 if workflow.is_main_process:
     try:
-        RESTORED = provenance.restore(RESULTS, get_record)
+        RESTORED = provenance.restore(RESULTS, get_record, is_unfinished)
     except RecallDistortionError as error:
         raise WorkflowError(str(error)) from None
     if RESTORED:
