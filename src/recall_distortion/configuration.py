@@ -12,7 +12,7 @@ import yaml
 from recall_distortion import devices
 from recall_distortion.data import describe
 from recall_distortion.errors import StudyError
-from recall_distortion.study import Study, check_feasible, load
+from recall_distortion.study import Study, check_feasible, load, parse
 
 STUDIES = Path("config/studies")
 
@@ -74,6 +74,6 @@ def _plain(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise StudyError(f"command line: key {key!r}: {value!r} is not a value") from None
+        return parse(value)
+    except (yaml.YAMLError, ValueError):
+        raise StudyError(f"command line: key {key!r}: {value[:60]!r} is not a value") from None

@@ -31,7 +31,7 @@ IsUnfinished = Callable[[str], bool]
 _OF_AN_OUTPUT = ("starttime", "endtime")
 # The text of a conda environment, 2 kB in every record, which decides nothing.
 _LEFT_OUT = ("conda_env",)
-# What DVC puts back from any earlier run that had the same input: another content is no damage there.
+# What DVC puts back from any earlier run with the same input: another content is no damage there.
 _PUT_BACK = ("data", "dense", "compressed", "predictions")
 # Files that carry a checksum of their own, and are large.
 _SEALED = ".safetensors"
@@ -147,12 +147,20 @@ def _read(path: Path) -> dict[str, tuple[str, Record]]:
         return {}
     try:
         jobs = json.loads(path.read_text(encoding="utf-8"))["jobs"]
-        return {
+        found = {
             name: (output["checksum"], job["record"] | {key: output[key] for key in _OF_AN_OUTPUT})
             for job in jobs
             for name, output in job["outputs"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for name, (_, record) in found.items():
+            if not Path(name).is_relative_to(path.parent) or ".." in Path(name).parts:
+                raise ValueError(f"{name!r} is no file of {path.parent}")
+            if not all(math.isfinite(record[key]) for key in _OF_AN_OUTPUT):
+                raise ValueError(f"{name!r} has no time")
+        return found
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise DataError(
             f"{path}: damaged ({type(error).__name__}: {error}); after a merge take one side of it,"
             " `git checkout --theirs` or `--ours`, as for the tables beside it; or delete it, and"

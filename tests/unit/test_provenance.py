@@ -197,6 +197,35 @@ def test_a_damaged_file_says_what_to_do(text: str) -> None:
 
 
 @pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f'"{TABLE}": {{', '"/etc/passwd": {'),
+        (f'"{TABLE}": {{', f'"{STUDY}/../../other": {{'),
+        (f'"{TABLE}": {{', '"a\\u0000b": {'),
+        ('"endtime": 17', '"endtime": "17'),
+        ('"endtime": 17', '"endtime": 1e999, "other": 17'),
+        ('"record": {', '"record": 1, "other": {'),
+        ('{\n  "jobs"', "[" * 100_000),
+    ],
+)
+def test_a_record_that_cannot_be_says_what_to_do(old: str, new: str) -> None:
+    path = Path(STUDY, provenance.NAME)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=r"results/study/provenance\.json: damaged .* delete it"):
+        provenance.restore(STUDY, record_of)
+
+
+@pytest.mark.usefixtures("made")
+def test_a_folder_in_its_place_says_what_to_do() -> None:
+    Path(STUDY, provenance.NAME).unlink()
+    Path(STUDY, provenance.NAME).mkdir()
+    with pytest.raises(DataError, match=r"results/study/provenance\.json: damaged .* delete it"):
+        provenance.restore(STUDY, record_of)
+
+
+@pytest.mark.usefixtures("made")
 def test_a_file_of_another_user_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     copy()
 

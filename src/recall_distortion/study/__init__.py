@@ -23,7 +23,7 @@ from recall_distortion.study.models import (
     Study,
     format_ratio,
 )
-from recall_distortion.study.reading import OVERRIDES, check_feasible, load, schema
+from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema
 
 __all__ = [
     "CONTROL",
@@ -42,5 +42,6 @@ __all__ = [
     "check_feasible",
     "format_ratio",
     "load",
+    "parse",
     "schema",
 ]
