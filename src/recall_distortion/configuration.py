@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,14 @@ def configure(config: Mapping[str, Any]) -> Configuration:
     shapes = {
         key: describe(dataset.source, path=dataset.path) for key, dataset in study.datasets.items()
     }
+    for key, dataset in study.datasets.items():
+        # Snakemake puts values of its own in place of both, to watch the data for changes.
+        if dataset.path and re.search("[{}]|<[a-z][a-z0-9_]*>", dataset.path):
+            raise StudyError(
+                f"{path}: key 'datasets.{key}.path': {dataset.path!r} has a brace or a name in "
+                "angle brackets, which the workflow would take for a placeholder; make a link to "
+                "it with a plainer name"
+            )
     check_feasible(study, path, shapes)
     gpus = len(devices.visible()) if gpus == "auto" else gpus
     return Configuration(study, path, data_root, gpus, sharing)
