@@ -102,8 +102,9 @@ def restore(
         if record != present:
             write_json(kept, record)
     if changed:
+        named = ", ".join(sorted(changed))
         raise DataError(
-            f"{', '.join(changed)}: not what the study wrote, by the checksum in {folder / NAME};"
+            f"{named}: not what the study wrote, by the checksum in {folder / NAME};"
             " delete what is named here and run the study again, or take it and that file from one"
             " commit by `git checkout`"
         )
