@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from recall_distortion import devices
 from recall_distortion.data import describe
 from recall_distortion.errors import StudyError
-from recall_distortion.study import Study, check_feasible, load
+from recall_distortion.study import Study, check_feasible, load, parse
 
 STUDIES = Path("config/studies")
 
@@ -62,6 +63,14 @@ def configure(config: Mapping[str, Any]) -> Configuration:
     shapes = {
         key: describe(dataset.source, path=dataset.path) for key, dataset in study.datasets.items()
     }
+    for key, dataset in study.datasets.items():
+        # Snakemake puts values of its own in place of both, to watch the data for changes.
+        if dataset.path and re.search("[{}]|<[a-z][a-z0-9_]*>", dataset.path):
+            raise StudyError(
+                f"{path}: key 'datasets.{key}.path': {dataset.path!r} has a brace or a name in "
+                "angle brackets, which the workflow would take for a placeholder; make a link to "
+                "it with a plainer name"
+            )
     check_feasible(study, path, shapes)
     gpus = len(devices.visible()) if gpus == "auto" else gpus
     return Configuration(study, path, data_root, gpus, sharing)
@@ -74,6 +83,6 @@ def _plain(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise StudyError(f"command line: key {key!r}: {value!r} is not a value") from None
+        return parse(value)
+    except (yaml.YAMLError, ValueError):
+        raise StudyError(f"command line: key {key!r}: {value[:60]!r} is not a value") from None

@@ -193,6 +193,7 @@ def measure(
     ``reseed`` (``_reseed``) come where the dense networks do, before those of any method.
     """
     cells: dict[tuple[str, ...], list[Predictions]] = {}
+    files: dict[tuple[Any, ...], str | Path] = {}
     failures: list[dict[str, Any]] = []
     for path in predictions:
         found, failed = read_predictions(path)
@@ -200,6 +201,14 @@ def measure(
         for part in found:
             key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
             cells.setdefault(key, []).append(part)
+            for seed in part.seeds:
+                if (other := files.setdefault((*key, seed), path)) != path:
+                    raise TableError(
+                        f"{other} and {path} both hold seed {seed} of {part.architecture} on "
+                        f"{part.dataset}, {part.method} at {part.ratio}; one of them, or the "
+                        "weights under dense or compressed that it was made of, is another's: "
+                        "delete both, and these weights of both, and run the study again"
+                    )
     # All that can be damaged is read before anything is written.
     known = {key[:3] for key in cells}
     rows = [row for path in sparsity for row in _sparsities(path, known)]

@@ -5,7 +5,8 @@ parameters, from inputs with which checksums. It keeps them apart from the resul
 files' times before it looks at contents; git, DVC and plain copies bring neither along. ``save``
 writes a study's records into its folder. ``restore`` gives a file its record and its time back,
 where its content is what was recorded. Everything else is left to the engine: what it then finds
-changed, it makes again.
+changed, it makes again. It does not find that one of its own results was changed, so ``restore``
+says that of tables, figures and the report, and has it make foreign weights and predictions again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from recall_distortion import checksums
 from recall_distortion.errors import DataError
 from recall_distortion.files import sha256, unwritable, write_json
 
@@ -30,6 +32,12 @@ RecordOf = Callable[[str], Path]
 _OF_AN_OUTPUT = ("starttime", "endtime")
 # The text of a conda environment, 2 kB in every record, which decides nothing.
 _LEFT_OUT = ("conda_env",)
+# What DVC puts back from any earlier run with the same input, so that another content is no edit.
+_PUT_BACK = ("data", "dense", "compressed", "predictions")
+# Files that carry a checksum of their own, and are large.
+_SEALED = ".safetensors"
+# What the engine's mark of an unfinished output holds where it is not the engine's own.
+_FOREIGN = {"foreign": True}
 # Seconds by which a time may differ after a way through JSON and a file system.
 _TOLERANCE = 1e-5
 
@@ -63,28 +71,67 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
     _write(folder / NAME, found)
 
 
-def restore(folder: str | Path, record_of: RecordOf) -> int:
-    """Return to how many files of a study their record and time were given back.
+class Restored(NamedTuple):
+    """What ``restore`` found."""
+
+    known: int  # files whose record and time were given back
+    foreign: list[str]  # weights and predictions that are to be made again
+
+
+def restore(folder: str | Path, record_of: RecordOf, mark_of: RecordOf) -> Restored:
+    """Tell the engine which of a study's files are what was recorded of them.
 
     A file that has the time of its record was made here, or was restored before; it gets another
     record only where it was made later elsewhere, from other inputs, and came out the same. A file
     that is not here gets its record all the same: an intermediate result need not be here to be
-    known.
+    known. ``mark_of`` returns the file that is there while the engine makes an output, and after
+    it was killed meanwhile; it is also written for weights and predictions that are not what was
+    made, be they another study's or put back by DVC, so that the engine makes them again. Damaged
+    ones are left to who reads them and says so. Raises ``DataError`` naming tables, figures and
+    other results that were changed after they were made.
     """
+    folder = Path(folder)
     restored = 0
-    for name, (checksum, record) in _read(Path(folder) / NAME).items():
-        path, kept = Path(name), record_of(name)
+    foreign, changed = [], []
+    known = _read(folder / NAME)
+    for name, (checksum, record) in known.items():
+        path, kept, mark = Path(name), record_of(name), mark_of(name)
         present = _read_record(kept)
         if path.exists():
-            if present is not None and _is_of(present, path) and not _is_later(record, present):
+            made_here = present is not None and _is_of(present, path)
+            newest = made_here and not _is_later(record, present)
+            ours = made_here and _is_later(present, record)  # made since and not written down
+            trusted = ours or (newest and path.suffix == _SEALED)
+            if not trusted and not _has_content(path, checksum):
+                if mark.exists() and _read_record(mark) != _FOREIGN:
+                    continue  # the engine is making it, or makes it again by itself
+                if made_here and not newest:
+                    continue  # an earlier one, of this folder
+                whole = path.with_name(path.name.partition(".")[0] + _SEALED)
+                if path.relative_to(folder).parts[0] not in _PUT_BACK:
+                    changed.append(name)
+                elif path != whole and _has_content(whole, known.get(whole.as_posix(), ("",))[0]):
+                    changed.append(name)  # a table beside weights that are those of the study
+                elif path != whole or _is_whole(path):
+                    write_json(mark, _FOREIGN)
+                    foreign.append(name)
                 continue
-            if sha256(path) != checksum:
+            if _read_record(mark) == _FOREIGN:
+                mark.unlink(missing_ok=True)
+            if newest:
                 continue
             _set_time(path, record["endtime"])
             restored += 1
         if record != present:
             write_json(kept, record)
-    return restored
+    if changed:
+        named = ", ".join(sorted(changed))
+        raise DataError(
+            f"{named}: not what the study wrote, by the checksum in {folder / NAME};"
+            " delete what is named here and run the study again, or take it and that file from one"
+            " commit by `git checkout`"
+        )
+    return Restored(restored, sorted(foreign))
 
 
 def catch_up(folder: str | Path, record_of: RecordOf) -> None:
@@ -104,6 +151,19 @@ def catch_up(folder: str | Path, record_of: RecordOf) -> None:
 def _is_of(record: Record, path: Path) -> bool:
     """Return whether a file still has the time at which the engine finished it."""
     return math.isclose(record["endtime"], path.stat().st_mtime, rel_tol=0, abs_tol=_TOLERANCE)
+
+
+def _has_content(path: Path, checksum: str) -> bool:
+    return path.is_file() and sha256(path) == checksum
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a sealed file is undamaged."""
+    try:
+        checksums.verify(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _is_later(record: Record, other: Record) -> bool:
@@ -138,12 +198,20 @@ def _read(path: Path) -> dict[str, tuple[str, Record]]:
         return {}
     try:
         jobs = json.loads(path.read_text(encoding="utf-8"))["jobs"]
-        return {
+        found = {
             name: (output["checksum"], job["record"] | {key: output[key] for key in _OF_AN_OUTPUT})
             for job in jobs
             for name, output in job["outputs"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for name, (_, record) in found.items():
+            if not Path(name).is_relative_to(path.parent) or ".." in Path(name).parts:
+                raise ValueError(f"{name!r} is no file of {path.parent}")
+            if not all(math.isfinite(record[key]) for key in _OF_AN_OUTPUT):
+                raise ValueError(f"{name!r} has no time")
+        return found
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise DataError(
             f"{path}: damaged ({type(error).__name__}: {error}); after a merge take one side of it,"
             " `git checkout --theirs` or `--ours`, as for the tables beside it; or delete it, and"

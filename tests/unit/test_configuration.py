@@ -98,3 +98,19 @@ def test_an_impossible_sharing_of_a_gpu(sharing):
 def test_a_folder_that_a_jobs_shell_would_misread_is_refused(folder):
     with pytest.raises(StudyError, match=r"'data_root'.*make a link"):
         configure({"study": "test", "data_root": folder})
+
+
+@pytest.mark.parametrize("name", ["my <results>.npz", "{dataset}.npz", "{x.npz"])
+def test_a_path_with_a_placeholder_is_refused(tmp_path, monkeypatch, name):
+    """Snakemake would look for the data, and for changes of them, in another place."""
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "config/studies/test.yaml").read_text()
+    study = tmp_path / "config/studies/own.yaml"
+    study.parent.mkdir(parents=True)
+    study.write_text(text.replace("source: digits", f"source: arrays, path: '{name}'", 1))
+    np.savez(tmp_path / name, images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
+    with pytest.raises(StudyError, match=r"own\.yaml: key 'datasets\.digits\.path'.*make a link"):
+        configure({"study": "own", "gpus": 0})
+    (tmp_path / "plain.npz").symlink_to(name)
+    study.write_text(study.read_text().replace(name, "plain.npz"))
+    configure({"study": "own", "gpus": 0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,14 @@ BAD = {
     "no pixels": (changed(train_images=np.zeros((12, 0, 5), np.uint8)), "no pixel"),
     "no images": ({"images": gray(0), "labels": labels(0)}, "no pixel"),
     "duplicate names": (changed(class_names=np.array(["a", "b", "a"])), "'a' twice"),
+    "names that look the same": (
+        changed(class_names=np.array(["caf\u00e9", "cafe\u0301", "c"])),
+        "which look the same",
+    ),
+    "names that differ in spaces": (
+        changed(class_names=np.array(["a b", "a  b ", "c"])),
+        "which look the same",
+    ),
     "empty name": (changed(class_names=np.array(["a", "", "c"])), "class name ''"),
     "newline in a name": (changed(class_names=np.array(["a", "b\n", "c"])), "printable"),
     "numbers as names": (changed(class_names=np.arange(3)), "one axis of strings"),
@@ -199,6 +208,10 @@ def test_missing_wrong_kind_or_truncated_file(tmp_path):
         prepared(tmp_path / "none.npz", tmp_path)
     with pytest.raises(DataError, match="use the source 'folder'"):
         prepared(tmp_path, tmp_path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (tmp_path / "pipe.npz", Path("/dev/zero")):  # reading them would never end
+        with pytest.raises(DataError, match="is no file"):
+            prepared(path, tmp_path)
     with pytest.raises(DataError, match="needs a path"):
         data.describe("arrays")
     text = tmp_path / "text.npz"
@@ -207,7 +220,12 @@ def test_missing_wrong_kind_or_truncated_file(tmp_path):
     whole = saved(tmp_path, **changed()).read_bytes()
     cut = tmp_path / "cut.npz"
     cut.write_bytes(whole[: len(whole) // 2])
-    for path in (text, tmp_path / "single.npy", cut):
+    nested = tmp_path / "nested.npz"
+    header = b"(" * 5000
+    with zipfile.ZipFile(nested, "w") as archive:
+        content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("train_images.npy", content)
+    for path in (text, tmp_path / "single.npy", cut, nested):
         with pytest.raises(DataError, match="truncated, damaged or something else") as caught:
             prepared(path, tmp_path)
         assert str(path) in str(caught.value)

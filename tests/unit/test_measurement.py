@@ -427,8 +427,10 @@ def test_a_seed_that_was_evaluated_twice(tmp_path):
         write_predictions(tmp_path / f"{name}.safetensors", seeds, [CELLS[0]])
         for name, seeds in (("a", [0, 1]), ("b", [1, 2]))
     ]
-    with pytest.raises(TableError, match="evaluated twice"):
+    with pytest.raises(TableError, match=r"a\.safetensors and .*b\.safetensors both hold seed 1"):
         measured(tmp_path, *files)
+    with pytest.raises(TableError, match="evaluated twice"):
+        measured(tmp_path, files[0], files[0])
 
 
 def test_a_network_without_its_dense_one(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workflow.conftest import Project
+from recall_distortion.replicates import load_tensors, save_tensors
+from tests.workflow.conftest import NOTHING, Project
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,71 @@ def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
     for name in ("recall", "alpha", "crossfit", "sparsity", "intervals", "effects", "pooled"):
         table = TABLES / f"{name}.csv"
         assert (finished_copy.folder / table).read_bytes() == (finished.folder / table).read_bytes()
+
+
+def edit(path: Path) -> None:
+    """Change one digit of a number to another possible one, as no check of a table can notice."""
+    head, row, *rest = path.read_text().splitlines(keepends=True)
+    changed = re.sub(r"(\.\d)(\d)", lambda m: f"{m[1]}{(int(m[2]) + 1) % 10}", row, count=1)
+    assert changed != row
+    path.write_text("".join([head, changed, *rest]))
+
+
+def test_changed_results_are_named_and_are_not_taken_for_results(finished_copy: Project) -> None:
+    """Snakemake would draw the page from them: it compares what its outputs were made of."""
+    results = finished_copy.folder / "results/test"
+    named = ["figures/captions.json", "figures/sparsity.png", "report.html", "tables/effects.csv"]
+    named.append("tables/recall.csv")
+    before = {name: (results / name).read_bytes() for name in named}
+    edit(results / "tables/effects.csv")
+    truncate(results / "tables/recall.csv")
+    (results / "figures/captions.json").write_text("{}")
+    (results / "figures/sparsity.png").write_bytes(b"")
+    truncate(results / "report.html")
+    changed = {name: (results / name).read_bytes() for name in named}
+    found = finished_copy.run("snakemake", "--cores", "2", *STUDY, check=False)
+    assert found.returncode == 1
+    told = ", ".join(f"results/test/{name}" for name in named)
+    assert f"\n{told}: not what the study wrote" in found.stdout
+    assert "Traceback" not in found.stdout
+    for name in named:
+        assert (results / name).read_bytes() == changed[name]
+        (results / name).unlink()
+    finished_copy.snakemake(*STUDY)
+    named.remove("report.html")  # it also says how many seconds the new fits took
+    assert {name: before[name] for name in named} == {
+        name: (results / name).read_bytes() for name in named
+    }
+
+
+def test_weights_and_predictions_of_another_study_are_not_taken_for_this_one_s(
+    finished_copy: Project, finished: Project
+) -> None:
+    """They are whole, of these shapes and for these seeds, so that no reader could tell."""
+    results = finished_copy.folder / "results/test"
+    network = "digits/mlp"
+    foreign = [
+        f"dense/{network}/seeds-000-001.safetensors",
+        f"predictions/{network}/magnitude/seeds-002-002.safetensors",
+    ]
+    for name in foreign:
+        tensors, metadata = load_tensors(results / name)
+        of_weights = name.startswith("dense")
+        changed = {
+            key: value * 1.5 if of_weights or key.endswith("probability") else value.roll(1)
+            for key, value in tensors.items()
+        }
+        save_tensors(results / name, changed, metadata)
+    plan = finished_copy.run("snakemake", "-n", *STUDY).stdout
+    for name in foreign:
+        told = f"results/test/{name} is not what provenance.json records, and is made again."
+        assert told in plan
+    said = finished_copy.snakemake(*STUDY)
+    assert "train" in said
+    for name in (*foreign, "tables/alpha.csv", "tables/effects.csv"):
+        left, right = (p.folder / "results/test" / name for p in (finished_copy, finished))
+        assert left.read_bytes() == right.read_bytes(), name
+    assert NOTHING in finished_copy.snakemake("-n", *STUDY)
 
 
 def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:

@@ -68,6 +68,7 @@ def contents(project: Project) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("removed", "kilobytes_left", "target"),
     [
@@ -97,6 +98,7 @@ def test_a_full_disk_is_said_once_and_what_is_missing_is_made_when_there_is_room
     assert contents(disk) == contents(finished)
 
 
+@pytest.mark.slow
 def test_a_read_only_disk_is_said_and_nothing_is_lost(finished: Project, disk: Project):
     remove(disk, "report.html")
     before = contents(disk)

@@ -88,7 +88,7 @@ def test_stages_depend_on_the_code_that_their_rules_name() -> None:
         wanted = set()
         for rule in names:
             for call in re.findall(r"get_code\(([^)]*)\)", rules()[rule], flags=re.DOTALL):
-                script, *code = re.findall(r'"(\w+)"', call)
+                script, *code = re.findall(r'"([\w/]+)"', call)
                 assert f"../scripts/{script}.py" in rules()[rule]
                 wanted |= {f"src/recall_distortion/{part}" for part in code}
                 wanted.add(f"workflow/scripts/{script}")
@@ -97,7 +97,8 @@ def test_stages_depend_on_the_code_that_their_rules_name() -> None:
             for path in entries(STAGES[name], "deps")
             if not path.startswith("results/")
         }
-        assert found == wanted, name
+        # DVC refuses a file beside the folder that it lies in.
+        assert found == {path for path in wanted if str(Path(path).parent) not in wanted}, name
 
 
 def test_every_key_of_a_study_is_a_parameter_of_a_stage_and_stands_in_every_study() -> None:

@@ -82,26 +82,36 @@ wildcard_constraints:
     engine="|".join(ENGINES),
 
 
-def get_record(path):
+def get_record(path, kind="metadata"):
     """Return the file in which Snakemake keeps how it made an output: the path in base64."""
     name = urlsafe_b64encode(path.encode()).decode()
     # Longer names than the file system takes are cut, and all parts but the last are folders.
     size = os.pathconf(".", "PC_NAME_MAX") - 1
     *folders, last = (name[at : at + size] for at in range(0, len(name), size))
-    return Path(".snakemake/metadata", *(f"@{folder}" for folder in folders), last)
+    return Path(f".snakemake/{kind}", *(f"@{folder}" for folder in folders), last)
+
+
+def get_mark(path):
+    """Return the file that Snakemake keeps while it makes an output."""
+    return get_record(path, "incomplete")
 
 
 # Results that came by git, DVC or a copy are known to Snakemake from here on, dry runs included.
 if workflow.is_main_process:
     try:
-        RESTORED = provenance.restore(RESULTS, get_record)
+        RESTORED = provenance.restore(RESULTS, get_record, get_mark)
         if ALONE:
             provenance.catch_up(RESULTS, get_record)
     except RecallDistortionError as error:
         raise WorkflowError(str(error)) from None
-    if RESTORED:
+    if RESTORED.known:
         print(
-            f"{RESULTS}: {RESTORED} files are as {provenance.NAME} records them.",
+            f"{RESULTS}: {RESTORED.known} files are as {provenance.NAME} records them.",
+            file=sys.stderr,
+        )
+    for name in RESTORED.foreign:
+        print(
+            f"{name} is not what {provenance.NAME} records, and is made again.",
             file=sys.stderr,
         )
 

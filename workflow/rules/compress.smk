@@ -6,7 +6,7 @@ rule compress:
             "compress",
             "catalogue",
             "checksums",
-            "data",
+            "data/prepared",
             "networks",
             "replicates",
             "training",

@@ -6,7 +6,7 @@ rule evaluate:
         code=get_code(
             "evaluate",
             "checksums",
-            "data",
+            "data/prepared",
             "networks",
             "replicates",
             "training",

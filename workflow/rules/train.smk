@@ -2,7 +2,7 @@ rule train:
     input:
         data=DATA,
         code=get_code(
-            "train", "checksums", "data", "networks", "replicates", "training"
+            "train", "checksums", "data/prepared", "networks", "replicates", "training"
         ),
     output:
         weights=f"{DENSE}.safetensors",

@@ -10,6 +10,7 @@ read, since that would run code from the file.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ _READ_ERRORS = (
     RuntimeError,  # an encrypted member; NotImplementedError: an unknown compression
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,  # a header that is no Python literal
 )
+# A header is a Python literal, and its parser has these for one that is nested without end.
+_HEADER_ERRORS = (*_READ_ERRORS, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ def _headers(path: Path) -> dict[str, _Header]:
         raise DataError(
             f"{path} is a folder, not an .npz file; for a folder of images use the source 'folder'"
         )
+    if not path.is_file():  # reading a pipe or a device would wait or read for ever
+        raise DataError(f"{path} is no file; 'path' of the source 'arrays' must name an .npz file")
     headers: dict[str, _Header] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -134,7 +140,7 @@ def _headers(path: Path) -> dict[str, _Header]:
                         "numpy.savez"
                     )
                 headers[name] = _header(path, name, archive, member)
-    except _READ_ERRORS as error:
+    except _HEADER_ERRORS as error:
         raise DataError(
             f"{path} cannot be read as an .npz file ({error}); it is truncated, damaged or "
             "something else: write it again with numpy.savez"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,8 @@ class RawData:
 def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     """Return the names as a tuple; ``where`` says in an error what holds them.
 
-    Raises ``DataError`` for fewer than two, too many, repeated, empty or unprintable names.
+    Raises ``DataError`` for fewer than two, too many, repeated, empty or unprintable names, and for
+    two that look the same on a page.
     """
     names = tuple(names)
     if len(names) < 2:
@@ -51,17 +53,18 @@ def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
         )
     if len(names) > MAXIMUM_CLASSES:
         raise DataError(f"{where} has {len(names)} classes; at most {MAXIMUM_CLASSES} are possible")
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for name in names:
         if not name.strip() or not name.isprintable():
             raise DataError(
                 f"{where} has the class name {name!r}; a name must be printable and not empty"
             )
-        if name in seen:
-            raise DataError(
-                f"{where} has the class name {name!r} twice; give each class its own name"
-            )
-        seen.add(name)
+        # A page shows one space for several, and the same letter however it is composed.
+        shown = " ".join(unicodedata.normalize("NFC", name).split())
+        if (same := seen.get(shown)) is not None:
+            what = "twice" if same == name else f"and {same!r}, which look the same"
+            raise DataError(f"{where} has the class name {name!r} {what}; give each class its own")
+        seen[shown] = name
     return names
 
 

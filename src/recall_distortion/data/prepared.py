@@ -16,7 +16,7 @@ from recall_distortion.data import arrays, digits, folder, torchvision_sets
 from recall_distortion.data.images import RawData, Shape
 from recall_distortion.data.splits import stratified_split
 from recall_distortion.errors import DataError
-from recall_distortion.files import replacing
+from recall_distortion.files import replacing, unwritable
 
 DEFAULT_TEST_FRACTION = 0.5
 
@@ -138,7 +138,10 @@ def prepare(
         "seed": str(seed),
     }
     with replacing(output) as temporary:
-        checksums.save(temporary, tensors, metadata)
+        try:
+            checksums.save(temporary, tensors, metadata)
+        except safetensors.SafetensorError as error:  # an error of the system is one of these, too
+            raise unwritable(output, error) from error
 
 
 def load(path: str | Path) -> PreparedData:

@@ -21,7 +21,7 @@ from recall_distortion.study.parts import (
     Recipe,
     RecipePair,
 )
-from recall_distortion.study.reading import OVERRIDES, check_feasible, load, schema
+from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema
 
 __all__ = [
     "CONTROL",
@@ -40,5 +40,6 @@ __all__ = [
     "check_feasible",
     "format_ratio",
     "load",
+    "parse",
     "schema",
 ]

@@ -145,15 +145,59 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+# YAML 1.1 reads 1:30 as ninety and 010 as eight, which nobody means: they stay texts, and a text is
+# no number where one belongs.
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in zip(
+    _NUMBERS,
+    (
+        r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)",
+        r"[-+]?((\d[\d_]*\.\d*|\.\d+)([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(inf|Inf|INF))"
+        r"|\.(nan|NaN|NAN)",
+    ),
+    strict=True,
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), list("-+0123456789."))
+
+# Aliases let a short text mean a huge value; a study has a few hundred parts.
+_MOST_PARTS = 100_000
+
+
+def parse(text: str) -> Any:
+    """Return what a YAML text says, as plain values.
+
+    Raises ``yaml.YAMLError``, or ``ValueError`` for a value that cannot be, as the date 2026-13-01,
+    or is too large.
+    """
+    try:
+        # _Loader extends SafeLoader, which builds plain values only.
+        value = yaml.load(text, Loader=_Loader)
+        _count(value, 0)
+    except RecursionError:
+        raise ValueError("it is nested too deeply, or in itself") from None
+    return value
+
+
+def _count(value: Any, parts: int) -> int:
+    """Return ``parts`` plus how many parts a value has; raises ``ValueError`` for too many."""
+    parts += 1
+    if parts > _MOST_PARTS:
+        raise ValueError("its aliases (*) mean more values than a study can have")
+    children = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list, tuple, set)):
+        for child in children:
+            parts = _count(child, parts)
+    return parts
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise StudyError(f"{path}: is no file; a study is a text file in YAML")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -163,14 +207,13 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
-        # _Loader extends SafeLoader, which builds plain values only.
-        values = yaml.load(text, Loader=_Loader)
+        values = parse(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise StudyError(f"{path}{line}: {what}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: the date 2026-13-01
+    except (yaml.YAMLError, ValueError) as error:
         raise StudyError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise StudyError(f"{path}: a study is a mapping of keys; valid: {_fields(Study)}")
