@@ -23,8 +23,12 @@ from recall_distortion.processes import end_with_parent
 
 #: What no program is to blame for: the disk is full, or must not be written to.
 _NO_MISTAKE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+#: Seconds between two lines on the terminal of how far a job is.
+PATIENCE = 60.0
 #: Names the process and the file descriptor on which it printed before it had a log.
 _TERMINAL = "RECALL_DISTORTION_TERMINAL"
+#: The job that this process is, and the file descriptor on which it printed before it had a log.
+_job: list[tuple[str, int]] = []
 
 
 @contextlib.contextmanager
@@ -34,14 +38,15 @@ def job_log(path: str | Path) -> Iterator[None]:
     The redirection is made on the file descriptors, so that R and C++ libraries are caught too. An
     error meant for the user is logged as its message alone, any other with its traceback and its
     message last, so that the log always ends in the reason. Where the disk is too full for that, or
-    the log cannot be made, the reason goes where the process printed before. Ctrl-C is a line too.
-    The process ends with its parent.
+    the log cannot be made, the reason goes where the process printed before, as does once a minute
+    how far a long training is. Ctrl-C is a line too. The process ends with its parent.
     """
     end_with_parent()
     path = Path(path)
     sys.stdout.flush()
     sys.stderr.flush()
     terminal = _terminal()
+    _job.append((path.stem, terminal))
     try:
         _redirect(path)
         yield
@@ -129,15 +134,18 @@ def versions() -> dict[str, str]:
 
 
 def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any]], range], None]:
-    """Return a function that prints one line an epoch.
+    """Return a function that prints one line an epoch, and in a job once a minute on the terminal.
 
     ``labels`` name all the networks to train, in their order. The function is given each network's
     row of its history, and the places among ``labels`` of those that are trained at the time. Where
-    they are several the line has their means.
+    they are several the line has their means. On the terminal the line says how much time is left,
+    if the rest takes as long as what was trained since the first call.
     """
-    start = time.monotonic()
+    start = told = time.monotonic()
+    first_call: tuple[float, float] | None = None
 
     def report(rows: list[dict[str, Any]], places: range) -> None:
+        nonlocal first_call, told
         mean = {
             name: sum(row[name] for row in rows) / len(rows)
             for name in ("training_loss", "validation_loss", "validation_accuracy")
@@ -157,5 +165,26 @@ def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any
             f"{time.monotonic() - start:.1f} s",
             flush=True,
         )
+        now = time.monotonic()
+        done = (first + (last - first) * rows[0]["epoch"] / epochs) / len(labels)
+        first_call = first_call or (now, done)
+        if now - told >= PATIENCE:
+            told = now
+            networks = f"network {last} of {len(labels)}, " if last - first < len(labels) else ""
+            seconds, more = now - first_call[0], done - first_call[1]
+            left = f", {_duration(seconds * (1 - done) / more)} left" if more > 0 else ""
+            _tell(f"{networks}epoch {rows[0]['epoch']} of {epochs}{left}")
 
     return report
+
+
+def _duration(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
+
+
+def _tell(words: str) -> None:
+    """Print a line where the job's process printed before it had a log."""
+    for name, terminal in _job:
+        line = f"{name}: {words}\n".encode("utf-8", "backslashreplace")
+        with contextlib.suppress(OSError):  # a terminal that was closed is no reason to stop
+            os.write(terminal, line)

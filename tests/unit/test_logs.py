@@ -220,3 +220,46 @@ def test_an_epoch_of_several_networks_is_one_line_of_means(capsys):
     where = "seed 2 to seed 4 (3 to 5 of 5)"
     assert lines[1].startswith(f"{where}, means of 3: epoch 1/9, training loss 0.3000, ")
     assert lines[2].startswith(f"{where}, means of 2: epoch 2/9, training loss 0.4000, ")
+
+
+LONG = """
+    from unittest import mock
+    from recall_distortion import logs
+    row = {"training_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5}
+    with mock.patch("time.monotonic") as clock:
+        clock.return_value = 0.0
+        report = logs.progress(["a", "b", "c", "d"], 10)
+        for epoch in range(1, 11):
+            clock.return_value += 30.0
+            report([row | {"epoch": epoch}] * NETWORKS, range(NETWORKS))
+"""
+
+
+@pytest.mark.parametrize(
+    ("networks", "first", "last"),
+    [
+        (4, "job: epoch 2 of 10, about 4 min left", "job: epoch 10 of 10, about 0 s left"),
+        # Half of the networks are left after the last epoch of the first half.
+        (2, "job: network 2 of 4, epoch 2 of 10, about 9 min left", "about 5 min left"),
+    ],
+)
+def test_a_long_job_says_once_a_minute_how_far_it_is(tmp_path, networks, first, last):
+    body = LONG.strip().replace("NETWORKS", str(networks))
+    status, log, outside = run(tmp_path, body)
+    assert status == 0
+    assert len([line for line in log.splitlines() if "epoch" in line]) == 10
+    lines = outside.splitlines()
+    assert len(lines) == 5
+    assert lines[0] == first
+    assert lines[-1].endswith(last)
+
+
+def test_a_short_job_says_nothing_on_the_terminal(tmp_path):
+    body = """
+    from recall_distortion import logs
+    row = {"training_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5}
+    logs.progress(["a"], 1)([row | {"epoch": 1}], range(1))"""
+    status, log, outside = run(tmp_path, body.strip())
+    assert status == 0
+    assert "epoch 1/1" in log
+    assert outside == ""
