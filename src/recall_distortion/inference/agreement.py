@@ -1,4 +1,4 @@
-"""Whether a study's tables of recalls and slopes tell the same, before anything is inferred.
+"""Whether a study's tables tell the same, before anything is inferred.
 
 A digit that changed in a file of text is noticed by nothing else.
 """
@@ -54,6 +54,27 @@ def require_agreement(
         with np.errstate(invalid="ignore", divide="ignore"):
             quotient = sums["numerator"] / sums[denominator]
         _equal(sums, "alpha_crossfit", quotient, f"{of_alpha} and {of_crossfit}")
+
+
+def require_sparsities(sparsity: pd.DataFrame, path: str | Path) -> None:
+    """Raise ``TableError`` unless every realised ratio follows from the weights beside it.
+
+    It counts either the prunable weights or all parameters, as the study says.
+    """
+    kept, prunable, total, found = (
+        sparsity[name].to_numpy(float)
+        for name in ("kept_prunable", "prunable", "total", "realised_ratio")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counted = prunable / kept, total / (total - prunable + kept)
+    wrong = ~np.any([np.isclose(found, ratio, rtol=1e-9, atol=0) for ratio in counted], axis=0)
+    if wrong.any():
+        row = sparsity.loc[wrong].iloc[0]
+        raise TableError(
+            f"{path}: realised_ratio does not follow from the weights beside it for "
+            f"{row['method']} at {row['ratio']:g}, seed {row['seed']:g}, of {row['architecture']} "
+            f"on {row['dataset']}; the table is damaged: delete it and run the study again"
+        )
 
 
 def _networks(recall: pd.DataFrame, path: str) -> pd.DataFrame:
