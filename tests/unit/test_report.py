@@ -486,7 +486,10 @@ class TestDegenerateTables:
 
     def test_tables_of_the_first_release_are_read(self, tmp_path: Path) -> None:
         SYNTHETIC.make_tables(tmp_path / "tables", **SMALL)
-        for name in ("pooled", "effects", "seeds_needed", "tradeoff", "influence", "published"):
+        for name in (
+            "pooled", "effects", "equal_sparsity", "seeds_needed", "tradeoff", "influence",
+            "published",
+        ):  # fmt: skip
             (tmp_path / "tables" / f"{name}.csv").unlink()
         for name, later in LATER.items():
             path = tmp_path / "tables" / f"{name}.csv"

@@ -68,8 +68,8 @@ def write_tests(
     alpha = read_table(alpha_csv, [*CELL, "seed", "alpha", "accuracy_before", "accuracy_after"])
     crossfit = read_table(crossfit_csv, CROSSFIT_COLUMNS)
     sparsity = read_table(sparsity_csv, SPARSITY_COLUMNS)
-    require_sparsities(sparsity, sparsity_csv)
     require_agreement(recall, alpha, crossfit, [recall_csv, alpha_csv, crossfit_csv])
+    require_sparsities(sparsity, alpha, sparsity_csv)
     of_cells = intervals(alpha, level)
     pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
     found = {
