@@ -848,6 +848,28 @@ class TestEvidence:
         assert sentence in text
         assert "Against random, it intensifies less in 0 of 3 comparisons" in text
 
+    def test_what_survives_is_said_of_each_of_several_methods(self, tmp_path: Path) -> None:
+        methods = ("magnitude", "gradient", "undecayed", "undecayed_signed", "random")
+        SYNTHETIC.make_tables(tmp_path / "tables", **{**SMALL, "methods": methods})
+        path = tmp_path / "tables/equal_sparsity.csv"
+        table = pd.read_csv(path, keep_default_na=False)
+        ratios = list(SMALL["ratios"])
+        assert (table.groupby("reference").size() == len(ratios)).all()
+        # Less than random at all ratios and than gradient at one, than random at one of both.
+        less = (table["reference"] == "random") | (
+            (table["reference"] == "gradient") & (table["ratio"] == ratios[0])
+        )
+        stays = (table["reference"] == "random") & (table["ratio"] == ratios[1])
+        for kind, rows in (("nominal", less), ("equal", stays)):
+            table[f"{kind}_reading"] = np.where(rows, "intensifies less", "not told apart")
+        table.to_csv(path, index=False)
+        text = re.sub(r" (?=[.;])", "", _words(tmp_path / "tables", tmp_path / "report.html"))
+        assert "Against the 3 other methods, it intensifies less in 3 of 6 comparisons" in text
+        assert (
+            "Of its advantage at the nominal ratio survive at equal sparsity 0 of 1 against "
+            "gradient, 1 of 2 against random."
+        ) in text
+
     def test_published_cells_are_shown_where_there_are_some(
         self, large_tables: Path, tmp_path: Path
     ) -> None:

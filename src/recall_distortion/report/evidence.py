@@ -163,7 +163,8 @@ def sparsity_facts(data: StudyTables) -> dict[str, Any]:
                 "method": style.plain(method),
                 "keeps": "more weights" if (off[off.notna()] < 0).all() else fewer,
                 "against": [
-                    {"reference": name, **_readings(compared)} for name, compared in against.items()
+                    {"reference": name, **_readings(compared), "each": _survivals(compared)}
+                    for name, compared in against.items()
                 ],
             }
         )
@@ -185,6 +186,21 @@ def _readings(rows: pd.DataFrame) -> dict[str, int]:
         "survive": int(((nominal == LESS) & (equal == LESS)).sum()),
         "turned": int(((nominal == LESS) & (equal == MORE)).sum()),
     }
+
+
+def _survivals(rows: pd.DataFrame) -> list[str]:
+    """Return, of several references, what survives of the advantage over each that it has one of.
+
+    Random pruning alone may make up most of the advantage over all together.
+    """
+    references = order_methods(list(rows["reference"].unique()))
+    counts = [(name, _readings(rows[rows["reference"] == name])) for name in references]
+    found = [
+        f"{count['survive']} of {count['nominal_less']} against {style.plain(name)}"
+        for name, count in counts
+        if count["nominal_less"]
+    ]
+    return found if len(references) > 1 else []
 
 
 def compared_with_published(published: pd.DataFrame) -> pd.DataFrame:
