@@ -32,6 +32,7 @@ TESTS = (
     "tests",
     "pooled",
     "effects",
+    "equal_sparsity",
     "seeds_needed",
     "tradeoff",
     "influence",
@@ -88,7 +89,7 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
 def tests(folder: Path) -> None:
     from recall_distortion.inference.tables import write_tests
 
-    inputs = [folder / f"{name}.csv" for name in ("recall", "alpha", "crossfit")]
+    inputs = [folder / f"{name}.csv" for name in ("recall", "alpha", "crossfit", "sparsity")]
     write_tests(*inputs, {name: folder / f"{name}.csv" for name in TESTS}, 0.99)
 
 

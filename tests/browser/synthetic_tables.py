@@ -19,6 +19,7 @@ from recall_distortion.columns import COEFFICIENT_COLUMNS, ENGINE_COLUMNS, FIT_C
 from recall_distortion.inference import (
     contrasts,
     effects,
+    equal_sparsity,
     influence,
     published,
     seeds_needed,
@@ -299,6 +300,7 @@ def make_tables(
     level = 1 - 0.05 / max(1, len(ratios))
     intervals = make_intervals(alpha, level)
     pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
+    sparsity = _make_sparsity(alpha)
     mixed, fits = _make_mixed(intervals)
     failed = pd.DataFrame(columns=[*CELL, "stage", "seed", "reason"])
     if failures:
@@ -309,12 +311,13 @@ def make_tables(
     written = {
         "recall": recall,
         "alpha": alpha,
-        "sparsity": _make_sparsity(alpha),
+        "sparsity": sparsity,
         "intervals": intervals,
         "tests": contrasts.tests(alpha, recall),
         "crossfit": crossfit,
         "pooled": pooled,
         "effects": effects.effects(alpha, crossfit, pooled, intervals, level),
+        "equal_sparsity": equal_sparsity.equal_sparsity(alpha, crossfit, sparsity, pooled, level),
         "seeds_needed": seeds_needed.seeds_needed(alpha, level),
         "tradeoff": tradeoff.tradeoff(recall, alpha, intervals, level),
         "influence": influence.influence(recall, intervals, level),

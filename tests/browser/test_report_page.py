@@ -224,7 +224,7 @@ def test_a_heading_sorts_by_the_keyboard(opened: Any) -> None:
     assert outline == "solid"
 
 
-@pytest.mark.parametrize("key", ["effects", "pooled", "tradeoff", "influence"])
+@pytest.mark.parametrize("key", ["effects", "pooled", "tradeoff", "influence", "equal_sparsity"])
 def test_a_download_is_the_table(opened: Any, report: Path, tmp_path: Path, key: str) -> None:
     table = _open(opened, key)
     # What is shown is sorted; the file keeps the table's own order.

@@ -69,6 +69,24 @@ def study(
     }
 
 
+def sparsity(alpha: pd.DataFrame, shares: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Return a sparsity table of a study's fine-tuned networks of 1,000 prunable weights.
+
+    ``shares`` says by method which part of the ratio that was asked for was realised, if not all.
+    """
+    tuned = alpha[(alpha["state"] == "finetuned") & (alpha["method"] != "control")]
+    table = tuned[["dataset", "architecture", "method", "ratio", "seed"]].copy()
+    reached = table["ratio"] * table["method"].map(shares or {}).fillna(1.0).astype(float)
+    kept = (1000 / reached).round().astype(int)
+    return table.assign(
+        realised_ratio=1000 / kept,
+        kept_fraction=kept / 1000,
+        kept_prunable=kept,
+        prunable=1000,
+        total=1200,
+    )
+
+
 def balances(counts: Sequence[int], images: np.ndarray) -> np.ndarray:
     """Return the normalized recall balances [C]; NaN for an accuracy of 0."""
     accuracy = sum(counts) / images.sum()

@@ -147,11 +147,13 @@ def run(
         recall,
         alpha,
         crossfit,
+        measured["sparsity"],
         at(
             "intervals",
             "tests",
             "pooled",
             "effects",
+            "equal_sparsity",
             "seeds_needed",
             "tradeoff",
             "influence",

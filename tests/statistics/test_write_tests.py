@@ -21,6 +21,7 @@ WRITTEN = {
     "tests": columns.TEST_COLUMNS,
     "pooled": columns.POOLED_COLUMNS,
     "effects": columns.EFFECT_COLUMNS,
+    "equal_sparsity": columns.EQUAL_SPARSITY_COLUMNS,
     "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
     "tradeoff": columns.TRADEOFF_COLUMNS,
     "influence": columns.INFLUENCE_COLUMNS,
@@ -30,10 +31,11 @@ Study = dict[str, pd.DataFrame]
 
 
 def written(folder: Path, study: Study, level: float = 0.95) -> dict[str, pd.DataFrame]:
+    study = {"sparsity": counted.sparsity(study["alpha"]), **study}
     for name, table in study.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     outputs = {name: folder / "out" / f"{name}.csv" for name in WRITTEN}
-    inputs = (folder / f"{name}.csv" for name in ("recall", "alpha", "crossfit"))
+    inputs = (folder / f"{name}.csv" for name in ("recall", "alpha", "crossfit", "sparsity"))
     write_tests(*inputs, outputs, level)
     return {name: read_table(path, WRITTEN[name]) for name, path in outputs.items()}
 
@@ -65,6 +67,22 @@ def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
     control = found["tests"][found["tests"]["question"] == "control"]
     np.testing.assert_allclose(control["estimate"], found["effects"]["difference"], atol=1e-12)
     np.testing.assert_allclose(control["p_adjusted"], found["effects"]["p_adjusted"], rtol=1e-9)
+
+
+def test_a_method_that_keeps_more_weights_is_compared_at_equal_sparsity(tmp_path: Path) -> None:
+    study = counted.random_study({"magnitude": [2, 4], "random": [2, 4]})
+    assert written(tmp_path, study)["equal_sparsity"].empty
+    study["sparsity"] = counted.sparsity(study["alpha"], {"random": 0.6})
+    found = written(tmp_path, study)["equal_sparsity"]
+    assert found[["method", "reference", "ratio"]].to_numpy().tolist() == [
+        ["random", "magnitude", 2], ["random", "magnitude", 4],
+    ]  # fmt: skip
+    np.testing.assert_allclose(found["realised_ratio"], [1000 / 833, 1000 / 417])
+    np.testing.assert_allclose(found["reference_ratio"], [2, 4])
+    assert np.isfinite(found[["nominal_low", "equal_low", "equal_accuracy_low"]]).all(axis=None)
+    # Predictions from elsewhere need not come with sparsities.
+    study["sparsity"] = study["sparsity"].iloc[:0]
+    assert written(tmp_path, study)["equal_sparsity"].empty
 
 
 def _collapsed(counts: list[int]) -> Study:
@@ -108,7 +126,7 @@ def test_a_study_that_cannot_answer_is_written_with_notes(
     found = written(tmp_path, ODD[odd]())
     assert found[table]["note"].str.contains(note).any()
     assert (found[table]["note"] == "").all() == (note == "")
-    assert {name for name, rows in found.items() if rows.empty} <= {"tests"}
+    assert {name for name, rows in found.items() if rows.empty} <= {"tests", "equal_sparsity"}
     assert found["tests"].empty == (odd == "no control")
 
 

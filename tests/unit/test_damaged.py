@@ -30,7 +30,8 @@ from recall_distortion.tables import read_table
 
 STUDY_TABLES = REPOSITORY / "results/digits/tables"
 INFERRED = (
-    "intervals", "tests", "pooled", "effects", "seeds_needed", "tradeoff", "influence", "published",
+    "intervals", "tests", "pooled", "effects", "equal_sparsity", "seeds_needed", "tradeoff",
+    "influence", "published",
 )  # fmt: skip
 HOSTILE_NAMES = [
     "../digits", "/etc/passwd", "", ".", "a/b", "x" * 5000, "; $(touch owned)", "`id`", "a\nb",
@@ -225,7 +226,7 @@ def test_a_table_of_words_where_truths_belong(tmp_path: Path) -> None:
 def magnitude(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped study's tables of one network and one method."""
     folder = tmp_path_factory.mktemp("magnitude")
-    for name in ("recall", "alpha", "crossfit"):
+    for name in ("recall", "alpha", "crossfit", "sparsity"):
         lines = (STUDY_TABLES / f"{name}.csv").read_text().splitlines(keepends=True)
         keep = (
             "digits,cnn,dense,",
@@ -247,6 +248,10 @@ def magnitude(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("crossfit", "numerator", "alpha_crossfit is contradicted for control at 1"),
         ("alpha", "method", "alpha.csv lacks, but"),
         ("crossfit", "seed", "crossfit.csv lacks, but"),
+        ("sparsity", "realised_ratio", "realised_ratio does not follow from the weights beside it"),
+        ("sparsity", "total", "column total: '3658.001' is not a whole number from 0 on"),
+        ("sparsity", "seed", "no row for magnitude at 2, seed 0, of cnn on digits"),
+        ("sparsity", None, "no row for magnitude at 2, seed 0, of cnn on digits"),
         ("recall", None, "rows are missing or changed for control at 1, finetuned, seed 0, of cnn"),
     ],
 )
@@ -257,7 +262,8 @@ def test_tables_that_contradict_each_other_stop_the_inference(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / f"{name}.csv"
     lines = path.read_text().splitlines(keepends=True)
-    row = next(i for i, line in enumerate(lines) if line.startswith("digits,cnn,control,"))
+    method = "magnitude" if name == "sparsity" else "control"
+    row = next(i for i, line in enumerate(lines) if line.startswith(f"digits,cnn,{method},"))
     if column is None:
         del lines[row]
     else:
@@ -267,7 +273,7 @@ def test_tables_that_contradict_each_other_stop_the_inference(
         cells[place] = words_of.get(column) or str(float(cells[place]) + 0.001)
         lines[row] = ",".join(cells) + "\n"
     path.write_text("".join(lines))
-    inputs = [tmp_path / f"{part}.csv" for part in ("recall", "alpha", "crossfit")]
+    inputs = [tmp_path / f"{part}.csv" for part in ("recall", "alpha", "crossfit", "sparsity")]
     outputs = {part: tmp_path / "out" / f"{part}.csv" for part in INFERRED}
     text = message(TableError, write_tests, *inputs, outputs, 0.99)
     assert words in text

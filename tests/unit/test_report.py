@@ -486,7 +486,10 @@ class TestDegenerateTables:
 
     def test_tables_of_the_first_release_are_read(self, tmp_path: Path) -> None:
         SYNTHETIC.make_tables(tmp_path / "tables", **SMALL)
-        for name in ("pooled", "effects", "seeds_needed", "tradeoff", "influence", "published"):
+        for name in (
+            "pooled", "effects", "equal_sparsity", "seeds_needed", "tradeoff", "influence",
+            "published",
+        ):  # fmt: skip
             (tmp_path / "tables" / f"{name}.csv").unlink()
         for name, later in LATER.items():
             path = tmp_path / "tables" / f"{name}.csv"
@@ -774,6 +777,98 @@ class TestEvidence:
             for name in ("seeds", "seeds_cautious"):
                 long = table.loc[table["effect"] == effect, name].to_numpy()
                 np.testing.assert_array_equal(wide[f"{name}_{effect:g}"], long)
+
+    def test_methods_that_reach_the_same_sparsity_are_not_compared_at_it(
+        self, small_tables: Path, small_page: str, tmp_path: Path
+    ) -> None:
+        assert read_table(small_tables, "equal_sparsity").empty
+        text = _Page(small_page).words
+        assert "Here all methods reach the same sparsity, to within 1 %." in text
+        assert "table-equal_sparsity" not in small_page
+        assert "Without rows" in text
+        assert "At equal sparsity" in text[text.index("Without rows") :]
+        assert "survive" not in text
+        # Of one method, or of none whose sparsity is known, nothing is said.
+        folder = tmp_path / "tables"
+        shutil.copytree(small_tables, folder)
+        table = pd.read_csv(folder / "sparsity.csv")
+        for kept in (table[table["method"] == "random"], table.iloc[:0]):
+            kept.to_csv(folder / "sparsity.csv", index=False)
+            assert "same sparsity" not in _words(folder, tmp_path / "report.html")
+
+    def test_tables_without_the_comparison_claim_no_equal_sparsity(self, tmp_path: Path) -> None:
+        methods = ("magnitude", "undecayed_signed")
+        SYNTHETIC.make_tables(tmp_path / "tables", **{**SMALL, "methods": methods})
+        (tmp_path / "tables/equal_sparsity.csv").unlink()
+        text = _words(tmp_path / "tables", tmp_path / "report.html")
+        assert "same sparsity" not in text
+        assert "at equal sparsity" not in text
+
+    @pytest.mark.parametrize(
+        ("nominal", "equal", "sentence"),
+        [
+            ("less less more", "less less none", "less in 2 and more in 0. Its advantage at the "
+             "nominal ratio survives at equal sparsity in all 2."),
+            ("less less none", "less more none", "less in 1 and more in 1. Its advantage at the "
+             "nominal ratio survives at equal sparsity in 1 of 2. In 1 it turns into the "
+             "opposite."),
+            ("less less less", "none more none", "less in 0 and more in 1. Its advantage at the "
+             "nominal ratio is not found at equal sparsity in any of the 3. In 1 it turns into"),
+            ("less none none", "none none none", "Its advantage at the nominal ratio is not found "
+             "at equal sparsity."),
+            ("none more none", "less none none", "There is no advantage at the nominal ratio that"),
+            ("less none unknown", "less unknown unknown", "and more in 0 (1 cannot be told); "
+             "at equal sparsity less in 1 and more in 0 (2 cannot be told). Its advantage at the "
+             "nominal ratio survives at equal sparsity."),
+        ],
+    )  # fmt: skip
+    def test_whether_an_advantage_survives_at_equal_sparsity(
+        self, nominal: str, equal: str, sentence: str, tmp_path: Path
+    ) -> None:
+        methods = ("undecayed_signed", "random", "magnitude")
+        options = {**SMALL, "methods": methods, "ratios": (2.0, 4.0, 10.0)}
+        SYNTHETIC.make_tables(tmp_path / "tables", **options)
+        path = tmp_path / "tables/equal_sparsity.csv"
+        table = pd.read_csv(path, keep_default_na=False)
+        against = table["reference"] == "magnitude"
+        assert against.sum() == (table["reference"] == "random").sum() == 3
+        words = {"less": "intensifies less", "more": "intensifies more", "none": "not told apart",
+                 "unknown": ""}  # fmt: skip
+        for kind, found in (("nominal", nominal), ("equal", equal)):
+            table[f"{kind}_reading"] = "not told apart"
+            table.loc[against, f"{kind}_reading"] = [words[word] for word in found.split()]
+        table.to_csv(path, index=False)
+        text = _words(tmp_path / "tables", tmp_path / "report.html")
+        text = re.sub(r" (?=[.;])", "", text)  # the ends of tags
+        less, more = (nominal.split().count(word) for word in ("less", "more"))
+        assert (
+            "Against magnitude, undecayed signed, which keeps more weights than asked, intensifies "
+            f"less in {less} of 3 comparisons at the same nominal ratio and more in {more}"
+        ) in text
+        assert sentence in text
+        assert "Against random, it intensifies less in 0 of 3 comparisons" in text
+
+    def test_what_survives_is_said_of_each_of_several_methods(self, tmp_path: Path) -> None:
+        methods = ("magnitude", "gradient", "undecayed", "undecayed_signed", "random")
+        SYNTHETIC.make_tables(tmp_path / "tables", **{**SMALL, "methods": methods})
+        path = tmp_path / "tables/equal_sparsity.csv"
+        table = pd.read_csv(path, keep_default_na=False)
+        ratios = list(SMALL["ratios"])
+        assert (table.groupby("reference").size() == len(ratios)).all()
+        # Less than random at all ratios and than gradient at one, than random at one of both.
+        less = (table["reference"] == "random") | (
+            (table["reference"] == "gradient") & (table["ratio"] == ratios[0])
+        )
+        stays = (table["reference"] == "random") & (table["ratio"] == ratios[1])
+        for kind, rows in (("nominal", less), ("equal", stays)):
+            table[f"{kind}_reading"] = np.where(rows, "intensifies less", "not told apart")
+        table.to_csv(path, index=False)
+        text = re.sub(r" (?=[.;])", "", _words(tmp_path / "tables", tmp_path / "report.html"))
+        assert "Against the 3 other methods, it intensifies less in 3 of 6 comparisons" in text
+        assert (
+            "Of its advantage at the nominal ratio survive at equal sparsity 0 of 1 against "
+            "gradient, 1 of 2 against random."
+        ) in text
 
     def test_published_cells_are_shown_where_there_are_some(
         self, large_tables: Path, tmp_path: Path

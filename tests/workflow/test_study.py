@@ -39,6 +39,7 @@ def test_tables_have_the_contracts_columns(finished: Project) -> None:
         "tests": columns.TEST_COLUMNS,
         "effects": columns.EFFECT_COLUMNS,
         "pooled": columns.POOLED_COLUMNS,
+        "equal_sparsity": columns.EQUAL_SPARSITY_COLUMNS,
         "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
         "tradeoff": columns.TRADEOFF_COLUMNS,
         "influence": columns.INFLUENCE_COLUMNS,

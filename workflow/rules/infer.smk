@@ -3,6 +3,7 @@ rule infer_tests:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
         crossfit=f"{TABLES}/crossfit.csv",
+        sparsity=f"{TABLES}/sparsity.csv",
         code=get_code(
             "infer_tests",
             "inference",
@@ -28,6 +29,7 @@ rule infer_tests:
             category="Tables",
         ),
         pooled=f"{TABLES}/pooled.csv",
+        equal_sparsity=f"{TABLES}/equal_sparsity.csv",
         seeds_needed=f"{TABLES}/seeds_needed.csv",
         tradeoff=f"{TABLES}/tradeoff.csv",
         influence=f"{TABLES}/influence.csv",

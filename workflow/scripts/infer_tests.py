@@ -9,6 +9,7 @@ with job_log(snakemake.log[0]):
         snakemake.input.recall,
         snakemake.input.alpha,
         snakemake.input.crossfit,
+        snakemake.input.sparsity,
         dict(snakemake.output.items()),
         snakemake.params.level,
     )

@@ -1,4 +1,4 @@
-"""Whether a study's tables of recalls and slopes tell the same, before anything is inferred.
+"""Whether a study's tables tell the same, before anything is inferred.
 
 A digit that changed in a file of text is noticed by nothing else.
 """
@@ -17,6 +17,7 @@ from recall_distortion.tables import require_unique
 
 NETWORK = [*CELL, "seed"]
 _PANEL = CELL[:2]
+_PRUNED = [*CELL[:4], "seed"]
 _DENSE = "dense"
 
 
@@ -54,6 +55,40 @@ def require_agreement(
         with np.errstate(invalid="ignore", divide="ignore"):
             quotient = sums["numerator"] / sums[denominator]
         _equal(sums, "alpha_crossfit", quotient, f"{of_alpha} and {of_crossfit}")
+
+
+def require_sparsities(sparsity: pd.DataFrame, alpha: pd.DataFrame, path: str | Path) -> None:
+    """Raise ``TableError`` unless sparsities are whole and follow from the weights beside them.
+
+    A realised ratio counts either the prunable weights or all parameters, as the study says. A
+    method that has sparsities at all has one for each of its fine-tuned networks.
+    """
+    require_unique(sparsity, _PRUNED, str(path))
+    kept, prunable, total, found = (
+        sparsity[name].to_numpy(float)
+        for name in ("kept_prunable", "prunable", "total", "realised_ratio")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counted = prunable / kept, total / (total - prunable + kept)
+    right = np.any([np.isclose(found, ratio, rtol=1e-9, atol=0) for ratio in counted], axis=0)
+    what = f"{path}: realised_ratio does not follow from the weights beside it for"
+    _refuse_sparsity(sparsity, ~right, what)
+    tuned = alpha.loc[alpha["state"] == "finetuned", _PRUNED].astype({"ratio": float})
+    known = sparsity[_PRUNED].astype({"ratio": float})
+    method = _PRUNED[:3]
+    tuned = tuned.merge(known[method].drop_duplicates(), on=method)
+    lost = tuned.merge(known, on=_PRUNED, how="left", indicator="side")
+    _refuse_sparsity(lost, (lost["side"] == "left_only").to_numpy(), f"{path}: no row for")
+
+
+def _refuse_sparsity(table: pd.DataFrame, wrong: np.ndarray, what: str) -> None:
+    if wrong.any():
+        row = table.loc[wrong].iloc[0]
+        raise TableError(
+            f"{what} {row['method']} at {row['ratio']:g}, seed {row['seed']:g}, of "
+            f"{row['architecture']} on {row['dataset']}; the table is damaged: delete it and run "
+            "the study again"
+        )
 
 
 def _networks(recall: pd.DataFrame, path: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ The cross-fitted slopes have no such bias.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -101,11 +102,11 @@ def effects(
     pruned = [key for key in cells if key[2] not in NOT_PRUNED]
     families = Counter(key[:3] for key in pruned)
     pairs = {
-        key: cells[key].join(cells[_control(key)].add_suffix("_control"), how="inner")
+        key: cells[key].join(cells[_control(key)].add_suffix("_other"), how="inner")
         for key in pruned
         if _control(key) in cells
     }
-    crossfitted = _crossfit_differences(pairs, level)
+    crossfitted = crossfit_differences(pairs, level)
     rows = []
     for key in pruned:
         row = dict(zip(CELL, key, strict=True))
@@ -153,7 +154,7 @@ def _facts(facts: pd.DataFrame, key: Key) -> pd.Series:
 
 def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     """Return the paired t interval and two-sided p of alpha less the control's."""
-    differences = (pairs["alpha"] - pairs["alpha_control"]).to_numpy(float)
+    differences = (pairs["alpha"] - pairs["alpha_other"]).to_numpy(float)
     mean, low, high = interval(differences, level)
     p = np.nan
     if np.isfinite(low):
@@ -165,18 +166,23 @@ def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     return found | {"p": p, "p_adjusted": min(1.0, p * family) if np.isfinite(p) else np.nan}
 
 
-def _crossfit_differences(
-    pairs: dict[Key, pd.DataFrame], level: float
-) -> dict[Key, tuple[float, float, float]]:
-    """Return the pooled cross-fitted difference of each cell with its bootstrap interval."""
-    shared: dict[tuple[int, ...], list[Key]] = {}
+def crossfit_differences(
+    pairs: Mapping[Any, pd.DataFrame], level: float
+) -> dict[Any, tuple[float, float, float]]:
+    """Return the pooled cross-fitted difference of each pair with its bootstrap interval.
+
+    A pair has a row per seed, the cross-fitted ``numerator`` and ``denominator`` of one side and,
+    called ``numerator_other`` and ``denominator_other``, those of what is subtracted. Pairs of the
+    same seeds share their draws.
+    """
+    shared: dict[tuple[int, ...], list[Any]] = {}
     for key, table in pairs.items():
         shared.setdefault(tuple(table.index), []).append(key)
     found = {}
     for keys in shared.values():
         parts = (
             np.column_stack([pairs[key][name].to_numpy(float) for key in keys])
-            for name in ("numerator", "denominator", "numerator_control", "denominator_control")
+            for name in ("numerator", "denominator", "numerator_other", "denominator_other")
         )
         drawn = bootstrap.difference(*parts)
         values = np.stack([drawn.estimate, *drawn.interval(level)], axis=1)
@@ -217,7 +223,7 @@ def _read(
 def _note(row: dict[str, Any], pairs: pd.DataFrame, seeds: int) -> str:
     n = len(pairs)
     notes = [f"{n} of {seeds} seeds have both"] if n < seeds else []
-    lost = int((~np.isfinite(pairs[["alpha", "alpha_control"]]).all(axis=1)).sum())
+    lost = int((~np.isfinite(pairs[["alpha", "alpha_other"]]).all(axis=1)).sum())
     if lost:
         notes.append(NOT_FINITE.format(lost, n))
     elif n < 2:

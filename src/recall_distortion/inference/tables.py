@@ -11,12 +11,14 @@ from recall_distortion.columns import (
     COEFFICIENT_COLUMNS,
     CROSSFIT_COLUMNS,
     EFFECT_COLUMNS,
+    EQUAL_SPARSITY_COLUMNS,
     FIT_COLUMNS,
     INFLUENCE_COLUMNS,
     INTERVAL_COLUMNS,
     POOLED_COLUMNS,
     PUBLISHED_COLUMNS,
     SEEDS_NEEDED_COLUMNS,
+    SPARSITY_COLUMNS,
     TEST_COLUMNS,
     TRADEOFF_COLUMNS,
 )
@@ -26,6 +28,7 @@ from recall_distortion.inference import (
     class_rows,
     contrasts,
     effects,
+    equal_sparsity,
     influence,
     mixed_models,
     model_level,
@@ -35,7 +38,7 @@ from recall_distortion.inference import (
     tradeoff,
 )
 from recall_distortion.inference import pooled as pooled_slopes
-from recall_distortion.inference.agreement import require_agreement
+from recall_distortion.inference.agreement import require_agreement, require_sparsities
 from recall_distortion.inference.beside import bootstrapped
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, intervals
 from recall_distortion.inference.model import MixedModel
@@ -51,19 +54,22 @@ def write_tests(
     recall_csv: str | Path,
     alpha_csv: str | Path,
     crossfit_csv: str | Path,
+    sparsity_csv: str | Path,
     outputs: Mapping[str, str | Path],
     level: float = PAPER_LEVEL,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
-    ``outputs`` maps intervals, tests, pooled, effects, seeds_needed, tradeoff, influence and
-    published to their paths. What a study cannot estimate is missing in its table, and a note
-    there says why.
+    ``outputs`` maps intervals, tests, pooled, effects, equal_sparsity, seeds_needed, tradeoff,
+    influence and published to their paths. What a study cannot estimate is missing in its table,
+    and a note there says why.
     """
     recall = read_table(recall_csv, _TESTED_RECALL)
     alpha = read_table(alpha_csv, [*CELL, "seed", "alpha", "accuracy_before", "accuracy_after"])
     crossfit = read_table(crossfit_csv, CROSSFIT_COLUMNS)
+    sparsity = read_table(sparsity_csv, SPARSITY_COLUMNS)
     require_agreement(recall, alpha, crossfit, [recall_csv, alpha_csv, crossfit_csv])
+    require_sparsities(sparsity, alpha, sparsity_csv)
     of_cells = intervals(alpha, level)
     pooled = pooled_slopes.pooled(recall, alpha, crossfit, level)
     found = {
@@ -71,6 +77,10 @@ def write_tests(
         "tests": (contrasts.tests(alpha, recall), TEST_COLUMNS),
         "pooled": (pooled, POOLED_COLUMNS),
         "effects": (effects.effects(alpha, crossfit, pooled, of_cells, level), EFFECT_COLUMNS),
+        "equal_sparsity": (
+            equal_sparsity.equal_sparsity(alpha, crossfit, sparsity, pooled, level),
+            EQUAL_SPARSITY_COLUMNS,
+        ),
         "seeds_needed": (seeds_needed.seeds_needed(alpha, level), SEEDS_NEEDED_COLUMNS),
         "tradeoff": (tradeoff.tradeoff(recall, alpha, of_cells, level), TRADEOFF_COLUMNS),
         "influence": (influence.influence(recall, of_cells, level), INFLUENCE_COLUMNS),

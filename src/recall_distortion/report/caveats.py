@@ -14,7 +14,9 @@ from recall_distortion.report.summaries import engine_agreement
 from recall_distortion.report.tables import DENSE, StudyTables, of_panel
 from recall_distortion.report.words import count_range, join, plural
 
-NOTED = ("intervals", "pooled", "effects", "tests", "seeds_needed", "tradeoff")
+NOTED = (
+    "intervals", "pooled", "effects", "equal_sparsity", "tests", "seeds_needed", "tradeoff",
+)  # fmt: skip
 MOST_NOTES = 12
 
 

@@ -1,4 +1,4 @@
-"""What the sections say in words: accuracy beside distortion, classes, seeds, published cells."""
+"""What the sections say in words: accuracy, classes, seeds, sparsity, published cells."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.report import style
-from recall_distortion.report.summaries import ratio_text
-from recall_distortion.report.tables import CELL, CONTROL, StudyTables
+from recall_distortion.report.summaries import ratio_text, sparsity_summary
+from recall_distortion.report.tables import CELL, CONTROL, StudyTables, order_methods
 from recall_distortion.report.words import count_range, join, plural
 
 # More cells than this are counted in a sentence, not named.
 MOST_NAMED = 12
 MANY_SEEDS = 1000  # a study of one cell that nobody runs
+# Realised ratios that differ by no more are the same: weights are whole.
+SAME_SPARSITY = 0.01
+LESS, MORE = "intensifies less", "intensifies more"  # the words of equal_sparsity.csv
 
 
 def _named(cells: pd.DataFrame, *, networks: int) -> str:
@@ -133,6 +136,71 @@ def seeds_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
         names = {name: f"{name}_{effect:g}" for name in ("seeds", "seeds_cautious")}
         wide = wide.merge(side.drop_duplicates(keys).rename(columns=names), on=keys, how="left")
     return wide
+
+
+def sparsity_facts(data: StudyTables) -> dict[str, Any]:
+    """Return whether all methods are equally sparse, and what those that are not show if they are.
+
+    ``methods`` has an entry per method of equal_sparsity.csv: its comparisons with the first
+    reference, in the published order, and with all others together.
+    """
+    table = data.equal_sparsity
+    ratios = sparsity_summary(data.sparsity).groupby(["dataset", "architecture", "ratio"])
+    spread = ratios["mean_ratio"].agg(["min", "max"])
+    same = bool((spread["max"] <= (1 + SAME_SPARSITY) * spread["min"]).all())
+    found = []
+    for method in order_methods(list(table["method"].unique())):
+        rows = table[table["method"] == method]
+        first, *others = order_methods(list(rows["reference"].unique()))
+        off = rows["realised_ratio"] - rows["reference_ratio"]
+        fewer = "fewer weights" if (off[off.notna()] > 0).all() else "another number of weights"
+        against = {style.plain(first): rows[rows["reference"] == first]}
+        if others:
+            rest = f"the {len(others)} other methods" if len(others) > 1 else style.plain(others[0])
+            against[rest] = rows[rows["reference"] != first]
+        found.append(
+            {
+                "method": style.plain(method),
+                "keeps": "more weights" if (off[off.notna()] < 0).all() else fewer,
+                "against": [
+                    {"reference": name, **_readings(compared), "each": _survivals(compared)}
+                    for name, compared in against.items()
+                ],
+            }
+        )
+    several = data.sparsity["method"].nunique() > 1
+    return {"same": table.empty and several and same, "methods": found}
+
+
+def _readings(rows: pd.DataFrame) -> dict[str, int]:
+    """Return how many comparisons say what, at the nominal ratio, at equal sparsity, at both."""
+    nominal, equal = rows["nominal_reading"], rows["equal_reading"]
+    return {
+        "rows": len(rows),
+        "nominal_less": int((nominal == LESS).sum()),
+        "nominal_more": int((nominal == MORE).sum()),
+        "nominal_unknown": int((nominal == "").sum()),
+        "equal_less": int((equal == LESS).sum()),
+        "equal_more": int((equal == MORE).sum()),
+        "equal_unknown": int((equal == "").sum()),
+        "survive": int(((nominal == LESS) & (equal == LESS)).sum()),
+        "turned": int(((nominal == LESS) & (equal == MORE)).sum()),
+    }
+
+
+def _survivals(rows: pd.DataFrame) -> list[str]:
+    """Return, of several references, what survives of the advantage over each that it has one of.
+
+    Random pruning alone may make up most of the advantage over all together.
+    """
+    references = order_methods(list(rows["reference"].unique()))
+    counts = [(name, _readings(rows[rows["reference"] == name])) for name in references]
+    found = [
+        f"{count['survive']} of {count['nominal_less']} against {style.plain(name)}"
+        for name, count in counts
+        if count["nominal_less"]
+    ]
+    return found if len(references) > 1 else []
 
 
 def compared_with_published(published: pd.DataFrame) -> pd.DataFrame:

@@ -276,7 +276,10 @@ def section_tables(data: StudyTables) -> dict[str, list[HtmlTable]]:
         "balances": pooled_tables(data),
         "recall": [listing("influence", influence_order(data.influence))],
         "seeds": [seeds_table(data)],
-        "sparsity": [listing("sparsity", sparsity_summary(data.sparsity))],
+        "sparsity": [
+            listing("equal_sparsity", data.equal_sparsity),
+            listing("sparsity", sparsity_summary(data.sparsity)),
+        ],
         "tables": [
             listing("published", compared_with_published(data.published)),
             *question_tables(data.tests),

@@ -161,6 +161,26 @@ LISTINGS: dict[str, Listing] = {
             "total|all parameters|whole",
         ),
     ),
+    "equal_sparsity": Listing(
+        "At equal sparsity",
+        "Methods whose realised ratio is more than 1 % off what others reach, after fine-tuning, "
+        "against each other method: at the same nominal ratio, and with the other method "
+        "interpolated, seed by seed, to the ratio that each network realised. Differences of the "
+        "cross-fitted slopes of all models with bootstrap intervals; of accuracies, in points, "
+        "with paired t intervals.",
+        _columns(
+            "dataset", "architecture|network", "method||method", "reference|against|method",
+            "ratio||ratio", "realised_ratio|realised|two", "reference_ratio|other’s realised|two",
+            "n||whole", "nominal_reading|at the nominal ratio",
+            "nominal_difference|difference of α|three", "nominal_low|low|three",
+            "nominal_high|high|three", "equal_reading|at equal sparsity",
+            "equal_difference|difference of α|three", "equal_low|low|three",
+            "equal_high|high|three", "nominal_accuracy|accuracy, nominal|points",
+            "nominal_accuracy_low|low|points", "nominal_accuracy_high|high|points",
+            "equal_accuracy|accuracy, equal|points", "equal_accuracy_low|low|points",
+            "equal_accuracy_high|high|points", *_LEVEL, "note",
+        ),
+    ),
     "intercepts": Listing(
         "Intercept check",
         "The slope with and without an intercept; only a balanced test set makes them equal by "

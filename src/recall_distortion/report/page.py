@@ -33,6 +33,7 @@ from recall_distortion.report.evidence import (
     class_facts,
     published_facts,
     seeds_facts,
+    sparsity_facts,
     tradeoff_facts,
 )
 from recall_distortion.report.html_tables import section_tables
@@ -206,6 +207,7 @@ def build_report(
             classes=class_facts(data),
             seeds=seeds_facts(data),
             sparsity=sparsity,
+            equal_sparsity=sparsity_facts(data),
             sparsity_n=count_range(sparsity_summary(data.sparsity)["n"].tolist()),
             listings=listings,
             elsewhere=[found for found in beside if found.rows],

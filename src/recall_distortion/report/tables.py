@@ -45,6 +45,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "published": columns.PUBLISHED_COLUMNS,
     "effects": columns.EFFECT_COLUMNS,
     "pooled": columns.POOLED_COLUMNS,
+    "equal_sparsity": columns.EQUAL_SPARSITY_COLUMNS,
     "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
     "tradeoff": columns.TRADEOFF_COLUMNS,
     "influence": columns.INFLUENCE_COLUMNS,
@@ -79,6 +80,7 @@ class StudyTables:
     published: pd.DataFrame
     effects: pd.DataFrame
     pooled: pd.DataFrame
+    equal_sparsity: pd.DataFrame
     seeds_needed: pd.DataFrame
     tradeoff: pd.DataFrame
     influence: pd.DataFrame

@@ -1,0 +1,326 @@
+"""Methods that keep more or fewer weights than asked, compared at the sparsity that they reached.
+
+A method is compared with the panel's others at the same nominal ratio, and again at the same
+sparsity: each of its networks with what the other method's networks of the same seed would show at
+that network's realised ratio. Between the two cells that bracket it, numerator and denominator of
+the reference's cross-fitted slope and its accuracy are taken to be linear in the logarithm of the
+realised ratio; the control, which has all its weights, counts as ratio 1. Nothing is extrapolated.
+
+The cells of a replicate share the dense network's denominator, so that interpolating the sums of a
+replicate interpolates its slope, and the pooled slope is that of the replicates' sparsities as they
+are, not of their mean: how they scatter is in the intervals. What is left out of account is that
+slopes may bend between two ratios, most between the control and the lowest one.
+
+Differences of slopes are those of ``effects``: pooled and cross-fitted, with the bootstrap over
+seeds, which below ``bootstrap.LEAST_REPLICATES`` seeds gives no interval. As there, an interval has
+the study's level and ``family_size`` is the method's number of ratios: by Bonferroni the intervals
+against one reference hold together over the ratios, not over several references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recall_distortion.columns import EQUAL_SPARSITY_COLUMNS
+from recall_distortion.inference import bootstrap
+from recall_distortion.inference.contrasts import CONTROL, NOT_PRUNED, STATE
+from recall_distortion.inference.effects import crossfit_differences
+from recall_distortion.inference.intervals import (
+    CELL,
+    DEINTENSIFICATION,
+    INTENSIFICATION,
+    PAPER_LEVEL,
+    interval,
+    require_level,
+    verdict,
+)
+from recall_distortion.inference.notes import joined
+from recall_distortion.inference.pooled import FEW
+from recall_distortion.tables import require_columns, require_unique
+
+# A method departs where a cell's mean realised ratio is this share off the standard's. Rounding to
+# whole weights, layer by layer, stays below.
+TOLERANCE = 0.01
+# What all methods are held against to see which depart; where a study lacks it, the method nearest
+# to its nominal ratios.
+STANDARD = "magnitude"
+
+LESS = "intensifies less"
+MORE = "intensifies more"
+NOT_TOLD = "not told apart"
+
+NO_SPARSITY = "the sparsity table has none of the networks: nothing at equal sparsity"
+NO_NOMINAL = "the reference has no network at this nominal ratio"
+NO_LOWER = (
+    "{} of {} networks keep more weights than the reference's lowest ratio, and there is no "
+    "control: nothing at equal sparsity"
+)
+NO_HIGHER = (
+    "{} of {} networks keep fewer weights than the reference's highest ratio: nothing at equal "
+    "sparsity"
+)
+NOT_FINITE = "{} of {} seeds have cross-fitted sums that are not finite: no difference of slopes"
+NO_POOLED = "the pooled table has no cross-fitted interval of a cell that is compared: none here"
+NO_END = "the bootstrap's draws give an interval no finite end: too few replicates differ"
+SEEDS = "{} of {} seeds have every network that is compared"
+NO_PAIRS = "fewer than two seeds have both: no interval"
+
+# Equal numbers of weights give equal ratios, but for the rounding of a mean.
+_ROUNDING = 1e-9
+_PANEL = CELL[:2]
+_NETWORK = [*CELL[:4], "seed"]
+_VALUES = ["numerator", "denominator", "accuracy"]
+
+Place = tuple[str, float]  # method, ratio
+
+
+def equal_sparsity(
+    alpha: pd.DataFrame,
+    crossfit: pd.DataFrame,
+    sparsity: pd.DataFrame,
+    pooled: pd.DataFrame,
+    level: float = PAPER_LEVEL,
+) -> pd.DataFrame:
+    """Return each method that departs from the sparsity asked for against those that do not.
+
+    ``alpha``, ``crossfit`` and ``sparsity`` have the columns of the tables of that name (of the
+    first, accuracy_after), ``pooled`` is that module's table. A method departs where a cell's mean
+    realised ratio is more than ``TOLERANCE`` off that of ``STANDARD`` at the same nominal ratio.
+    The result has ``EQUAL_SPARSITY_COLUMNS``, a row per cell of a method that departs and
+    ``reference``, any other method of the panel, after fine-tuning; none where no method departs:
+
+    - ``realised_ratio`` and ``reference_ratio``: the mean over networks at that nominal ratio;
+    - ``n``: the seeds that have every network of the comparisons, which are the same for both;
+    - ``nominal_difference`` of the pooled cross-fitted slopes, the method's less the reference's
+      at the same nominal ratio, and ``equal_difference``, at the same sparsity, with intervals;
+      ``nominal_reading`` and ``equal_reading`` put them into words: "intensifies less",
+      "intensifies more", "not told apart", empty without an interval;
+    - ``nominal_accuracy`` and ``equal_accuracy``: the mean difference in accuracy with its paired
+      t interval.
+
+    A comparison is missing where one of the networks lies beyond what the reference has: leaving it
+    out would compare others than those that were asked for. ``note`` says what is missing and why.
+
+    Raises ``TableError`` on a missing column, rows that occur twice, a senseless level.
+    """
+    require_level(level)
+    keys = [*CELL, "seed"]
+    require_columns(alpha, [*keys, "accuracy_after"], "the alpha table")
+    require_columns(crossfit, [*keys, "numerator", "denominator"], "the crossfit table")
+    require_columns(sparsity, [*_NETWORK, "realised_ratio"], "the sparsity table")
+    require_columns(pooled, [*CELL, "crossfit_low"], "the pooled table")
+    require_unique(alpha, keys, "the alpha table")
+    require_unique(crossfit, keys, "the crossfit table")
+    require_unique(sparsity, _NETWORK, "the sparsity table")
+    require_unique(pooled, CELL, "the pooled table")
+    alpha, crossfit, sparsity, pooled = (
+        table.astype({"ratio": float}) for table in (alpha, crossfit, sparsity, pooled)
+    )
+    networks = alpha.loc[alpha["state"] == STATE, [*keys, "accuracy_after"]].merge(
+        crossfit[[*keys, "numerator", "denominator"]], on=keys, how="left"
+    )
+    networks = networks.rename(columns={"accuracy_after": "accuracy"})
+    told = pooled.loc[(pooled["state"] == STATE) & np.isfinite(pooled["crossfit_low"])]
+    ratios = dict(list(sparsity.groupby(_PANEL, sort=False)))
+    rows: list[dict[str, Any]] = []
+    for panel, group in networks.groupby(_PANEL, sort=False):
+        if panel in ratios:
+            of_panel = told[(told[_PANEL] == list(panel)).all(axis=1)]
+            known = set(of_panel[["method", "ratio"]].itertuples(index=False, name=None))
+            found = _Panel(group, ratios[panel], known).rows(level)
+            rows += [dict(zip(_PANEL, panel, strict=True)) | row for row in found]
+    table = pd.DataFrame(rows, columns=EQUAL_SPARSITY_COLUMNS)
+    numbers = [name for name in EQUAL_SPARSITY_COLUMNS if name.startswith(("nominal_", "equal_"))]
+    numbers = [name for name in numbers if not name.endswith("_reading")]
+    return table.astype(dict.fromkeys(["realised_ratio", "reference_ratio", *numbers], float))
+
+
+def departing(realised: pd.Series) -> list[str]:
+    """Return the methods of one panel that do not reach the sparsity that others do.
+
+    ``realised`` are the mean realised ratios, indexed by method and nominal ratio.
+    """
+    methods = list(dict.fromkeys(realised.index.get_level_values("method")))
+    if STANDARD in methods:
+        standard = STANDARD
+    else:
+        nominal = realised.index.get_level_values("ratio").to_numpy(float)
+        off = np.log(realised / nominal).abs().groupby("method").mean()
+        standard = min(methods, key=lambda method: off[method])
+    expected = realised.loc[standard]
+    found = []
+    for method in methods:
+        off = (realised.loc[method] / expected - 1).abs()  # missing where one lacks the ratio
+        if (off > TOLERANCE).any():
+            found.append(method)
+    return found
+
+
+class _Panel:
+    """The fine-tuned networks of one data set and architecture, and how sparse they are."""
+
+    def __init__(self, networks: pd.DataFrame, sparsity: pd.DataFrame, told: set[Place]) -> None:
+        self.cells: dict[Place, pd.DataFrame] = {
+            place: group.set_index("seed")[_VALUES].sort_index()
+            for place, group in networks.groupby(["method", "ratio"], sort=False)
+        }
+        self.sparsity: dict[Place, pd.Series] = {
+            place: group.set_index("seed")["realised_ratio"].dropna()
+            for place, group in sparsity.groupby(["method", "ratio"], sort=False)
+        }
+        self.told = told
+        pruned = sparsity[~sparsity["method"].isin(NOT_PRUNED)]
+        self.realised = pruned.groupby(["method", "ratio"], sort=False)["realised_ratio"].mean()
+        self.realised = self.realised.dropna()
+
+    def rows(self, level: float) -> list[dict[str, Any]]:
+        """Return the panel's rows, without data set and architecture."""
+        if self.realised.empty:
+            return []
+        depart = departing(self.realised)
+        known = set(self.realised.index.get_level_values("method"))
+        methods = [name for name in dict.fromkeys(name for name, _ in self.cells) if name in known]
+        references = [name for name in methods if name not in depart]
+        found = list(self._compared([name for name in methods if name in depart], references))
+        sums = {(i, kind): pair for i, (_, pairs) in enumerate(found) for kind, pair in pairs}
+        differences = crossfit_differences(sums, level)
+        return [
+            _row(row, {kind: (pair, differences[i, kind]) for kind, pair in pairs}, level)
+            for i, (row, pairs) in enumerate(found)
+        ]
+
+    def _compared(
+        self, methods: Sequence[str], references: Sequence[str]
+    ) -> Iterator[tuple[dict[str, Any], list[tuple[str, pd.DataFrame]]]]:
+        """Yield what is known of each row before any statistics, and the pairs to compare."""
+        for method in methods:
+            places = [place for place in self.cells if place[0] == method]
+            for reference in references:
+                for place in places:
+                    yield self._pairs(place, reference, len(places))
+
+    def _pairs(
+        self, place: Place, reference: str, family: int
+    ) -> tuple[dict[str, Any], list[tuple[str, pd.DataFrame]]]:
+        own = self.cells[place]
+        other = reference, place[1]
+        sides = {"nominal": self.cells.get(other)}
+        notes = [] if other in self.cells else [NO_NOMINAL]
+        sides["equal"], used, beyond = self._interpolated(place, reference)
+        sides = {kind: side for kind, side in sides.items() if side is not None}
+        seeds = own.index
+        for side in sides.values():
+            seeds = seeds.intersection(side.index)
+        every = own.index.union(self.cells[other].index) if other in self.cells else own.index
+        if sides and len(seeds) < len(every):
+            notes.append(SEEDS.format(len(seeds), len(every)))
+        of_kind = {"nominal": {other}, "equal": used}
+        row = {
+            "method": place[0],
+            "reference": reference,
+            "ratio": place[1],
+            "realised_ratio": self.realised.get(place, np.nan),
+            "reference_ratio": self.realised.get(other, np.nan),
+            "n": len(seeds) if sides else 0,
+            "family_size": family,
+            "note": joined(*notes, beyond),
+            "told": {kind: {place, *of_kind[kind]} <= self.told for kind in sides},
+        }
+        pairs = [
+            (kind, own.loc[seeds].join(side.loc[seeds].add_suffix("_other")))
+            for kind, side in sides.items()
+        ]
+        return row, pairs
+
+    def _interpolated(
+        self, place: Place, reference: str
+    ) -> tuple[pd.DataFrame | None, set[Place], str]:
+        """Return the reference at the sparsity of each of a cell's networks, indexed by seed.
+
+        Beside it the cells that it was made of, and why there is nothing. Seeds that lack one of
+        the networks that bracket theirs, or whose sparsity is not known, are left out.
+        """
+        ratios = self.sparsity.get(place, pd.Series(dtype=float))
+        ratios = ratios[ratios.index.isin(self.cells[place].index)].sort_index()
+        if ratios.empty:
+            return None, set(), NO_SPARSITY
+        points = {(CONTROL, 1.0): 1.0} if (CONTROL, 1.0) in self.cells else {}
+        points |= {
+            known: self.realised[known]
+            for known in self.cells
+            if known[0] == reference and known in self.realised
+        }
+        grid = sorted(points, key=points.__getitem__)
+        at, own = np.array([points[known] for known in grid]), ratios.to_numpy(float)
+        lower = np.searchsorted(at, own * (1 + _ROUNDING), side="right") - 1
+        upper = np.searchsorted(at, own * (1 - _ROUNDING), side="left")
+        below, above = int((lower < 0).sum()), int((upper >= len(at)).sum())
+        if below or above:
+            note = NO_LOWER.format(below, len(own)) if below else ""
+            return None, set(), joined(note, NO_HIGHER.format(above, len(own)) if above else "")
+        upper = np.maximum(upper, lower)  # on a point, and on points that coincide
+        between = upper > lower
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.log(own / at[lower]) / np.log(at[upper] / at[lower])
+        share = np.where(between, share, 0)[:, None]
+        values = np.stack([self.cells[known].reindex(ratios.index).to_numpy() for known in grid])
+        there = np.stack([ratios.index.isin(self.cells[known].index) for known in grid])
+        seeds = np.arange(len(own))
+        with np.errstate(invalid="ignore"):
+            mixed = (1 - share) * values[lower, seeds] + share * values[upper, seeds]
+        mixed = np.where(between[:, None], mixed, values[lower, seeds])
+        both = there[lower, seeds] & there[upper, seeds]
+        side = pd.DataFrame(mixed[both], columns=_VALUES, index=ratios.index[both])
+        return side, {grid[i] for i in np.union1d(lower, upper)}, ""
+
+
+def _row(
+    row: dict[str, Any],
+    compared: dict[str, tuple[pd.DataFrame, tuple[float, float, float]]],
+    level: float,
+) -> dict[str, Any]:
+    """Return a row with the differences, their intervals and readings, and its whole note."""
+    told = row.pop("told")
+    found = row | {"level": level}
+    notes, n = [], row["n"]
+    for kind in ("nominal", "equal"):
+        difference = low = high = np.nan
+        accuracy = (np.nan,) * 3
+        if kind in compared:
+            pairs, (difference, low, high) = compared[kind]
+            accuracy = interval(pairs["accuracy"] - pairs["accuracy_other"], level)
+            sums = pairs.drop(columns=["accuracy", "accuracy_other"])
+            lost = int((~np.isfinite(sums).all(axis=1)).sum())
+            if n < 2:
+                notes.append(NO_PAIRS)
+            if lost:
+                notes.append(NOT_FINITE.format(lost, n))
+            if n < bootstrap.LEAST_REPLICATES:
+                notes.append(FEW)
+            elif not told[kind]:
+                # Pooled denominators that cannot be told from zero have no trustworthy bootstrap.
+                low = high = np.nan
+                notes.append("" if lost else NO_POOLED)
+            elif not (lost or np.isfinite([low, high]).all()):
+                notes.append(NO_END)
+        found |= {
+            f"{kind}_difference": difference,
+            f"{kind}_low": low,
+            f"{kind}_high": high,
+            f"{kind}_reading": _reading(low, high),
+            f"{kind}_accuracy": accuracy[0],
+            f"{kind}_accuracy_low": accuracy[1],
+            f"{kind}_accuracy_high": accuracy[2],
+        }
+    return found | {"note": joined(row["note"], *dict.fromkeys(notes))}
+
+
+def _reading(low: float, high: float) -> str:
+    if not np.isfinite([low, high]).all():
+        return ""
+    found = verdict(low, high, null=0.0)
+    return {INTENSIFICATION: MORE, DEINTENSIFICATION: LESS}.get(found, NOT_TOLD)
