@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from .conftest import Project
+from .conftest import TABLES, Project
 
 KILLS = 21
 #: How far the fits by R may differ from run to run: R's linear algebra rounds by where its numbers
@@ -75,7 +75,7 @@ def assert_same_tables(left: Path, right: Path) -> None:
     """Compare byte for byte, but for run times and the rounding of R's fits."""
     names = sorted(path.name for path in left.glob("*.csv"))
     assert names == sorted(path.name for path in right.glob("*.csv"))
-    assert len(names) == 18
+    assert len(names) == TABLES
     for name in names:
         if not name.startswith("mixed_model"):
             assert (left / name).read_bytes() == (right / name).read_bytes(), name

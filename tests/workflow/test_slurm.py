@@ -17,7 +17,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.workflow.cluster import CannotStart, Cluster, started_cluster
-from tests.workflow.conftest import Project, copy_project
+from tests.workflow.conftest import TABLES, Project, copy_project
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ def sent(cluster: Cluster, plugin: list[str], tmp_path_factory: pytest.TempPathF
 def test_the_tables_are_those_of_a_local_run(sent: Sent, finished: Project) -> None:
     assert sent.status == 0, sent.printed[-6000:]
     expected = sorted((finished.folder / "results/test/tables").glob("*.csv"))
-    assert len(expected) == 17
+    assert len(expected) == TABLES
     for path in expected:
         found = pd.read_csv(sent.project.folder / path.relative_to(finished.folder))
         wanted = pd.read_csv(path)
