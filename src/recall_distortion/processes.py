@@ -39,15 +39,9 @@ def only_one_alive(path: str | Path) -> bool:
     The file is locked until this process ends. It names the machine, because a file system may keep
     the locks of each machine to itself: after a process on another one the answer is no.
     """
-    if fcntl is None:
+    file = _open_for_locks(path)
+    if file is None:  # a folder that cannot be written to holds no one's work
         return False
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:  # a folder that cannot be written to holds no one's work
-        return False
-    _held.append(file)
     machine = socket.gethostname().encode()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,15 +62,9 @@ def hold(path: str | Path) -> bool:
 
     Where there are no locks, or no file can be made, the answer is yes: nobody is known to have it.
     """
-    if fcntl is None:
+    file = _open_for_locks(path)
+    if file is None:
         return True
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        return True
-    _held.append(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -84,6 +72,20 @@ def hold(path: str | Path) -> bool:
     except OSError:  # no locks here
         return True
     return True
+
+
+def _open_for_locks(path: str | Path) -> int | None:
+    """Return a file that stays open until this process ends; nothing where there can be none."""
+    if fcntl is None:
+        return None
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return None
+    _held.append(file)
+    return file
 
 
 @contextlib.contextmanager
