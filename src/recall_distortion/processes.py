@@ -67,10 +67,8 @@ def hold(path: str | Path) -> bool:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no locks here
-        return True
+    except OSError as error:  # another one has it, or there are no locks here
+        return not isinstance(error, BlockingIOError)
     return True
 
 

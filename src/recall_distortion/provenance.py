@@ -15,7 +15,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,12 +107,9 @@ def restore(folder: str | Path, record_of: RecordOf, mark_of: RecordOf) -> Resto
                     continue  # the engine is making it, or makes it again by itself
                 if made_here and not newest:
                     continue  # an earlier one, of this folder
-                whole = path.with_name(path.name.partition(".")[0] + _SEALED)
-                if path.relative_to(folder).parts[0] not in _PUT_BACK:
+                if _is_edited(path, folder, known):
                     changed.append(name)
-                elif path != whole and _has_content(whole, known.get(whole.as_posix(), ("",))[0]):
-                    changed.append(name)  # a table beside weights that are those of the study
-                elif path != whole or _is_whole(path):
+                elif path.suffix != _SEALED or _is_whole(path):
                     write_json(mark, _FOREIGN)
                     foreign.append(name)
                 continue
@@ -155,6 +152,21 @@ def _is_of(record: Record, path: Path) -> bool:
 
 def _has_content(path: Path, checksum: str) -> bool:
     return path.is_file() and sha256(path) == checksum
+
+
+def _is_edited(path: Path, folder: Path, known: Mapping[str, tuple[str, Record]]) -> bool:
+    """Return whether a file of another content can only be one that was changed after it was made.
+
+    Weights and predictions may be an earlier run's, and so may the tables beside them, unless these
+    weights are the study's own.
+    """
+    if path.relative_to(folder).parts[0] not in _PUT_BACK:
+        return True
+    if path.suffix == _SEALED:
+        return False
+    beside = path.with_name(path.name.partition(".")[0] + _SEALED)
+    recorded, _ = known.get(beside.as_posix(), ("", None))
+    return _has_content(beside, recorded)
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Whether a study's tables tell the same, before anything is inferred.
 
-A digit that changed in a file of text is noticed by nothing else.
+In a table from elsewhere, a digit that changed is noticed by nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ NETWORK = [*CELL, "seed"]
 _PANEL = CELL[:2]
 _PRUNED = [*CELL[:4], "seed"]
 _DENSE = "dense"
+_REMADE = "recall.csv, alpha.csv and crossfit.csv"
 
 
 def require_agreement(
@@ -72,23 +73,13 @@ def require_sparsities(sparsity: pd.DataFrame, alpha: pd.DataFrame, path: str | 
         counted = prunable / kept, total / (total - prunable + kept)
     right = np.any([np.isclose(found, ratio, rtol=1e-9, atol=0) for ratio in counted], axis=0)
     what = f"{path}: realised_ratio does not follow from the weights beside it for"
-    _refuse_sparsity(sparsity, ~right, what)
+    _refuse(sparsity, ~right, what, path)
     tuned = alpha.loc[alpha["state"] == "finetuned", _PRUNED].astype({"ratio": float})
     known = sparsity[_PRUNED].astype({"ratio": float})
     method = _PRUNED[:3]
     tuned = tuned.merge(known[method].drop_duplicates(), on=method)
     lost = tuned.merge(known, on=_PRUNED, how="left", indicator="side")
-    _refuse_sparsity(lost, (lost["side"] == "left_only").to_numpy(), f"{path}: no row for")
-
-
-def _refuse_sparsity(table: pd.DataFrame, wrong: np.ndarray, what: str) -> None:
-    if wrong.any():
-        row = table.loc[wrong].iloc[0]
-        raise TableError(
-            f"{what} {row['method']} at {row['ratio']:g}, seed {row['seed']:g}, of "
-            f"{row['architecture']} on {row['dataset']}; the table is damaged: delete it and run "
-            "the study again"
-        )
+    _refuse(lost, lost["side"] == "left_only", f"{path}: no row for", path)
 
 
 def _networks(recall: pd.DataFrame, path: str) -> pd.DataFrame:
@@ -147,11 +138,15 @@ def _equal(table: pd.DataFrame, column: str, expected: pd.Series, where: str) ->
     _refuse(table, pd.Series(wrong, table.index), f"{where}: {column} is contradicted for")
 
 
-def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
+def _refuse(
+    table: pd.DataFrame, wrong: pd.Series | np.ndarray, what: str, remade: str | Path = _REMADE
+) -> None:
+    """Raise ``TableError`` of the first wrong row; ``remade`` are the files to delete."""
     if wrong.any():
         row = table.loc[wrong].iloc[0]
+        state = f"{row['state']}, " if "state" in row else ""
         raise TableError(
-            f"{what} {row['method']} at {row['ratio']:g}, {row['state']}, seed {row['seed']:g}, of "
-            f"{row['architecture']} on {row['dataset']}; a table is damaged: delete recall.csv, "
-            "alpha.csv and crossfit.csv and run the study again"
+            f"{what} {row['method']} at {row['ratio']:g}, {state}seed {row['seed']:g}, of "
+            f"{row['architecture']} on {row['dataset']}; a table is damaged: delete {remade} and "
+            "run the study again"
         )
