@@ -535,6 +535,23 @@ class TestFigures:
         first = [path.read_bytes() for path in paths]
         assert first == [path.read_bytes() for path in write_figures(small_tables, tmp_path)]
 
+    @pytest.mark.parametrize("ruined", [False, True])
+    def test_a_method_that_ruins_its_networks_leaves_the_others_their_axes(
+        self, ruined: bool
+    ) -> None:
+        accuracy, recalls = (0.1, (1.0, 0.0)) if ruined else (0.6, (0.7, 0.5))
+        rows = [("dense", 0, 0, 0.8, 0.9), ("dense", 0, 1, 0.8, 0.7)]
+        rows += [("magnitude", 0, 0, 0.6, 0.7), ("magnitude", 0, 1, 0.6, 0.5)]
+        rows += [("random", 0, c, accuracy, recall) for c, recall in enumerate(recalls)]
+        drawing = figures.balances_figure(_recall(rows))
+        limits = [axes.get_ylim()[1] for axes in drawing.figure.axes]
+        assert limits[0] == pytest.approx(1.15 / 6)  # |balance| 1/6, and room
+        assert limits[1] == pytest.approx(1.15 * (0.985 * 9 + 0.015 * 1) if ruined else 1.15 / 6)
+        assert (drawing.own_axes, drawing.outside) == ((1, 0) if ruined else (0, 0))
+        colours = [axes.yaxis.get_ticklabels()[0].get_color() for axes in drawing.figure.axes]
+        assert (colours[1] == style.VERMILLION) is ruined
+        assert colours[0] != style.VERMILLION
+
     def test_a_page_of_drawn_figures_is_the_page_that_draws_them(
         self, small_tables: Path, tmp_path: Path
     ) -> None:

@@ -32,6 +32,7 @@ class Picture:
     nonfinite: int = 0
     logarithmic: bool = False
     classes_of_many: int = 0  # how many classes are shown where there are more
+    own_axes: int = 0  # how many cells do not fit the axes of the others
 
 
 def figure_name(kind: str, panel: tuple[str, str]) -> str:

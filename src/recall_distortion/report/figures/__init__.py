@@ -100,4 +100,5 @@ def _picture(drawing: Drawing) -> Picture:
         drawing.nonfinite,
         drawing.logarithmic,
         drawing.classes_of_many,
+        drawing.own_axes,
     )

@@ -19,13 +19,17 @@ from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.report.summaries import pair_balances, pooled_slopes, ratio_text
 from recall_distortion.report.tables import CONTROL
 
+# A cell that reaches this many times as far as its column's middle one has an axis of its own.
+_FAR = 3.0
+
 
 def balances_figure(recall: pd.DataFrame) -> Drawing:
     """Return the scatterplot matrix of normalized balances before and after, for one panel.
 
     Rows are methods, columns ratios; a point is a class of a model, all models together, with the
-    identity and the pooled no-intercept slope (form of the paper's Figure 5). The control's cell
-    stands first in a row of its own.
+    identity and the pooled no-intercept slope (form of the paper's Figure 5). A column shares its
+    vertical axis, but for cells that reach far beyond the others: their numbers are orange. The
+    control's cell stands first in a row of its own.
     """
     pairs = pair_balances(recall)
     pairs = pairs[pairs["state"] == "finetuned"]
@@ -42,12 +46,15 @@ def balances_figure(recall: pd.DataFrame) -> Drawing:
     if control:
         layout.append([(CONTROL, 1.0)] + [("", 0.0)] * (len(ratios) - 1))
     x_limit = _symmetric(usable["before"], 0.998)
+    after = usable.groupby(["method", "ratio"])["after"]
+    own_limits = {cell: _symmetric(values, 0.985) for cell, values in after}
     y_limits = {
-        ratio: _symmetric(usable.loc[usable["ratio"] == ratio, "after"], 0.985)
+        ratio: max(
+            _shared([own for cell, own in own_limits.items() if cell[1] == ratio]), 0.6 * x_limit
+        )
         for ratio in [*ratios, 1.0]
     }
-    y_limits = {ratio: max(limit, 0.6 * x_limit) for ratio, limit in y_limits.items()}
-    outside = 0
+    outside = own_axes = 0
     with figure_style():
         rows, columns = max(1, len(layout)), max(1, len(ratios))
         width = min(WIDTH, 1.3 + 2.15 * max(columns, 2))
@@ -62,11 +69,15 @@ def balances_figure(recall: pd.DataFrame) -> Drawing:
                     axes.set_visible(False)
                     continue
                 points = usable[(usable["method"] == method) & (usable["ratio"] == ratio)]
-                _balance_axes(axes, points, slopes.get((method, ratio)), x_limit, y_limits[ratio])
+                y_limit = y_limits[ratio]
+                if own_limits.get((method, ratio), 0.0) > y_limit:
+                    y_limit = own_limits[method, ratio]
+                    own_axes += 1
+                    axes.tick_params(axis="y", labelcolor=style.VERMILLION)
+                _balance_axes(axes, points, slopes.get((method, ratio)), x_limit, y_limit)
                 outside += int(
-                    ((points["before"].abs() > x_limit) | (points["after"].abs() > y_limits[ratio]))
-                    .sum()
-                )  # fmt: skip
+                    ((points["before"].abs() > x_limit) | (points["after"].abs() > y_limit)).sum()
+                )
                 last = row == len(layout) - 1 or not layout[row + 1][column][0]
                 axes.tick_params(labelbottom=last)
                 if column == 0:
@@ -100,7 +111,16 @@ def balances_figure(recall: pd.DataFrame) -> Drawing:
                           bbox_to_anchor=(0.95 / width + 1 / columns, 1.15 / height))  # fmt: skip
         else:
             legend(figure, handles)
-    return Drawing(figure, outside, len(pairs) - len(usable))
+    return Drawing(figure, outside, len(pairs) - len(usable), own_axes=own_axes)
+
+
+def _shared(limits: list[float]) -> float:
+    """Return the limit of the cells that lie within ``_FAR`` times the middle one of a column.
+
+    One method that ruins its networks would otherwise flatten all others' points to a line.
+    """
+    middle = sorted(limits)[(len(limits) - 1) // 2] if limits else 0.1
+    return max((limit for limit in limits if limit <= _FAR * middle), default=middle)
 
 
 def _symmetric(values: pd.Series, share: float) -> float:

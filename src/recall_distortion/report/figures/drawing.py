@@ -33,6 +33,7 @@ class Drawing:
     nonfinite: int = 0
     logarithmic: bool = False
     classes_of_many: int = 0  # how many classes are shown where there are more
+    own_axes: int = 0  # how many cells do not fit the axes of the others
 
 
 def methods_of(table: pd.DataFrame) -> list[str]:
