@@ -40,6 +40,8 @@ from recall_distortion.report import (
     write_plot_data,
 )
 from recall_distortion.report.computed import computed
+from recall_distortion.report.figures.alpha import alpha_limits
+from recall_distortion.report.figures.drawing import far_out, usual_limits
 from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.readings import (
     AS_CONTROL,
@@ -551,6 +553,25 @@ class TestFigures:
         colours = [axes.yaxis.get_ticklabels()[0].get_color() for axes in drawing.figure.axes]
         assert (colours[1] == style.VERMILLION) is ruined
         assert colours[0] != style.VERMILLION
+
+    def test_a_cell_far_from_the_others_does_not_set_the_axes(self) -> None:
+        values = pd.Series([0.0, 0.02, 0.1, 0.2, 0.1, 0.05, 0.3, 0.4, 1.1, 1.2, 4.1])
+        lows, highs = values - 0.1, values + 0.1
+        lows.iloc[-1], highs.iloc[-1] = -17.0, 11.0
+        low, high = usual_limits(values, lows, highs)
+        assert -1.0 < low < -0.5
+        assert 1.3 < high < 2.1
+        stats = [{"whislo": v - 0.1, "q1": v, "q3": v + 0.1, "whishi": v + 0.2} for v in values + 1]
+        near = alpha_limits(stats[:-1], [])
+        stats[-1] |= {"whislo": -2.0, "q1": -1.0, "q3": 10.0, "whishi": 12.0}
+        low, high = alpha_limits(stats, [-17.0, 11.0])
+        assert near[0] - 1.5 < low < near[0]
+        assert near[1] < high < near[1] + 1.5
+
+    @pytest.mark.parametrize("far", [[2.0], [2.0, 2.1, 2.2], []])
+    def test_a_tenth_of_the_cells_at_most_is_far_out(self, far: list[float]) -> None:
+        usual = [0.1, -0.1] * 5
+        assert far_out(np.array(usual + far), 0.0).sum() == (1 if len(far) == 1 else 0)
 
     def test_a_page_of_drawn_figures_is_the_page_that_draws_them(
         self, small_tables: Path, tmp_path: Path

@@ -17,6 +17,7 @@ from recall_distortion.report import style
 from recall_distortion.report.figures.drawing import (
     WIDTH,
     Drawing,
+    far_out,
     grid_shape,
     legend,
     margins,
@@ -37,15 +38,17 @@ def alpha_limits(stats: list[dict], ends: list[float]) -> tuple[float, float]:
 
     ``stats`` are matplotlib's box statistics, ``ends`` the limits of the intervals. A whisker or
     an interval is cut where it leaves the boxes by three usual ranges, a box only where it lies
-    thirty of them away.
+    thirty of them away, or far out by itself.
     """
     if not stats:
         return 0.5, 1.5
     lows, highs = (np.array([item[key] for item in stats]) for key in ("whislo", "whishi"))
     first, third = (np.array([item[key] for item in stats]) for key in ("q1", "q3"))
     usual = max(float(np.median(highs) - np.median(lows)), 0.2)
-    low = max(min([lows.min(), *ends]), first.min() - 3 * usual, np.median(lows) - 30 * usual)
-    high = min(max([highs.max(), *ends]), third.max() + 3 * usual, np.median(highs) + 30 * usual)
+    near = ~far_out(np.where(third - 1 > 1 - first, third, first), 1.0)
+    least, most = first[near].min() - 3 * usual, third[near].max() + 3 * usual
+    low = max(min([lows.min(), *ends]), least, np.median(lows) - 30 * usual)
+    high = min(max([highs.max(), *ends]), most, np.median(highs) + 30 * usual)
     low, high = min(low, 1.0), max(high, 1.0)
     room = 0.06 * max(high - low, 0.2)
     return float(low - room), float(high + room)

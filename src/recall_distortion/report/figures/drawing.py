@@ -107,22 +107,30 @@ def dodge(place: int, count: int) -> float:
     return 2.0 ** (0.055 * (place - (count - 1) / 2))
 
 
+def far_out(values: np.ndarray, middle: float) -> np.ndarray:
+    """Return which values lie three times as far from ``middle`` as nine tenths of them do."""
+    away = np.abs(np.asarray(values, dtype=float) - middle)
+    return away > 3 * np.quantile(away, 0.9) if away.size else np.zeros(0, dtype=bool)
+
+
 def usual_limits(
     values: pd.Series, lows: pd.Series, highs: pd.Series, least: tuple[float, float] = (-0.5, 0.5)
 ) -> tuple[float, float]:
     """Return axis limits that hold ``least``, the values, and intervals of usual width.
 
-    An interval is cut where it reaches beyond the values by more than three times the range that
+    An interval is cut where it reaches beyond the values by more than three times the width that
     half of all intervals keep to, so that one cell about which little is known does not flatten
-    the others; a value beyond thirty times that range is left out too.
+    the others; a value beyond thirty such widths, or far out by itself, is left out too. Widths
+    count as no smaller than a quarter of ``least`` for the former, than ``least`` for the latter.
     """
     values, widths = values[np.isfinite(values)], (highs - lows)[np.isfinite(highs - lows)]
-    usual = max(float(widths.median()) if len(widths) else 0.0, least[1] - least[0])
+    width = float(widths.median()) if len(widths) else 0.0
+    usual, beyond = max(width, least[1] - least[0]), 3 * max(width, (least[1] - least[0]) / 4)
     middle = float(values.median()) if len(values) else 0.0
-    near = values[(values - middle).abs() <= 30 * usual]
+    near = values[((values - middle).abs() <= 30 * usual) & ~far_out(values.to_numpy(), middle)]
     ends = pd.concat([near, lows[np.isfinite(lows)], highs[np.isfinite(highs)]])
-    low = max(float(ends.min()), float(near.min()) - 3 * usual) if len(near) else least[0]
-    high = min(float(ends.max()), float(near.max()) + 3 * usual) if len(near) else least[1]
+    low = max(float(ends.min()), float(near.min()) - beyond) if len(near) else least[0]
+    high = min(float(ends.max()), float(near.max()) + beyond) if len(near) else least[1]
     low, high = min(low, least[0]), max(high, least[1])
     room = 0.05 * (high - low)
     return low - room, high + room
