@@ -23,6 +23,7 @@ PANEL = {"dataset": "digits", "architecture": "mlp"}
 RATIOS = (2.0, 4.0, 10.0)
 NOMINAL = ["nominal_difference", "nominal_low", "nominal_high"]
 EQUAL = ["equal_difference", "equal_low", "equal_high"]
+DENSER = ["denser_difference", "denser_low", "denser_high"]
 
 Tables = dict[str, pd.DataFrame]
 # Method and nominal ratio to the replicates' slopes, realised ratios and accuracies [n] each.
@@ -121,11 +122,13 @@ def test_worked_by_hand() -> None:
     # At nominal 4: 1.2 - 1.3. At 2.828 the reference shows (0.9 + 1.3) / 2 = 1.1.
     assert row[NOMINAL].tolist() == pytest.approx([-0.1] * 3)
     assert row[EQUAL].tolist() == pytest.approx([0.1] * 3)
+    assert row[DENSER].tolist() == pytest.approx([0.3] * 3)  # from the reference's 0.9 at 2
     assert row["nominal_reading"] == "intensifies less"
-    assert row["equal_reading"] == "intensifies more"
-    # Accuracies: 0.86 - 0.82, and 0.86 - (0.88 + 0.82) / 2.
+    assert row["equal_reading"] == row["denser_reading"] == "intensifies more"
+    # Accuracies: 0.86 - 0.82, 0.86 - (0.88 + 0.82) / 2, and 0.86 - 0.88.
     assert row["nominal_accuracy"] == pytest.approx(0.04)
     assert row["equal_accuracy"] == pytest.approx(0.01)
+    assert row["denser_accuracy"] == pytest.approx(-0.02)
     assert (row["level"], row["note"]) == (0.99, "")
 
 
@@ -146,6 +149,29 @@ def test_an_advantage_that_is_sparsity_alone_is_nothing_at_equal_sparsity(jitter
     shifted = table(on_the_line(jitter=jitter, shift=-0.2))
     np.testing.assert_allclose(shifted["equal_difference"], -0.2, atol=1e-12)
     assert (shifted["equal_reading"] == "intensifies less").all()
+
+
+def test_where_slopes_bend_only_the_denser_networks_are_no_flattery() -> None:
+    """The method's networks are the reference's own at 5.5 times, where slopes bend upwards."""
+    rng = np.random.default_rng(2)
+    flat, own = np.ones(10), rng.normal(0, 0.02, 10)
+
+    def bent(ratio: float) -> np.ndarray:
+        return 0.9 + 0.02 * ratio**1.5 + own
+
+    networks = {("control", 1.0): (bent(1), flat, 0.9 * flat)}
+    for ratio in RATIOS:
+        networks["magnitude", ratio] = bent(ratio), ratio * flat, 0.9 * flat
+    networks["generous", 10.0] = bent(5.5), 5.5 * flat, 0.9 * flat
+    row = table(tables(networks, 0.02 * flat)).iloc[0]
+    assert row["equal_reading"] == "intensifies less"  # by nothing but the straight line
+    assert row["denser_difference"] == pytest.approx(0.02 * (5.5**1.5 - 4**1.5))
+    assert row["denser_reading"] == "intensifies more"
+    # On a cell of the reference there is nothing between: all three comparisons are one.
+    networks["generous", 10.0] = bent(3.9) - 0.2, 4.0 * flat, 0.9 * flat
+    row = table(tables(networks, 0.02 * flat)).iloc[0]
+    assert row[EQUAL].tolist() == row[DENSER].tolist()
+    assert row["equal_reading"] == row["denser_reading"] == "intensifies less"
 
 
 def test_against_an_independent_recomputation() -> None:
@@ -182,9 +208,15 @@ def test_against_an_independent_recomputation() -> None:
             rows = values[points].to_numpy()
             return np.array([np.interp(np.log(own[s]), at, rows[s]) for s in range(n)])
 
+        def denser(values: pd.DataFrame, points=points, at=at, own=realised) -> np.ndarray:
+            # The last point not sparser than each network, to more digits than a logarithm keeps.
+            place = [int(np.flatnonzero(at <= np.log(r) + 1e-9)[-1]) for r in own]
+            return np.array([values.loc[s, points[place[s]]] for s in range(n)])
+
         other = {name: between(sums[name]) for name in ("numerator", "denominator")}
         same = {name: sums[name][reference, row["ratio"]] for name in other}
-        for kind, side in (("nominal", same), ("equal", other)):
+        beside = {name: denser(sums[name]) for name in other}
+        for kind, side in (("nominal", same), ("equal", other), ("denser", beside)):
             parts = [np.asarray(sums[name][cell])[:, None] for name in side]
             parts += [np.asarray(side[name])[:, None] for name in side]
             drawn = bootstrap.difference(*parts)
@@ -195,6 +227,7 @@ def test_against_an_independent_recomputation() -> None:
         for kind, values in (
             ("nominal", accuracy[reference, row["ratio"]]),
             ("equal", between(accuracy)),
+            ("denser", denser(accuracy)),
         ):
             test = stats.ttest_rel(accuracy[cell], values)
             ends = test.confidence_interval(0.95)

@@ -9,7 +9,10 @@ realised ratio; the control, which has all its weights, counts as ratio 1. Nothi
 The cells of a replicate share the dense network's denominator, so that interpolating the sums of a
 replicate interpolates its slope, and the pooled slope is that of the replicates' sparsities as they
 are, not of their mean: how they scatter is in the intervals. What is left out of account is that
-slopes may bend between two ratios, most between the control and the lowest one.
+slopes may bend between two ratios; where they bend upwards, as they do before a network breaks,
+that favours the method compared. So each network is also held against the reference's at the denser
+of the two cells, without interpolation: a method that intensifies less even than networks that keep
+more weights does so however slopes run between, as long as they do not fall.
 
 Differences of slopes are those of ``effects``: pooled and cross-fitted, with the bootstrap over
 seeds, which below ``bootstrap.LEAST_REPLICATES`` seeds gives no interval. As there, an interval has
@@ -74,6 +77,7 @@ _ROUNDING = 1e-9
 _PANEL = CELL[:2]
 _NETWORK = [*CELL[:4], "seed"]
 _VALUES = ["numerator", "denominator", "accuracy"]
+_KINDS = ("nominal", "equal", "denser")
 
 Place = tuple[str, float]  # method, ratio
 
@@ -96,11 +100,12 @@ def equal_sparsity(
     - ``realised_ratio`` and ``reference_ratio``: the mean over networks at that nominal ratio;
     - ``n``: the seeds that have every network of the comparisons, which are the same for both;
     - ``nominal_difference`` of the pooled cross-fitted slopes, the method's less the reference's
-      at the same nominal ratio, and ``equal_difference``, at the same sparsity, with intervals;
-      ``nominal_reading`` and ``equal_reading`` put them into words: "intensifies less",
-      "intensifies more", "not told apart", empty without an interval;
-    - ``nominal_accuracy`` and ``equal_accuracy``: the mean difference in accuracy with its paired
-      t interval.
+      at the same nominal ratio, ``equal_difference``, at the same sparsity, and
+      ``denser_difference``, from the denser of the cells around it, with intervals;
+      ``nominal_reading``, ``equal_reading`` and ``denser_reading`` put them into words:
+      "intensifies less", "intensifies more", "not told apart", empty without an interval;
+    - ``nominal_accuracy``, ``equal_accuracy`` and ``denser_accuracy``: the mean difference in
+      accuracy with its paired t interval.
 
     A comparison is missing where one of the networks lies beyond what the reference has: leaving it
     out would compare others than those that were asked for. ``note`` says what is missing and why.
@@ -134,7 +139,8 @@ def equal_sparsity(
             found = _Panel(group, ratios[panel], known).rows(level)
             rows += [dict(zip(_PANEL, panel, strict=True)) | row for row in found]
     table = pd.DataFrame(rows, columns=EQUAL_SPARSITY_COLUMNS)
-    numbers = [name for name in EQUAL_SPARSITY_COLUMNS if name.startswith(("nominal_", "equal_"))]
+    starts = tuple(f"{kind}_" for kind in _KINDS)
+    numbers = [name for name in EQUAL_SPARSITY_COLUMNS if name.startswith(starts)]
     numbers = [name for name in numbers if not name.endswith("_reading")]
     return table.astype(dict.fromkeys(["realised_ratio", "reference_ratio", *numbers], float))
 
@@ -208,17 +214,17 @@ class _Panel:
     ) -> tuple[dict[str, Any], list[tuple[str, pd.DataFrame]]]:
         own = self.cells[place]
         other = reference, place[1]
-        sides = {"nominal": self.cells.get(other)}
         notes = [] if other in self.cells else [NO_NOMINAL]
-        sides["equal"], used, beyond = self._interpolated(place, reference)
-        sides = {kind: side for kind, side in sides.items() if side is not None}
+        around, used, beyond = self._interpolated(place, reference)
+        sides = {"nominal": self.cells[other]} if other in self.cells else {}
+        sides |= around
         seeds = own.index
         for side in sides.values():
             seeds = seeds.intersection(side.index)
         every = own.index.union(self.cells[other].index) if other in self.cells else own.index
         if sides and len(seeds) < len(every):
             notes.append(SEEDS.format(len(seeds), len(every)))
-        of_kind = {"nominal": {other}, "equal": used}
+        used["nominal"] = {other}
         row = {
             "method": place[0],
             "reference": reference,
@@ -228,7 +234,7 @@ class _Panel:
             "n": len(seeds) if sides else 0,
             "family_size": family,
             "note": joined(*notes, beyond),
-            "told": {kind: {place, *of_kind[kind]} <= self.told for kind in sides},
+            "told": {kind: {place, *used[kind]} <= self.told for kind in sides},
         }
         pairs = [
             (kind, own.loc[seeds].join(side.loc[seeds].add_suffix("_other")))
@@ -238,16 +244,17 @@ class _Panel:
 
     def _interpolated(
         self, place: Place, reference: str
-    ) -> tuple[pd.DataFrame | None, set[Place], str]:
-        """Return the reference at the sparsity of each of a cell's networks, indexed by seed.
+    ) -> tuple[dict[str, pd.DataFrame], dict[str, set[Place]], str]:
+        """Return the reference at the sparsity of each of a cell's networks, and just denser.
 
-        Beside it the cells that it was made of, and why there is nothing. Seeds that lack one of
-        the networks that bracket theirs, or whose sparsity is not known, are left out.
+        Each is indexed by seed. Beside them the cells that they were made of, and why there is
+        nothing. Seeds that lack one of the networks that bracket theirs, or whose sparsity is not
+        known, are left out.
         """
         ratios = self.sparsity.get(place, pd.Series(dtype=float))
         ratios = ratios[ratios.index.isin(self.cells[place].index)].sort_index()
         if ratios.empty:
-            return None, set(), NO_SPARSITY
+            return {}, {}, NO_SPARSITY
         points = {(CONTROL, 1.0): 1.0} if (CONTROL, 1.0) in self.cells else {}
         points |= {
             known: self.realised[known]
@@ -261,7 +268,7 @@ class _Panel:
         below, above = int((lower < 0).sum()), int((upper >= len(at)).sum())
         if below or above:
             note = NO_LOWER.format(below, len(own)) if below else ""
-            return None, set(), joined(note, NO_HIGHER.format(above, len(own)) if above else "")
+            return {}, {}, joined(note, NO_HIGHER.format(above, len(own)) if above else "")
         upper = np.maximum(upper, lower)  # on a point, and on points that coincide
         between = upper > lower
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -272,10 +279,15 @@ class _Panel:
         seeds = np.arange(len(own))
         with np.errstate(invalid="ignore"):
             mixed = (1 - share) * values[lower, seeds] + share * values[upper, seeds]
-        mixed = np.where(between[:, None], mixed, values[lower, seeds])
         both = there[lower, seeds] & there[upper, seeds]
-        side = pd.DataFrame(mixed[both], columns=_VALUES, index=ratios.index[both])
-        return side, {grid[i] for i in np.union1d(lower, upper)}, ""
+        denser = values[lower, seeds]
+        sides = {"equal": np.where(between[:, None], mixed, denser), "denser": denser}
+        found = {
+            kind: pd.DataFrame(side[both], columns=_VALUES, index=ratios.index[both])
+            for kind, side in sides.items()
+        }
+        used = {"equal": np.union1d(lower, upper), "denser": np.unique(lower)}
+        return found, {kind: {grid[i] for i in places} for kind, places in used.items()}, ""
 
 
 def _row(
@@ -287,7 +299,7 @@ def _row(
     told = row.pop("told")
     found = row | {"level": level}
     notes, n = [], row["n"]
-    for kind in ("nominal", "equal"):
+    for kind in _KINDS:
         difference = low = high = np.nan
         accuracy = (np.nan,) * 3
         if kind in compared:

@@ -184,6 +184,9 @@ def _readings(rows: pd.DataFrame) -> dict[str, int]:
         "equal_more": int((equal == MORE).sum()),
         "equal_unknown": int((equal == "").sum()),
         "survive": int(((nominal == LESS) & (equal == LESS)).sum()),
+        "certain": int(
+            ((nominal == LESS) & (equal == LESS) & (rows["denser_reading"] == LESS)).sum()
+        ),
         "turned": int(((nominal == LESS) & (equal == MORE)).sum()),
     }
 

@@ -164,10 +164,10 @@ LISTINGS: dict[str, Listing] = {
     "equal_sparsity": Listing(
         "At equal sparsity",
         "Methods whose realised ratio is more than 1 % off what others reach, after fine-tuning, "
-        "against each other method: at the same nominal ratio, and with the other method "
-        "interpolated, seed by seed, to the ratio that each network realised. Differences of the "
-        "cross-fitted slopes of all models with bootstrap intervals; of accuracies, in points, "
-        "with paired t intervals.",
+        "against each other method: at the same nominal ratio, with the other method "
+        "interpolated, seed by seed, to the ratio that each network realised, and with its next "
+        "denser networks as they are. Differences of the cross-fitted slopes of all models with "
+        "bootstrap intervals; of accuracies, in points, with paired t intervals.",
         _columns(
             "dataset", "architecture|network", "method||method", "reference|against|method",
             "ratio||ratio", "realised_ratio|realised|two", "reference_ratio|other’s realised|two",
@@ -175,10 +175,13 @@ LISTINGS: dict[str, Listing] = {
             "nominal_difference|difference of α|three", "nominal_low|low|three",
             "nominal_high|high|three", "equal_reading|at equal sparsity",
             "equal_difference|difference of α|three", "equal_low|low|three",
-            "equal_high|high|three", "nominal_accuracy|accuracy, nominal|points",
+            "equal_high|high|three", "denser_reading|next denser networks",
+            "denser_difference|difference of α|three", "denser_low|low|three",
+            "denser_high|high|three", "nominal_accuracy|accuracy, nominal|points",
             "nominal_accuracy_low|low|points", "nominal_accuracy_high|high|points",
             "equal_accuracy|accuracy, equal|points", "equal_accuracy_low|low|points",
-            "equal_accuracy_high|high|points", *_LEVEL, "note",
+            "equal_accuracy_high|high|points", "denser_accuracy|accuracy, denser|points",
+            "denser_accuracy_low|low|points", "denser_accuracy_high|high|points", *_LEVEL, "note",
         ),
     ),
     "intercepts": Listing(
