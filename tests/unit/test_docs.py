@@ -22,7 +22,9 @@ from recall_distortion.columns import (
 from recall_distortion.configuration import configure
 from recall_distortion.study import METHODS, OVERRIDES, load
 
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+DOCUMENTS = sorted(
+    path for place in ("*.md", "docs/**/*.md", "results/*.md") for path in REPOSITORY.glob(place)
+)
 STUDIES = {path.stem for path in REPOSITORY.glob("config/studies/*.yaml")}
 NAMES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 # Words in commands that a reader's own study, written as docs/your-data.md says, would be named by.
@@ -66,7 +68,7 @@ def anchors(path: Path) -> set[str]:
 def existing(target: Path) -> bool:
     """Return whether a path exists, or belongs to results that this checkout does not hold."""
     parts = target.relative_to(REPOSITORY).parts
-    if parts[:1] == ("results",) and not (REPOSITORY / "results" / parts[1]).is_dir():
+    if parts[:1] == ("results",) and not (REPOSITORY / "results" / parts[1]).exists():
         return parts[1] in STUDIES
     return target.exists()
 

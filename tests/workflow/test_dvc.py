@@ -19,7 +19,16 @@ STAGES = PIPELINE["stages"]
 # Those that ship; a user's own study may leave out what has a default.
 STUDIES = [
     PROJECT / f"config/studies/{name}.yaml"
-    for name in ("cifar", "digits", "fashion_mnist", "mnist", "test")
+    for name in (
+        "cifar",
+        "digits",
+        "fashion_mnist",
+        "fashion_mnist_equal_sparsity",
+        "fashion_mnist_no_decay",
+        "fashion_mnist_test_selection",
+        "mnist",
+        "test",
+    )
 ]
 # Which rules a stage's target runs, those of the stages before it left out.
 RULES_OF = {

@@ -1,0 +1,323 @@
+"""Write docs/findings.md: its sentences from findings.md.j2, its numbers from the tables in git.
+
+``python docs/findings.py`` reads ``results/*/tables`` and writes the page; with ``--check`` it only
+says whether the page is what the tables give. A sentence that rests on a comparison stands in the
+template as ``holds(comparison, sentence)``: where new tables no longer bear it out, the page is not
+written and the sentence is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from recall_distortion.inference.intervals import interval
+from recall_distortion.tables import read_table
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS.parent / "results"
+PAGE = DOCS / "findings.md"
+
+#: The published panels' names in text, by study.
+PANELS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
+LEVEL = 0.99
+MARKS = {"intensification": "▲", "de-intensification": "▼", "inconclusive": "○"}
+EFFECT = 0.05
+
+
+Cell = tuple[str, str, float]  # study, method, ratio
+
+
+class Tables:
+    """The tables of the studies in a results folder, read once each."""
+
+    def __init__(self, results: Path = RESULTS) -> None:
+        self.results = results
+        self._read: dict[tuple[str, str], pd.DataFrame] = {}
+
+    def __call__(self, study: str, name: str) -> pd.DataFrame:
+        key = (study, name)
+        if key not in self._read:
+            table = read_table(self.results / study / "tables" / f"{name}.csv", [])
+            self._read[key] = table
+        return self._read[key]
+
+    def cell(self, study: str, name: str, method: str, ratio: float, state: str = "finetuned"):
+        """Return the rows of one cell."""
+        table = self(study, name)
+        rows = table[(table["method"] == method) & (table["ratio"].astype(float) == ratio)]
+        return rows[rows["state"] == state] if "state" in rows else rows
+
+    def row(
+        self, study: str, name: str, method: str, ratio: float, state: str = "finetuned"
+    ) -> pd.Series:
+        """Return the one row of a cell."""
+        rows = self.cell(study, name, method, ratio, state)
+        if len(rows) != 1:
+            raise ValueError(f"{study}: {name}.csv has {len(rows)} rows of {method} at {ratio:g}")
+        return rows.iloc[0]
+
+
+class Page:
+    """What the template may ask the tables for; every method returns text or cells of text."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        # Each study's table has all published cells; a panel's data set has its study's name.
+        found = [tables(study, "published").query("dataset == @study") for study in PANELS]
+        self.published = pd.concat(found, ignore_index=True)
+        self.ratios = sorted(set(self.published["ratio"].astype(float)))
+
+    def offered(self) -> dict[str, Any]:
+        """Return everything by its name in the template."""
+        own = {name: getattr(self, name) for name in dir(self) if not name.startswith("_")}
+        own |= {
+            "panels": PANELS,
+            "level": LEVEL,
+            "effect": EFFECT,
+            "holds": holds,
+            "number": number,
+        }
+        own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
+        return own | {"n": self._replicates(), **self._varied()}
+
+    def published_marks(self, study: str) -> list[str]:
+        return [MARKS[self._published(study, r)["published_verdict"]] for r in self.ratios]
+
+    def own_marks(self, study: str) -> list[str]:
+        return [MARKS[self._published(study, ratio)["verdict"]] for ratio in self.ratios]
+
+    @property
+    def agree(self) -> int:
+        """How many verdicts are the published ones."""
+        return int((self.published["verdict"] == self.published["published_verdict"]).sum())
+
+    @property
+    def others(self) -> int:
+        """How many verdicts were published of cells that no study here has."""
+        table = self.tables(next(iter(PANELS)), "published")
+        return len(table) - len(self.published)
+
+    @property
+    def opposite(self) -> int:
+        """How many verdicts are the contrary of the published ones, not merely inconclusive."""
+        pair = self.published[["published_verdict", "verdict"]]
+        decided = ~pair.isin(["inconclusive"]).any(axis=1)
+        return int((decided & (pair["verdict"] != pair["published_verdict"])).sum())
+
+    def each(self, study: str, name: str, columns: str, method: str = "magnitude") -> list[str]:
+        rows = [self.tables.row(study, name, method, ratio) for ratio in self.ratios]
+        return [span(row[columns.split()]) for row in rows]
+
+    def words(self, study: str, name: str, column: str, method: str = "magnitude") -> list[str]:
+        rows = [self.tables.row(study, name, method, ratio) for ratio in self.ratios]
+        return [str(row[column]) for row in rows]
+
+    def slope(self, study: str, method: str, ratio: float, state: str = "finetuned") -> str:
+        row = self.tables.row(study, "intervals", method, ratio, state)
+        return span(row[["mean", "low", "high"]])
+
+    def crossfitted(self, study: str, method: str, ratio: float, state: str = "finetuned") -> str:
+        row = self.tables.row(study, "pooled", method, ratio, state)
+        return span(row[["alpha_crossfit", "crossfit_low", "crossfit_high"]])
+
+    def reliability(self, study: str) -> str:
+        return number(self.tables.row(study, "pooled", "control", 1)["reliability"])
+
+    def beyond_control(self, study: str, method: str) -> list[str]:
+        """Return mark and difference from the control at each ratio."""
+        rows = [self.tables.row(study, "effects", method, ratio) for ratio in self.ratios]
+        return [f"{MARKS[row['verdict']]} {signed(row['crossfit_difference'])}" for row in rows]
+
+    def are(
+        self,
+        study: str,
+        name: str,
+        column: str,
+        ratios: Sequence[float],
+        value: str,
+        method: str = "magnitude",
+    ) -> bool:
+        """Return whether a column holds a value at all of these ratios."""
+        return all(self.found(study, name, column, method, ratio) == value for ratio in ratios)
+
+    def found(self, study: str, name: str, column: str, method: str, ratio: float) -> Any:
+        """Return one value of a fine-tuned cell, for a sentence's comparison."""
+        return self.tables.row(study, name, method, ratio)[column]
+
+    def equal_sparsity(self, study: str) -> list[list[str]]:
+        found = []
+        for ratio in self.ratios:
+            rows = self.tables.cell(study, "equal_sparsity", "undecayed_signed", ratio)
+            row = rows[rows["reference"] == "magnitude"].iloc[0]
+            found.append([f"{ratio:g}", number(row["realised_ratio"])])
+            for value, kinds in (
+                ("difference", ("nominal", "equal", "denser")),
+                ("accuracy", ("nominal", "equal")),
+            ):
+                for kind in kinds:
+                    ends = (
+                        ("low", "high")
+                        if value == "difference"
+                        else ("accuracy_low", "accuracy_high")
+                    )
+                    columns = [f"{kind}_{value}", *(f"{kind}_{end}" for end in ends)]
+                    numbers = row[columns].astype(float) * (100 if value == "accuracy" else 1)
+                    found[-1].append(span(numbers))
+        return found
+
+    @property
+    def published_random(self) -> str:
+        facts = self.tables(next(iter(PANELS)), "published")
+        rows = facts[(facts["method"] == "random") & facts["published_accuracy"].notna()]
+        shown = [
+            f"{100 * float(row.published_accuracy):.1f} at {float(row.ratio):g}"
+            for row in rows.itertuples()
+        ]
+        return ", ".join(shown)
+
+    def published_percent(self, method: str, ratio: float) -> str:
+        facts = self.tables(next(iter(PANELS)), "published")
+        rows = facts[(facts["method"] == method) & (facts["ratio"].astype(float) == ratio)]
+        return number(100 * float(rows["published_accuracy"].dropna().iloc[0]), 1)
+
+    def percent(self, study: str, method: str, column: str, ratio: float | str) -> str:
+        return number(100 * self.tables.row(study, "tradeoff", method, float(ratio))[column])
+
+    def accuracies(self, study: str, method: str) -> list[str]:
+        return [self.percent(study, method, "accuracy_after", ratio) for ratio in self.ratios]
+
+    def cell_name(self, method: str, ratio: float) -> str:
+        return method if method == "control" else f"{method}, {ratio:g}"
+
+    def between(self, study: str, method: str, other: str, ratio: float) -> list[str]:
+        """Return slope and accuracy of a study's cell less those of fashion_mnist's."""
+        return self.less((study, method, ratio), ("fashion_mnist", other, ratio))
+
+    def less(self, left: Cell, right: Cell) -> list[str]:
+        """Return slope and accuracy (points) of one cell less another's, paired by seed."""
+        columns = {"alpha": 1, "accuracy_after": 100}
+        return [span(unit * self.paired(left, right, name)) for name, unit in columns.items()]
+
+    def paired(self, left: Cell, right: Cell, column: str = "alpha") -> np.ndarray:
+        """Return mean and interval of the difference of two cells, paired by seed."""
+        sides = [
+            self.tables.cell(study, "alpha", *cell).set_index("seed")[column]
+            for study, *cell in (left, right)
+        ]
+        return np.array(interval((sides[0] - sides[1]).to_numpy(float), LEVEL))
+
+    def told_apart(self, study: str) -> list[str]:
+        """Return the cells of a study whose slope is told from fashion_mnist's."""
+        cells = self._varied()["varied"]
+        ends = {cell: self.paired((study, *cell), ("fashion_mnist", *cell))[1:] for cell in cells}
+        return [self.cell_name(*cell) for cell, (low, high) in ends.items() if low > 0 or high < 0]
+
+    def kept(self, study: str, method: str, ratio: float, column: str = "kept_prunable") -> str:
+        return f"{self.tables.cell(study, 'sparsity', method, ratio)[column].mean():,.0f}"
+
+    def realised(self, study: str, method: str, ratio: float) -> str:
+        table = self.tables.cell(study, "sparsity", method, ratio)
+        return number(table["realised_ratio"].mean(), 1)
+
+    def seeds(self, study: str, method: str) -> list[str]:
+        return [self.seeds_of(study, method, ratio) for ratio in self.ratios]
+
+    def seeds_of(self, study: str, method: str, ratio: float, question: str = "control") -> str:
+        rows = self.tables.cell(study, "seeds_needed", method, ratio)
+        rows = rows[(rows["question"] == question) & np.isclose(rows["effect"], EFFECT)]
+        row = rows.iloc[0]
+        return f"{row['seeds']:,.0f} ({row['seeds_cautious']:,.0f})"
+
+    def _published(self, study: str, ratio: float) -> pd.Series:
+        table = self.published
+        rows = table[(table["dataset"] == study) & (table["ratio"].astype(float) == ratio)]
+        if len(rows) != 1:
+            raise ValueError(f"published.csv has {len(rows)} cells of {study} at {ratio:g}")
+        return rows.iloc[0]
+
+    def _replicates(self) -> int:
+        counts = {int(n) for study in PANELS for n in self.tables(study, "effects")["n"]}
+        if len(counts) != 1:
+            raise ValueError(f"the panels' cells have different numbers of seeds: {sorted(counts)}")
+        return counts.pop()
+
+    def _varied(self) -> dict[str, list[tuple[str, float]]]:
+        """Return the cells of the studies that vary fashion_mnist."""
+        table = self.tables("fashion_mnist_no_decay", "intervals")
+        table = table[table["state"] == "finetuned"]
+        cells = [(row.method, float(row.ratio)) for row in table.itertuples()]
+        script = [cell for cell in cells if cell[0] == "script_undecayed"]
+        return {"varied": [cell for cell in cells if cell not in script], "script": script}
+
+
+def holds(comparison: bool | np.bool_, sentence: str) -> str:
+    """Return a sentence whose comparison the tables bear out; raises ``ValueError`` otherwise."""
+    if not comparison:
+        raise ValueError(f"the tables do not bear out: {sentence!r}; change it")
+    return sentence
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number in text, with a true minus sign; raises ``ValueError`` if there is none."""
+    if not np.isfinite(value):
+        raise ValueError(f"a number that the page needs is {value}")
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.replace("-", "")
+
+
+def signed(value: float) -> str:
+    """Return a difference in text, with its sign."""
+    text = number(value)
+    return text if text.startswith("−") or not float(text) else f"+{text}"
+
+
+def span(values: Sequence[float]) -> str:
+    """Return an estimate with the ends of its interval in text."""
+    estimate, *ends = (float(value) for value in values)
+    # An end that rounds to zero would hide on which side of it the interval ends.
+    low, high = (number(end, 3 if abs(end) < 0.005 else 2) for end in ends)
+    return f"{number(estimate)} ({low}..{high})"
+
+
+def render(results: Path = RESULTS) -> str:
+    """Return the page's text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(DOCS),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return environment.get_template("findings.md.j2").render(Page(Tables(results)).offered())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    check = parser.parse_args().check
+    try:
+        text = render()
+    except ValueError as error:
+        print(f"docs/findings.md.j2: {error}", file=sys.stderr)
+        return 1
+    if check:
+        if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+            return 0
+        print("docs/findings.md is not what the tables give; run docs/findings.py", file=sys.stderr)
+        return 1
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
