@@ -515,6 +515,29 @@ class TestDegenerateTables:
         assert "6 slopes that are not finite cannot be drawn" in words
         json.dumps(metrics(tmp_path / "tables"), allow_nan=False)
 
+    def test_networks_that_know_one_class_are_named(self, tmp_path: Path) -> None:
+        SYNTHETIC.make_tables(tmp_path / "tables", **SMALL)
+        data = read_tables(tmp_path / "tables")
+        assert caveats.broken(data) == []
+        path = tmp_path / "tables/tradeoff.csv"
+        table = pd.read_csv(path)
+        support = data.recall.drop_duplicates("class")["support"]
+        share = support.max() / support.sum()
+        cell = (table["method"] == "random") & (table["ratio"] == 10)
+        for state, accuracy, told in (
+            ("pruned", share, False),
+            ("finetuned", 1.6 * share, False),
+            ("finetuned", 1.4 * share, True),
+        ):
+            table.loc[cell & (table["state"] == state), "accuracy_after"] = accuracy
+            table.to_csv(path, index=False)
+            found = caveats.broken(read_tables(tmp_path / "tables"))
+            assert [item["cells"] for item in found] == (["random at 10"] if told else [])
+        text = _words(tmp_path / "tables", tmp_path / "report.html")
+        most, least = (" ".join(style.percent(x).split()) for x in (1.4 * share, share))
+        assert f"random at 10, of mlp on digits, reach {most} at most after fine-tuning" in text
+        assert f"naming the most frequent class gives {least}." in text
+
     def test_only_one_engine(self, tmp_path: Path) -> None:
         SYNTHETIC.make_tables(tmp_path / "tables", **SMALL)
         for name in ("mixed_models", "mixed_model_fits"):

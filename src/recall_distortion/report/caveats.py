@@ -18,6 +18,8 @@ NOTED = (
     "intervals", "pooled", "effects", "equal_sparsity", "tests", "seeds_needed", "tradeoff",
 )  # fmt: skip
 MOST_NOTES = 12
+# Times the accuracy of naming the most frequent class: below, networks hardly tell classes apart.
+LITTLE_MORE = 1.5
 
 
 def test_sets(data: StudyTables) -> list[dict[str, Any]]:
@@ -122,6 +124,32 @@ def notes(data: StudyTables) -> dict[str, Any]:
         ],
         "more": max(0, len(ordered) - MOST_NOTES),
     }
+
+
+def broken(data: StudyTables) -> list[dict[str, str]]:
+    """Return, by panel, the fine-tuned cells whose networks know little more than one class.
+
+    Their mean accuracy is at most ``LITTLE_MORE`` times what naming the most frequent class gives.
+    Such networks have huge balances, the same in every seed where all name one class: α then says
+    which class that is, not what became of weak ones.
+    """
+    found = []
+    for panel in data.panels:
+        recall, cells = of_panel(data.recall, panel), of_panel(data.tradeoff, panel)
+        support = recall.drop_duplicates("class")["support"]
+        one_class = support.max() / support.sum()
+        cells = cells[cells["state"] == "finetuned"]
+        rows = cells[cells["accuracy_after"] <= LITTLE_MORE * one_class]
+        if len(rows):
+            found.append(
+                {
+                    "cells": cells_text(cells, rows),
+                    "network": network_name(panel),
+                    "accuracy": style.percent(rows["accuracy_after"].max()),
+                    "one_class": style.percent(one_class),
+                }
+            )
+    return found
 
 
 def crossed_engines(data: StudyTables) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from recall_distortion.files import write_text
 from recall_distortion.report import style
 from recall_distortion.report.answer import answer_facts, panel_facts, reseed_facts
 from recall_distortion.report.caveats import (
+    broken,
     crossed_engines,
     missing,
     mixed_models,
@@ -201,6 +202,7 @@ def build_report(
             unanswerable=missing(data, [panel["dense_n"] for panel in panels]),
             failures=len(data.failures),
             computed=computed(data),
+            broken=broken(data),
             crossed=crossed_engines(data),
             tradeoff=tradeoff_facts(data),
             tradeoff_level=_percents(data.tradeoff["level"]),
