@@ -869,13 +869,14 @@ class TestEvidence:
         ("nominal", "equal", "sentence"),
         [
             ("less less more", "less less none", "less in 2 and more in 0. Its advantage at the "
-             "nominal ratio survives at equal sparsity in all 2. This is sure, however slopes run "
-             "between two ratios, in 1 of 2: where it intensifies less even than the other "
-             "method’s next denser networks."),
+             "nominal ratio survives at equal sparsity in all 2. That takes slopes to run "
+             "straight between two ratios; without this it is sure in 1 of 2, where it intensifies "
+             "less even than the other method’s next denser networks."),
             ("less less none", "less more none", "less in 1 and more in 1. Its advantage at the "
-             "nominal ratio survives at equal sparsity in 1 of 2. This is sure, however slopes run "
-             "between two ratios, in 1 of 1: where it intensifies less even than the other "
-             "method’s next denser networks. In 1 it turns into the opposite."),
+             "nominal ratio survives at equal sparsity in 1 of 2. That takes slopes to run "
+             "straight between two ratios; without this it is sure in 1 of 1, where it intensifies "
+             "less even than the other method’s next denser networks. In 1 it turns into the "
+             "opposite."),
             ("less less less", "none more none", "less in 0 and more in 1. Its advantage at the "
              "nominal ratio is not found at equal sparsity in any of the 3. In 1 it turns into"),
             ("less none none", "none none none", "Its advantage at the nominal ratio is not found "
