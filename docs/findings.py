@@ -18,7 +18,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from recall_distortion.errors import TableError
 from recall_distortion.inference.intervals import interval
+from recall_distortion.report.style import VERDICT_SIGNS
 from recall_distortion.tables import read_table
 
 DOCS = Path(__file__).resolve().parent
@@ -29,9 +31,7 @@ PAGE = DOCS / "findings.md"
 PANELS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
 LEVEL = 0.99
-MARKS = {"intensification": "▲", "de-intensification": "▼", "inconclusive": "○"}
 EFFECT = 0.05
-
 
 Cell = tuple[str, str, float]  # study, method, ratio
 
@@ -90,10 +90,10 @@ class Page:
         return own | {"n": self._replicates(), **self._varied()}
 
     def published_marks(self, study: str) -> list[str]:
-        return [MARKS[self._published(study, r)["published_verdict"]] for r in self.ratios]
+        return [VERDICT_SIGNS[self._published(study, r)["published_verdict"]] for r in self.ratios]
 
     def own_marks(self, study: str) -> list[str]:
-        return [MARKS[self._published(study, ratio)["verdict"]] for ratio in self.ratios]
+        return [VERDICT_SIGNS[self._published(study, ratio)["verdict"]] for ratio in self.ratios]
 
     @property
     def agree(self) -> int:
@@ -135,7 +135,9 @@ class Page:
     def beyond_control(self, study: str, method: str) -> list[str]:
         """Return mark and difference from the control at each ratio."""
         rows = [self.tables.row(study, "effects", method, ratio) for ratio in self.ratios]
-        return [f"{MARKS[row['verdict']]} {signed(row['crossfit_difference'])}" for row in rows]
+        return [
+            f"{VERDICT_SIGNS[row['verdict']]} {signed(row['crossfit_difference'])}" for row in rows
+        ]
 
     def are(
         self,
@@ -307,7 +309,7 @@ def main() -> int:
     check = parser.parse_args().check
     try:
         text = render()
-    except ValueError as error:
+    except (ValueError, TableError) as error:
         print(f"docs/findings.md.j2: {error}", file=sys.stderr)
         return 1
     if check:
