@@ -77,7 +77,7 @@ def multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    # Without numbers, so that this project's layers are what PyTorch's functions say they are.
+    # Without numbers: shapes are enough.
     shapes = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
         shapes(torch.zeros(1, *shape, device="meta"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,11 @@ def configure(config: Mapping[str, Any]) -> Configuration:
                 "it with a plainer name"
             )
     check_feasible(study, path, shapes)
-    gpus = len(devices.visible()) if gpus == "auto" else gpus
+    if gpus == "auto":
+        found = devices.usable()
+        for problem in found.problems:
+            print(problem, file=sys.stderr, flush=True)
+        gpus = len(found.names)
     return Configuration(study, path, data_root, gpus, sharing)
 
 

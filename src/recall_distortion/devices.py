@@ -1,15 +1,20 @@
-"""Which GPU a job computes on: one that no other job has, held until the process ends."""
+"""Which GPU a job computes on: one that works, that no other job has, held until the job ends."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
+import platform
 import re
 import stat
+import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +22,15 @@ from recall_distortion.errors import DeviceError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.5  # seconds between two looks for a free device
+#: Seconds after which a GPU that does not answer is one that cannot be used.
+PATIENCE = 120.0
+#: What was found usable, for the processes that this one starts.
+_FOUND = "RECALL_DISTORTION_GPUS"
+#: How to come by a torch that fits an older driver.
+ANOTHER_TORCH = (
+    ".venv/bin/uv pip install --torch-backend=auto --reinstall-package torch "
+    "--reinstall-package torchvision torch torchvision"
+)
 
 # What this process holds: a lock ends with its file, or with the process, however that ends.
 _held: list[IO[bytes]] = []
@@ -42,20 +56,108 @@ def visible() -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class Usable:
+    """The GPUs that torch can compute on, by name, and a message for each reason that it cannot."""
+
+    names: list[str]
+    problems: list[str]
+
+
+def usable() -> Usable:
+    """Return which of the visible GPUs this environment's torch can compute on.
+
+    A process of its own tries each with one sum, so that a driver that is too old, a GPU that torch
+    was not built for and one without memory left do not count. Where there is no visible GPU
+    nothing is started. What was found is told to the processes that this one starts, which do not
+    try again and are given no problems.
+    """
+    names = visible()
+    if not names:
+        return Usable([], [])
+    if (known := _known()) is not None:
+        return Usable(known, [])
+    reasons = dict(zip(names, _try(len(names)), strict=True))
+    found = [name for name, reason in reasons.items() if reason is None]
+    os.environ[_FOUND] = json.dumps([*_here(), found])
+    problems = [
+        explain(", ".join(name for name in names if reasons[name] == reason), reason)
+        for reason in dict.fromkeys(reasons.values())
+        if reason is not None
+    ]
+    return Usable(found, problems)
+
+
+def _here() -> list[str | None]:
+    """Return what names of GPUs mean: the machine, and the devices that it is to show."""
+    return [platform.node(), os.environ.get(VISIBLE)]
+
+
+def _known() -> list[str] | None:
+    """Return the usable GPUs that a process above this one found, if it found them here."""
+    if _FOUND not in os.environ:
+        return None
+    *place, names = json.loads(os.environ[_FOUND])
+    return names if place == _here() else None
+
+
+def _try(count: int) -> list[str | None]:
+    """Return for each of so many GPUs why torch cannot compute on it, or None where it can."""
+    command = [sys.executable, "-c", "from recall_distortion import gpu; gpu.try_all()"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return [f"it did not answer within {PATIENCE:g} seconds"] * count
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        return [f"trying it failed: {last[0]}"] * count
+    reasons = json.loads(done.stdout.strip().splitlines()[-1])
+    if isinstance(reasons, str):
+        return [reasons] * count
+    return (reasons + ["torch does not see it"] * count)[:count]
+
+
+def explain(name: str, reason: str) -> str:
+    """Return what is wrong with a GPU, the driver's version, and what to do."""
+    if "out of memory" in reason:
+        advice = "Wait for the programs that hold its memory"
+    else:
+        advice = (
+            "If the driver is too old for this torch, or torch was not built for this GPU, update "
+            f"the driver or install a build that fits: {ANOTHER_TORCH}"
+        )
+    return (
+        f"GPU {name} cannot be used: {reason}. {_driver()}. {advice}; or compute on the CPU with "
+        "--config gpus=0"
+    )
+
+
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "There is no nvidia-smi that answers"
+    lines = sorted(set(shown.stdout.strip().splitlines()))
+    if shown.returncode or not lines:
+        return "nvidia-smi names no GPU"
+    return f"nvidia-smi names {'; '.join(lines)} (GPU, driver)"
+
+
 def take(gpus: int, jobs_per_gpu: int = 1) -> str:
     """Return torch's name of this job's device: ``cpu`` if it asked for no GPU, else ``cuda``.
 
     A GPU is one that fewer than ``jobs_per_gpu`` processes hold, and fewer than each of those wants
-    on it, the emptiest first; where there is none the call waits. From then on this process sees no
-    other GPU, so call it before CUDA is used. Raises ``DeviceError`` where ``CUDA_VISIBLE_DEVICES``
-    leaves none.
+    on it, the emptiest first; where there is none the call waits. GPUs that were found unusable are
+    left out. From then on this process sees no other GPU, so call it before CUDA is used. Raises
+    ``DeviceError`` where ``CUDA_VISIBLE_DEVICES`` leaves none.
 
     Processes agree about a device through a lock on a file of this machine's temporary folder.
     Slurm numbers the devices of each of its jobs from 0, so there each job has files of its own.
     """
     if not gpus:
         return "cpu"
-    names = visible()
+    names = _known() or visible()
     if not names and VISIBLE in os.environ:
         raise DeviceError(
             f"this job asks for a GPU, but {VISIBLE}={os.environ[VISIBLE]!r} offers none; unset "

@@ -43,6 +43,7 @@ def evaluate_block(
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
+    engine = Engine(deterministic=is_deterministic(device))
     tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
     seeds: dict[str, list[int]] = {}
     failures: list[dict[str, Any]] = []
@@ -51,7 +52,7 @@ def evaluate_block(
     def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
         key = f"{method}/{ratio}/{state}"
         seeds[key] = list(part)
-        for name, value in _predict(network, states, images).items():
+        for name, value in _predict(engine.module(network), states, images).items():
             tensors[f"{key}/{name}"] = value
 
     if not compressed_paths:
@@ -71,7 +72,6 @@ def evaluate_block(
             record(part.method, part.ratio, "finetuned", part.seeds, states)
             failures += [vars(failure) for failure in part.failures]
             trained[f"{part.method}/{part.ratio}"] = part.facts
-    engine = Engine(deterministic=is_deterministic(device))
     evaluated = {"device": str(device), "engine": str(engine), **software()}
     metadata = {
         "dataset": dataset,

@@ -20,7 +20,8 @@ _STARTED_AGAIN = "RECALL_DISTORTION_FIXED_ADDRESSES"  # so that no system makes 
 def prepare(threads: int, device: str = "cpu", *, deterministic: bool = False) -> None:
     """Give torch its threads, and let the process keep the memory that it frees.
 
-    Any ``device`` but a CPU is set up by ``prepare_gpu``; a CPU gives the same bits anyway.
+    Any ``device`` but a CPU is set up by ``prepare_gpu`` and then tried, which raises
+    ``DeviceError`` where torch cannot compute on it; a CPU gives the same bits anyway.
 
     A training step makes and frees tensors of a few megabytes. glibc gives such memory back to the
     system each time, and the page faults when it is asked for again take a fifth of a small
@@ -35,6 +36,10 @@ def prepare(threads: int, device: str = "cpu", *, deterministic: bool = False) -
         mallopt(_M_TRIM_THRESHOLD, 2**30)
     if device != "cpu":
         prepare_gpu(deterministic=deterministic)
+
+        from recall_distortion import gpu
+
+        gpu.check()
 
 
 def prepare_gpu(*, deterministic: bool = False) -> None:

@@ -8,7 +8,7 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion.configuration import configure
-from recall_distortion.devices import visible
+from recall_distortion.devices import Usable, visible
 from recall_distortion.errors import DataError, StudyError
 
 
@@ -77,12 +77,21 @@ def test_a_users_own_data_are_looked_at(tmp_path, monkeypatch):
         configure({"study": "own"})
 
 
-@pytest.mark.parametrize(
-    ("value", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1, 3", 3), ("GPU-8932f937,", 1)]
-)
-def test_gpus_auto_counts_those_of_the_environment(monkeypatch, value, count):
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_gpus_auto_counts_none_where_the_environment_shows_none(monkeypatch, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert configure({"study": "test"}).gpus == count
+    assert configure({"study": "test"}).gpus == 0
+
+
+def test_gpus_auto_counts_those_that_can_be_used_and_says_what_is_wrong_with_others(
+    monkeypatch, capsys
+):
+    found = Usable(["0", "2"], ["GPU 1 cannot be used: it is too old"])
+    monkeypatch.setattr("recall_distortion.devices.usable", lambda: found)
+    assert configure({"study": "test"}).gpus == 2
+    assert capsys.readouterr().err == "GPU 1 cannot be used: it is too old\n"
+    assert configure({"study": "test", "gpus": 3}).gpus == 3  # as is said, and nothing is tried
+    assert capsys.readouterr().err == ""
 
 
 def test_a_gpu_is_shared_only_where_that_is_said():

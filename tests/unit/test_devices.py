@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion import devices
+from recall_distortion import devices, gpu
 from recall_distortion.errors import DeviceError
 
 # Takes a device, says what it sees, and holds it until its input ends.
@@ -226,3 +228,148 @@ def test_locks_in_somebody_elses_folder_are_refused(monkeypatch, tmp_path):
     (tmp_path / f"recall-distortion-gpus-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DeviceError, match="not a folder of yours"):
         devices.take(1)
+
+
+# A folder whose torch finds the GPUs that the variable GPUS says.
+PRETENDED = Path(__file__).resolve().parents[1] / "pretended"
+OLD = (
+    "The NVIDIA driver on your system is too old (found version 12020). Please update your GPU "
+    "driver by downloading and installing a new version.\nSecond line"
+)
+FULL = "CUDA error: out of memory\nSearch for it in the manual"
+ARCHITECTURE = "CUDA error: no kernel image is available for execution on the device"
+
+
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch) -> Callable[..., devices.Usable]:
+    """Return what shows so many GPUs that torch finds as is said, and asks which are usable."""
+    shutil.copytree(PRETENDED, tmp_path, dirs_exist_ok=True)
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA Tesla, 535.104.05\necho NVIDIA Tesla, 535.104.05\n")
+    program.chmod(0o755)
+    source = str(Path(devices.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), source]))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    # What is found is kept there, and is to be gone after the test.
+    monkeypatch.setenv(devices._FOUND, "")
+    monkeypatch.delenv(devices._FOUND)
+
+    def show(names: str, gpus: object) -> devices.Usable:
+        monkeypatch.setenv(devices.VISIBLE, names)
+        monkeypatch.setenv("GPUS", json.dumps(gpus))
+        return devices.usable()
+
+    return show
+
+
+def test_gpus_that_torch_computes_on_are_usable(shown):
+    assert shown("0,GPU-8932f937", [None, None]) == devices.Usable(["0", "GPU-8932f937"], [])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "usable", "said"),
+    [
+        (OLD, [], [["GPU 0, 1, 2", "too old (found version 12020)", devices.ANOTHER_TORCH]]),
+        ([None, ARCHITECTURE, None], ["0", "2"], [["GPU 1 ", "no kernel image"]]),
+        ([FULL, None, None], ["1", "2"], [["GPU 0 ", "out of memory", "Wait for the programs"]]),
+        ([None, FULL, ARCHITECTURE], ["0"], [["GPU 1 ", "memory"], ["GPU 2 ", "no kernel"]]),
+        ([None], ["0"], [["GPU 1, 2 ", "torch does not see it"]]),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_not_counted_and_one_message_says_why(
+    shown, gpus, usable, said
+):
+    found = shown("0,1,2", gpus)
+    assert found.names == usable
+    assert len(found.problems) == len(said)
+    for problem, words in zip(found.problems, said, strict=True):
+        for word in [*words, "gpus=0", "NVIDIA Tesla, 535.104.05 (GPU, driver)"]:
+            assert word in problem
+        assert "torch 2.15.0+cu132 says" in problem or "does not see" in problem
+        assert "\n" not in problem
+        assert problem.count("535.104.05") == 1
+
+
+def test_what_was_found_holds_for_the_processes_of_this_one_and_for_these_devices_alone(shown):
+    assert shown("0,1", [None, ARCHITECTURE]).names == ["0"]
+    # Not tried again, and not told again.
+    assert shown("0,1", [ARCHITECTURE, ARCHITECTURE]) == devices.Usable(["0"], [])
+    assert shown("1", [None]).names == ["1"]
+
+
+def test_a_job_takes_none_that_was_found_unusable(shown, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert shown("0,1", [ARCHITECTURE, None]).names == ["1"]
+    assert devices.take(1) == "cuda"
+    assert os.environ[devices.VISIBLE] == "1"
+
+
+def test_torch_that_cannot_be_imported_and_a_gpu_that_hangs_are_no_usable_gpus(
+    shown, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(devices, "PATIENCE", 1.0)
+    for content, reason in (
+        ("import time; time.sleep(60)", "did not answer within 1 seconds"),
+        ("raise ImportError('libcudart.so.13: cannot open')", "ImportError: libcudart.so.13"),
+        ("import os; os._exit(3)", "status 3"),
+    ):
+        (tmp_path / "torch" / "__init__.py").write_text(content)
+        found = shown("0", [None])
+        monkeypatch.delenv(devices._FOUND)
+        assert found.names == []
+        assert reason in found.problems[0]
+
+
+def test_where_there_is_no_gpu_nothing_is_tried(monkeypatch):
+    monkeypatch.setenv(devices.VISIBLE, "")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process was started"))
+    assert devices.usable() == devices.Usable([], [])
+
+
+def test_a_job_whose_gpu_fails_says_so_in_one_message(monkeypatch):
+    """Here where torch finds no driver, or where the only device named is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU that works")
+    monkeypatch.setenv(devices.VISIBLE, "0")
+    with pytest.raises(DeviceError, match=r"GPU 0 cannot be used: torch 2\..* says: .*gpus=0"):
+        gpu.check()
+
+
+def memory_full():
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+
+
+def kernel_failed():
+    import torch
+
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch")
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [
+        (memory_full, ["GPU 0 has no memory left", "1.0 of 80.0 GiB", "holds 72.0", "at_once"]),
+        (kernel_failed, ["GPU 0 cannot be used", "illegal memory access", "gpus=0"]),
+    ],
+)
+def test_what_goes_wrong_on_a_gpu_within_a_job_is_one_message(monkeypatch, tmp_path, fail, words):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(devices.VISIBLE, "0")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (2**30, 80 * 2**30))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 72 * 2**30)
+    with pytest.raises(DeviceError) as found, gpu.taken(1):
+        fail()
+    for word in words:
+        assert word in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(devices.VISIBLE, "0")
+    with pytest.raises(RuntimeError, match="same device"), gpu.taken(1):
+        raise RuntimeError("Expected all tensors to be on the same device")

@@ -102,6 +102,7 @@ def test_batch_norm_is_vectorized_with_its_running_statistics(tmp_path):
         assert left.state["bn1.num_batches_tracked"] == right.state["bn1.num_batches_tracked"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "seeds", "epochs"), [("mlp", 30, 30), ("cnn", 12, 20)])
 def test_over_a_whole_training_the_means_agree_within_their_monte_carlo_error(
     tmp_path, name, seeds, epochs

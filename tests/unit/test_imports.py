@@ -28,7 +28,9 @@ ORDER = [
     "data",
     "configuration",
     "networks",
+    "fast",
     "replicates",
+    "gpu",
     "processor",
     "training",
     "compression",
@@ -59,8 +61,17 @@ NO_TORCH = [
     "report",
     *BASE,
 ]
-FIRST_HALF = {"devices", "study", "data", "configuration", "networks", "replicates", "training"} | {
+FIRST_HALF = {
+    "devices",
+    "study",
+    "data",
+    "configuration",
+    "networks",
+    "fast",
+    "replicates",
+    "gpu",
     "processor",
+    "training",
     "compression",
     "evaluation",
 }

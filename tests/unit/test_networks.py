@@ -154,9 +154,15 @@ def test_initialize_depends_on_the_generator_only(name):
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5"])
 def test_default_scheme_is_pytorchs(name):
-    # The layers draw weight, then bias, in the order in which they are built.
+    # The layers draw weight, then bias, in the order in which they are built. A convolution's
+    # numbers come in another order than torch's: always that of the channels last.
     torch.manual_seed(4)
     expected = state(networks.NETWORKS[name](1, 10))
+    for key, value in expected.items():
+        if value.dim() == 4:
+            outputs, channels, rows, columns = value.shape
+            drawn = value.reshape(outputs, rows, columns, channels)
+            expected[key] = drawn.permute(0, 3, 1, 2)
     network = networks.build(name, channels=1, classes=10)
     networks.initialize(network, torch.Generator().manual_seed(4))
     found = state(network)

@@ -40,15 +40,16 @@ def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     )
     given, faults = map(int, found.stdout.split())
     assert given == 2
-    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB.
-    assert faults < 2000
+    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB. Once it may
+    # be: tensors of other sizes can make the kept memory grow a last time.
+    assert faults < 13_000
 
 
 SETTINGS = """
 import json, os, sys, warnings
 warnings.simplefilter("error")
 import torch
-from recall_distortion import processor
+from recall_distortion import gpu, processor
 
 def settings():
     return {
@@ -63,6 +64,7 @@ def settings():
 
 torch.backends.cudnn.benchmark = True
 before = settings()
+gpu.check = lambda: print("tried", file=sys.stderr)
 processor.prepare(1, sys.argv[1], deterministic=sys.argv[2] == "True")
 assert not torch.cuda.is_initialized()
 print(json.dumps([before, settings()]))
@@ -100,6 +102,7 @@ def test_a_gpu_is_precise_and_exact_where_asked_and_a_cpu_is_left_as_it_is(
     assert not before["cudnn"]
     assert before["workspace"] is None
     assert after == before | changed
+    assert done.stderr == ("tried\n" if device == "cuda" else "")
 
 
 ADDRESS = """

@@ -7,6 +7,7 @@ rule compress:
             "catalogue",
             "checksums",
             "data/prepared",
+            "fast",
             "networks",
             "replicates",
             "training",

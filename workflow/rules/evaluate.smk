@@ -7,6 +7,7 @@ rule evaluate:
             "evaluate",
             "checksums",
             "data/prepared",
+            "fast",
             "networks",
             "replicates",
             "training",

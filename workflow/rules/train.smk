@@ -2,7 +2,13 @@ rule train:
     input:
         data=DATA,
         code=get_code(
-            "train", "checksums", "data/prepared", "networks", "replicates", "training"
+            "train",
+            "checksums",
+            "data/prepared",
+            "fast",
+            "networks",
+            "replicates",
+            "training",
         ),
     output:
         weights=f"{DENSE}.safetensors",

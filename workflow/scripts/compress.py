@@ -3,23 +3,22 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import devices
+    from recall_distortion import gpu
 
-    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+    with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
+        from recall_distortion import processor
+        from recall_distortion.compression import compress_block
 
-    from recall_distortion import processor
-    from recall_distortion.compression import compress_block
-
-    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
-    compress_block(
-        snakemake.input.data,
-        snakemake.input.dense,
-        snakemake.output.weights,
-        snakemake.output.sparsity,
-        snakemake.output.history,
-        dataset=snakemake.wildcards.dataset,
-        ratios=snakemake.params.ratios,
-        unfinished=snakemake.params.unfinished,
-        device=device,
-        **snakemake.params.compression,
-    )
+        processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
+        compress_block(
+            snakemake.input.data,
+            snakemake.input.dense,
+            snakemake.output.weights,
+            snakemake.output.sparsity,
+            snakemake.output.history,
+            dataset=snakemake.wildcards.dataset,
+            ratios=snakemake.params.ratios,
+            unfinished=snakemake.params.unfinished,
+            device=device,
+            **snakemake.params.compression,
+        )

@@ -3,19 +3,18 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import devices
+    from recall_distortion import gpu
 
-    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+    with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
+        from recall_distortion import processor
+        from recall_distortion.evaluation import evaluate_block
 
-    from recall_distortion import processor
-    from recall_distortion.evaluation import evaluate_block
-
-    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
-    evaluate_block(
-        snakemake.input.data,
-        snakemake.input.dense,
-        list(snakemake.input.get("compressed", [])),
-        snakemake.output.predictions,
-        dataset=snakemake.wildcards.dataset,
-        device=device,
-    )
+        processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
+        evaluate_block(
+            snakemake.input.data,
+            snakemake.input.dense,
+            list(snakemake.input.get("compressed", [])),
+            snakemake.output.predictions,
+            dataset=snakemake.wildcards.dataset,
+            device=device,
+        )

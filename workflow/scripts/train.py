@@ -3,21 +3,20 @@
 from recall_distortion.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import devices
+    from recall_distortion import gpu
 
-    device = devices.take(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu)
+    with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
+        from recall_distortion import processor
+        from recall_distortion.training import train_block
 
-    from recall_distortion import processor
-    from recall_distortion.training import train_block
-
-    processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
-    train_block(
-        snakemake.input.data,
-        snakemake.output.weights,
-        snakemake.output.history,
-        architecture=snakemake.wildcards.architecture,
-        seeds=snakemake.params.seeds,
-        unfinished=snakemake.params.unfinished,
-        device=device,
-        **snakemake.params.training,
-    )
+        processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
+        train_block(
+            snakemake.input.data,
+            snakemake.output.weights,
+            snakemake.output.history,
+            architecture=snakemake.wildcards.architecture,
+            seeds=snakemake.params.seeds,
+            unfinished=snakemake.params.unfinished,
+            device=device,
+            **snakemake.params.training,
+        )

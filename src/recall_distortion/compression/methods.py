@@ -17,6 +17,7 @@ from recall_distortion.compression.masks import (
     signed_threshold_masks,
 )
 from recall_distortion.replicates import generator
+from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 
 
@@ -33,8 +34,9 @@ def loss_gradient(
     index = torch.randperm(len(images), generator=generator(seed, "criterion batch"))[:examples]
     index = index.to(images.labels.device)
     buffers = {name: value.clone() for name, value in network.named_buffers()}
-    network.train()
-    loss = F.cross_entropy(network(images.batch(index)), images.labels[index])
+    module = Engine().module(network)
+    module.train()
+    loss = F.cross_entropy(module(images.batch(index)), images.labels[index])
     weights = networks.prunable_parameters(network)
     gradients = torch.autograd.grad(loss, list(weights.values()))
     with torch.no_grad():

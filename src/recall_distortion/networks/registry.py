@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recall_distortion.catalogue import Counts
 from recall_distortion.errors import NetworkError
@@ -49,8 +49,9 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
     """Draw every parameter anew from ``generator`` and reset every buffer, in place.
 
     The ResNets' weights are Kaiming-normal (He et al. 2015), those of the other networks and all
-    biases uniform as PyTorch's layers have them. Draws go through the modules in order, so one
-    generator state gives one network. Generator and network must be on the same device.
+    biases uniform as PyTorch's layers have them. Draws go through the modules in order and are made
+    by a CPU's ``generator``, so one state gives one network, on whatever device it lies and in
+    whichever order its numbers lie there.
     """
     _initialize(network, generator)
 
@@ -85,13 +86,15 @@ def _initialize(network: nn.Module, generator: torch.Generator | None) -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if network.kaiming_normal:
-                nn.init.kaiming_normal_(module.weight, generator=generator)
+                draw = nn.init.kaiming_normal_
             else:
                 # PyTorch's default: uniform within 1 / sqrt(inputs), as for the bias.
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+                draw = functools.partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
+            _draw(draw, module.weight, generator)
             if module.bias is not None:
                 bound = 1 / math.sqrt(module.weight[0].numel())
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+                draw = functools.partial(nn.init.uniform_, a=-bound, b=bound)
+                _draw(draw, module.bias, generator)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             nn.init.ones_(module.weight)
@@ -100,3 +103,14 @@ def _initialize(network: nn.Module, generator: torch.Generator | None) -> None:
             raise NetworkError(
                 f"no rule says how to initialize {name}, a {type(module).__name__}; add one"
             )
+
+
+def _draw(
+    draw: Callable[..., Tensor], parameter: Tensor, generator: torch.Generator | None
+) -> None:
+    """Fill a parameter with what ``draw`` puts into a tensor of its shape on the CPU."""
+    # Numbers are drawn in the order in which they lie in memory: here always the channels last, as
+    # the workflow's networks have them.
+    form = torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
+    drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu", memory_format=form)
+    parameter.copy_(draw(drawn, generator=generator))

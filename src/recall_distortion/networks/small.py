@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recall_distortion.networks.layers import adaptive_max_pool, pooled_convolution
+from recall_distortion.networks.layers import adaptive_max_pool
 
 
 class MLP(nn.Module):
@@ -46,8 +46,8 @@ class CNN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits [N, classes] of images [N, C, H, W]."""
-        x = pooled_convolution(images, self.conv1.weight, self.conv1.bias, padding=1)
-        x = pooled_convolution(x, self.conv2.weight, self.conv2.bias, padding=1)
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))
         if x.shape[-2:] != (2, 2):
             x = adaptive_max_pool(x, 2)
         x = F.relu(self.fc1(x.flatten(1)))

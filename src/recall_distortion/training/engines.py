@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from recall_distortion.fast import faster
 from recall_distortion.training.stacks import Alone, Stack, Vectorized
 
 __all__ = ["Engine", "choose", "is_deterministic"]
@@ -18,7 +19,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: the largest side of the images that it was measured for, in pixels.
 FASTER_VECTORIZED = {"mlp": 60, "cnn": 60, "lenet5": 30}
 LARGEST_MEASURED = 28
-#: Networks at once on a GPU, and wherever a study asks for vectorizing without saying how many.
+#: Networks at once on a GPU, where vectorizing was measured to be faster for every network, and
+#: wherever a study asks for vectorizing without saying how many.
 AT_ONCE = 30
 
 
@@ -26,12 +28,15 @@ AT_ONCE = 30
 class Engine:
     """A way to compute replicates; ``at_once`` is how many networks it takes as one.
 
-    ``deterministic`` is what torch was set to on a GPU (see ``is_deterministic``).
+    ``deterministic`` is what torch was set to on a GPU (see ``is_deterministic``). ``fast`` takes a
+    network's fast form where there is one (``recall_distortion.fast``); without it every module is
+    called, so that hooks fire and second derivatives exist.
     """
 
     at_once: int = 1
     precision: str = "float32"
     deterministic: bool = False
+    fast: bool = True
 
     @property
     def vectorized(self) -> bool:
@@ -45,10 +50,15 @@ class Engine:
         exact = ", deterministic" if self.deterministic else ""
         return f"{way}{exact}, {self.precision}"
 
+    def module(self, network: nn.Module) -> nn.Module:
+        """Return what computes a network: itself, or its fast form with the same tensors."""
+        found = faster(network) if self.fast else None
+        return network if found is None else found
+
     def open(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> Stack:
         """Return networks of the given states, with ``network`` as their module."""
-        form = Vectorized if self.vectorized else Alone
-        return form(network, states, PRECISIONS[self.precision])
+        stack = Vectorized if self.vectorized else Alone
+        return stack(self.module(network), states, PRECISIONS[self.precision])
 
 
 def choose(

@@ -160,8 +160,10 @@ class _Best:
             for name, value in stack.tensors.items():
                 self.tensors[name].copy_(value)
         elif better:
+            device = stack.parameters[0].device
+            places = torch.tensor(better).to(device)
             for name, value in stack.tensors.items():
-                self.tensors[name][better] = value[better]
+                self.tensors[name].index_copy_(0, places, value.index_select(0, places))
 
 
 @dataclass
@@ -258,7 +260,7 @@ def _fit_stack(
             continue
         if course.epoch < first:
             course.momentum = [None] * len(stack.parameters)
-        optimizer = _Descent(
+        optimizer = Descent(
             stack.parameters,
             course.momentum,
             phase["learning_rate"],
@@ -344,7 +346,7 @@ def _non_finite(row: Mapping[str, Any]) -> NonFiniteLoss | None:
     return None
 
 
-class _Descent:
+class Descent:
     """SGD with Nesterov momentum and weight decay by torch's functional form.
 
     The class ``torch.optim.SGD`` does the same step, but its first use imports torch's compiler,
@@ -387,7 +389,7 @@ class _Descent:
 
 def _epoch(
     stack: Stack,
-    optimizer: _Descent,
+    optimizer: Descent,
     images: DeviceImages,
     batch_size: int,
     orders: Sequence[torch.Generator],
@@ -404,14 +406,26 @@ def _epoch(
         index = shuffled[:, start : start + batch_size]
         chosen = [choice[:, start : start + batch_size].flatten(0, 1) for choice in drawn]
         flat = index.flatten()
-        logits = stack.logits(images.batch(flat, chosen), training=True)
-        losses = _losses(logits, images.labels.index_select(0, flat).view_as(index)).mean(1)
-        gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
-        if masks:
-            torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))
-        optimizer.step(gradients)
-        total += losses.detach() * index.shape[1]
+        labels = images.labels.index_select(0, flat).view_as(index)
+        losses = step(stack, optimizer, images.batch(flat, chosen), labels, masks)
+        total += losses * index.shape[1]
     return (total / len(images)).tolist()
+
+
+def step(
+    stack: Stack,
+    optimizer: Descent,
+    images: Tensor,
+    labels: Tensor,
+    masks: Mapping[int, Tensor],
+) -> Tensor:
+    """Make one step on images [K B, C, H, W] with labels [K, B]; return the mean losses [K]."""
+    losses = _losses(stack.logits(images, training=True), labels).mean(1)
+    gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
+    if masks:
+        torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))
+    optimizer.step(gradients)
+    return losses.detach()
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from recall_distortion import replicates
+from recall_distortion.training.batch_norm import ElementaryBatchNorm
 
 T = TypeVar("T")
 
@@ -113,4 +114,5 @@ class Vectorized(Stack):
             return functional_call(self.network, (parameters, buffers), (images,))
 
         dimensions = (0, 0, 0 if training else None)
-        return torch.vmap(logits, dimensions)(self._parameters, self._buffers, images)
+        with ElementaryBatchNorm():
+            return torch.vmap(logits, dimensions)(self._parameters, self._buffers, images)

@@ -32,7 +32,7 @@ INTERVAL = 10.0
 LARGEST_SHARE = 0.05
 
 #: The files and folders of the package that decide how a job goes on.
-_CODE = ("networks", "training", "replicates.py")
+_CODE = ("fast", "networks", "training", "replicates.py")
 _RUNNING = "running.safetensors"
 
 

@@ -1,0 +1,23 @@
+"""Networks computed faster than by their plain modules, with the same functions.
+
+A fast form is an optimization that may be deleted and change nothing but time. The engine chooses
+it; the plain module is its specification, which tests hold it against.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from recall_distortion.fast import cpu
+
+__all__ = ["faster"]
+
+
+def faster(network: nn.Module) -> nn.Module | None:
+    """Return what computes a network faster where its weights lie, or None where nothing does.
+
+    The form's tensors are the network's own, by the same names. What a form cannot do, which is
+    second derivatives and hooks on the layers that it computes as one, it refuses with a
+    ``NetworkError``.
+    """
+    return cpu.faster(network)

@@ -1,0 +1,185 @@
+"""Convolution, max pooling and rectifier as one layer, computed in compiled loops.
+
+``pooled_convolution`` is relu(max_pool2d(conv2d(...), 2)), and a test holds it against these three.
+It is computed by ``kernels``, alone and under ``torch.vmap``, because PyTorch's pooling takes a
+third of a small network's step, its gradients go through four times as many places as pooling
+passes on, and its grouped convolutions take one group after another (docs/performance.md).
+
+It has first derivatives alone: a gradient that is to be differentiated again is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recall_distortion.errors import NetworkError
+
+#: What the loops are compiled for.
+COMPILED = (torch.float32, torch.float64)
+
+
+def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
+    """Return relu(max_pool2d(conv2d(images, weight, bias, padding=padding), 2)).
+
+    Images are [B, C, H, W], the weight [O, C, k, k] and the bias [O]; the result is
+    [B, O, floor(H' / 2), floor(W' / 2)] with H' = H + 2 padding - k + 1. The first of equal maxima
+    gets a window's gradient, as in PyTorch. Autocast leaves the layer in the weight's precision, in
+    which it is faster.
+
+    Raises ``NetworkError`` where shapes do not fit, the weight is neither in single nor in double
+    precision or a tensor is not on the CPU, and in the first backward pass where its gradient is to
+    have a gradient of its own (``create_graph=True``).
+    """
+    if weight.dtype not in COMPILED or {images.device.type, weight.device.type} != {"cpu"}:
+        raise NetworkError(
+            f"the compiled layer is for a CPU in {COMPILED[0]} or {COMPILED[1]}, not for a weight "
+            f"in {weight.dtype} on {weight.device} and images on {images.device}; call the plain "
+            "network"
+        )
+    channels, height, width = images.shape[1:]
+    expected, kernel = weight.shape[1:3]
+    smallest = kernel + 1 - 2 * padding
+    if channels != expected:
+        raise NetworkError(f"the layer is for {expected} channels, and the images have {channels}")
+    if min(height, width) < smallest:
+        raise NetworkError(
+            f"images of {height} x {width} are too small for a convolution of {kernel} x {kernel} "
+            f"with padding {padding} and pooling: they need {smallest} x {smallest}"
+        )
+    return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
+
+
+class _PooledConvolution(torch.autograd.Function):
+    """The layer on a CPU: of one network, or of the networks that ``torch.vmap`` stacks."""
+
+    @staticmethod
+    def forward(
+        images: Tensor, weight: Tensor, bias: Tensor, padding: int
+    ) -> tuple[Tensor, Tensor]:
+        found, place = _forward(images[None], weight[None], bias[None], padding)
+        return found[0], place[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        images, weight, _, ctx.padding = inputs
+        place = output[1]
+        ctx.mark_non_differentiable(place)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(images, weight, place)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
+        images, weight, place = ctx.saved_tensors
+        of_images, of_weight, of_bias = _backward(
+            gradient[None],
+            place[None],
+            images[None],
+            weight[None],
+            ctx.padding,
+            ctx.needs_input_grad[0],
+        )
+        return None if of_images is None else of_images[0], of_weight[0], of_bias[0], None
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        padding: int,
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        weight, bias = (
+            value.movedim(dim, 0)
+            if dim is not None
+            else value.expand(info.batch_size, *value.shape)
+            for value, dim in ((weight, in_dims[1]), (bias, in_dims[2]))
+        )
+        images = images[None] if in_dims[0] is None else images.movedim(in_dims[0], 0)
+        found = _StackedPooledConvolution.apply(images, weight, bias, padding)
+        return (found, found.new_empty(0)), (0, None)
+
+
+class _StackedPooledConvolution(torch.autograd.Function):
+    """The layer of K networks: images [K or 1, B, C, H, W], weight [K, O, C, k, k], bias [K, O]."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        found, place = _forward(images, weight, bias, padding)
+        ctx.save_for_backward(images, weight, place)
+        ctx.padding = padding
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
+        images, weight, place = ctx.saved_tensors
+        of_images, of_weight, of_bias = _backward(
+            gradient, place, images, weight, ctx.padding, ctx.needs_input_grad[0]
+        )
+        if of_images is not None and len(images) == 1:
+            of_images = of_images.sum(0, keepdim=True)
+        return of_images, of_weight, of_bias, None
+
+
+# torch reads the signature at each call, which takes as long as the smallest of these layers.
+_PooledConvolution.forward.__signature__ = inspect.signature(_PooledConvolution.forward)
+
+
+def _refuse_second_derivatives() -> None:
+    # torch records what a backward pass does if and only if it is to be differentiated. Its own
+    # ``once_differentiable`` raises later, and never in torch.autograd.grad, which would then
+    # return a Hessian-vector product without this layer's part.
+    if torch.is_grad_enabled():
+        raise NetworkError(
+            "the compiled layer has no second derivatives, which create_graph=True and "
+            "torch.func.grad ask for; take them from the plain network, or compute with "
+            "Engine(fast=False)"
+        )
+
+
+def _kernels(weight: Tensor) -> Any:
+    # Numba takes half a second to import, and where there is a GPU it need not be there.
+    from recall_distortion.fast.cpu.kernels import kernels
+
+    _, outputs, channels, kernel, _ = weight.shape
+    return kernels(channels, outputs, kernel)
+
+
+def _forward(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> tuple[Tensor, Tensor]:
+    """Return the result [K, B, O, h, w] of K networks, and the place of each maximum."""
+    networks, outputs, _, kernel, _ = weight.shape
+    rows, columns = ((size + 2 * padding - kernel + 1) // 2 for size in images.shape[3:])
+    found = weight.new_empty(networks, images.shape[1], outputs, rows, columns)
+    place = torch.empty(found.shape, dtype=torch.uint8)
+    _kernels(weight).forward(*_arrays(images, weight, bias), padding, found.numpy(), place.numpy())
+    return found, place
+
+
+def _backward(
+    gradient: Tensor,
+    place: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    padding: int,
+    needs_images: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    networks, outputs = weight.shape[:2]
+    shape = (networks, *images.shape[1:]) if needs_images else (0,) * images.dim()
+    of_images, of_weight = weight.new_empty(shape), weight.new_empty(weight.shape)
+    of_bias = weight.new_empty(networks, outputs)
+    _kernels(weight).backward(
+        *_arrays(gradient.flatten(3), place.flatten(3), images, weight),
+        padding,
+        *(value.numpy() for value in (of_images, of_weight, of_bias)),
+    )
+    return of_images if needs_images else None, of_weight, of_bias
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

@@ -1,0 +1,102 @@
+"""LeNet-5 and the CNN with convolution, pooling and rectifier computed as one layer."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from recall_distortion.errors import NetworkError
+from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
+from recall_distortion.networks.layers import adaptive_max_pool
+from recall_distortion.networks.lenet import LeNet5
+from recall_distortion.networks.small import CNN
+
+
+class _Form(nn.Module):
+    """A network of another's layers: their parameters are shared, by the same names."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._plain = (network,)  # in a tuple, or it would be a layer of this one
+        for name, layer in network.named_children():
+            self.add_module(name, layer)
+
+    def pooled(self, convolution: nn.Conv2d, images: Tensor) -> Tensor:
+        """Return a convolution's images, pooled by 2 and rectified."""
+        for skipped in (*self._plain, convolution):
+            _refuse_hooks(skipped)
+        padding, _ = convolution.padding
+        return pooled_convolution(images, convolution.weight, convolution.bias, padding)
+
+
+class FastLeNet5(_Form):
+    """``networks.lenet.LeNet5`` on a CPU."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes] of images [N, C, H, W]."""
+        x = self.pooled(self.conv1, images)
+        x = self.pooled(self.conv2, x)
+        if x.shape[-2:] != (5, 5):
+            x = adaptive_max_pool(x, 5)
+        x = F.relu(self.fc1(x.flatten(1)))
+        x = F.relu(self.fc2(x))
+        return self.classifier(x)
+
+
+class FastCNN(_Form):
+    """``networks.small.CNN`` on a CPU."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes] of images [N, C, H, W]."""
+        x = self.pooled(self.conv1, images)
+        x = self.pooled(self.conv2, x)
+        if x.shape[-2:] != (2, 2):
+            x = adaptive_max_pool(x, 2)
+        x = F.relu(self.fc1(x.flatten(1)))
+        return self.classifier(x)
+
+
+_FORMS: dict[type[nn.Module], type[_Form]] = {LeNet5: FastLeNet5, CNN: FastCNN}
+
+
+def faster(network: nn.Module) -> nn.Module | None:
+    """Return the fast form of a network that lies on a CPU, or None where there is none."""
+    form = _FORMS.get(type(network))  # a class derived from one of them may compute something else
+    if form is None:
+        return None
+    weight = network.conv1.weight
+    if weight.device.type != "cpu" or weight.dtype not in COMPILED:
+        return None
+    convolutions = [layer for layer in network.children() if isinstance(layer, nn.Conv2d)]
+    if not all(map(_is_computed, convolutions)):
+        return None
+    return form(network)
+
+
+def _is_computed(layer: nn.Conv2d) -> bool:
+    """Return whether the compiled loops compute what this layer does: it may have been replaced."""
+    rows, columns = layer.kernel_size
+    return (
+        type(layer) is nn.Conv2d
+        and layer.bias is not None
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.groups == 1
+        and rows == columns
+        and layer.padding in ((padding, padding) for padding in range(rows))
+        and layer.padding_mode == "zeros"
+    )
+
+
+def _refuse_hooks(module: nn.Module) -> None:
+    if (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _has_any_global_hook()
+    ):
+        raise NetworkError(
+            f"{type(module).__name__} has a hook, which the compiled loops would not call; call "
+            "the plain network, or compute with Engine(fast=False)"
+        )

@@ -1,0 +1,71 @@
+"""Whether torch can compute on a GPU, and one message that says why where it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+from recall_distortion import devices
+from recall_distortion.errors import DeviceError
+
+
+@contextlib.contextmanager
+def taken(gpus: int, jobs_per_gpu: int = 1) -> Iterator[str]:
+    """Yield the device that ``devices.take`` gives; what goes wrong with a GPU is one message.
+
+    Memory that runs out in the block, and errors of the device itself, become ``DeviceError``; any
+    other error is left as it is.
+    """
+    device = devices.take(gpus, jobs_per_gpu)
+    try:
+        yield device
+    except torch.OutOfMemoryError as error:
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
+        own = torch.cuda.memory_reserved() / 2**30
+        raise DeviceError(
+            f"GPU {_name()} has no memory left: {free:.1f} of {total:.1f} GiB are free, and this "
+            f"job holds {own:.1f}. Compute fewer networks at once (jobs: at_once of the study), "
+            "let fewer jobs share a GPU (--config jobs_per_gpu=1), wait for other programs that "
+            "use it, or compute on the CPU with --config gpus=0"
+        ) from error
+    except torch.AcceleratorError as error:
+        raise DeviceError(devices.explain(_name(), _first_line(error))) from error
+
+
+def check() -> None:
+    """Compute on this job's GPU; raises ``DeviceError`` that says what is wrong and what to do."""
+    reason = _try("cuda")
+    if reason is not None:
+        raise DeviceError(devices.explain(_name(), reason))
+
+
+def try_all() -> None:
+    """Print as JSON why torch cannot compute on any GPU, or a list of a reason or null for each."""
+    count = torch.cuda.device_count()
+    found = [_try(f"cuda:{number}") for number in range(count)] if count else _try("cuda")
+    print(json.dumps(found), flush=True)
+
+
+def _try(device: str) -> str | None:
+    """Return why torch cannot compute a sum on a device, in torch's words, or None where it can."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the errors say the same
+        try:
+            torch.ones(1, device=device).add_(1).item()
+        # A build of torch without CUDA says so by an AssertionError.
+        except (RuntimeError, AssertionError) as error:
+            return f"torch {torch.__version__} says: {_first_line(error)}"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _name() -> str:
+    return os.environ.get(devices.VISIBLE, "0")

@@ -1,0 +1,435 @@
+"""The compiled layer and the networks that use it are the plain ones, forward and backward."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recall_distortion import networks
+from recall_distortion.errors import NetworkError
+from recall_distortion.fast import faster
+from recall_distortion.fast.cpu import kernels
+from recall_distortion.fast.cpu.layers import pooled_convolution
+from recall_distortion.networks.lenet import LeNet5
+from recall_distortion.training.engines import Engine
+
+# One, few and many channels and outputs (one group of vectors and two), even and odd sizes, with
+# and without padding, a single window.
+SHAPES = [
+    # batch, channels, height, width, outputs, kernel, padding
+    (3, 1, 28, 28, 6, 5, 2),
+    (2, 3, 14, 11, 4, 5, 2),
+    (5, 2, 9, 8, 3, 3, 1),
+    (4, 6, 14, 14, 16, 5, 0),
+    (4, 6, 13, 14, 5, 5, 0),
+    (2, 8, 4, 4, 16, 3, 1),
+    (2, 16, 7, 6, 20, 3, 1),
+    (1, 7, 5, 6, 1, 1, 0),
+    (3, 5, 3, 3, 9, 2, 0),
+]
+
+
+def usual(images, weight, bias, padding):
+    return F.relu(F.max_pool2d(F.conv2d(images, weight, bias, padding=padding), 2))
+
+
+def inputs(shape, dtype=torch.float64, *, count=None):
+    batch, channels, height, width, outputs, kernel, padding = shape
+    rng = torch.Generator().manual_seed(0)
+    leading = () if count is None else (count,)
+    sizes = (
+        (batch, channels, height, width),
+        (outputs, channels, kernel, kernel),
+        (outputs,),
+    )
+    tensors = [
+        torch.randn(*leading, *size, generator=rng, dtype=dtype).requires_grad_() for size in sizes
+    ]
+    return tensors, padding
+
+
+def gradients(found, tensors):
+    rng = torch.Generator().manual_seed(1)
+    weights = torch.randn(found.shape, generator=rng, dtype=torch.float64).to(found.dtype)
+    return torch.autograd.grad((found * weights).sum(), tensors)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_is_the_three_layers(shape):
+    tensors, padding = inputs(shape)
+    found, expected = pooled_convolution(*tensors, padding), usual(*tensors, padding)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(gradients(found, tensors), gradients(expected, tensors), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shared", [False, True])
+def test_networks_under_vmap_are_the_networks_alone(shape, shared):
+    (images, weight, bias), padding = inputs(shape, count=3)
+    if shared:
+        images = images[0].detach().clone().requires_grad_()
+
+    def layer(images, weight, bias):
+        return pooled_convolution(images, weight, bias, padding)
+
+    found = torch.vmap(layer, (None if shared else 0, 0, 0))(images, weight, bias)
+    expected = torch.stack(
+        [usual(images if shared else images[k], weight[k], bias[k], padding) for k in range(3)]
+    )
+    torch.testing.assert_close(found, expected)
+    tensors = [images, weight, bias]
+    for ours, theirs in zip(gradients(found, tensors), gradients(expected, tensors), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_single_precision_differs_from_double_by_rounding_alone():
+    for shape in SHAPES:
+        doubles, padding = inputs(shape)
+        singles = [value.detach().float().requires_grad_() for value in doubles]
+        found, expected = pooled_convolution(*singles, padding), usual(*doubles, padding)
+        # 24 bits, and sums of at most some hundred products around 1.
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+        for ours, theirs in zip(
+            gradients(found, singles), gradients(expected, doubles), strict=True
+        ):
+            torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value):
+    (images, weight, bias), padding = inputs(SHAPES[0], torch.float32)
+    with torch.no_grad():
+        images[1, 0, 5, 5] = value
+        weight.abs_()
+    found, expected = (
+        pooled_convolution(images, weight, bias, padding),
+        usual(images, weight, bias, padding),
+    )
+    assert not expected.isfinite().all()
+    torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-5, atol=1e-5)
+    of_weight = torch.autograd.grad(found.sum(), weight)[0]
+    assert not of_weight.isfinite().all()
+
+
+def test_the_same_images_get_the_gradients_of_all_networks():
+    (images, weight, bias), padding = inputs(SHAPES[3], count=3)
+    shared = images[0].detach().clone().requires_grad_()
+
+    def layer(weight, bias):
+        return pooled_convolution(shared, weight, bias, padding)
+
+    found = torch.vmap(layer)(weight, bias)
+    expected = sum(usual(shared, weight[k], bias[k], padding).sum() for k in range(3))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(x.sum(), shared)[0] for x in (found, expected))
+    )
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    (images, weight, bias), padding = inputs(SHAPES[3])
+    with pytest.raises(NetworkError, match="for 6 channels, and the images have 1"):
+        pooled_convolution(images[:, :1], weight, bias, padding)
+    with pytest.raises(NetworkError, match=r"5 x 14 are too small .* they need 6 x 6"):
+        pooled_convolution(images[:, :, :5], weight, bias, padding)
+
+
+def test_what_is_not_on_a_cpu_or_in_half_precision_is_refused():
+    (images, weight, bias), padding = inputs(SHAPES[0], torch.float32)
+    with pytest.raises(NetworkError, match="call the plain network"):
+        pooled_convolution(images, weight.bfloat16(), bias.bfloat16(), padding)
+    with pytest.raises(NetworkError, match="images on meta"):
+        pooled_convolution(images.to("meta"), weight, bias, padding)
+
+
+def test_no_place_for_a_cache_is_no_error(monkeypatch):
+    """Numba refuses to cache where neither the package's folder nor the user's can be written."""
+    from numba.core import caching
+
+    monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
+    compiled = kernels._compiled()(lambda array: array.fill(1))
+    array = torch.zeros(3).numpy()
+    compiled(array)
+    assert array.tolist() == [1, 1, 1]
+
+
+def test_a_damaged_cache_is_named(tmp_path):
+    """A new process takes a compiled function from disk; here only half of it lies there."""
+    script = (
+        "import torch\n"
+        "from recall_distortion.fast.cpu.layers import pooled_convolution\n"
+        "pooled_convolution(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1), torch.ones(1))\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run():
+        command = [sys.executable, "-c", script]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    assert run().returncode == 0
+    kept = list(tmp_path.rglob("kernels*.nbc"))
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:100])
+    found = run()
+    assert found.returncode != 0
+    assert f"{kept[0].parent}: what Numba compiled and kept there is damaged" in found.stderr
+    for path in tmp_path.rglob("kernels*.nb?"):
+        path.unlink()
+    assert run().returncode == 0
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_of_equal_maxima_one_alone_gets_the_gradient(channels, stacked):
+    """On a flat image all four places of a window are equal, as in an image's background."""
+    images = torch.full((2, channels, 12, 12), 0.5)
+    weight = torch.full((3, channels, 5, 5), 0.25, requires_grad=True)
+    bias = torch.full((3,), 0.125, requires_grad=True)
+    if stacked:
+        found = torch.vmap(pooled_convolution, (None, 0, 0))(images, weight[None], bias[None])[0]
+    else:
+        found = pooled_convolution(images, weight, bias)
+    expected = usual(images, weight, bias, 0)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found.sum(), (weight, bias)),
+        torch.autograd.grad(expected.sum(), (weight, bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_any_order_of_dimensions_gives_the_same():
+    for shape in SHAPES:
+        (images, weight, bias), padding = inputs(shape)
+        last = images.detach().to(memory_format=torch.channels_last)
+        found = pooled_convolution(last, weight, bias, padding)
+        torch.testing.assert_close(found, usual(images, weight, bias, padding))
+
+
+@pytest.mark.parametrize("shape", SHAPES[:2])
+def test_autocast_leaves_the_layer_in_single_precision(shape):
+    tensors, padding = inputs(shape, torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pooled_convolution(*tensors, padding)
+        of_half = pooled_convolution(tensors[0].bfloat16(), *tensors[1:], padding)
+    assert found.dtype == of_half.dtype == torch.float32
+    assert torch.equal(found, pooled_convolution(*tensors, padding))
+    # bfloat16 keeps 8 bits of each image; sums of 25 to 75 of their products around 1.
+    torch.testing.assert_close(of_half, found, rtol=0.05, atol=0.15)
+    images = tensors[0].detach().bfloat16().requires_grad_()
+    (of_images,) = torch.autograd.grad(
+        pooled_convolution(images, *tensors[1:], padding).sum(), images
+    )
+    assert of_images.dtype == torch.bfloat16
+
+
+def test_a_gradient_inside_of_vmap_is_refused():
+    (images, weight, bias), padding = inputs(SHAPES[0], count=2)
+
+    def loss(weight, images, bias):
+        return pooled_convolution(images, weight, bias, padding).sum()
+
+    with pytest.raises(NetworkError, match=r"torch\.func\.grad"):
+        torch.vmap(torch.func.grad(loss))(weight, images, bias)
+
+
+CASES = [("lenet5", 1, 28, 28), ("lenet5", 3, 17, 14), ("cnn", 1, 8, 8), ("cnn", 3, 11, 9)]
+
+
+def plain(name, channels, dtype=torch.float64):
+    network = networks.build(name, channels=channels, classes=4)
+    networks.initialize(network, torch.Generator().manual_seed(0))
+    return network.to(dtype)
+
+
+def batch(channels, height, width, dtype=torch.float64):
+    rng = torch.Generator().manual_seed(1)
+    images = torch.randn(7, channels, height, width, generator=rng, dtype=dtype)
+    return images, torch.randint(4, (7,), generator=rng)
+
+
+def loss_of(network, images, labels):
+    return F.cross_entropy(network(images), labels)
+
+
+@pytest.mark.parametrize(("name", "channels", "height", "width"), CASES)
+def test_a_fast_form_is_its_plain_network(name, channels, height, width):
+    network = plain(name, channels)
+    form = faster(network)
+    images, labels = batch(channels, height, width)
+    torch.testing.assert_close(form(images), network(images))
+    parameters = list(network.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(loss_of(form, images, labels), parameters),
+        torch.autograd.grad(loss_of(network, images, labels), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "cnn"])
+def test_a_fast_form_has_the_network_s_own_tensors(name):
+    network = plain(name, 1)
+    form = faster(network)
+    own, shared = dict(network.named_parameters()), dict(form.named_parameters())
+    assert list(own) == list(shared)
+    assert all(own[key] is shared[key] for key in own)
+    assert list(form.state_dict()) == list(network.state_dict())
+
+
+def derived():
+    class Other(LeNet5):
+        def forward(self, images):
+            return -super().forward(images)
+
+    return Other(1, 4)
+
+
+def with_strides():
+    network = networks.build("lenet5", channels=1, classes=4)
+    network.conv2 = torch.nn.Conv2d(6, 16, 5, stride=2)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        networks.build("mlp", channels=1, classes=4),
+        networks.build("resnet20", channels=3, classes=4),
+        networks.build("lenet5", channels=1, classes=4).bfloat16(),
+        networks.build("cnn", channels=1, classes=4).to("meta"),
+        derived(),
+        with_strides(),
+    ],
+    ids=["MLP", "ResNet", "half precision", "elsewhere", "derived", "other strides"],
+)
+def test_where_there_is_no_fast_form_the_plain_network_computes(network):
+    assert faster(network) is None
+    assert Engine().module(network) is network
+
+
+def test_the_engine_takes_the_fast_form_unless_told_otherwise():
+    network = networks.build("lenet5", channels=1, classes=4)
+    assert Engine().module(network) is not network
+    assert Engine(fast=False).module(network) is network
+
+
+@pytest.mark.parametrize("name", ["lenet5", "cnn"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "classifier"])
+def test_hooks_on_a_plain_network_s_modules_fire(name, layer):
+    network = plain(name, 1)
+    images, labels = batch(1, 28, 28)
+    forward, backward = [], []
+    module = network.get_submodule(layer)
+    module.register_forward_hook(lambda _, inputs, output: forward.append(output.shape[:2]))
+    module.register_full_backward_hook(lambda *arguments: backward.append(arguments))
+    loss_of(network, images, labels).backward()
+    assert forward == [(7, module.weight.shape[0])]
+    assert len(backward) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda network: network.conv2.register_forward_hook(lambda *_: None),
+        lambda network: network.conv1.register_forward_pre_hook(lambda *_: None),
+        lambda network: network.conv1.register_full_backward_hook(lambda *_: None),
+        lambda network: network.register_forward_hook(lambda *_: None),
+        lambda network: torch.nn.modules.module.register_module_forward_hook(lambda *_: None),
+    ],
+    ids=["forward", "before", "backward", "the network's", "everyone's"],
+)
+def test_hooks_that_a_fast_form_would_not_call_are_refused(register, at_once):
+    network = networks.build("lenet5", channels=1, classes=4)
+    images, _ = batch(1, 28, 28, torch.float32)
+    hook = register(network)
+    try:
+        stack = Engine(at_once).open(network, [network.state_dict()] * at_once)
+        with pytest.raises(NetworkError, match=r"has a hook.*Engine\(fast=False\)"):
+            stack.logits(images)
+        Engine(at_once, fast=False).open(network, [network.state_dict()] * at_once).logits(images)
+    finally:
+        hook.remove()
+
+
+def direction(parameters):
+    rng = torch.Generator().manual_seed(2)
+    return [torch.randn(value.shape, generator=rng, dtype=value.dtype) for value in parameters]
+
+
+def hessian_vector_product(network, images, labels, vector):
+    parameters = list(network.parameters())
+    first = torch.autograd.grad(loss_of(network, images, labels), parameters, create_graph=True)
+    return torch.autograd.grad(first, parameters, vector)
+
+
+@pytest.mark.parametrize(("name", "channels", "height", "width"), CASES)
+def test_second_derivatives_of_a_plain_network_are_right(name, channels, height, width):
+    """Against central differences of its gradient, in double precision."""
+    network = plain(name, channels)
+    images, labels = batch(channels, height, width)
+    parameters = list(network.parameters())
+    vector = direction(parameters)
+    found = hessian_vector_product(network, images, labels, vector)
+
+    def gradient(step):
+        with torch.no_grad():
+            for value, along in zip(parameters, vector, strict=True):
+                value.add_(along, alpha=step)
+        result = torch.autograd.grad(loss_of(network, images, labels), parameters)
+        with torch.no_grad():
+            for value, along in zip(parameters, vector, strict=True):
+                value.sub_(along, alpha=step)
+        return result
+
+    # No rectifier and no maximum changes its place within so small a step; what the differences
+    # lose is rounding, about 1e-16 / 1e-6.
+    step = 1e-6
+    for ours, up, down in zip(found, gradient(step), gradient(-step), strict=True):
+        assert ours.norm() > 0
+        assert (ours - (up - down) / (2 * step)).norm() < 1e-6 * max(ours.norm(), 1)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "cnn"])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_second_derivative_through_the_compiled_layer_is_refused_in_the_first(name, at_once):
+    network = plain(name, 1)
+    images, labels = batch(1, 28, 28)
+    stack = Engine(at_once).open(network, [network.state_dict()] * at_once)
+    losses = F.cross_entropy(stack.logits(images).mean(0), labels)
+    with pytest.raises(NetworkError, match=r"no second derivatives.*Engine\(fast=False\)"):
+        torch.autograd.grad(losses, stack.parameters, create_graph=True)
+
+
+def test_each_of_torch_s_ways_to_a_second_derivative_is_refused():
+    form = faster(plain("lenet5", 1))
+    images, labels = batch(1, 28, 28)
+    named = dict(form.named_parameters())
+
+    def loss(values):
+        return F.cross_entropy(torch.func.functional_call(form, values, (images,)), labels)
+
+    def loss_of_weight(weight):
+        return loss(named | {"conv1.weight": weight})
+
+    weight = named["conv1.weight"].detach()
+    for attempt in (
+        lambda: loss(named).backward(create_graph=True),
+        lambda: torch.func.grad(loss)(named),
+        lambda: torch.func.hessian(loss_of_weight)(weight),
+        lambda: torch.autograd.functional.hvp(loss_of_weight, weight, weight),
+        lambda: torch.autograd.functional.vhp(loss_of_weight, weight, weight),
+        lambda: torch.func.jvp(loss_of_weight, (weight,), (weight,)),
+    ):
+        with pytest.raises((NetworkError, RuntimeError), match=r"no second derivatives|jvp"):
+            attempt()
