@@ -85,6 +85,7 @@ def test_balanced_estimates_are_those_of_least_squares() -> None:
         )
 
 
+@pytest.mark.slow
 @needs_r
 def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
     alpha = datasets(seeds=6, growth=3.0, sd_panel=0.2)

@@ -225,6 +225,7 @@ def test_scaling_every_cell_alike_changes_nothing() -> None:
     assert scaled_facts["loglik"] - facts["loglik"] == pytest.approx(free * np.log(7), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_slopes_of_the_scaled_model_cover_the_truth() -> None:
     """99 % intervals over panels whose cells scatter 50-fold; the unscaled model drowns."""
     factors = {("control", 1.0): 0.2, ("magnitude", 2.0): 0.5, ("magnitude", 50.0): 10.0}
@@ -241,6 +242,7 @@ def test_slopes_of_the_scaled_model_cover_the_truth() -> None:
     assert plain["std_error"].iloc[0] > 10 * found[-1]["std_error"].iloc[0]
 
 
+@pytest.mark.slow
 @needs_r
 def test_engines_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     factors = {("control", 1.0): 0.2, ("magnitude", 2.0): 0.5, ("magnitude", 50.0): 20.0}

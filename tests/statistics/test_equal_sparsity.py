@@ -464,6 +464,7 @@ def test_tables_that_cannot_be_used(
         equal_sparsity(**change(on_the_line()))
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """200 studies of 10 seeds, whose realised ratios scatter with the slopes and on their own.
 

@@ -20,6 +20,8 @@ from recall_distortion.inference.engines.likelihood import Profile, maximum
 from recall_distortion.inference.engines.rotation import rotated
 from recall_distortion.inference.model import MixedModel
 
+pytestmark = pytest.mark.slow
+
 CELLS = {
     ("control", 1.0): 0.75,
     ("magnitude", 2.0): 0.9,

@@ -105,6 +105,7 @@ def test_scales_are_the_cells_standard_deviations() -> None:
     assert (terms["term"] == "sd(cell)").sum() == 6
 
 
+@pytest.mark.slow
 @needs_r
 def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
     alpha = table_of(growth=3.0)

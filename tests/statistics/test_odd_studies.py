@@ -21,6 +21,7 @@ from recall_distortion.inference import tables as inference
 from recall_distortion.measurement import measure
 from recall_distortion.report import build_report, metrics, write_figures
 
+pytestmark = pytest.mark.slow
 ENGINES = ("pymer4", "statsmodels") if shutil.which("Rscript") else ("statsmodels",)
 SEEDS = 6
 CLASSES = 4

@@ -16,6 +16,7 @@ from recall_distortion.inference.engines import pymer4
 
 
 @needs_r
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [None, "/somewhere/lib"])
 def test_starting_r_leaves_no_library_path_to_child_processes(path: str | None) -> None:
     # In a process of its own, because R starts only once in each. Its child reads the variable as

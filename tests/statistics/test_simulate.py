@@ -39,6 +39,8 @@ from recall_distortion.inference.simulate import (
 from recall_distortion.inference.simulate.rows import COLUMNS, Row
 from recall_distortion.inference.simulate.scenarios import FAMILIES, scenarios
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SES = 4.0  # Monte Carlo standard errors
 

@@ -105,6 +105,7 @@ ODD: dict[str, Callable[[], Study]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("odd", "table", "note"),
     [

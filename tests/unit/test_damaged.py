@@ -353,6 +353,7 @@ def test_images_of_a_million_pixels_are_read(tmp_path: Path) -> None:
     assert data.load(tmp_path / "out.safetensors").train_images.shape == (6, 1, 1000, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["arrays", "folder"])
 def test_images_for_which_there_is_no_memory(tmp_path: Path, source: str) -> None:
     """A small file can hold large images; a limit on a process's memory stands for a full one."""

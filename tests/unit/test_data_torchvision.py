@@ -26,6 +26,7 @@ def prepare(tmp_path, source, root, **options):
     return data.load(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["mnist", "fashion_mnist"])
 def test_real_files(tmp_path, real_data, source):
     result = prepare(tmp_path, source, real_data, download=False)

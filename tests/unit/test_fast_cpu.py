@@ -158,6 +158,7 @@ def test_no_place_for_a_cache_is_no_error(monkeypatch):
     assert array.tolist() == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_named(tmp_path):
     """A new process takes a compiled function from disk; here only half of it lies there."""
     script = (

@@ -138,6 +138,7 @@ except UnwritableError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["text", "rows", "tensors"])
 def test_a_full_disk_is_said_with_the_file_s_name_and_leaves_what_was_there(tmp_path, what):
     """A limit on files' sizes stands in for the disk's end."""

@@ -162,6 +162,7 @@ def test_no_damage_to_a_sealed_file_is_taken_for_its_numbers(
     assert not read_or_error(read, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SEALED)
 @examples
 @given(choice=st.data())
@@ -175,6 +176,7 @@ def test_metadata_of_another_program(tmp_path: Path, kind: str, choice: st.DataO
         assert message is None or " on " in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recall", "alpha", "crossfit", "sparsity", "intervals"])
 @examples
 @given(choice=st.data())

@@ -21,8 +21,8 @@ from recall_distortion.training.engines import Engine
 
 CASES = [
     ("mlp", 1, 8, []),
-    ("cnn", 3, 12, ["flip", "crop"]),
-    ("lenet5", 1, 28, []),
+    pytest.param(("cnn", 3, 12, ["flip", "crop"]), marks=pytest.mark.slow),
+    pytest.param(("lenet5", 1, 28, []), marks=pytest.mark.slow),
     pytest.param(("resnet20", 3, 8, ["flip", "crop"]), marks=pytest.mark.slow),
 ]
 NAMES = ["mlp", "cnn", "lenet5", "resnet20"]

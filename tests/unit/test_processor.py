@@ -40,7 +40,7 @@ def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     )
     given, faults = map(int, found.stdout.split())
     assert given == 2
-    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB. Once it may
+    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB. Once may
     # be: tensors of other sizes can make the kept memory grow a last time.
     assert faults < 13_000
 
@@ -73,6 +73,7 @@ FULL = {"products": "ieee", "convolutions": "ieee"}
 EXACT = {"algorithms": True, "cudnn": True, "search": False, "workspace": ":4096:8"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "deterministic", "changed"),
     [

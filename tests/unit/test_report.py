@@ -10,6 +10,7 @@ import json
 import math
 import re
 import shutil
+from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +44,7 @@ from recall_distortion.report.computed import computed
 from recall_distortion.report.figures.alpha import alpha_limits
 from recall_distortion.report.figures.drawing import far_out, usual_limits
 from recall_distortion.report.figures.rendering import png_bytes
+from recall_distortion.report.pictures import Picture
 from recall_distortion.report.readings import (
     AS_CONTROL,
     BEYOND_UP,
@@ -123,6 +125,13 @@ def large_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _words(tables: Path, output: Path, **study: Any) -> str:
     build_report(tables, output, study=study)
     return _Page(output.read_text("utf-8")).words
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch, small_page: str) -> None:
+    """The words of a page alone: its figures are blank, since drawing them takes seconds."""
+    blank = Picture(b"", 1, 1)
+    monkeypatch.setattr(page, "_drawn", lambda tables: defaultdict(lambda: blank))
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +297,7 @@ class TestReading:
         assert np.isinf(read_table(tmp_path, "alpha")["alpha"].iloc[0])
 
 
+@pytest.mark.slow
 class TestPage:
     def test_the_page_is_closed_to_the_outside(self, small_page: str) -> None:
         parsed = _Page(small_page)
@@ -444,6 +454,7 @@ class TestPage:
         assert "flag yes" in words
 
 
+@pytest.mark.slow
 class TestDegenerateTables:
     @pytest.mark.parametrize(
         "change",
@@ -560,6 +571,7 @@ class TestDegenerateTables:
         assert "Only one engine was used" in words
 
 
+@pytest.mark.slow
 class TestFigures:
     def test_files_are_named_by_panel(self, small_tables: Path, tmp_path: Path) -> None:
         paths = write_figures(small_tables, tmp_path)
@@ -761,6 +773,7 @@ class TestReadings:
         assert table["note"].str.contains("one replicate").any()
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestAnswer:
     def test_it_counts_what_effects_csv_reads(self, large_tables: Path, tmp_path: Path) -> None:
         text = _words(large_tables, tmp_path / "report.html")
@@ -813,6 +826,7 @@ class TestAnswer:
         assert facts["grid"][1].words.endswith("intensifies beyond the control at 10")
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestEvidence:
     def test_what_improves_both_is_named(self, large_tables: Path, tmp_path: Path) -> None:
         folder = tmp_path / "tables"
@@ -876,6 +890,7 @@ class TestEvidence:
         assert "same sparsity" not in text
         assert "at equal sparsity" not in text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("nominal", "equal", "sentence"),
         [
@@ -966,6 +981,7 @@ class TestEvidence:
         )
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestCaveats:
     def test_notes_are_counted_by_table(self, tmp_path: Path) -> None:
         SYNTHETIC.make_tables(tmp_path / "tables", **{**SMALL, "seeds": 1})
@@ -1026,6 +1042,7 @@ class TestCaveats:
         assert "0 not converged" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestComputed:
     """What the page says of what computed the networks, from engines.csv."""
 

@@ -113,6 +113,7 @@ def train(place, folder, runs, plan=PLAN, at_once=1, report=None, **facts):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels", "augmentation", "at_once", "seeds"), CASES)
 def test_training_killed_after_any_epoch_ends_as_an_undisturbed_one(
     tmp_path, name, channels, augmentation, at_once, seeds
