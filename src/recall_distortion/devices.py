@@ -68,16 +68,21 @@ def usable() -> Usable:
     """Return which of the visible GPUs this environment's torch can compute on.
 
     A process of its own tries each with one sum, so that a driver that is too old, a GPU that torch
-    was not built for and one without memory left do not count. Where there is no visible GPU
-    nothing is started. What was found is told to the processes that this one starts, which do not
-    try again and are given no problems.
+    was not built for and one without memory left do not count. One that a job of yours holds counts
+    in any case: the next job waits for it. Where there is no visible GPU nothing is started. What
+    was found is told to the processes that this one starts, which do not try again and are given no
+    problems.
     """
     names = visible()
     if not names:
         return Usable([], [])
     if (known := _known()) is not None:
         return Usable(known, [])
-    reasons = dict(zip(names, _try(len(names)), strict=True))
+    folder = _folder()
+    reasons = {
+        name: None if _limits(folder, name) else reason
+        for name, reason in zip(names, _try(len(names)), strict=True)
+    }
     found = [name for name, reason in reasons.items() if reason is None]
     os.environ[_FOUND] = json.dumps([*_here(), found])
     problems = [

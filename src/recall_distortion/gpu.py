@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -16,25 +17,27 @@ from recall_distortion.errors import DeviceError
 
 @contextlib.contextmanager
 def taken(gpus: int, jobs_per_gpu: int = 1) -> Iterator[str]:
-    """Yield the device that ``devices.take`` gives; what goes wrong with a GPU is one message.
+    """Yield the device that ``devices.take`` gives; memory that runs out there is one message.
 
-    Memory that runs out in the block, and errors of the device itself, become ``DeviceError``; any
-    other error is left as it is.
+    It becomes a ``DeviceError``; any other error in the block is left as it is.
     """
     device = devices.take(gpus, jobs_per_gpu)
     try:
         yield device
-    except torch.OutOfMemoryError as error:
-        free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
-        own = torch.cuda.memory_reserved() / 2**30
+    except RuntimeError as error:  # torch.OutOfMemoryError, and what CUDA's libraries say of it
+        if device == "cpu" or not re.search("out of memory|ALLOC_FAILED", str(error)):
+            raise
         raise DeviceError(
-            f"GPU {_name()} has no memory left: {free:.1f} of {total:.1f} GiB are free, and this "
-            f"job holds {own:.1f}. Compute fewer networks at once (jobs: at_once of the study), "
-            "let fewer jobs share a GPU (--config jobs_per_gpu=1), wait for other programs that "
-            "use it, or compute on the CPU with --config gpus=0"
+            f"GPU {_name()} has no memory left: {_memory()}. Compute fewer networks at once (jobs: "
+            "at_once of the study), let fewer jobs share a GPU (--config jobs_per_gpu=1), wait for "
+            "other programs that use it, or compute on the CPU with --config gpus=0"
         ) from error
-    except torch.AcceleratorError as error:
-        raise DeviceError(devices.explain(_name(), _first_line(error))) from error
+
+
+def _memory() -> str:
+    own = torch.cuda.memory_reserved() / 2**30
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
+    return f"{free:.1f} of {total:.1f} GiB are free, and this job holds {own:.1f}"
 
 
 def check() -> None:

@@ -249,6 +249,7 @@ def shown(tmp_path: Path, monkeypatch) -> Callable[..., devices.Usable]:
     program.chmod(0o755)
     source = str(Path(devices.__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), source]))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     # What is found is kept there, and is to be gone after the test.
     monkeypatch.setenv(devices._FOUND, "")
@@ -337,39 +338,42 @@ def test_a_job_whose_gpu_fails_says_so_in_one_message(monkeypatch):
         gpu.check()
 
 
-def memory_full():
-    import torch
-
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
-
-
-def kernel_failed():
-    import torch
-
-    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch")
-
-
 @pytest.mark.parametrize(
-    ("fail", "words"),
+    ("kind", "message"),
     [
-        (memory_full, ["GPU 0 has no memory left", "1.0 of 80.0 GiB", "holds 72.0", "at_once"]),
-        (kernel_failed, ["GPU 0 cannot be used", "illegal memory access", "gpus=0"]),
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 8.00 GiB.\nSecond line"),
+        ("AcceleratorError", "CUDA error: out of memory\nSearch for it"),
+        (None, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
     ],
 )
-def test_what_goes_wrong_on_a_gpu_within_a_job_is_one_message(monkeypatch, tmp_path, fail, words):
+def test_memory_that_runs_out_within_a_job_is_one_message(monkeypatch, tmp_path, kind, message):
+    import torch
+
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv(devices.VISIBLE, "0")
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (2**30, 80 * 2**30))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 72 * 2**30)
+    error = RuntimeError(message) if kind is None else getattr(torch, kind)(message)
     with pytest.raises(DeviceError) as found, gpu.taken(1):
-        fail()
-    for word in words:
+        raise error
+    for word in ("GPU 0 has no memory left", "1.0 of 80.0 GiB", "holds 72.0", "at_once", "gpus=0"):
         assert word in str(found.value)
     assert "\n" not in str(found.value)
 
 
-def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "message",
+    ["Expected all tensors to be on the same device", "CUDA error: device-side assert triggered"],
+)
+def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch, tmp_path, message):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv(devices.VISIBLE, "0")
-    with pytest.raises(RuntimeError, match="same device"), gpu.taken(1):
-        raise RuntimeError("Expected all tensors to be on the same device")
+    with pytest.raises(RuntimeError, match=message), gpu.taken(1):
+        raise RuntimeError(message)
+
+
+def test_a_gpu_that_a_job_of_yours_fills_counts(shown, holder, monkeypatch, tmp_path):
+    """The next job waits for it, as for any that is taken."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert holder("1").took() == "1"
+    assert shown("0,1", [FULL, FULL]).names == ["1"]
