@@ -1,4 +1,4 @@
-"""Which GPU a job computes on: one that works, that no other job has, held until the job ends."""
+"""Which GPU a job computes on: one that works, no other job's, held until the process ends."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.5  # seconds between two looks for a free device
 #: Seconds after which a GPU that does not answer is one that cannot be used.
 PATIENCE = 120.0
+_FULL = "out of memory"  # in torch's words
 #: What was found usable, for the processes that this one starts.
 _FOUND = "RECALL_DISTORTION_GPUS"
-#: How to come by a torch that fits an older driver.
-ANOTHER_TORCH = (
+#: The command that installs a torch which fits this machine's driver.
+INSTALL_TORCH = (
     ".venv/bin/uv pip install --torch-backend=auto --reinstall-package torch "
     "--reinstall-package torchvision torch torchvision"
 )
@@ -68,8 +69,8 @@ def usable() -> Usable:
     """Return which of the visible GPUs this environment's torch can compute on.
 
     A process of its own tries each with one sum, so that a driver that is too old, a GPU that torch
-    was not built for and one without memory left do not count. One that a job of yours holds counts
-    in any case: the next job waits for it. Where there is no visible GPU nothing is started. What
+    was not built for and one without memory left do not count. One whose memory a job of yours
+    fills does: the next job waits for it. Where there is no visible GPU nothing is started. What
     was found is told to the processes that this one starts, which do not try again and are given no
     problems.
     """
@@ -80,7 +81,7 @@ def usable() -> Usable:
         return Usable(known, [])
     folder = _folder()
     reasons = {
-        name: None if _limits(folder, name) else reason
+        name: None if reason and _FULL in reason and _limits(folder, name) else reason
         for name, reason in zip(names, _try(len(names)), strict=True)
     }
     found = [name for name, reason in reasons.items() if reason is None]
@@ -124,12 +125,12 @@ def _try(count: int) -> list[str | None]:
 
 def explain(name: str, reason: str) -> str:
     """Return what is wrong with a GPU, the driver's version, and what to do."""
-    if "out of memory" in reason:
+    if _FULL in reason:
         advice = "Wait for the programs that hold its memory"
     else:
         advice = (
             "If the driver is too old for this torch, or torch was not built for this GPU, update "
-            f"the driver or install a build that fits: {ANOTHER_TORCH}"
+            f"the driver or install a build that fits: {INSTALL_TORCH}"
         )
     return (
         f"GPU {name} cannot be used: {reason}. {_driver()}. {advice}; or compute on the CPU with "

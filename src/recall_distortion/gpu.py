@@ -17,9 +17,10 @@ from recall_distortion.errors import DeviceError
 
 @contextlib.contextmanager
 def taken(gpus: int, jobs_per_gpu: int = 1) -> Iterator[str]:
-    """Yield the device that ``devices.take`` gives; memory that runs out there is one message.
+    """Yield the device that ``devices.take`` gives, which this process holds until it ends.
 
-    It becomes a ``DeviceError``; any other error in the block is left as it is.
+    Running out of a GPU's memory in the block becomes one ``DeviceError``; any other error is left
+    as it is. Call it once: a second call waits for the first one's device.
     """
     device = devices.take(gpus, jobs_per_gpu)
     try:
@@ -28,16 +29,19 @@ def taken(gpus: int, jobs_per_gpu: int = 1) -> Iterator[str]:
         if device == "cpu" or not re.search("out of memory|ALLOC_FAILED", str(error)):
             raise
         raise DeviceError(
-            f"GPU {_name()} has no memory left: {_memory()}. Compute fewer networks at once (jobs: "
+            f"GPU {_name()} has no memory left{_memory()}. Compute fewer networks at once (jobs: "
             "at_once of the study), let fewer jobs share a GPU (--config jobs_per_gpu=1), wait for "
             "other programs that use it, or compute on the CPU with --config gpus=0"
         ) from error
 
 
 def _memory() -> str:
-    own = torch.cuda.memory_reserved() / 2**30
-    free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
-    return f"{free:.1f} of {total:.1f} GiB are free, and this job holds {own:.1f}"
+    try:
+        own = torch.cuda.memory_reserved() / 2**30
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
+    except RuntimeError:  # not even enough to ask
+        return ""
+    return f": {free:.1f} of {total:.1f} GiB are free, and this job holds {own:.1f}"
 
 
 def check() -> None:

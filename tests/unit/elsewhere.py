@@ -3,8 +3,9 @@
 torch calls the place of these tensors ``meta``, which on a machine without a GPU is the one device
 besides the CPU that gradients go through; Python code sees ``cuda``. Every operation is carried out
 on the CPU, after a look at where its tensors are: with tensors of both kinds it raises, unless the
-CPU's is a single number, and so does a random draw whose generator is of another device. What is
-computed is what a CPU computes; what a GPU rounds otherwise or cannot do is not seen.
+CPU's is a single number in an operation that goes element by element, and so does a random draw
+whose generator is of another device. What is computed is what a CPU computes; what a GPU rounds
+otherwise or cannot do is not seen.
 """
 
 from __future__ import annotations
@@ -78,7 +79,12 @@ class _Names(TorchFunctionMode):
                 return META
             return value
 
-        return function(*tree_map(name, tuple(arguments)), **tree_map(name, dict(named or {})))
+        named = dict(named or {})
+        if function in (torch.tensor, torch.as_tensor) and name(named.get("device")) == META:
+            # torch fills them before any operation can be looked at.
+            del named["device"]
+            return function(*arguments, **named).to(META)
+        return function(*tree_map(name, tuple(arguments)), **tree_map(name, named))
 
 
 class _Dispatch(TorchDispatchMode):
@@ -92,7 +98,11 @@ class _Dispatch(TorchDispatchMode):
         here = [value for value in tensors if not isinstance(value, Elsewhere)]
         target = named.get("device")
         moves = operation.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
-        if there and not moves and any(value.dim() > 0 for value in here):
+        # Element by element a CPU's single number may be among the operands, but not be written to.
+        numbers = torch.Tag.pointwise in operation.tags and not (
+            operation._schema.is_mutable and tensors and not isinstance(tensors[0], Elsewhere)
+        )
+        if there and not moves and any(value.dim() > 0 or not numbers for value in here):
             raise MixedDevices(f"{operation}: {[value.device for value in tensors]}")
         on_gpu = bool(there) if target is None else torch.device(target).type in ("cuda", "meta")
         generator = named.get("generator")

@@ -98,6 +98,12 @@ def test_half_precision_is_rounded_once_and_its_statistics_are_not(dtype, traini
     torch.testing.assert_close(variance.double(), expected_variance, rtol=1e-5, atol=1e-6)
 
 
+def test_evaluation_without_running_statistics_is_refused_as_torch_refuses_it():
+    for function in (F.batch_norm, batch_norm):
+        with pytest.raises(RuntimeError, match="running_mean"):
+            function(torch.zeros(2, 3), None, None, training=False)
+
+
 def test_one_value_a_channel_is_refused_as_torch_refuses_it():
     for function in (F.batch_norm, batch_norm):
         with pytest.raises(ValueError, match="more than"):

@@ -270,7 +270,7 @@ def test_gpus_that_torch_computes_on_are_usable(shown):
 @pytest.mark.parametrize(
     ("gpus", "usable", "said"),
     [
-        (OLD, [], [["GPU 0, 1, 2", "too old (found version 12020)", devices.ANOTHER_TORCH]]),
+        (OLD, [], [["GPU 0, 1, 2", "too old (found version 12020)", devices.INSTALL_TORCH]]),
         ([None, ARCHITECTURE, None], ["0", "2"], [["GPU 1 ", "no kernel image"]]),
         ([FULL, None, None], ["1", "2"], [["GPU 0 ", "out of memory", "Wait for the programs"]]),
         ([None, FULL, ARCHITECTURE], ["0"], [["GPU 1 ", "memory"], ["GPU 2 ", "no kernel"]]),
@@ -377,3 +377,22 @@ def test_a_gpu_that_a_job_of_yours_fills_counts(shown, holder, monkeypatch, tmp_
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert holder("1").took() == "1"
     assert shown("0,1", [FULL, FULL]).names == ["1"]
+
+
+def test_a_gpu_that_is_held_does_not_count_where_this_torch_cannot_use_it(shown, holder):
+    """Another checkout's torch may fit it."""
+    assert holder("0").took() == "0"
+    found = shown("0", [ARCHITECTURE])
+    assert found.names == []
+    assert "no kernel image" in found.problems[0]
+
+
+def test_a_gpu_too_full_to_say_how_full_has_its_message_too(monkeypatch, tmp_path):
+    def nothing():
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv(devices.VISIBLE, "0")
+    monkeypatch.setattr("torch.cuda.mem_get_info", nothing)
+    with pytest.raises(DeviceError, match=r"GPU 0 has no memory left\. Compute"), gpu.taken(1):
+        nothing()

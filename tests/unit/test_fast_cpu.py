@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from recall_distortion import networks
 from recall_distortion.errors import NetworkError
@@ -242,6 +243,14 @@ def test_a_gradient_inside_of_vmap_is_refused():
     with pytest.raises(NetworkError, match=r"torch\.func\.grad"):
         torch.vmap(torch.func.grad(loss))(weight, images, bias)
 
+    def pulled(weight, images, bias):
+        found, pull = torch.func.vjp(lambda weight: loss(weight, images, bias), weight)
+        with torch.no_grad():
+            return pull(torch.ones_like(found))
+
+    with pytest.raises(NetworkError, match=r"outside of torch\.vmap"):
+        torch.vmap(pulled)(weight, images, bias)
+
 
 CASES = [("lenet5", 1, 28, 28), ("lenet5", 3, 17, 14), ("cnn", 1, 8, 8), ("cnn", 3, 11, 9)]
 
@@ -297,8 +306,86 @@ def derived():
 
 def with_strides():
     network = networks.build("lenet5", channels=1, classes=4)
-    network.conv2 = torch.nn.Conv2d(6, 16, 5, stride=2)
+    network.conv2 = nn.Conv2d(6, 16, 5, stride=2)
     return network
+
+
+def with_another(layer, place="conv2"):
+    network = networks.build("lenet5", channels=1, classes=4)
+    setattr(network, place, layer)
+    return network
+
+
+class Masked(nn.Module):
+    """A convolution of one's own, with all that the compiled loops ask of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(16, 6, 5, 5))
+        self.bias = nn.Parameter(torch.zeros(16))
+        self.padding = (0, 0)
+
+    def forward(self, images):
+        return F.conv2d(images, 0 * self.weight, self.bias)
+
+
+class Doubled(nn.Parameter):
+    """A weight whose functions are its own."""
+
+
+def patched(*places):
+    network = networks.build("lenet5", channels=1, classes=4)
+    module = network.get_submodule(places[0])
+    forward = getattr(module, places[1])
+    setattr(module, places[1], lambda *arguments: -forward(*arguments))
+    return network
+
+
+def with_a_weight_of_its_own():
+    network = networks.build("lenet5", channels=1, classes=4)
+    network.conv1.weight = Doubled(network.conv1.weight.detach())
+    return network
+
+
+def parametrized():
+    network = networks.build("lenet5", channels=1, classes=4)
+    nn.utils.parametrizations.weight_norm(network.conv1)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        with_another(Masked()),
+        with_another(nn.ConvTranspose2d(1, 6, 5, padding=2), "conv1"),
+        with_another(nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.BatchNorm2d(6)), "conv1"),
+        with_another(nn.Sequential(nn.Conv2d(6, 16, 5))),
+        with_another(nn.Conv2d(6, 16, 5, bias=False)),
+        patched("conv1", "forward"),
+        patched("conv2", "_conv_forward"),
+        patched("", "forward"),
+        with_a_weight_of_its_own(),
+        parametrized(),
+    ],
+)
+def test_whatever_takes_a_convolution_s_place_is_computed(network):
+    images, _ = batch(1, 28, 28, torch.float32)
+    assert faster(network) is None
+    assert torch.equal(Engine().module(network)(images), network(images))
+
+
+def test_a_forward_that_was_replaced_for_all_networks_is_computed(monkeypatch):
+    network = networks.build("lenet5", channels=1, classes=4)
+    monkeypatch.setattr(LeNet5, "forward", lambda self, images: images)
+    assert faster(network) is None
+
+
+def test_training_and_evaluation_are_set_on_the_plain_network_too():
+    network = networks.build("lenet5", channels=1, classes=4)
+    form = faster(network)
+    for mode in (False, True):
+        form.train(mode)
+        assert network.training == form.training == network.conv1.training == mode
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from recall_distortion.compression.criteria import CRITERIA
 from recall_distortion.evaluation import evaluate_block
 from recall_distortion.replicates import generator, load_tensors
 from recall_distortion.training import TrainingImages, loop, train_block, unfinished
+from recall_distortion.training.batch_norm import ElementaryBatchNorm
 from recall_distortion.training.engines import Engine
 
 CASES = [
     ("mlp", 1, 8, []),
-    pytest.param(("cnn", 3, 12, ["flip", "crop"]), marks=pytest.mark.slow),
+    ("cnn", 3, 12, ["flip", "crop"]),
     pytest.param(("lenet5", 1, 28, []), marks=pytest.mark.slow),
     pytest.param(("resnet20", 3, 8, ["flip", "crop"]), marks=pytest.mark.slow),
 ]
@@ -43,6 +44,7 @@ def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
         there = here.to("cuda")
         assert there.device.type == "cuda"
         assert (there * 2 + torch.tensor(1.0)).tolist() == [1.0, 3.0, 5.0]  # a single number may
+        assert torch.tensor([1.0], device="cuda").device.type == "cuda"
         assert there.cpu().device.type == "cpu"
         assert torch.equal(torch.zeros(3).copy_(there), here)
         for mix in (
@@ -52,6 +54,11 @@ def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
             lambda: torch.stack([there, here]),
             lambda: torch.nn.functional.linear(there, here[None]),
             lambda: torch.vmap(torch.add)(there[None], here[None]),
+            # A single number may not, where it is written to or is no operand of each element.
+            lambda: torch.zeros(()).add_(there.sum()),
+            lambda: torch.stack([there[0], torch.tensor(1.0)]),
+            lambda: there.index_select(0, torch.tensor(1)),
+            lambda: torch.nn.functional.cross_entropy(there, torch.tensor(1)),
         ):
             with pytest.raises(MixedDevices):
                 mix()
@@ -139,6 +146,7 @@ FILES = ("dense", "compressed", "predicted-dense", "predicted-all")
 def test_the_whole_chain_leaves_nothing_on_the_cpu(tmp_path, monkeypatch, case, at_once, scope):
     """And gives a CPU's numbers, which the pretended GPU has: those of the plain networks."""
     monkeypatch.setattr("recall_distortion.training.engines.faster", lambda network: None)
+    monkeypatch.setattr("recall_distortion.training.stacks.nullcontext", ElementaryBatchNorm)
     chain(tmp_path / "here", "cpu", case, at_once, scope)
     with pretended_gpu():
         chain(tmp_path / "there", "cuda", case, at_once, scope)
@@ -152,6 +160,18 @@ def test_the_whole_chain_leaves_nothing_on_the_cpu(tmp_path, monkeypatch, case, 
         assert '"device": "cuda"' in json.dumps(there[1])
     for table in ("dense.csv", "compressed.csv", "sparsity.csv"):
         assert (tmp_path / "here" / table).read_text() == (tmp_path / "there" / table).read_text()
+
+
+def test_what_is_deterministic_leaves_nothing_on_the_cpu(tmp_path):
+    """The CNN on 12 x 12 pools windows that overlap, which is done otherwise there."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pretended_gpu():
+            chain(tmp_path / "there", "cuda", ("cnn", 3, 12, []), 2)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    facts = load_tensors(tmp_path / "there" / "dense.safetensors")[1]["facts"]
+    assert "deterministic" in facts["engine"]
 
 
 class Killed(BaseException):

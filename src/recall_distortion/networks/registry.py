@@ -50,8 +50,8 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
 
     The ResNets' weights are Kaiming-normal (He et al. 2015), those of the other networks and all
     biases uniform as PyTorch's layers have them. Draws go through the modules in order and are made
-    by a CPU's ``generator``, so one state gives one network, on whatever device it lies and in
-    whichever order its numbers lie there.
+    by a CPU's ``generator``, so one generator state gives one network, whatever the network's
+    device and memory layout.
     """
     _initialize(network, generator)
 

@@ -59,6 +59,8 @@ def batch_norm(
         if running_var is not None:
             unbiased = variance.detach() * (count / (count - 1))
             running_var.mul_(1 - momentum).add_(unbiased, alpha=momentum)
+    elif running_mean is None or running_var is None:
+        raise RuntimeError("batch norm in evaluation needs running_mean and running_var")
     else:
         mean, variance = running_mean, running_var
     scale = torch.rsqrt(variance + eps)

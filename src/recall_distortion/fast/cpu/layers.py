@@ -5,7 +5,7 @@ It is computed by ``kernels``, alone and under ``torch.vmap``, because PyTorch's
 third of a small network's step, its gradients go through four times as many places as pooling
 passes on, and its grouped convolutions take one group after another (docs/performance.md).
 
-It has first derivatives alone: a gradient that is to be differentiated again is refused.
+It has only first derivatives: a gradient that is to be differentiated again is refused.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class _PooledConvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
         _refuse_second_derivatives()
         images, weight, place = ctx.saved_tensors
+        if place.numel() == 0 < gradient.numel():
+            raise NetworkError("take the gradient of stacked networks outside of torch.vmap")
         of_images, of_weight, of_bias = _backward(
             gradient[None],
             place[None],

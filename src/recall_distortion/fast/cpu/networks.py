@@ -22,6 +22,12 @@ class _Form(nn.Module):
         for name, layer in network.named_children():
             self.add_module(name, layer)
 
+    def train(self, mode: bool = True) -> _Form:
+        """Set the plain network's mode too, whose layers these are."""
+        for network in self._plain:
+            network.train(mode)
+        return super().train(mode)
+
     def pooled(self, convolution: nn.Conv2d, images: Tensor) -> Tensor:
         """Return a convolution's images, pooled by 2 and rectified."""
         for skipped in (*self._plain, convolution):
@@ -58,29 +64,35 @@ class FastCNN(_Form):
 
 
 _FORMS: dict[type[nn.Module], type[_Form]] = {LeNet5: FastLeNet5, CNN: FastCNN}
+_FORWARD = {network: network.forward for network in _FORMS}  # what the forms compute
 
 
 def faster(network: nn.Module) -> nn.Module | None:
-    """Return the fast form of a network that lies on a CPU, or None where there is none."""
-    form = _FORMS.get(type(network))  # a class derived from one of them may compute something else
-    if form is None:
+    """Return the fast form of a network that lies on a CPU, or None where there is none.
+
+    There is none where a convolution was replaced, or a ``forward`` of it or of the network: the
+    form would compute what the network no longer does.
+    """
+    kind = type(network)  # a class derived from one of them may compute something else
+    if kind not in _FORMS or kind.forward is not _FORWARD[kind] or "forward" in vars(network):
+        return None
+    if not all(map(_is_computed, (network.conv1, network.conv2))):
         return None
     weight = network.conv1.weight
     if weight.device.type != "cpu" or weight.dtype not in COMPILED:
         return None
-    convolutions = [layer for layer in network.children() if isinstance(layer, nn.Conv2d)]
-    if not all(map(_is_computed, convolutions)):
-        return None
-    return form(network)
+    return _FORMS[kind](network)
 
 
-def _is_computed(layer: nn.Conv2d) -> bool:
+def _is_computed(layer: nn.Module) -> bool:
     """Return whether the compiled loops compute what this layer does: it may have been replaced."""
+    if type(layer) is not nn.Conv2d or {"forward", "_conv_forward"} & set(vars(layer)):
+        return False
+    if not {type(layer.weight), type(layer.bias)} <= {nn.Parameter, Tensor}:
+        return False  # no bias, or a tensor whose functions are its own
     rows, columns = layer.kernel_size
     return (
-        type(layer) is nn.Conv2d
-        and layer.bias is not None
-        and layer.stride == layer.dilation == (1, 1)
+        layer.stride == layer.dilation == (1, 1)
         and layer.groups == 1
         and rows == columns
         and layer.padding in ((padding, padding) for padding in range(rows))
