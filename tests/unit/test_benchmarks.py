@@ -258,3 +258,22 @@ def test_load_prints_every_step_of_every_study_and_its_growth():
     exponents = re.findall(r"^(\w+(?: \w+)?)\s+-?\d+\.\d\d\s+-?\d+\.\d\d$", text, re.MULTILINE)
     assert exponents == steps
     assert len(re.findall(r"report.html: [\d.]+ MB; recall.csv: [\d.]+ MB", text)) == 3
+
+
+def test_steps_prints_a_time_and_a_rate_for_every_setting():
+    text = output(
+        "steps",
+        *("--only", "mlp", "--at-once", 1, 3, "--precision", "float32", "bfloat16"),
+        *("--seconds", 0.01, "--repeats", 1),
+    )
+    rows = re.findall(r"^mlp, (8|28) × \d+, batch 64, (\w+)\s+(.*)$", text, re.MULTILINE)
+    assert [row[:2] for row in rows] == [
+        (side, precision) for side in ("8", "28") for precision in ("float32", "bfloat16")
+    ]
+    for *_, cells in rows:
+        found = re.findall(r"(\d+) \(([\d,]+)\)", cells)
+        assert len(found) == 2
+        for microseconds, rate in found:
+            # 64 images a network's step, whatever the number of networks; microseconds are whole.
+            expected = 64e6 / float(rate.replace(",", ""))
+            assert float(microseconds) == pytest.approx(expected, abs=0.6)

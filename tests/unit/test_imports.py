@@ -61,20 +61,7 @@ NO_TORCH = [
     "report",
     *BASE,
 ]
-FIRST_HALF = {
-    "devices",
-    "study",
-    "data",
-    "configuration",
-    "networks",
-    "fast",
-    "replicates",
-    "gpu",
-    "processor",
-    "training",
-    "compression",
-    "evaluation",
-}
+FIRST_HALF = set(ORDER[ORDER.index("devices") : ORDER.index("distortion")])
 
 
 def imports(path: Path) -> set[str]:

@@ -26,7 +26,8 @@ def faults():
 
 processor.prepare({threads})
 faults()
-print(torch.get_num_threads(), faults())
+# The kept memory may grow a last time, but not in every round.
+print(torch.get_num_threads(), min(faults() for _ in range(3)))
 """
 
 
@@ -40,9 +41,8 @@ def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     )
     given, faults = map(int, found.stdout.split())
     assert given == 2
-    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB. Once may
-    # be: tensors of other sizes can make the kept memory grow a last time.
-    assert faults < 13_000
+    # Given back to the system each time it is up to 50 x 13,000 faults of pages of 4 kB.
+    assert faults < 2000
 
 
 SETTINGS = """
