@@ -82,7 +82,7 @@ def usable() -> Usable:
     folder = _folder()
     reasons = {
         name: None if reason and _FULL in reason and _limits(folder, name) else reason
-        for name, reason in zip(names, _try(len(names)), strict=True)
+        for name, reason in zip(names, _failures(len(names)), strict=True)
     }
     found = [name for name, reason in reasons.items() if reason is None]
     os.environ[_FOUND] = json.dumps([*_here(), found])
@@ -107,7 +107,7 @@ def _known() -> list[str] | None:
     return names if place == _here() else None
 
 
-def _try(count: int) -> list[str | None]:
+def _failures(count: int) -> list[str | None]:
     """Return for each of so many GPUs why torch cannot compute on it, or None where it can."""
     command = [sys.executable, "-c", "from recall_distortion import gpu; gpu.try_all()"]
     try:

@@ -44,6 +44,7 @@ def evaluate_block(
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
     engine = Engine(deterministic=is_deterministic(device))
+    module = engine.module(network)
     tensors: dict[str, Tensor] = {"labels": torch.from_numpy(prepared.test_labels)}
     seeds: dict[str, list[int]] = {}
     failures: list[dict[str, Any]] = []
@@ -52,7 +53,7 @@ def evaluate_block(
     def record(method: str, ratio: str, state: str, part: Sequence[int], states: Iterable) -> None:
         key = f"{method}/{ratio}/{state}"
         seeds[key] = list(part)
-        for name, value in _predict(engine.module(network), states, images).items():
+        for name, value in _predict(module, states, images).items():
             tensors[f"{key}/{name}"] = value
 
     if not compressed_paths:

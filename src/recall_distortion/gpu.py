@@ -46,7 +46,7 @@ def _memory() -> str:
 
 def check() -> None:
     """Compute on this job's GPU; raises ``DeviceError`` that says what is wrong and what to do."""
-    reason = _try("cuda")
+    reason = _failure("cuda")
     if reason is not None:
         raise DeviceError(devices.explain(_name(), reason))
 
@@ -54,11 +54,11 @@ def check() -> None:
 def try_all() -> None:
     """Print as JSON why torch cannot compute on any GPU, or a list of a reason or null for each."""
     count = torch.cuda.device_count()
-    found = [_try(f"cuda:{number}") for number in range(count)] if count else _try("cuda")
+    found = [_failure(f"cuda:{number}") for number in range(count)] if count else _failure("cuda")
     print(json.dumps(found), flush=True)
 
 
-def _try(device: str) -> str | None:
+def _failure(device: str) -> str | None:
     """Return why torch cannot compute a sum on a device, in torch's words, or None where it can."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the errors say the same

@@ -17,7 +17,7 @@ def faster(network: nn.Module) -> nn.Module | None:
     """Return what computes a network faster where its weights lie, or None where nothing does.
 
     The form's tensors are the network's own, by the same names. What a form cannot do, which is
-    second derivatives and hooks on the layers that it computes as one, it refuses with a
-    ``NetworkError``.
+    second derivatives and hooks on the network or on the layers that it computes as one, it refuses
+    with a ``NetworkError``.
     """
     return cpu.faster(network)

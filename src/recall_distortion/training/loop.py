@@ -160,8 +160,7 @@ class _Best:
             for name, value in stack.tensors.items():
                 self.tensors[name].copy_(value)
         elif better:
-            device = stack.parameters[0].device
-            places = torch.tensor(better).to(device)
+            places = torch.tensor(better, device=stack.parameters[0].device)
             for name, value in stack.tensors.items():
                 self.tensors[name].index_copy_(0, places, value.index_select(0, places))
 
