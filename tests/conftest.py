@@ -10,6 +10,11 @@ import pytest
 DATA_VARIABLE = "RECALL_DISTORTION_DATA"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, or one process of tests would end with one of them."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with MNIST and Fashion-MNIST as torchvision lays them out, or a skip.

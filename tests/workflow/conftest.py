@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,12 +90,32 @@ def project(tmp_path: Path) -> Project:
     return copy_project(tmp_path)
 
 
+def made_once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Project:
+    """Return the project that ``make`` puts into a folder, one for all processes of a test run."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the run; each process has its own within it
+    made = folder / name
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / f"{name}.made").exists():
+            shutil.rmtree(made, ignore_errors=True)  # what a failure left
+            made.mkdir()
+            make(made)
+            (folder / f"{name}.made").touch()
+    return Project(made)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a copy in which the test study has run; tests must leave it as it is."""
-    project = copy_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("--config", "study=test")
-    return project
+    return made_once(
+        tmp_path_factory,
+        "finished",
+        lambda folder: copy_project(folder).snakemake("--config", "study=test"),
+    )
 
 
 @pytest.fixture
@@ -107,7 +128,11 @@ def finished_copy(finished: Project, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def recorded(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a finished copy under git and DVC, reproduced once; tests must leave it as it is."""
-    folder = tmp_path_factory.mktemp("recorded")
+    return made_once(tmp_path_factory, "recorded", lambda folder: record(finished, folder))
+
+
+def record(finished: Project, folder: Path) -> None:
+    """Copy a finished project into a folder, put it under git and DVC and reproduce it once."""
     shutil.copytree(finished.folder, folder, dirs_exist_ok=True, symlinks=True)
     local = shutil.ignore_patterns("tmp", "cache", "config.local")
     shutil.copytree(PROJECT / ".dvc", folder / ".dvc", ignore=local)
@@ -119,4 +144,3 @@ def recorded(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     project.commit("start")
     project.run("dvc", "repro")
     project.commit("results")
-    return project

@@ -145,7 +145,7 @@ print("found", hashlib.sha256(numbers).hexdigest())
 def test_lme4_finds_the_same_in_every_process() -> None:
     command = [sys.executable, "-c", FIT, PROJECT / "results/digits/tables/recall.csv"]
     printed = []
-    for _ in range(3):
+    for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
         if "the system does not fix addresses" in done.stdout:
             pytest.skip("the system does not fix addresses")
