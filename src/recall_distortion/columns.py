@@ -34,6 +34,7 @@ ALPHA_COLUMNS = [
     "alpha_crossfit",
     "r2",
     "denominator",
+    "effective_classes",
     "accuracy_before",
     "accuracy_after",
 ]
@@ -201,6 +202,11 @@ POOLED_COLUMNS = [
     "reliability",
     "unstable",
     "per_model",
+    "effective_classes",
+    "leading_class",
+    "leading_share",
+    "unnamed",
+    "narrow",
     "note",
 ]
 SEEDS_NEEDED_COLUMNS = [
@@ -250,6 +256,8 @@ INFLUENCE_COLUMNS = [
     "state",
     "class",
     "class_name",
+    "share",
+    "unnamed",
     "n",
     "mean",
     "low",
@@ -348,10 +356,11 @@ TEXT_COLUMNS = frozenset(
         "verdict_all",
         "source",
         "believe",
+        "leading_class",
     }
 )
 
 # Columns that hold True or False, or nothing.
 TRUTH_COLUMNS = frozenset(
-    {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes"}
+    {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes", "narrow"}
 )

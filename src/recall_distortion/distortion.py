@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import special
 
 from recall_distortion.errors import TableError
+from recall_distortion.rounding import DUST
 
 SPLIT_SEED = 20_221_128  # of the test set's halvings, the same for every network of a study
 INTERCEPT_LEVEL = 0.99
@@ -121,10 +122,17 @@ class Counts:
 
 
 def normalized(correct: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return (recall - accuracy) / accuracy over the last axis; NaN where the accuracy is 0."""
-    accuracy = correct.sum(-1, keepdims=True) / support.sum(-1, keepdims=True)
+    """Return (recall - accuracy) / accuracy over the last axis; NaN where the accuracy is 0.
+
+    It is 0 exactly where recall and accuracy are the same fraction: what rounding would leave of
+    their difference is no balance, and a slope must not be made of it.
+    """
+    correct_of_all, all_images = correct.sum(-1, keepdims=True), support.sum(-1, keepdims=True)
+    accuracy = correct_of_all / all_images
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (correct / support - accuracy) / accuracy
+        found = (correct / support - accuracy) / accuracy
+    equal = correct * all_images == support * correct_of_all
+    return np.where(equal & (support > 0) & (accuracy > 0), 0.0, found)
 
 
 def slopes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -133,11 +141,23 @@ def slopes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return (before * after).sum(-1) / (before**2).sum(-1)
 
 
+def effective_classes(squares: np.ndarray) -> np.ndarray:
+    """Return 1 / sum of squared shares over the last axis, of classes' squared balances [..., C].
+
+    A slope is a mean of the classes' own (after over before) with these shares as weights. Of equal
+    shares the number is C; near 1, one class carries the slope, whatever happens to the others. NaN
+    where every balance is zero or one is unknown.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 / ((squares / squares.sum(-1, keepdims=True)) ** 2).sum(-1)
+
+
 def class_rows(counts: Counts, names: Sequence[str], seeds: Sequence[int | None]) -> pd.DataFrame:
     """Return the class rows of K networks; the seed column only where there are seeds."""
     k, classes = counts.correct.shape
     accuracy = np.repeat(counts.accuracy, classes)
     recall = (counts.correct / counts.support).ravel()
+    balance = counts.normalized_balance.ravel()
     with np.errstate(invalid="ignore"):
         precision = (counts.correct / counts.predicted).ravel()
     table = pd.DataFrame(
@@ -151,8 +171,8 @@ def class_rows(counts: Counts, names: Sequence[str], seeds: Sequence[int | None]
             "recall": recall,
             "precision": precision,
             "accuracy": accuracy,
-            "balance": recall - accuracy,
-            "normalized_balance": counts.normalized_balance.ravel(),
+            "balance": np.where(balance == 0, 0.0, recall - accuracy),
+            "normalized_balance": balance,
         }
     )
     return table if seeds[:1] != [None] else table.drop(columns="seed")
@@ -208,8 +228,8 @@ def crossfit_sums(before: HalfBalances, after: HalfBalances) -> tuple[np.ndarray
 def crossfit(before: HalfBalances, after: HalfBalances) -> np.ndarray:
     """Return the cross-fitted slopes [K]; NaN where the denominator is 0 or undefined."""
     numerator, denominator = crossfit_sums(before, after)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return numerator / denominator
+    with np.errstate(invalid="ignore"):
+        return numerator / np.where(denominator == 0, np.nan, denominator)
 
 
 def reseed_pairs(seeds: Sequence[int]) -> list[tuple[int, int]]:
@@ -231,7 +251,11 @@ def intercept_check(x: np.ndarray, y: np.ndarray, support: np.ndarray) -> dict[s
     centred = x - x.mean(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         fitted = (centred * y).sum(1) / (centred**2).sum(1)
-    intercept = y.mean(1) - fitted * x.mean(1)
+    predicted = fitted * x.mean(1)
+    intercept = y.mean(1) - predicted
+    # A mean of balances is a sum of terms of their size, and what that rounds to is no intercept.
+    size = np.maximum(np.abs(x * fitted[:, None]).max(1), np.abs(y).max(1))
+    intercept[np.abs(intercept) <= DUST * size] = 0
     n, low, high = len(intercept), np.nan, np.nan
     if n > 1:
         error = intercept.std(ddof=1) / np.sqrt(n)

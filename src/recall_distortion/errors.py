@@ -35,7 +35,7 @@ class TableError(RecallDistortionError):
 
 
 class InferenceError(RecallDistortionError):
-    """A model could not be fitted, or two engines disagree about the same model."""
+    """A model could not be fitted."""
 
 
 class DeviceError(RecallDistortionError):

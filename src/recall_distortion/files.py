@@ -27,6 +27,18 @@ _UNWRITABLE = {
     errno.ENOTDIR,
     errno.EEXIST,
 }
+#: What keeps a file from being read, whatever is in it.
+_UNREADABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 
 
 @contextlib.contextmanager
@@ -70,6 +82,18 @@ def unwritable(path: str | Path, reason: object) -> UnwritableError:
         f"{path}: cannot be written ({reason}). Make room on the disk or make the folder "
         "writable, and start the study again: it goes on from here"
     )
+
+
+def unreadable(path: str | Path, error: BaseException) -> str:
+    """Return why the system does not let a file be read, in words; empty for any other error.
+
+    Such a file may be whole, so it is not called damaged.
+    """
+    if not isinstance(error, OSError) or error.errno not in _UNREADABLE:
+        return ""
+    forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    remedy = "; give yourself the right to read it" if forbidden else ""
+    return f"{path} cannot be read: {error.strerror}{remedy}"
 
 
 def write_text(path: str | Path, text: str) -> None:

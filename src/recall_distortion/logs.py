@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -124,6 +125,15 @@ def _say(words: str) -> None:
     # A stream of its own, because one that fails keeps its words and says them again.
     with open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
         print(words, file=stream)
+
+
+def warn(words: str) -> None:
+    """Say what a user should look at: in a job's log and on its terminal, else as a warning."""
+    if not _job:
+        warnings.warn(words, stacklevel=3)
+        return
+    print(f"warning: {words}", flush=True)
+    _tell(f"warning: {words}")
 
 
 def versions() -> dict[str, str]:

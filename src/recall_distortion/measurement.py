@@ -33,12 +33,14 @@ from recall_distortion.distortion import (
     check_classes,
     class_rows,
     crossfit_sums,
+    effective_classes,
     intercept_check,
     reseed_pairs,
     slopes,
     split_halves,
 )
 from recall_distortion.errors import TableError
+from recall_distortion.files import unreadable
 from recall_distortion.tables import read_table, write_table
 
 STATES = ("dense", "pruned", "finetuned")
@@ -140,6 +142,8 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     except FileNotFoundError:
         raise TableError(f"{path}: no such file; run the study again") from None
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        if why := unreadable(path, error):
+            raise TableError(why) from None
         raise TableError(f"{path}: damaged ({error}); {remedy}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f"{path}: not a file of predictions ({error}); {remedy}") from None
@@ -397,7 +401,7 @@ def _slopes(before: _Networks, after: _Networks) -> pd.DataFrame:
     numerator, denominator = crossfit_sums(before.halves, after.halves)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
-        cross_fitted = numerator / denominator
+        cross_fitted = numerator / np.where(denominator == 0, np.nan, denominator)
     return pd.DataFrame(
         {
             "seed": before.seeds,
@@ -407,6 +411,7 @@ def _slopes(before: _Networks, after: _Networks) -> pd.DataFrame:
             "crossfit_denominator": denominator,
             "r2": r2,
             "denominator": (x**2).sum(1),
+            "effective_classes": effective_classes(x**2),
             "accuracy_before": before.accuracy,
             "accuracy_after": after.accuracy,
         }

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from recall_distortion import checksums
 from recall_distortion.errors import DataError
-from recall_distortion.files import sha256, unwritable, write_json
+from recall_distortion.files import sha256, unreadable, unwritable, write_json
 
 NAME = "provenance.json"
 
@@ -224,6 +224,8 @@ def _read(path: Path) -> dict[str, tuple[str, Record]]:
     except (
         OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
     ) as error:  # fmt: skip
+        if why := unreadable(path, error):
+            raise DataError(why) from None
         raise DataError(
             f"{path}: damaged ({type(error).__name__}: {error}); after a merge take one side of it,"
             " `git checkout --theirs` or `--ours`, as for the tables beside it; or delete it, and"

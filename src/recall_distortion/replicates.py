@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from recall_distortion import checksums
 from recall_distortion.errors import TableError
-from recall_distortion.files import replacing, unwritable
+from recall_distortion.files import replacing, unreadable, unwritable
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
@@ -164,6 +164,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     except KeyError:
         raise TableError(f"{path}: not a file of this project; {_REMEDY}") from None
     except (SafetensorError, ValueError, OSError) as error:
+        if why := unreadable(path, error):
+            raise TableError(why) from None
         raise TableError(f"{path}: damaged ({error}); {_REMEDY}") from None
 
 

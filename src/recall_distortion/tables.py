@@ -12,7 +12,7 @@ import pandas as pd
 
 from recall_distortion.columns import TEXT_COLUMNS, TRUTH_COLUMNS
 from recall_distortion.errors import TableError
-from recall_distortion.files import replacing
+from recall_distortion.files import replacing, unreadable
 
 # What a number may be missing as, in tables that others wrote too; this package leaves it empty.
 _MISSING = ["", "nan", "NaN", "NA", "None", "<NA>"]
@@ -91,6 +91,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     except FileNotFoundError:
         raise TableError(f"{path}: no such table; run the study again") from None
     except (OSError, ValueError, csv.Error) as error:  # pandas' errors are ValueErrors
+        if why := unreadable(path, error):
+            raise TableError(why) from None
         what = str(error).strip()
         raise TableError(f"{path}: damaged ({what}); {_REMEDY}") from None
     require_columns(table, columns, str(path))

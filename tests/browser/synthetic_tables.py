@@ -318,7 +318,7 @@ def make_tables(
         "pooled": pooled,
         "effects": effects.effects(alpha, crossfit, pooled, intervals, level),
         "equal_sparsity": equal_sparsity.equal_sparsity(alpha, crossfit, sparsity, pooled, level),
-        "seeds_needed": seeds_needed.seeds_needed(alpha, level),
+        "seeds_needed": seeds_needed.seeds_needed(alpha, pooled, level),
         "tradeoff": tradeoff.tradeoff(recall, alpha, intervals, level),
         "influence": influence.influence(recall, intervals, level),
         "published": published.published(recall, intervals, pooled),

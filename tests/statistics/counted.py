@@ -39,6 +39,7 @@ def study(
                         "class": range(len(images)),
                         "class_name": names or [f"class {i}" for i in range(len(images))],
                         "support": images,
+                        "predicted": images,
                         "recall": recall,
                         "accuracy": accuracy,
                         "balance": recall - accuracy,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from fits import agreed
 from r_reference import lmer_in_r, needs_r
 
 from recall_distortion.errors import InferenceError
@@ -93,7 +94,7 @@ def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
     models = across_datasets(alpha, dense())
     fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
     fits += [bootstrapped(model) for model in models]
-    table, facts = mixed_models.combine(*zip(*fits, strict=True))
+    table, facts = agreed(mixed_models.combine(*zip(*fits, strict=True)))
     assert facts["converged"].all()
     assert list(facts["engine"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
     cell = ["dataset", "architecture", "method", "ratio"]

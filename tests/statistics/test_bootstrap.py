@@ -178,6 +178,31 @@ def test_few_replicates_have_an_estimate_only(n: int) -> None:
         assert np.isfinite(bootstrap.ratio(*sums(5, 2)).interval(LEVEL)).all()
 
 
+@pytest.mark.parametrize("telling", [1, 2, 4, 6, 7])  # of 5, too many draws hold one alone
+def test_replicates_without_a_denominator_do_not_count(telling: int) -> None:
+    """A network whose classes are all equal has no slope, however many others there are."""
+    y, x, v, u = (part.copy() for part in two(8, 2))
+    for part in (y, x, v, u):
+        part[telling:, 0] = 0
+    for found in (bootstrap.ratio(y, x), bootstrap.difference(y, x, v, u)):
+        for end in (*found.interval(LEVEL), found.p_above(0)):
+            assert np.isfinite(end).tolist() == [telling >= bootstrap.LEAST_REPLICATES, True]
+    alone = bootstrap.ratio(y[:telling], x[:telling])
+    found = bootstrap.ratio(y, x)
+    assert found.estimate[0] == pytest.approx(alone.estimate[0])
+
+
+@pytest.mark.parametrize("total", [0.0, -0.1])
+def test_a_denominator_that_is_not_above_zero_makes_no_ratio(total: float) -> None:
+    y, x = sums(8, 2)
+    x[:, 0] -= x[:, 0].mean() - total / 8
+    x[0, 0] += total - x[:, 0].sum()  # exactly
+    found = [bootstrap.ratio(y, x), bootstrap.difference(y, x, y, np.abs(x) + 1)]
+    for result in found:
+        assert np.isnan(result.estimate).tolist() == [True, False]
+        assert np.isnan(result.interval(LEVEL)[0]).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_in_its_column(bad: float) -> None:
     y, x, v, u = two(9, 4)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from fits import agreed
 from r_reference import lmer_in_r, needs_r
 
 from recall_distortion.errors import InferenceError, TableError
@@ -250,7 +251,7 @@ def test_engines_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     models = models_of(table)
     fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
     fits += [bootstrapped(model) for model in models]
-    combined, facts = mixed_models.combine(*zip(*fits, strict=True))
+    combined, facts = agreed(mixed_models.combine(*zip(*fits, strict=True)))
     assert list(facts["engine"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
     of_model = combined[combined["model"] == "class_level_scaled/digits/mlp"]
     # Whoever has the tables can fit the model again.

@@ -13,6 +13,7 @@ from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
 from recall_distortion.distortion import slopes
 from recall_distortion.errors import InferenceError, SetupError, TableError
 from recall_distortion.inference import class_level, mixed_models, tables
+from recall_distortion.inference.mixed_models import DISAGREE
 
 CELLS = {
     ("control", 1.0): 0.75,
@@ -97,10 +98,13 @@ def test_fits_survive_being_written_and_read(study: Path, written) -> None:
     )
 
 
-def test_engines_that_disagree_stop_the_study(study: Path, tmp_path: Path, written) -> None:
+def test_engines_that_disagree_mark_their_model_alone(study: Path, tmp_path: Path, written) -> None:
     """The comparison also works on tables that were written and read, for every kind of term."""
     fits = study / "panel.c", study / "panel.f"
-    for row, message in ((0, "the slope of control at ratio 1 in class_level/"), (None, "trend")):
+    for row, message in (
+        (0, "the slope of control at ratio 1: pymer4 says"),
+        (None, "the trend of"),
+    ):
         of_engine = (pd.read_csv(path).query("engine == 'statsmodels'") for path in fits)
         table, facts = (found.reset_index(drop=True) for found in of_engine)
         place = row if row is not None else table.index[table["term"] == "trend"][0]
@@ -108,13 +112,16 @@ def test_engines_that_disagree_stop_the_study(study: Path, tmp_path: Path, writt
         paths = tmp_path / "c", tmp_path / "f"
         table.assign(engine="pymer4").to_csv(paths[0], index=False)
         facts.assign(engine="pymer4").to_csv(paths[1], index=False)
-        with pytest.raises(InferenceError, match=f"disagree about .*{message}"):
-            tables.write_mixed_models(
-                [fits[0], paths[0]],
-                [fits[1], paths[1]],
-                tmp_path / "m.csv",
-                tmp_path / "mf.csv",
-            )
+        tables.write_mixed_models(
+            [fits[0], paths[0]], [fits[1], paths[1]], tmp_path / "m.csv", tmp_path / "mf.csv"
+        )
+        found = pd.read_csv(tmp_path / "mf.csv", keep_default_na=False)
+        apart = found["message"].str.startswith(f"{DISAGREE} about {message}")
+        assert set(found.loc[apart, "model"]) == {table.loc[place, "model"]}
+        assert set(found.loc[apart, "engine"]) == {"pymer4", "statsmodels"}
+        assert not found.loc[~apart, "message"].str.contains(DISAGREE).any()
+        of_model = found["model"] == table.loc[place, "model"]
+        assert set(found.loc[of_model, "believe"]) <= {"", "bootstrap"}
 
 
 def test_what_is_missing_is_named(study: Path, tmp_path: Path, monkeypatch) -> None:

@@ -6,6 +6,7 @@ Each goes the whole way from files of predictions to the report, through R where
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ def always_wrong(_: np.random.Generator, labels: np.ndarray) -> np.ndarray:
 
 def always_right(_: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     return labels.copy()
+
+
+def always_the_first(_: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Return the predictions of a network that says what is most frequent, whatever it sees."""
+    return np.zeros_like(labels)
 
 
 @dataclass(frozen=True)
@@ -272,3 +278,129 @@ def test_a_method_whose_every_replicate_failed(tmp_path: Path) -> None:
     assert "24 networks: one after another, in float32 on cpu; torch 2.10" in found.page
     assert "were computed alike" not in found.page
     assert len(found.table("failures")) == 12
+
+
+@pytest.mark.parametrize("support", [[950, 50], [475, 25], [90, 10], [100, 30, 7]])
+def test_networks_that_never_change_have_no_verdict_anywhere(tmp_path, support):
+    """Every slope is 1 and nothing moved; what sums make of 1 is no intensification."""
+    results = run(
+        tmp_path,
+        {"control": always_the_first, "magnitude": always_the_first},
+        classes=len(support),
+        support=support,
+        dense=always_the_first,
+    )
+    np.testing.assert_allclose(results.table("alpha")["alpha"], 1, rtol=1e-12)
+    assert set(results.table("intervals")["verdict"]) == {"inconclusive"}
+    assert set(results.table("pooled")["crossfit_verdict"]) == {"inconclusive"}
+    assert set(results.table("effects")["verdict"]) == {"inconclusive"}
+    assert set(results.table("effects")["reading"].fillna("")) <= {"", "not told from the control"}
+    assert (results.table("effects")["difference"] == 0).all()
+    assert set(results.table("influence")["verdict"]) == {"inconclusive"}
+    assert not results.table("influence")["changes"].astype(str).eq("True").any()
+    tests = results.table("tests")
+    assert not (tests["p"] < 0.99).any()
+    assert set(results.table("mixed_models")["verdict"].dropna()) <= {"inconclusive"}
+    assert set(results.table("tradeoff")["improves"].fillna("")) <= {"", "neither"}
+    # The page's table of the answer shows no sign of a verdict in any cell.
+    (grid,) = re.findall(r'<table class="grid">.*?</table>', results.page, re.DOTALL)
+    assert not any(sign in grid for sign in "▲▼")
+
+
+def one_errs(*wrong: int) -> Predict:
+    """Return predictions that are right but for those of the networks ``wrong``, in their order."""
+    seen = iter(range(10_000))
+
+    def predict(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+        return some_errors(rng, labels) if next(seen) in wrong else labels.copy()
+
+    return predict
+
+
+@pytest.mark.parametrize("wrong", [(2,), (0, 3), (0, 1, 4)])
+@pytest.mark.parametrize("support", [[475, 25], [40, 40, 40, 40]])
+def test_dense_networks_of_which_few_err_end_no_study(tmp_path, wrong, support):
+    """One informative network, or two, have no spread: no interval, no verdict, and a page."""
+    results = run(
+        tmp_path,
+        {"control": some_errors, "magnitude": some_errors},
+        classes=len(support),
+        support=support,
+        dense=one_errs(*wrong),
+    )
+    pooled = results.table("pooled")
+    pooled = pooled[pooled["state"] != "dense"]
+    assert np.isfinite(pooled["alpha"]).all()
+    assert pooled[["low", "high", "crossfit_low", "crossfit_high"]].isna().all().all()
+    assert "fewer than 5 replicates have balances before pruning" in results.notes("pooled")
+    assert results.table("effects")["reading"].isna().all()
+    assert "disagree" not in results.messages
+    if len(wrong) == 1:
+        assert "of 6 dense models one recalls its classes unequally" in results.messages
+    assert "have no interval" in results.page
+    (grid,) = re.findall(r'<table class="grid">.*?</table>', results.page, re.DOTALL)
+    assert not any(sign in grid for sign in "▲▼○■")
+
+
+def never_the_last(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Return predictions that never name the last class, and err in one of fifty others."""
+    found = np.where(rng.random(len(labels)) < 0.02, rng.integers(0, 2, len(labels)), labels)
+    return np.where(labels == labels.max(), 0, found)
+
+
+def test_a_class_that_is_never_named_is_said_to_carry_the_slope(tmp_path):
+    def pruned(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+        """Ruin the second class as well."""
+        lost = (labels == 1) & (rng.random(len(labels)) < 0.4)
+        return np.where(lost, 0, never_the_last(rng, labels))
+
+    results = run(
+        tmp_path,
+        {"control": never_the_last, "magnitude": pruned},
+        classes=3,
+        support=[200, 200, 6],
+        dense=never_the_last,
+    )
+    pooled = results.table("pooled").set_index(["method", "ratio", "state"])
+    cell = pooled.loc[("magnitude", 2, "finetuned")]
+    assert cell["alpha"] == pytest.approx(1, abs=0.4)
+    assert cell["leading_class"] == "class 2"
+    assert 0.99 < cell["leading_share"] < 1
+    assert 1 <= cell["effective_classes"] < 1.02
+    assert (cell["unnamed"], cell["narrow"]) == (1, True)
+    networks = results.table("alpha")
+    assert networks["effective_classes"].between(1, 1.05).all()
+    influence = results.table("influence")
+    last = influence[influence["class_name"] == "class 2"]
+    assert (last["unnamed"] == SEEDS).all()
+    assert last["share"].to_numpy() == pytest.approx(cell["leading_share"])
+    assert influence.groupby(["method", "ratio"])["share"].sum().to_numpy() == pytest.approx(1)
+    assert results.table("seeds_needed")["seeds"].isna().all()
+    words = " ".join(re.sub(r"<[^>]+>", " ", results.page).split())
+    assert "Few classes carry these slopes" in words
+    assert "no dense model ever names “class 2”" in words
+    of_pruned = last[(last["method"] == "magnitude") & (last["ratio"] == 2)].iloc[0]
+    assert f"without class 2 {of_pruned['mean']:.2f}".replace("-", "−") in words
+
+
+def test_two_classes_are_said_to_be_one_gap(tmp_path):
+    results = run(
+        tmp_path,
+        {"control": some_errors, "magnitude": some_errors},
+        classes=2,
+        support=[150, 50],
+    )
+    found = results.table("alpha")
+    # Balances sum to zero, weighted by the supports, so the shares are those supports' alone.
+    share = np.array([50, 150]) ** 2 / (50**2 + 150**2)
+    assert found["effective_classes"].to_numpy() == pytest.approx(1 / (share**2).sum())
+    assert not results.table("pooled")["narrow"].any()
+    assert "α is the ratio of one gap, after to before" in results.page
+    recall = results.table("recall").pivot(
+        index=["method", "ratio", "state", "seed"], columns="class", values="recall"
+    )
+    accuracy = results.table("recall").groupby(["method", "ratio", "state", "seed"])["accuracy"]
+    gap = (recall[0] - recall[1]) / accuracy.first()
+    for row in found[found["method"] == "magnitude"].itertuples():
+        after = gap[row.method, row.ratio, row.state, row.seed]
+        assert row.alpha == pytest.approx(after / gap["dense", 1, "dense", row.seed])

@@ -194,7 +194,7 @@ def test_a_class_with_one_test_image_has_no_crossfitted_slope() -> None:
     assert nothing(row, *CROSSED, "reliability")
     assert not nothing(row, *PLAIN)
     assert (row["unstable"], row["per_model"]) == (8, False)
-    assert row["note"] == (
+    assert row["note"].startswith(
         "a class has one test image, so it cannot be split in halves: no cross-fitted slope"
     )
 

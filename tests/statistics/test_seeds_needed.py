@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,7 +74,7 @@ def test_rows_of_a_study() -> None:
     table = synthetic.alpha({MAGNITUDE: 0.9, ("d", "mlp", "random", 4.0): 1.1, CONTROL: 0.8})
     reseed = synthetic.alpha({("d", "mlp", "reseed", 1.0): 0.5}, state="dense")
     pruned = synthetic.alpha({MAGNITUDE: 5.0}, state="pruned")
-    found = module.seeds_needed(pd.concat([table, reseed, pruned]), level=0.95)
+    found = needed(pd.concat([table, reseed, pruned]), level=0.95)
     assert list(found.columns) == SEEDS_NEEDED_COLUMNS
     assert list(found["method"]) == ["magnitude"] * 6 + ["random"] * 6
     assert list(found["question"]) == (["alpha"] * 3 + ["control"] * 3) * 2
@@ -94,9 +96,31 @@ def test_rows_of_a_study() -> None:
         assert power(row["seeds_cautious"] - 1, row["effect"] / upper, 0.05) < 0.8
 
 
+def needed(alpha: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.99) -> pd.DataFrame:
+    """Return the seeds needed where the slopes at the ratios ``narrow`` rest on one class."""
+    pooled = alpha[[*module.CELL, "state"]].drop_duplicates()
+    pooled = pooled.assign(
+        narrow=pooled["ratio"].isin(narrow), leading_class="ill", leading_share=0.9996, unnamed=1
+    )
+    return module.seeds_needed(alpha, pooled, level)
+
+
+def test_slopes_that_rest_on_one_class_say_nothing_of_seeds() -> None:
+    """They are alike in all seeds, whatever happens to the other classes."""
+    table = synthetic.alpha({MAGNITUDE: 1.0, ("d", "mlp", "magnitude", 9.0): 1.1, CONTROL: 1.0})
+    found = needed(table, narrow=[9.0])
+    narrow = found["ratio"] == 9
+    assert found.loc[narrow, ["seeds", "seeds_cautious"]].isna().all().all()
+    assert found.loc[~narrow, "seeds"].notna().all()
+    assert set(found.loc[~narrow, "note"]) == {""}
+    (note,) = set(found.loc[narrow, "note"])
+    assert note.startswith("the slope rests on few classes: ill has 99.96 % of the size")
+    assert "a class is never named by a dense network" in note
+
+
 def notes(table: pd.DataFrame) -> dict[str, tuple[str, float, int]]:
     """Return note, sd and n of either question, after checking what follows from the sd."""
-    found = module.seeds_needed(table)
+    found = needed(table)
     assert len(found) == 6
     assert (found["seeds"].isna() == found["sd"].isna()).all()
     assert (found["seeds_cautious"].isna() == found["sd"].isna()).all()
@@ -126,20 +150,20 @@ def test_what_cannot_be_told_has_a_note() -> None:
 def test_equal_slopes_need_two() -> None:
     table = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9})
     table["alpha"] = np.where(table["ratio"] == 1, 0.7, 0.1 + 0.2)  # a mean that rounds
-    found = module.seeds_needed(table)
+    found = needed(table)
     assert set(found["sd"]) == {0.0}
     assert set(found["seeds"]) == set(found["seeds_cautious"]) == {2}
 
 
 def test_more_than_can_be_counted_is_said() -> None:
     table = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9}, sd=1e7)
-    found = module.seeds_needed(table)
+    found = needed(table)
     assert found["seeds"].isna().all()
     assert set(found["note"]) == {"more than 1,000,000,000 replicates"}
 
 
 def test_no_pruning_cell_no_rows() -> None:
-    found = module.seeds_needed(synthetic.alpha({CONTROL: 0.9}))
+    found = needed(synthetic.alpha({CONTROL: 0.9}))
     assert found.empty
     assert list(found.columns) == SEEDS_NEEDED_COLUMNS
 
@@ -147,6 +171,6 @@ def test_no_pruning_cell_no_rows() -> None:
 def test_a_replicate_counts_once() -> None:
     table = synthetic.alpha({MAGNITUDE: 1.0})
     with pytest.raises(TableError, match="more than one row"):
-        module.seeds_needed(pd.concat([table, table]))
+        needed(pd.concat([table, table]))
     with pytest.raises(TableError, match="between 0 and 1"):
-        module.seeds_needed(table, level=99)
+        needed(table, level=99)

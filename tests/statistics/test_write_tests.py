@@ -47,7 +47,7 @@ def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
         assert list(table.columns) == WRITTEN[name]
     of_cells = intervals.intervals(study["alpha"], 0.95)
     expected = {
-        "seeds_needed": seeds_needed.seeds_needed(study["alpha"], 0.95),
+        "seeds_needed": seeds_needed.seeds_needed(study["alpha"], found["pooled"], 0.95),
         "tradeoff": tradeoff.tradeoff(study["recall"], study["alpha"], of_cells, 0.95),
         "influence": influence.influence(study["recall"], of_cells, 0.95),
     }

@@ -111,8 +111,14 @@ def with_label(value, where=0, count=12):
 
 
 BAD = {
-    "float images": (changed(train_images=gray() / 255), "type float64; images must be uint8"),
-    "NaN": (changed(train_images=np.full((12, 6, 5), np.nan, np.float32)), "without NaN"),
+    "float images": (
+        changed(train_images=gray() / 255),
+        "type float64 with values from 0 to 1; images must be uint8",
+    ),
+    "NaN": (
+        changed(train_images=np.full((12, 6, 5), np.nan, np.float32)),
+        "holds NaN or infinity; images must be uint8",
+    ),
     "float labels": (changed(train_labels=labels() * 1.0), "must be whole numbers"),
     "boolean labels": (changed(train_labels=labels() > 0), "must be whole numbers"),
     "negative label": (changed(train_labels=with_label(-1)), "holds the label -1"),
@@ -131,7 +137,10 @@ BAD = {
     ),
     "two axes of labels": (changed(train_labels=labels()[:, None]), "must have one axis"),
     "sizes": (changed(train_labels=labels(11)), "11 labels for 12 images"),
-    "test sizes": (changed(test_labels=labels(5)), "5 labels for 6 images"),
+    "test sizes": (
+        changed(test_labels=labels(5)),
+        r"\[6, 6, 5\] for 5 labels.*numpy.moveaxis\(test_images, -1, 0\)",
+    ),
     "shapes of train and test": (changed(test_images=gray(6, 7)), "test_images 7 x 5"),
     "channels of test": (changed(test_images=colour(6)), "with 3 channels"),
     "channels first": (

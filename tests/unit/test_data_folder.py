@@ -131,13 +131,10 @@ def test_mixed_sizes_name_two_files(root):
     assert str(root / "zebra" / "99.png") in message
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK"])
 def test_modes_that_would_lose_something(root, mode):
     path = root / "ant" / ("x.tif" if mode == "CMYK" else "x.png")
-    if mode == "I;16":
-        Image.fromarray(np.zeros((6, 5), np.uint16)).save(path)
-    else:
-        picture(path, 1, mode)
+    picture(path, 1, mode)
     assert str(path) in refused(root, f"has mode {mode}; images must be 8-bit")
 
 
@@ -181,7 +178,7 @@ def test_files_that_do_not_belong(root):
     stray.unlink()
     nested = root / "ant" / "more.png"
     nested.mkdir()
-    assert str(nested) in refused(root, "not an image by its name")
+    refused(root, "ant holds the folder more.png; images lie in .*/CLASS/IMAGE")
     nested.rmdir()
     os.mkfifo(root / "ant" / "pipe.png")
     refused(root, "not an image by its name")

@@ -137,7 +137,7 @@ COLUMNS = {
     "recall": "dataset architecture method ratio state seed class class_name support correct "
     "predicted recall precision accuracy balance normalized_balance",
     "alpha": "dataset architecture method ratio state seed alpha alpha_crossfit r2 denominator "
-    "accuracy_before accuracy_after",
+    "effective_classes accuracy_before accuracy_after",
     "crossfit": "dataset architecture method ratio state seed numerator denominator",
     "sparsity": "dataset architecture method ratio seed realised_ratio kept_fraction kept_prunable "
     "prunable total",

@@ -506,6 +506,8 @@ class TestDegenerateTables:
             (tmp_path / "tables" / f"{name}.csv").unlink()
         for name, later in LATER.items():
             path = tmp_path / "tables" / f"{name}.csv"
+            if not path.exists():
+                continue
             pd.read_csv(path).drop(columns=list(later)).to_csv(path, index=False)
         words = _words(tmp_path / "tables", tmp_path / "report.html")
         assert "the tables hold no difference from the control" in words

@@ -43,7 +43,9 @@ rule measure:
     input:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
-        code=get_code("measure", "columns", "distortion", "measurement", "tables"),
+        code=get_code(
+            "measure", "columns", "distortion", "measurement", "rounding", "tables"
+        ),
     output:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",

@@ -10,6 +10,7 @@ rule infer_tests:
             "catalogue",
             "columns",
             "distortion",
+            "rounding",
             "files",
             "tables",
         ),
@@ -55,7 +56,7 @@ rule infer_fit:
         recall=f"{TABLES}/recall.csv",
         alpha=f"{TABLES}/alpha.csv",
         sparsity=f"{TABLES}/sparsity.csv",
-        code=get_code("infer_fit", "inference", "columns", "tables"),
+        code=get_code("infer_fit", "inference", "columns", "rounding", "tables"),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
@@ -82,7 +83,7 @@ rule infer:
     input:
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
-        code=get_code("infer", "inference", "columns", "tables"),
+        code=get_code("infer", "inference", "columns", "rounding", "tables"),
     output:
         mixed_models=report(
             f"{TABLES}/mixed_models.csv",

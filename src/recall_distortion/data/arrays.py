@@ -20,12 +20,18 @@ import numpy as np
 
 from recall_distortion.data.images import RawData, Shape, check_class_names, check_labels
 from recall_distortion.errors import DataError
-from recall_distortion.files import sha256
+from recall_distortion.files import sha256, unreadable
 
 _ACCEPTED = (
     "train_images and train_labels, with or without test_images and test_labels; or images and "
     "labels; class_names is optional"
 )
+# What makes plain arrays of arrays of objects, by how their names end.
+_WITHOUT_OBJECTS = {
+    "images": "numpy.stack({})",
+    "labels": "numpy.array({}.tolist())",
+    "_names": "numpy.array({}.tolist(), dtype=str)",
+}
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -83,6 +89,7 @@ def read(path: Path) -> RawData:
 def _inspect(path: Path) -> _Contents:
     headers = _headers(path)
     prefix = _prefix(path, set(headers))
+    _check_types(path, headers)
     image_shape = _image_shape(path, f"{prefix}images", headers)
     has_test_set = "test_images" in headers
     if has_test_set and (test_shape := _image_shape(path, "test_images", headers)) != image_shape:
@@ -95,11 +102,14 @@ def _inspect(path: Path) -> _Contents:
         names = check_class_names(
             _class_names(path, headers["class_names"]), f"{path}: class_names"
         )
+    of_test = {"test_labels": _array(path, "test_labels")} if has_test_set else {}
     train_labels = check_labels(
         _array(path, f"{prefix}labels"),
         headers[f"{prefix}images"].shape[0],
         len(names) if names else None,
-        f"{path}: {prefix}labels",
+        str(path),
+        f"{prefix}labels",
+        of_test,
     )
     if names is None:
         # The labels are checked, so they are few enough to be spelled out only if the limit holds.
@@ -109,10 +119,11 @@ def _inspect(path: Path) -> _Contents:
     test_labels = None
     if has_test_set:
         test_labels = check_labels(
-            _array(path, "test_labels"),
+            of_test["test_labels"],
             headers["test_images"].shape[0],
             len(names),
-            f"{path}: test_labels",
+            str(path),
+            "test_labels",
         )
     return _Contents(prefix, image_shape, train_labels, test_labels, names)
 
@@ -141,6 +152,8 @@ def _headers(path: Path) -> dict[str, _Header]:
                     )
                 headers[name] = _header(path, name, archive, member)
     except _HEADER_ERRORS as error:
+        if why := unreadable(path, error):
+            raise DataError(why) from None
         raise DataError(
             f"{path} cannot be read as an .npz file ({error}); it is truncated, damaged or "
             "something else: write it again with numpy.savez"
@@ -160,8 +173,7 @@ def _header(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.Zip
         if dtype.hasobject:
             raise DataError(
                 f"{path}: {name} is an array of Python objects, which is not read because that "
-                "could run code from the file; save it as numbers or strings, for example "
-                "class_names as numpy.array(names, dtype=str)"
+                f"could run code from the file; save {_WITHOUT_OBJECTS[name[-6:]].format(name)}"
             )
         # A header may claim any shape: believe it only if the bytes are there.
         promised, stored = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
@@ -190,28 +202,88 @@ def _prefix(path: Path, names: set[str]) -> str:
 
 def _image_shape(path: Path, name: str, headers: dict[str, _Header]) -> tuple[int, int, int]:
     """Return (height, width, channels)."""
-    header = headers[name]
-    if header.dtype != np.uint8:
-        raise DataError(
-            f"{path}: {name} has type {header.dtype}; images must be uint8, 0 to 255. Numbers "
-            "from 0 to 1 without NaN become that by (255 * x).round().astype(numpy.uint8)"
-        )
-    shape = header.shape
+    shape = headers[name].shape
+    images = math.prod(headers[f"{name.removesuffix('images')}labels"].shape)  # if one label each
+    remedy = _reordered(name, shape, images)
     if len(shape) == 3:
         shape = (*shape, 1)
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        hint = (
-            f"; if channels come first, save numpy.moveaxis({name}, 1, -1)"
-            if len(shape) == 4 and shape[1] in (1, 3)
-            else ""
-        )
+    # Images that are as many as their labels lie where they should.
+    if len(shape) != 4 or shape[3] not in (1, 3) or (remedy and shape[0] != images):
         raise DataError(
-            f"{path}: {name} has shape {list(header.shape)}; it must be [N, H, W] for gray images "
-            f"or [N, H, W, C] with 1 or 3 channels last{hint}"
+            f"{path}: {name} has shape {list(headers[name].shape)} for {images} labels; it must be "
+            f"[N, H, W] for gray images or [N, H, W, C] with 1 or 3 channels last{remedy}"
         )
     if 0 in shape:
-        raise DataError(f"{path}: {name} has shape {list(header.shape)}, so it holds no pixel")
+        raise DataError(f"{path}: {name} has shape {list(shape)}, so it holds no pixel")
     return shape[1], shape[2], shape[3]
+
+
+def _reordered(name: str, shape: tuple[int, ...], images: int) -> str:
+    """Return what brings the axes of ``images`` images into order, as words; empty if nothing."""
+    if len(shape) in (3, 4) and shape[-1] == images != shape[0]:
+        if len(shape) == 4 and shape[0] in (1, 3) and shape[2] not in (1, 3):
+            return f"; if images come last, save {name}.transpose(3, 1, 2, 0)"
+        return f"; if images come last, as in MATLAB, save numpy.moveaxis({name}, -1, 0)"
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
+        return f"; if channels come first, save numpy.moveaxis({name}, 1, -1)"
+    if len(shape) == 4 and shape[3] in (2, 4):
+        return f"; if the last channel is opacity, save {name}[..., :-1]"
+    if len(shape) == 2:
+        for channels in (1, 3):
+            side = math.isqrt(shape[1] // channels)
+            if channels * side * side == shape[1]:
+                row = f"; if a row is an image of {side} x {side}"
+                if channels == 1:
+                    return f"{row}, save {name}.reshape(-1, {side}, {side})"
+                return (
+                    f"{row}, one channel after the other, save "
+                    f"numpy.moveaxis({name}.reshape(-1, 3, {side}, {side}), 1, -1)"
+                )
+    return ""
+
+
+def _check_types(path: Path, headers: dict[str, _Header]) -> None:
+    """Raise ``DataError`` with what makes images uint8 where they are something else."""
+    wrong = [name for name in headers if name.endswith("images")
+             and headers[name].dtype != np.uint8]  # fmt: skip
+    if not wrong:
+        return
+    name, *others = wrong
+    kind = headers[name].dtype.kind
+    # The same for all, or the parts would differ.
+    values = [_array(path, other) for other in wrong] if kind in "biuf" else []
+    found, remedy = _as_bytes(name, values) if all(array.size for array in values) else ("", "")
+    alike = f", and {others[0]} alike" if remedy and others else ""
+    raise DataError(
+        f"{path}: {name} has type {headers[name].dtype}{found}; images must be uint8, 0 to 255"
+        f"{remedy}{alike}"
+    )
+
+
+def _as_bytes(name: str, arrays: list[np.ndarray]) -> tuple[str, str]:
+    """Return what values the arrays hold and what makes them uint8, as words."""
+    if arrays[0].dtype.kind == "b":
+        return "", f": save 255 * {name}.astype(numpy.uint8)"
+    if not all(np.isfinite(array).all() for array in arrays):
+        return " and holds NaN or infinity", " and every pixel has a value: find out what these are"
+    low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
+    low, high = (value.item() for value in (low, high))
+    whole = all(array.dtype.kind in "iu" or (array == np.rint(array)).all() for array in arrays)
+    found = f" with {'whole numbers' if whole else 'values'} from {low:g} to {high:g}"
+    of_fractions = arrays[0].dtype.kind == "f" and high <= 1
+    if whole and low >= 0 and high <= 255 and not of_fractions:
+        return found, f": save {name}.astype(numpy.uint8)"
+    if of_fractions and low >= 0:
+        return found, f": save numpy.rint(255.0 * {name}).astype(numpy.uint8)"
+    if of_fractions and low >= -1:
+        return found, f": save numpy.rint(127.5 * ({name} + 1.0)).astype(numpy.uint8)"
+    if low == high:
+        return found, ", and images differ"
+    return found, (
+        f"; if {low:g} is to be black and {high:g} white, save "
+        f"numpy.rint(255 / ({high!r} - {low!r}) * ({name}.astype(float) - {low!r}))"
+        ".astype(numpy.uint8)"
+    )
 
 
 def _size(image_shape: tuple[int, int, int]) -> str:
@@ -240,6 +312,8 @@ def _array(path: Path, name: str) -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
     except _READ_ERRORS as error:
+        if why := unreadable(path, error):
+            raise DataError(why) from None
         raise DataError(
             f"{path}: {name} cannot be read ({error}); the file is damaged: write it again with "
             "numpy.savez"

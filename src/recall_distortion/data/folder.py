@@ -2,9 +2,11 @@
 
 Either ``PATH/<class>/<image>``, or ``PATH/train/<class>/<image>`` and
 ``PATH/test/<class>/<image>``.
-All images have one size. Gray images stay gray where all are gray; otherwise, palettes included,
-everything becomes RGB. Names that begin with a dot are left aside; anything else unexpected is an
-error, so that no image goes missing silently.
+All images have one size as they are shown: the orientation that a camera wrote down is applied.
+Gray images stay gray where all are gray; otherwise, palettes included, everything becomes RGB. More
+than 8 bits a channel are refused: only their owner knows which values are black and white. Names
+that begin with a dot are left aside; anything else unexpected is an error, so that no image goes
+missing silently.
 """
 
 from __future__ import annotations
@@ -12,20 +14,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from recall_distortion.data.images import RawData, Shape, check_class_names
 from recall_distortion.errors import DataError
+from recall_distortion.files import unreadable
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow also knows formats that start other programs; they are not asked for.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_BITS_PER_SAMPLE = 258  # TIFF's tag
 _GRAY_MODES = ("1", "L")
 _COLOUR_MODES = ("P", "RGB")
 
@@ -104,6 +109,8 @@ def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
         )
     root = path.resolve()
     entries = {entry.name: entry for entry in _listing(path, root)}
+    if "train" not in entries:
+        _require_class_folders(path, entries, root)
     # Folders called train and test are two classes if images lie in them directly.
     nested = [
         name
@@ -116,7 +123,8 @@ def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
         found = ", ".join(sorted(entries))
         raise DataError(
             f"{path} holds {found}; a data set with its own test set holds exactly train and "
-            "test, one without holds class folders with images directly inside"
+            "test, so rename or move the others; one without holds class folders with images "
+            "directly inside"
         )
     train, test = (_classes(entries[part], root) for part in ("train", "test"))
     if different := sorted(set(train) ^ set(test)):
@@ -125,6 +133,38 @@ def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
             "same classes"
         )
     return {"train": train, "test": test}
+
+
+def _require_class_folders(path: Path, entries: dict[str, Path], root: Path) -> None:
+    """Raise ``DataError`` with the layout that is meant if the folders in ``path`` hold folders."""
+    inner = {
+        name: [found for found in _listing(entry, root) if found.is_dir()]
+        for name, entry in entries.items()
+        if entry.is_dir()
+    }
+    deep = {name: found for name, found in inner.items() if found}
+    if not deep:
+        return
+    name, held = next(iter(deep.items()))
+    if len(entries) == 1:
+        raise DataError(
+            f"{path} holds the folder {name} alone, which holds the folders; give "
+            f"{path / name} as 'path'"
+        )
+    parts = {
+        part: [name for name in deep if name.casefold().startswith(part)]
+        for part in ("train", "test")
+    }
+    if len(entries) == 2 and all(len(names) == 1 for names in parts.values()):
+        raise DataError(
+            f"{path} holds {' and '.join(entries)}; the parts of a data set are called train and "
+            f"test: rename {parts['train'][0]} to train"
+            + ("" if parts["test"] == ["test"] else f" and {parts['test'][0]} to test")
+        )
+    raise DataError(
+        f"{path / name} holds the folder {held[0].name}; images lie in {path}/CLASS/IMAGE or, with "
+        f"a test set of your own, in {path}/train/CLASS/IMAGE and {path}/test/CLASS/IMAGE"
+    )
 
 
 def _classes(folder: Path, root: Path) -> dict[str, list[Path]]:
@@ -142,6 +182,11 @@ def _classes(folder: Path, root: Path) -> dict[str, list[Path]]:
             )
         files = _listing(entry, root)
         for file in files:
+            if file.is_dir():
+                raise DataError(
+                    f"{file} is a folder within a class folder; images lie directly in it, as "
+                    f"{entry.name}/IMAGE: move them there, or make a class folder of it"
+                )
             if file.suffix.lower() not in _SUFFIXES or not file.is_file():
                 raise DataError(
                     f"{file} is not an image by its name; a class folder holds only files ending "
@@ -204,6 +249,8 @@ def _opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
             f"{file} has more pixels than Pillow reads safely ({error}); scale the images down"
         ) from error
     except Exception as error:  # Decoders of damaged files raise errors of many kinds.
+        if why := unreadable(file, error):
+            raise DataError(why) from None
         raise DataError(
             f"{file} cannot be read as an image ({error}); it is truncated, damaged or of another "
             "format: replace or remove it"
@@ -211,8 +258,13 @@ def _opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
 
 
 def _probe(file: Path) -> tuple[tuple[int, int], str]:
-    """Return size (width, height) and mode from an image's header."""
+    """Return size (width, height), as the image is shown, and mode from an image's header."""
     with _opened(file) as image:
+        if (bits := _bits(image)) > 8:
+            raise DataError(
+                f"{file} has {bits} bits a channel; images must have 8: convert them, so that what "
+                "is to be black becomes 0 and what is to be white 255"
+            )
         if image.mode not in _GRAY_MODES + _COLOUR_MODES or "transparency" in image.info:
             transparent = " with transparency" if "transparency" in image.info else ""
             raise DataError(
@@ -222,7 +274,28 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
         # A phone's JPEG may carry further pictures behind the first; those are no sequence.
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise DataError(f"{file} holds {image.n_frames} pictures; save one image per file")
-        return image.size, image.mode
+        width, height = image.size
+        # Of TIFF Pillow gives the size as shown already.
+        if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+            width, height = height, width
+        return (width, height), image.mode
+
+
+def _bits(image: Image.Image) -> int:
+    """Return how many bits a channel has in the file; of colour Pillow reads 8, whatever it has."""
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_BITS_PER_SAMPLE, 1)
+        return max(bits) if isinstance(bits, tuple) else bits
+    place = image.fp.tell()
+    image.fp.seek(0)
+    head = image.fp.read(1 << 12)
+    image.fp.seek(place)
+    if image.format == "PNG":
+        return head[24]
+    if image.format == "PPM":
+        kind, _, _, *highest = re.sub(rb"#[^\n]*", b"", head).split()[:4]
+        return int(highest[0]).bit_length() if kind in (b"P2", b"P3", b"P5", b"P6") else 1
+    return 8
 
 
 def _channels(modes: Iterable[str]) -> int:
@@ -231,6 +304,7 @@ def _channels(modes: Iterable[str]) -> int:
 
 def _pixels(file: Path, content: bytes, channels: int) -> np.ndarray:
     """Return an image as uint8 [channels, H, W]."""
-    with _opened(file, content) as image:
+    with _opened(file, content) as opened:
+        image = ImageOps.exif_transpose(opened)
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

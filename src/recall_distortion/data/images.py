@@ -12,6 +12,8 @@ from recall_distortion.errors import DataError
 
 #: Predicted labels are stored as int16.
 MAXIMUM_CLASSES = 32_767
+#: Images with no more than so many different values are worth a word.
+FEW_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -68,44 +70,106 @@ def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     return names
 
 
-def check_labels(labels: np.ndarray, images: int, classes: int | None, where: str) -> np.ndarray:
+def check_labels(
+    labels: np.ndarray,
+    images: int,
+    classes: int | None,
+    where: str,
+    name: str = "labels",
+    beside: dict[str, np.ndarray] | None = None,
+) -> np.ndarray:
     """Return integer labels [images] as int64, every class of 0..classes-1 present.
 
-    ``classes`` None takes the largest label plus one. Raises ``DataError``, its message beginning
-    with ``where``, for another shape or type, a label out of range or a class without image.
+    ``classes`` None takes the largest label plus one. Raises ``DataError`` for another shape or
+    type, a label out of range or a class without image. Its message says what, from ``where``, is
+    wrong with the array ``name`` and, where that can be seen, what makes right labels of it and
+    of those ``beside`` it that are alike.
     """
-    if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"{where} has type {labels.dtype}; labels must be whole numbers 0, 1, ... "
-            "of an integer type"
-        )
+    what = f"{where}: {name}"
+    alike = "".join(
+        f", and {other} alike"
+        for other, values in (beside or {}).items()
+        if (values.ndim, values.dtype.kind) == (labels.ndim, labels.dtype.kind)
+    )
+
+    def error(words: str, remedy: str = "") -> DataError:
+        return DataError(f"{what} {words}: {remedy}{alike}" if remedy else f"{what} {words}")
+
+    numbered = f"numpy.searchsorted(numpy.unique({name}), {name})"
     if labels.ndim != 1:
-        raise DataError(f"{where} has shape {list(labels.shape)}; labels must have one axis, [N]")
+        shape = list(labels.shape)
+        raise error(f"has shape {shape}; labels must have one axis, [N]", _one_axis(labels, name))
+    if labels.dtype.kind in "US":
+        raise error(
+            "holds strings; labels must be whole numbers",
+            f"save class_names = numpy.unique({name}) and {numbered}",
+        )
+    if labels.dtype.kind not in "iu":
+        exact = labels.dtype.kind in "bf" and np.isfinite(labels).all()
+        exact = exact and (labels == np.rint(labels.astype(float))).all()
+        raise error(
+            f"has type {labels.dtype}; labels must be whole numbers 0, 1, ... of an integer type",
+            f"save {name}.astype(int)" if exact else "",
+        )
     if len(labels) != images:
-        raise DataError(f"{where} holds {len(labels)} labels for {images} images; they must match")
+        raise error(f"holds {len(labels)} labels for {images} images; they must match")
     if images == 0:
-        raise DataError(f"{where} is empty; at least two images of each class are needed")
+        raise error("is empty; at least two images of each class are needed")
     present = np.unique(labels)
     lowest, highest = int(present[0]), int(present[-1])
+    remedy = "" if classes not in (None, len(present)) else f"save {numbered}"
+    if lowest == 1 and highest == len(present) and remedy:
+        remedy = f"they begin at 1, so save {name} - 1"
     if lowest < 0:
-        raise DataError(f"{where} holds the label {lowest}; labels must be 0, 1, ..., classes - 1")
+        raise error(f"holds the label {lowest}; labels must be 0, 1, ..., classes - 1", remedy)
     if classes is None:
         classes = highest + 1
     elif highest >= classes:
-        raise DataError(
-            f"{where} holds the label {highest}, but there are {classes} classes; labels must be "
-            f"0 to {classes - 1}"
+        raise error(
+            f"holds the label {highest}, but there are {classes} classes; labels must be 0 to "
+            f"{classes - 1}",
+            remedy,
         )
     if len(present) < classes:
         gaps = np.flatnonzero(present != np.arange(len(present)))
         missing = int(gaps[0]) if len(gaps) else len(present)
-        raise DataError(
-            f"{where} holds no image of class {missing} (of classes 0 to {classes - 1}); number "
-            "the classes without gaps and give each at least one image"
+        raise error(
+            f"holds no image of class {missing} (of classes 0 to {classes - 1}); number the "
+            "classes without gaps and give each at least one image",
+            remedy,
         )
     if classes < 2:
-        raise DataError(
-            f"{where} has only one class; recall can be compared between classes only from two "
-            "classes on"
+        raise error(
+            "has only one class; recall can be compared between classes only from two classes on"
         )
     return labels.astype(np.int64)
+
+
+def _one_axis(labels: np.ndarray, name: str) -> str:
+    """Return what makes one axis of labels that have two, as words; empty where nothing does."""
+    if labels.ndim == 2 and 1 in labels.shape:
+        return f"save {name}.ravel()"
+    one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and labels.size
+    if one_hot and ((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all():
+        return f"with a 1 for each image's class, save {name}.argmax(1)"
+    return ""
+
+
+def unusual_values(images: np.ndarray) -> str:
+    """Return what is unusual about the values of uint8 images [N, ...], in words, or "".
+
+    Few of the 256 may be right, and may be what a conversion left of a finer scale.
+    """
+    counts = np.zeros(256, np.int64)
+    for image in images:
+        counts += np.bincount(image.ravel(), minlength=256)
+    levels = np.flatnonzero(counts)
+    if levels[-1] <= 1:
+        return f"no pixel is above {levels[-1]}, of 255: if 1 is to be white, multiply by 255"
+    if len(levels) <= FEW_LEVELS:
+        shown = ", ".join(map(str, levels))
+        return (
+            f"the pixels have {len(levels)} of 256 values ({shown}): right for drawings, but not "
+            "for what had more before it was converted"
+        )
+    return ""

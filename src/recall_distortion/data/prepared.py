@@ -13,10 +13,11 @@ import safetensors
 from recall_distortion import checksums
 from recall_distortion.catalogue import SOURCES, Source
 from recall_distortion.data import arrays, digits, folder, torchvision_sets
-from recall_distortion.data.images import RawData, Shape
+from recall_distortion.data.images import RawData, Shape, unusual_values
 from recall_distortion.data.splits import stratified_split
 from recall_distortion.errors import DataError
-from recall_distortion.files import replacing, unwritable
+from recall_distortion.files import replacing, unreadable, unwritable
+from recall_distortion.logs import warn
 
 DEFAULT_TEST_FRACTION = 0.5
 
@@ -104,6 +105,8 @@ def prepare(
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
     raw = _read(source, path, data_root, download)
+    if known.needs_path and (words := unusual_values(raw.train_images)):
+        warn(f"{path}: {words}")
     try:
         if raw.test_images is not None:
             _refuse_test_fraction(test_fraction, "the source")
@@ -163,6 +166,8 @@ def load(path: str | Path) -> PreparedData:
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         class_names = tuple(json.loads(metadata["class_names"]))
     except (OSError, ValueError, safetensors.SafetensorError) as error:
+        if why := unreadable(path, error):
+            raise DataError(why) from None
         raise DataError(
             f"{path} cannot be read as a prepared data set ({error}); {remedy}"
         ) from error

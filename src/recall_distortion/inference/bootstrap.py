@@ -21,12 +21,12 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from recall_distortion.rounding import DUST, differences
+
 DRAWS = 9_999
 SEED = 20_221_129  # of the draws; the same in every panel, so that a table can be made again
 # With fewer replicates most draws repeat one of a handful of samples, and quantiles say nothing.
 LEAST_REPLICATES = 5
-# Relative to what they are differences of, residuals below this are rounding errors, not variation.
-DUST = 1e-12
 
 
 @lru_cache(maxsize=16)  # a study asks for the same draws hundreds of times
@@ -59,9 +59,15 @@ class Bootstrapped:
     df: np.ndarray | float
 
     def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return lower and upper ends [m]; NaN where the draws are none or give no finite end."""
+        """Return lower and upper ends [m]; both NaN without draws, or where one is not finite.
+
+        An interval with one end would exclude values on one side by draws that say nothing of the
+        other.
+        """
         low, high = self._quantiles(level)
-        return self.estimate - high * self.std_error, self.estimate - low * self.std_error
+        ends = self.estimate - np.stack([high, low]) * self.std_error
+        ends[:, ~np.isfinite(ends).all(0)] = np.nan
+        return ends[0], ends[1]
 
     def p_above(self, null: float) -> np.ndarray:
         """Return the one-sided p values [m] of estimate > ``null``."""
@@ -84,7 +90,7 @@ class Bootstrapped:
         return np.stack([np.minimum(found[0], -least), np.maximum(found[1], least)])
 
     def _p(self, null: float, sign: int) -> np.ndarray:
-        distance = sign * (self.estimate - null)
+        distance = sign * differences(self.estimate, null)
         with np.errstate(invalid="ignore", divide="ignore"):
             # Equal replicates are infinitely many standard errors from any other value.
             t = np.where(distance == 0, 0, distance / self.std_error)
@@ -99,9 +105,12 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootst
     """Return the bootstrap of sum(numerators) / sum(denominators), each [n, m], for m statistics.
 
     The rows are replicates. All statistics share their draws; ``options`` are those of ``draws``.
+    Denominators are sums of squares or unbiased estimates of them: where their total is not above
+    zero, there is no ratio (NaN). Replicates whose denominator is zero know of no ratio, and the
+    draws are NaN where fewer than ``LEAST_REPLICATES`` others are left.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = denominators.sum(0)
+        total = _positive(denominators.sum(0))
         estimate = numerators.sum(0) / total
         residuals = numerators - estimate * denominators
         residuals[:, _dust(residuals, np.abs(numerators).max(0, initial=0))] = 0
@@ -115,7 +124,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootst
         squares = own - 2 * shift * (weights @ (residuals * denominators))
         squares += shift**2 * (weights @ denominators**2)
         errors = _std_error(squares, len(numerators), own) / np.abs(totals)
-    return _studentize(estimate, std_error, shift, errors, len(numerators) - 1)
+    return _studentize(estimate, std_error, shift, errors, (denominators != 0).sum(0))
 
 
 def difference(
@@ -125,14 +134,19 @@ def difference(
     other_denominators: np.ndarray,
     **options,
 ) -> Bootstrapped:
-    """Return the bootstrap of one ratio less another of the same replicates; all [n, m]."""
+    """Return the bootstrap of one ratio less another of the same replicates; all [n, m].
+
+    As in ``ratio``, there is none where a denominator's total is not above zero, and replicates
+    with a denominator of zero do not count.
+    """
     y, x, v, u = numerators, denominators, other_numerators, other_denominators
     n = len(y)
     with np.errstate(invalid="ignore", divide="ignore"):
-        first, second = y.sum(0) / x.sum(0), v.sum(0) / u.sum(0)
+        of_first, of_second = _positive(x.sum(0)), _positive(u.sum(0))
+        first, second = y.sum(0) / of_first, v.sum(0) / of_second
         # Dividing by the sample's totals changes no ratio and puts both sides on one scale.
-        y, x = y / x.sum(0), x / x.sum(0)
-        v, u = v / u.sum(0), u / u.sum(0)
+        y, x = y / of_first, x / of_first
+        v, u = v / of_second, u / of_second
         size = np.abs(y).max(0, initial=0) + np.abs(v).max(0, initial=0)
         estimate = np.where(np.abs(first - second) <= DUST * size, 0, first - second)
         d, e = y - first * x, v - second * u
@@ -153,7 +167,11 @@ def difference(
         errors = _std_error(squares, n, own)
         moved = shift - other_shift
     moved[:, constant] = 0
-    return _studentize(estimate, std_error, moved, errors, n - 1)
+    return _studentize(estimate, std_error, moved, errors, ((x != 0) & (u != 0)).sum(0))
+
+
+def _positive(totals: np.ndarray) -> np.ndarray:
+    return np.where(totals > 0, totals, np.nan)
 
 
 def _dust(residuals: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -167,11 +185,12 @@ def _draws(replicates: int, **options) -> np.ndarray:
     return draws(replicates, **options)
 
 
-def _studentize(estimate, std_error, shift, errors, df: int) -> Bootstrapped:
+def _studentize(estimate, std_error, shift, errors, replicates: np.ndarray) -> Bootstrapped:
     with np.errstate(invalid="ignore", divide="ignore"):
         studentized = shift / errors
     studentized[:, std_error == 0] = 0
-    return Bootstrapped(estimate, std_error, studentized, df)
+    studentized[:, replicates < LEAST_REPLICATES] = np.nan
+    return Bootstrapped(estimate, std_error, studentized, np.maximum(replicates - 1, 1))
 
 
 def _std_error(squares: np.ndarray, n: int, of: np.ndarray | float = 0) -> np.ndarray:

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.class_rows import NOT_FINITE, ROW_COLUMNS, design, spoken
+from recall_distortion.inference.identified import indistinct
 from recall_distortion.inference.model import EXACT, MixedModel, RandomTerm, terms_table
 from recall_distortion.tables import require_columns
 
@@ -36,6 +37,11 @@ SCALED_FORMULA = f"after / scale ~ 0 + before:cell + {_RANDOM}"
 
 # Terms of the random effects, and the column of the rows whose levels each one belongs to.
 RANDOM_TERMS = {"sd(seed)": "seed", "sd(seed:cell)": "seed_cell", "sd(class)": "class"}
+VARIANCES = (
+    "how replicates differ",
+    "how the networks of a replicate differ",
+    "how classes differ",
+)
 
 # Of dozens of cells with fewer replicates, the extreme standard deviations differ threefold by
 # chance: the 1 and 99 % points of chi with 14 degrees of freedom differ 2.5-fold, with 9 3.2-fold.
@@ -86,6 +92,10 @@ def of_rows(
     position = {cell: index for index, cell in enumerate(cells["cell"])}
     fixed = np.zeros((len(rows), len(cells)))
     fixed[np.arange(len(rows)), rows["cell"].map(position).to_numpy(dtype=int)] = before
+    random = tuple(
+        RandomTerm(term, rows[column].to_numpy(), before) for term, column in RANDOM_TERMS.items()
+    )
+    reason = reason or indistinct(fixed, random, VARIANCES)
     return MixedModel(
         name=name,
         formula=formula,
@@ -101,10 +111,7 @@ def of_rows(
         ),
         response=work["after"].to_numpy(dtype=float),
         fixed=fixed,
-        random=tuple(
-            RandomTerm(term, rows[column].to_numpy(), before)
-            for term, column in RANDOM_TERMS.items()
-        ),
+        random=random,
         clusters=rows["seed"].to_numpy(),
         strata=np.zeros(len(rows), dtype=int),
         scales=table,
@@ -176,14 +183,18 @@ def inestimable(rows: pd.DataFrame) -> str:
             f"{'has' if seeds == 1 else 'have'} {NOT_FINITE}"
         )
     reasons = []
-    seeds, cells, classes = (rows[name].nunique() for name in ("seed", "cell", "class"))
-    if seeds < 2:
-        reasons.append("one seed: how replicates differ cannot be estimated")
-    if cells < 2:
+    # Where nothing was unbalanced before, a row knows of no slope: it carries noise alone.
+    telling = rows[rows["before"] != 0]
+    seeds, cells = telling["seed"].nunique(), telling["cell"].nunique()
+    if seeds == 1:
+        of = rows["seed"].nunique()
+        one = "one seed" if of == 1 else f"of {of} dense models one recalls its classes unequally"
+        reasons.append(f"{one}: how replicates differ cannot be estimated")
+    if cells == 1:
         reasons.append("one cell: the slopes by seed and by seed within cell are the same")
-    elif rows.groupby("seed")["cell"].nunique().max() < 2:
+    elif cells and telling.groupby("seed")["cell"].nunique().max() < 2:
         reasons.append("no seed has two cells: the slopes by seed and by seed within cell coincide")
-    if classes < 2:
+    if rows["class"].nunique() < 2:
         reasons.append("one class: there is no recall balance")
     flat = rows.groupby("cell", sort=False)["before"].apply(
         lambda before: bool((before == 0).all())

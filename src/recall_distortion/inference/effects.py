@@ -37,8 +37,9 @@ from recall_distortion.inference.intervals import (
     require_level,
     verdict,
 )
-from recall_distortion.inference.notes import NO_CONTROL, joined
+from recall_distortion.inference.notes import NO_CONTROL, NO_END, joined
 from recall_distortion.inference.pooled import FEW
+from recall_distortion.rounding import all_equal, differences
 from recall_distortion.tables import require_columns, require_unique
 
 PER_MODEL = "per model"
@@ -76,7 +77,7 @@ def effects(
 
     - the effect is conclusive: "(de-)intensifies beyond the control";
     - it is not, but cell and control have the same conclusive verdict: "as the control shows too";
-    - otherwise: "not told from the control"; empty where there is no control.
+    - otherwise: "not told from the control"; empty where there is no control, or no interval.
 
     ``note`` says what is missing and why. Raises ``TableError`` on a missing column, rows that
     occur twice, a senseless level.
@@ -116,7 +117,8 @@ def effects(
             row |= _paired(pairs[key], level, families[key[:3]])
             row |= _read(row, crossfitted[key], own, control)
             seeds = len(cells[key].index.union(cells[_control(key)].index))
-            row["note"] = _note(row, pairs[key], seeds)
+            told = bool(np.isfinite([own["crossfit_low"], control["crossfit_low"]]).all())
+            row["note"] = _note(row, pairs[key], seeds, told)
         else:
             row |= {"basis": "", "verdict": INCONCLUSIVE, "reading": "", "note": NO_CONTROL}
         rows.append(row)
@@ -154,16 +156,19 @@ def _facts(facts: pd.DataFrame, key: Key) -> pd.Series:
 
 def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     """Return the paired t interval and two-sided p of alpha less the control's."""
-    differences = (pairs["alpha"] - pairs["alpha_other"]).to_numpy(float)
-    mean, low, high = interval(differences, level)
+    own, other = pairs["alpha"].to_numpy(float), pairs["alpha_other"].to_numpy(float)
+    found = differences(own, other)
+    if all_equal(found, np.abs([own, other]).max(initial=0)):
+        found[:] = found[0]
+    mean, low, high = interval(found, level)
     p = np.nan
     if np.isfinite(low):
         # Equal differences leave no doubt, whether they are zero or not.
         p = float(low == high == 0)
         if low < high:
-            p = float(stats.ttest_1samp(differences, 0).pvalue)
-    found = {"n": len(pairs), "difference": mean, "low": low, "high": high}
-    return found | {"p": p, "p_adjusted": min(1.0, p * family) if np.isfinite(p) else np.nan}
+            p = float(stats.ttest_1samp(found, 0).pvalue)
+    row = {"n": len(pairs), "difference": mean, "low": low, "high": high}
+    return row | {"p": p, "p_adjusted": min(1.0, p * family) if np.isfinite(p) else np.nan}
 
 
 def crossfit_differences(
@@ -207,8 +212,9 @@ def _read(
     found = verdict(*ends, null=0.0)
     name = "slope_verdict" if per_model else "crossfit_verdict"
     reading = {INTENSIFICATION: INTENSIFIES, DEINTENSIFICATION: DEINTENSIFIES}.get(found, NOT_TOLD)
-    alike = own[name] == control[name] != INCONCLUSIVE
-    if found == INCONCLUSIVE and alike and np.isfinite(ends).all():
+    if not np.isfinite(ends).all():
+        reading = ""
+    elif found == INCONCLUSIVE and own[name] == control[name] != INCONCLUSIVE:
         reading = SHARED
     return {
         "crossfit_difference": difference,
@@ -220,7 +226,7 @@ def _read(
     }
 
 
-def _note(row: dict[str, Any], pairs: pd.DataFrame, seeds: int) -> str:
+def _note(row: dict[str, Any], pairs: pd.DataFrame, seeds: int, told: bool) -> str:
     n = len(pairs)
     notes = [f"{n} of {seeds} seeds have both"] if n < seeds else []
     lost = int((~np.isfinite(pairs[["alpha", "alpha_other"]]).all(axis=1)).sum())
@@ -231,5 +237,5 @@ def _note(row: dict[str, Any], pairs: pd.DataFrame, seeds: int) -> str:
     if n < bootstrap.LEAST_REPLICATES:
         notes.append(FEW)
     elif not np.isfinite(row["crossfit_low"]):
-        notes.append(NO_POOLED)
+        notes.append(NO_END if told else NO_POOLED)
     return joined(*notes)

@@ -41,8 +41,9 @@ from recall_distortion.inference.intervals import (
     require_level,
     verdict,
 )
-from recall_distortion.inference.notes import joined
+from recall_distortion.inference.notes import NO_END, joined
 from recall_distortion.inference.pooled import FEW
+from recall_distortion.rounding import differences
 from recall_distortion.tables import require_columns, require_unique
 
 # A method departs where a cell's mean realised ratio is this share off the standard's. Rounding to
@@ -68,7 +69,6 @@ NO_HIGHER = (
 )
 NOT_FINITE = "{} of {} seeds have cross-fitted sums that are not finite: no difference of slopes"
 NO_POOLED = "the pooled table has no cross-fitted interval of a cell that is compared: none here"
-NO_END = "the bootstrap's draws give an interval no finite end: too few replicates differ"
 SEEDS = "{} of {} seeds have every network that is compared"
 NO_PAIRS = "fewer than two seeds have both: no interval"
 
@@ -304,7 +304,7 @@ def _row(
         accuracy = (np.nan,) * 3
         if kind in compared:
             pairs, (difference, low, high) = compared[kind]
-            accuracy = interval(pairs["accuracy"] - pairs["accuracy_other"], level)
+            accuracy = interval(differences(pairs["accuracy"], pairs["accuracy_other"]), level)
             sums = pairs.drop(columns=["accuracy", "accuracy_other"])
             lost = int((~np.isfinite(sums).all(axis=1)).sum())
             if n < 2:

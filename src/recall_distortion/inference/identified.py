@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import linalg
+from scipy import linalg, sparse
 
 from recall_distortion.inference.model import EXACT, RandomTerm
 
@@ -14,12 +14,11 @@ from recall_distortion.inference.model import EXACT, RandomTerm
 TOLERANCE = 1e-8
 
 
-def indicators(term: RandomTerm) -> np.ndarray:
+def indicators(term: RandomTerm) -> sparse.csc_array:
     """Return the design [n, levels] of a random term."""
     codes, levels = pd.factorize(term.labels)
-    matrix = np.zeros((len(codes), len(levels)))
-    matrix[np.arange(len(codes)), codes] = term.column
-    return matrix
+    shape = len(codes), len(levels)
+    return sparse.csc_array((term.column, (np.arange(len(codes)), codes)), shape=shape)
 
 
 def unidentified(
@@ -27,12 +26,27 @@ def unidentified(
 ) -> str:
     """Return why the model cannot be estimated by REML, or an empty string.
 
-    ``names`` say what each random term stands for ("how panels differ"). With P the projection
-    that takes the fixed effects out and V_i the covariance that a variance i stands for (the
-    identity for the residual), the expected information about the variances is that of the matrix
-    of tr(P V_i P V_j) (Searle, Casella and McCulloch, Variance Components, 1992, section 6.6), so
-    they can be told apart where it has full rank; a zero on its diagonal is a variance of which
-    the fixed effects leave no trace.
+    ``names`` say what each random term stands for ("how panels differ").
+    """
+    found = indistinct(fixed, random, names)
+    if found:
+        return found
+    everything = np.hstack([fixed, *(indicators(term).toarray() for term in random)])
+    basis = linalg.orth(everything, rcond=TOLERANCE)
+    left = response - basis @ (basis.T @ response)
+    if (left**2).sum() <= EXACT**2 * (response**2).sum():
+        return "its effects explain every slope without residual"
+    return ""
+
+
+def indistinct(fixed: np.ndarray, random: Sequence[RandomTerm], names: Sequence[str]) -> str:
+    """Return which variances no response could tell apart, or an empty string.
+
+    With P the projection that takes the fixed effects out and V_i the covariance that a variance i
+    stands for (the identity for the residual), the expected information about the variances is
+    that of the matrix of tr(P V_i P V_j) (Searle, Casella and McCulloch, Variance Components, 1992,
+    section 6.6), so they can be told apart where it has full rank; a zero on its diagonal is a
+    variance of which the fixed effects leave no trace.
     """
     n, p = fixed.shape
     basis = linalg.orth(fixed, rcond=TOLERANCE)
@@ -41,19 +55,17 @@ def unidentified(
     if n <= p:
         return f"{n} rows for {p} fixed effects: nothing is left to estimate their errors from"
     designs = [indicators(term) for term in random]
-    outside = [z - basis @ (basis.T @ z) for z in designs]
+    inside = [basis.T @ z for z in designs]
     information = np.full((len(random) + 1, len(random) + 1), float(n - p))
-    for i, z in enumerate(outside):
-        if (z**2).sum() <= TOLERANCE * (designs[i] ** 2).sum():
-            return f"the fixed effects leave no trace of {names[i]}"
-        information[i, -1] = information[-1, i] = (z**2).sum()
+    for i, z in enumerate(designs):
         for j in range(i + 1):
-            information[i, j] = information[j, i] = ((z.T @ outside[j]) ** 2).sum()
+            outside = (z.T @ designs[j]).toarray() - inside[i].T @ inside[j]
+            information[i, j] = information[j, i] = (outside**2).sum()
+        # Of the last i = j the trace, which is the sum of squares of what P leaves of the design.
+        information[i, -1] = information[-1, i] = trace = np.trace(outside)
+        if trace <= TOLERANCE * (z.data**2).sum():
+            return f"the fixed effects leave no trace of {names[i]}"
     scale = np.sqrt(np.diag(information))
     if np.linalg.eigvalsh(information / np.outer(scale, scale))[0] < TOLERANCE:
         return f"{' and '.join(names)} cannot be told from each other and from the residual"
-    everything = linalg.orth(np.hstack([basis, *designs]), rcond=TOLERANCE)
-    left = response - everything @ (everything.T @ response)
-    if (left**2).sum() <= EXACT**2 * (response**2).sum():
-        return "its effects explain every slope without residual"
     return ""

@@ -8,6 +8,7 @@ from scipy import special
 
 from recall_distortion.columns import INTERVAL_COLUMNS
 from recall_distortion.errors import TableError
+from recall_distortion.rounding import above, all_equal, below
 from recall_distortion.tables import require_columns, require_unique
 
 INTENSIFICATION = "intensification"
@@ -29,8 +30,8 @@ def require_level(level: float) -> None:
 def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, float, float]:
     """Return mean, lower and upper end of the t interval of the mean of ``values`` [n].
 
-    A mean of one value has no interval: its ends are NaN. Equal values have an interval of width
-    zero. Of any non-finite value, all three are NaN.
+    A mean of one value has no interval: its ends are NaN. Values that are equal but for rounding
+    have an interval of width zero. Of any non-finite value, all three are NaN.
     """
     values = np.asarray(values, dtype=float)
     if values.size == 0 or not np.isfinite(values).all():
@@ -38,7 +39,7 @@ def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, flo
     mean = float(values.mean())
     if values.size < 2:
         return mean, np.nan, np.nan
-    if (values == values[0]).all():
+    if all_equal(values):
         # The rounding of the mean must not open a gap between equal values and their interval.
         return float(values[0]), float(values[0]), float(values[0])
     half_width = float(
@@ -52,11 +53,14 @@ def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, flo
 def verdict(low: float, high: float, null: float = 1.0) -> str:
     """Return what an interval of E[alpha] says; an interval with a NaN end says nothing.
 
-    ``null`` is 1 for a slope and 0 for a difference of slopes.
+    ``null`` is 1 for a slope and 0 for a difference of slopes. An end that differs from it by
+    rounding alone does not exclude it.
     """
-    if low > null:
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return INCONCLUSIVE
+    if above(low, null):
         return INTENSIFICATION
-    if high < null:
+    if below(high, null):
         return DEINTENSIFICATION
     return INCONCLUSIVE
 

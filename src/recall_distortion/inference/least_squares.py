@@ -16,12 +16,12 @@ from scipy.sparse import csgraph
 
 from recall_distortion.inference.bootstrap import (
     DRAWS,
-    DUST,
     LEAST_REPLICATES,
     SEED,
     Bootstrapped,
     draws,
 )
+from recall_distortion.rounding import DUST
 
 # Relative size of the smallest eigenvalue below which a draw does not determine its coefficients.
 TOLERANCE = 1e-10

@@ -19,6 +19,7 @@ from recall_distortion.inference.beside import BOOTSTRAP
 from recall_distortion.inference.coefficients import of_fit
 from recall_distortion.inference.engines import pymer4, statsmodels
 from recall_distortion.inference.model import MixedModel, not_estimated
+from recall_distortion.inference.notes import joined
 from recall_distortion.tables import format_ratio, require_columns, require_unique
 
 _ENGINES = {"pymer4": pymer4, "statsmodels": statsmodels}
@@ -33,6 +34,8 @@ ESTIMATE_TOLERANCE = 1e-5
 ESTIMATE_TOLERANCE_IN_ERRORS = 1e-4
 STD_ERROR_TOLERANCE = 1e-3
 LOGLIK_TOLERANCE = 1e-3
+# How the message of a fit begins that the other engine contradicts.
+DISAGREE = "the engines disagree"
 
 
 def require_engine(engine: str) -> None:
@@ -101,12 +104,13 @@ def combine(
     (or ``ESTIMATE_TOLERANCE_IN_ERRORS`` of their standard error),
     standard errors within ``STD_ERROR_TOLERANCE`` and REML log-likelihoods within
     ``LOGLIK_TOLERANCE``, singular fits included: a variance of zero is a maximum that both must
-    find. Otherwise ``InferenceError`` names the model and the term with both values. A fit that
-    did not converge is compared with nothing and keeps its rows, marked in mixed_model_fits.
+    find. Otherwise the messages of both fits begin with ``DISAGREE``, the term and both values. A
+    fit that did not converge is compared with nothing and keeps its rows, marked in
+    mixed_model_fits.
 
     The bootstrap's rows (``beside``) are compared with nothing. ``believe`` is the same in all rows
-    of a model: as ``MixedModel.believe``, but ``bootstrap`` where no engine converged and the
-    bootstrap found something, and empty where nothing did.
+    of a model: as ``MixedModel.believe``, but where no engine converged or the two disagree
+    ``bootstrap`` if that found something, and empty if it did not.
     """
     if not coefficients or not fits:
         raise InferenceError("no fitted model to combine; fit at least one panel first")
@@ -122,10 +126,14 @@ def combine(
     believed = {}
     for model_name, of_model in fit_table.groupby("model", sort=False):
         by_engine = of_model.set_index("engine")
-        converged = by_engine["converged"]
+        converged, apart = by_engine["converged"], ""
         if set(ENGINES) <= set(by_engine.index) and converged[list(ENGINES)].all():
-            _compare(model_name, by_engine, table[table["model"] == model_name])
-        believed[model_name] = _believe(by_engine)
+            apart = _disagreement(by_engine, table[table["model"] == model_name])
+        if apart:
+            fitted = of_model.index[of_model["engine"].isin(ENGINES)]
+            said = of_model.loc[fitted, "message"].fillna("")
+            fit_table.loc[fitted, "message"] = [joined(apart, message) for message in said]
+        believed[model_name] = _believe(by_engine, known=not apart)
     fit_table["believe"] = fit_table["model"].map(believed)
     return (
         _ordered(table, order)[COEFFICIENT_COLUMNS],
@@ -133,11 +141,11 @@ def combine(
     )
 
 
-def _believe(by_engine: pd.DataFrame) -> str:
+def _believe(by_engine: pd.DataFrame, known: bool) -> str:
     converged = by_engine["converged"]
-    if converged.drop(BOOTSTRAP, errors="ignore").any():
+    if known and converged.drop(BOOTSTRAP, errors="ignore").any():
         return by_engine["believe"].iloc[0]
-    return BOOTSTRAP if converged.any() else ""
+    return BOOTSTRAP if converged.get(BOOTSTRAP, False) else ""
 
 
 def _ordered(table: pd.DataFrame, order: dict[str, int]) -> pd.DataFrame:
@@ -150,11 +158,12 @@ def _ordered(table: pd.DataFrame, order: dict[str, int]) -> pd.DataFrame:
     return table.loc[positions].reset_index(drop=True)
 
 
-def _compare(model: str, facts: pd.DataFrame, coefficients: pd.DataFrame) -> None:
+def _disagreement(facts: pd.DataFrame, coefficients: pd.DataFrame) -> str:
+    """Return about what two fits of one model disagree, with both values, or an empty string."""
     first, second = ENGINES
     a, b = (float(facts.loc[engine, "loglik"]) for engine in ENGINES)
     if not abs(a - b) <= LOGLIK_TOLERANCE:
-        raise _disagreement(model, "the REML log-likelihood", a, b, f"{LOGLIK_TOLERANCE:g}")
+        return _apart("the REML log-likelihood", a, b, f"{LOGLIK_TOLERANCE:g}")
     effects = coefficients[~coefficients["term"].str.startswith("sd(")]
     both = effects[effects["engine"] == first].merge(
         effects[effects["engine"] == second], on=["method", "ratio", "term"], how="outer"
@@ -168,18 +177,17 @@ def _compare(model: str, facts: pd.DataFrame, coefficients: pd.DataFrame) -> Non
             ESTIMATE_TOLERANCE * max(1, abs(a)), ESTIMATE_TOLERANCE_IN_ERRORS * errors[0]
         )
         if not abs(a - b) <= tolerance:
-            raise _disagreement(model, term, a, b, f"{tolerance:.1g}")
+            return _apart(term, a, b, f"{tolerance:.1g}")
         a, b = errors
         if not abs(a - b) <= STD_ERROR_TOLERANCE * abs(a):
             tolerance = f"a fraction of {STD_ERROR_TOLERANCE:g}"
-            raise _disagreement(model, f"the standard error of {term}", a, b, tolerance)
+            return _apart(f"the standard error of {term}", a, b, tolerance)
+    return ""
 
 
-def _disagreement(model: str, what: str, a: float, b: float, tolerance: str) -> InferenceError:
+def _apart(what: str, a: float, b: float, tolerance: str) -> str:
     first, second = ENGINES
-    return InferenceError(
-        f"the engines disagree about {what} in {model}: {first} says {a!r}, {second} says {b!r}, "
-        f"and they should agree within {tolerance}. Neither can be reported before one of them is "
-        "shown to have stopped short; fit the model's rows again with both and compare their "
-        "log-likelihoods, of which the higher is the better fit"
+    return (
+        f"{DISAGREE} about {what}: {first} says {a!r}, {second} says {b!r}, and they should agree "
+        f"within {tolerance}, so neither is to be believed"
     )

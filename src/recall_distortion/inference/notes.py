@@ -6,6 +6,11 @@ NO_CONTROL = "no control in this study: nothing separates pruning from training 
 ONE_REPLICATE = "one replicate: no standard deviation and no interval"
 ONE_PAIR = "fewer than two pairs of seeds"
 NOT_FINITE = "a slope is not finite"
+NARROW = (
+    "the slope rests on few classes: {} has {:.4g} % of the size of the dense balances{}, so it "
+    "says little of the others"
+)
+NO_END = "the bootstrap's draws give an interval no finite end: too few replicates differ"
 
 
 def joined(*notes: str) -> str:

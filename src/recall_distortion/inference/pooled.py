@@ -7,32 +7,44 @@ and only the slope pooled over the replicates, cross-fitted, says something (doc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recall_distortion.columns import POOLED_COLUMNS
-from recall_distortion.distortion import RESEED, reseed_pairs
+from recall_distortion.distortion import RESEED, effective_classes, reseed_pairs
 from recall_distortion.errors import TableError
 from recall_distortion.inference import bootstrap
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, require_level, verdict
-from recall_distortion.inference.notes import joined
+from recall_distortion.inference.notes import NARROW, NO_END, joined
 from recall_distortion.tables import require_columns, require_unique
 
 NETWORK = ["method", "ratio", "state", "seed"]  # of a data set and architecture
+# With fewer effective classes one class has most of the slope's weight.
+LEAST_EFFECTIVE = 2.0
 # A denominator this many standard errors above zero is told from it.
 TOLD = 2.0
 
 FEW = f"fewer than {bootstrap.LEAST_REPLICATES} replicates: no bootstrap interval"
+FEW_TELLING = (
+    f"fewer than {bootstrap.LEAST_REPLICATES} replicates have balances before pruning: no "
+    "bootstrap interval"
+)
 NO_HALVES = "a class has one test image, so it cannot be split in halves: no cross-fitted slope"
 NO_CROSSFIT = "the cross-fitted sums of {} of {} replicates are not finite: no cross-fitted slope"
 NO_BALANCE = "{} of {} replicates have balances that are not finite (an accuracy of 0): no slope"
 NO_SPREAD = "equal recalls before pruning in every replicate: no slope"
 UNTOLD = "{} of {} dense denominators cannot be told from zero: interpret the pooled slope only"
+TOO_SMALL = "the test set is too small for what the classes' recalls differ by"
 UNTOLD_SUM = (
     "the pooled dense denominator cannot be told from zero either: no cross-fitted interval; "
-    "the test set is too small for what the classes' recalls differ by"
+    f"{TOO_SMALL}"
+)
+NOT_ABOVE_ZERO = (
+    "the pooled dense denominator is estimated at zero or below: no cross-fitted slope and no "
+    f"reliability; {TOO_SMALL}"
 )
 
 
@@ -51,7 +63,14 @@ def pooled(
     - ``alpha_crossfit`` the same of the cross-fitted sums, with interval and verdict against 1;
     - ``reliability`` = the cross-fitted over the plain denominator: the share of the dense
       balances' size that is not sampling error, which is what the plain slope is attenuated by
-      where the errors before and after pruning are independent;
+      where the errors before and after pruning are independent. Of a denominator that is not
+      above zero there is neither it nor ``alpha_crossfit``;
+    - ``effective_classes`` = 1 / sum over classes of squared shares in ``denominator``;
+      ``leading_class`` and ``leading_share`` name the largest; ``unnamed`` counts the classes that
+      no dense network of the cell ever names. ``narrow`` is true where, of three classes or more,
+      fewer than ``LEAST_EFFECTIVE`` are effective or one is unnamed: the slope then says what
+      became of that class. Of two classes the shares are those of their supports, and the slope is
+      the ratio of one gap, after to before;
     - ``unstable`` counts the replicates whose cross-fitted denominator is not ``TOLD`` standard
       errors above zero; with none, slopes per model can be trusted (``per_model``).
 
@@ -63,7 +82,8 @@ def pooled(
     """
     require_level(level)
     keys = [*CELL, "seed"]
-    of_class = ["class", "support", "recall", "accuracy", "normalized_balance"]
+    of_class = ["class", "class_name", "support", "predicted", "recall", "accuracy",
+                "normalized_balance"]  # fmt: skip
     require_columns(recall, [*keys, *of_class], "the recall table")
     require_columns(alpha, keys, "the alpha table")
     require_columns(crossfit, [*keys, "numerator", "denominator"], "the crossfit table")
@@ -81,7 +101,7 @@ def pooled(
     rows: list[dict[str, Any]] = []
     for key, group in alpha.groupby(panel, sort=False):
         sums = _sums(recalls[key], group[keys], halves)
-        rows += _cells(sums, level)
+        rows += _cells(sums, _dense_classes(recalls[key]), level)
     return pd.DataFrame(rows, columns=POOLED_COLUMNS)
 
 
@@ -111,6 +131,15 @@ def _sums(recall: pd.DataFrame, rows: pd.DataFrame, halves: pd.DataFrame) -> pd.
         untold=~(half > TOLD * error),
         single=dense["support"].to_numpy(float).min(1) < 2,
     )
+
+
+def _dense_classes(recall: pd.DataFrame) -> pd.DataFrame:
+    """Return the dense networks' squared balances and predictions: rows seeds, columns classes."""
+    dense = recall[recall["method"] == "dense"]
+    dense = dense.assign(square=dense["normalized_balance"] ** 2)
+    names = dense.drop_duplicates("class").set_index("class")["class_name"]
+    found = dense.pivot(index="seed", columns="class", values=["square", "predicted"])
+    return found.rename(columns=names, level="class")
 
 
 def _looked_up(table: pd.DataFrame, rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -143,8 +172,11 @@ def _denominator_error(dense: pd.DataFrame) -> np.ndarray:
     return np.sqrt((4 * squared * v + 2 * v**2).sum(1))
 
 
-def _cells(sums: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    """Return the rows of one panel's cells; those of the same seeds share a bootstrap."""
+def _cells(sums: pd.DataFrame, classes: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+    """Return the rows of one panel's cells; those of the same seeds share a bootstrap.
+
+    ``classes`` is what ``_dense_classes`` gives.
+    """
     cells = {key: group.sort_values("seed") for key, group in sums.groupby(CELL, sort=False)}
     shared: dict[tuple[int, ...], list[tuple]] = {}
     for key, group in cells.items():
@@ -160,12 +192,30 @@ def _cells(sums: pd.DataFrame, level: float) -> list[dict[str, Any]]:
         ends = [*plain.interval(level), *crossed.interval(level)]
         for i, key in enumerate(keys):
             values = (plain.estimate[i], crossed.estimate[i], *(end[i] for end in ends))
-            found[key] = _row(cells[key], level, *map(float, values))
+            weights = _weights(classes.loc[cells[key]["seed"]])
+            found[key] = _row(cells[key], weights, level, *map(float, values))
     return [{**dict(zip(CELL, key, strict=True)), **found[key]} for key in cells]
+
+
+def _weights(classes: pd.DataFrame) -> dict[str, Any]:
+    """Return what the classes of a cell weigh in its slope, from those of its dense networks."""
+    squares = classes["square"].sum(skipna=False)
+    effective = float(effective_classes(squares.to_numpy(float)))
+    unnamed = int((classes["predicted"] == 0).all().sum())
+    known = bool(np.isfinite(effective))
+    leading = int(squares.to_numpy().argmax()) if known else 0
+    return {
+        "effective_classes": effective,
+        "leading_class": squares.index[leading] if known else "",
+        "leading_share": float(squares.iloc[leading] / squares.sum()) if known else np.nan,
+        "unnamed": unnamed,
+        "narrow": known and len(squares) > 2 and (effective < LEAST_EFFECTIVE or unnamed > 0),
+    }
 
 
 def _row(
     cell: pd.DataFrame,
+    weights: dict[str, Any],
     level: float,
     alpha: float,
     alpha_crossfit: float,
@@ -179,11 +229,12 @@ def _row(
         cell[name].sum(skipna=False) for name in ("product", "before", "after", "denominator")
     )
     told = bool(half > TOLD * np.sqrt((cell["error"] ** 2).sum()))
+    crossfit_end = crossfit_low
     if not told:
         crossfit_low = crossfit_high = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.float64(product) ** 2 / (before * after)
-        reliability = np.float64(half) / before
+        reliability = np.float64(half) / before if half > 0 else np.nan
     unstable = int(cell["untold"].sum())
     return {
         "n": n,
@@ -200,18 +251,39 @@ def _row(
         "reliability": float(reliability),
         "unstable": unstable,
         "per_model": unstable == 0,
-        "note": _note(cell, unstable, told),
+        **weights,
+        "note": joined(
+            _note(cell, half, told, ended=bool(np.isfinite([low, crossfit_end]).all())),
+            narrow_note(weights),
+        ),
     }
 
 
-def _note(cell: pd.DataFrame, unstable: int, told: bool) -> str:
-    n = len(cell)
+def narrow_note(row: Mapping[str, Any]) -> str:
+    """Return what a row of the pooled table notes of a slope that rests on few classes."""
+    if not row["narrow"]:
+        return ""
+    unnamed = int(row["unnamed"])
+    classes = "a class is" if unnamed == 1 else f"{unnamed} classes are"
+    also = f", and {classes} never named by a dense network" if unnamed else ""
+    return NARROW.format(row["leading_class"], 100 * row["leading_share"], also)
+
+
+def _note(cell: pd.DataFrame, half: float, told: bool, ended: bool) -> str:
+    """Return what is missing and why.
+
+    ``half`` is the pooled cross-fitted denominator, ``told`` whether it can be told from zero,
+    ``ended`` whether the draws gave the intervals their ends.
+    """
+    n, unstable = len(cell), int(cell["untold"].sum())
     unbalanced = int((~np.isfinite(cell["product"])).sum())
     uncrossed = int((~np.isfinite(cell["numerator"] + cell["denominator"])).sum())
+    flat = not cell["before"].any()
+    known = half > 0 and not (unbalanced or uncrossed or flat or cell["single"].any())
     notes = []
     if unbalanced:
         notes.append(NO_BALANCE.format(unbalanced, n))
-    elif not cell["before"].any():
+    elif flat:
         notes.append(NO_SPREAD)
     if cell["single"].any():
         notes.append(NO_HALVES)
@@ -220,7 +292,11 @@ def _note(cell: pd.DataFrame, unstable: int, told: bool) -> str:
     if unstable and not uncrossed:
         notes.append(UNTOLD.format(unstable, n))
         if not told:
-            notes.append(UNTOLD_SUM)
+            notes.append(UNTOLD_SUM if half > 0 or flat else NOT_ABOVE_ZERO)
     if n < bootstrap.LEAST_REPLICATES:
         notes.append(FEW)
+    elif (cell["before"] > 0).sum() < bootstrap.LEAST_REPLICATES and not (unbalanced or flat):
+        notes.append(FEW_TELLING)
+    elif known and not ended:
+        notes.append(NO_END)
     return joined(*notes)

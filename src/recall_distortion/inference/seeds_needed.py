@@ -26,6 +26,8 @@ from recall_distortion.inference.notes import (
     joined,
     lost_pairs,
 )
+from recall_distortion.inference.pooled import narrow_note
+from recall_distortion.rounding import all_equal, differences
 from recall_distortion.tables import require_columns, require_unique
 
 CELL = ["dataset", "architecture", "method", "ratio"]
@@ -35,16 +37,20 @@ CONFIDENCE = 0.8  # of the upper limit of the standard deviation
 LARGEST = 10**9  # replicates; what needs more no study can show
 
 
-def seeds_needed(alpha: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
+def seeds_needed(
+    alpha: pd.DataFrame, pooled: pd.DataFrame, level: float = PAPER_LEVEL
+) -> pd.DataFrame:
     """Return the replicates needed in every pruning cell, per question and effect.
 
     ``alpha`` has the columns dataset, architecture, method, ratio, state, seed, alpha, of which
-    the state ``finetuned`` is used. Question ``alpha`` asks for the distance of E[alpha] from 1,
+    the state ``finetuned`` is used; ``pooled`` is the table of that name, of the same networks.
+    Question ``alpha`` asks for the distance of E[alpha] from 1,
     by the standard deviation of the slopes; ``control`` for the mean difference from the control
     of the same seed, by the standard deviation of the differences. ``n`` counts the finite
     values that ``sd`` comes from. The result has ``SEEDS_NEEDED_COLUMNS``, six rows a cell in
     table order, seeds as whole numbers; where they cannot be told they are missing and ``note``
-    says why.
+    says why. Slopes that rest on few classes (``narrow`` in the pooled table) differ little between
+    seeds whatever happens to the other classes, so no number is given there.
 
     Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level.
     """
@@ -60,14 +66,21 @@ def seeds_needed(alpha: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFram
         ],
         columns=SEEDS_NEEDED_COLUMNS,
     )
+    narrow = pooled[(pooled["state"] == STATE) & pooled["narrow"]].set_index(CELL)
+    whose = pd.MultiIndex.from_frame(table[CELL])
     sd, effect = table["sd"].to_numpy(float), table["effect"].to_numpy(float)
+    sd = np.where(whose.isin(narrow.index), np.nan, sd)
     seeds = replicates_for(effect, sd, 1 - level)
     cautious = replicates_for(effect, upper_limit(sd, table["n"].to_numpy(float)), 1 - level)
     beyond = np.isfinite(sd) & np.isnan(cautious)
     table["seeds"], table["seeds_cautious"] = _whole(seeds), _whole(cautious)
     table["note"] = [
-        joined(note, f"more than {LARGEST:,} replicates" if many else "")
-        for note, many in zip(table["note"], beyond, strict=True)
+        joined(
+            note,
+            f"more than {LARGEST:,} replicates" if many else "",
+            narrow_note(narrow.loc[cell]) if cell in narrow.index else "",
+        )
+        for note, many, cell in zip(table["note"], beyond, whose, strict=True)
     ]
     return table
 
@@ -139,13 +152,14 @@ def _questions(used: pd.DataFrame) -> Iterator[dict]:
             found = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:
             pairs = pd.concat([values, control], axis=1, join="inner").to_numpy(float)
-            found = _spread(pairs[:, 0] - pairs[:, 1], ONE_PAIR)
+            size = np.abs(pairs).max(initial=0)
+            found = _spread(differences(pairs[:, 0], pairs[:, 1]), ONE_PAIR, size)
             lost = lost_pairs(len(pairs), len(values.index.union(control.index)))
             found["note"] = joined(found["note"], lost)
         yield {**named, "question": "control", **found}
 
 
-def _spread(values: np.ndarray, too_few: str) -> dict:
+def _spread(values: np.ndarray, too_few: str, size: float = 0.0) -> dict:
     finite = np.isfinite(values)
     found = {"n": int(finite.sum()), "sd": np.nan, "note": ""}
     if not finite.all():
@@ -153,7 +167,7 @@ def _spread(values: np.ndarray, too_few: str) -> dict:
     if len(values) < 2:
         return {**found, "note": too_few}
     # The rounding of the mean must not give equal values a deviation.
-    equal = (values == values[0]).all()
+    equal = all_equal(values, size)
     return {**found, "sd": 0.0 if equal else float(values.std(ddof=1))}
 
 

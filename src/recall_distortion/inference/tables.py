@@ -45,7 +45,7 @@ from recall_distortion.inference.model import MixedModel
 from recall_distortion.tables import read_table, write_table
 
 _TESTED_RECALL = [
-    *CELL, "seed", "class", "class_name", "support", "recall", "accuracy", "balance",
+    *CELL, "seed", "class", "class_name", "support", "predicted", "recall", "accuracy", "balance",
     "normalized_balance",
 ]  # fmt: skip
 
@@ -81,7 +81,7 @@ def write_tests(
             equal_sparsity.equal_sparsity(alpha, crossfit, sparsity, pooled, level),
             EQUAL_SPARSITY_COLUMNS,
         ),
-        "seeds_needed": (seeds_needed.seeds_needed(alpha, level), SEEDS_NEEDED_COLUMNS),
+        "seeds_needed": (seeds_needed.seeds_needed(alpha, pooled, level), SEEDS_NEEDED_COLUMNS),
         "tradeoff": (tradeoff.tradeoff(recall, alpha, of_cells, level), TRADEOFF_COLUMNS),
         "influence": (influence.influence(recall, of_cells, level), INFLUENCE_COLUMNS),
         "published": (published.published(recall, of_cells, pooled), PUBLISHED_COLUMNS),
@@ -137,10 +137,7 @@ def write_mixed_models(
     mixed_models_csv: str | Path,
     mixed_model_fits_csv: str | Path,
 ) -> None:
-    """Compare the engines in files of ``write_fits`` and write the tables of all models.
-
-    Raises ``InferenceError`` where the engines disagree.
-    """
+    """Compare the engines in files of ``write_fits`` and write the tables of all models."""
     coefficients = [read_table(path, COEFFICIENT_COLUMNS) for path in coefficients_paths]
     fits = [read_table(path, FIT_COLUMNS) for path in fit_paths]
     table, facts = mixed_models.combine(coefficients, fits)

@@ -15,6 +15,7 @@ from recall_distortion.inference.intervals import (
     require_level,
 )
 from recall_distortion.inference.notes import NO_CONTROL, joined, lost_pairs
+from recall_distortion.rounding import above, differences
 from recall_distortion.tables import require_columns, require_unique
 
 STATES = ("pruned", "finetuned")
@@ -68,13 +69,16 @@ def tradeoff(
     for cell, group in cells.items():
         named = dict(zip(CELL, cell, strict=True))
         slope = of_interval.loc[[cell]].iloc[0]
-        change, low, high = interval(group["accuracy_after"] - group["accuracy_before"], level)
+        moved = differences(group["accuracy_after"], group["accuracy_before"])
+        change, low, high = interval(moved, level)
         over, note = _over_control(group, cells.get((*cell[:2], CONTROL, 1, "finetuned")), level)
         if named["method"] == CONTROL:
             over, note = (np.nan,) * 3, ""
         before, after = (
             group[name].mean(skipna=False) for name in ("variance_before", "variance_after")
         )
+        if not differences(after, before):
+            after = before
         narrows = slope["verdict"] == DEINTENSIFICATION
         apart = APART if narrows and not after < before else ""
         known = np.isfinite([low, high, slope["low"], slope["high"]]).all()
@@ -93,7 +97,7 @@ def tradeoff(
                 "level": level,
                 "alpha": slope["mean"],
                 "alpha_verdict": slope["verdict"],
-                "improves": _improves(low > 0, narrows and not apart) if known else "",
+                "improves": _improves(above(low, 0), narrows and not apart) if known else "",
                 "variance_before": before,
                 "variance_after": after,
                 "note": joined(slope["note"], apart, note),
@@ -121,7 +125,7 @@ def _over_control(
     own, other = (table.set_index("seed")["accuracy_after"] for table in (group, control))
     pairs = pd.concat([own, other], axis=1, join="inner").to_numpy(float)
     lost = lost_pairs(len(pairs), len(own.index.union(other.index)))
-    found = interval(pairs[:, 0] - pairs[:, 1], level)
+    found = interval(differences(pairs[:, 0], pairs[:, 1]), level)
     return found, f"against the control {lost}" if lost else ""
 
 

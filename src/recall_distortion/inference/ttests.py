@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from recall_distortion.inference.notes import NOT_FINITE, ONE_PAIR, joined, lost_pairs
+from recall_distortion.rounding import all_equal, differences
 
 Row = dict[str, Any]
 
@@ -29,7 +30,14 @@ def paired_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
     if not finite.all() or len(pairs) < 2:
         why = ONE_PAIR if finite.all() else NOT_FINITE
         return {**found, **_nothing(pairs[:, 0], pairs[:, 1]), "note": joined(why, lost)}
-    tested = _tested(stats.ttest_rel, pairs[:, 0], pairs[:, 1], alternative)
+    # Differences that are rounding alone are none, and so is a spread of differences.
+    a, b = pairs.T
+    moved = differences(a, b)
+    if all_equal(moved, np.abs(pairs).max()):
+        a, b = np.full_like(a, moved[0]), np.zeros_like(b)
+    else:
+        b = np.where(moved == 0, a, b)
+    tested = _tested(stats.ttest_rel, a, b, alternative)
     equal = "" if np.isfinite(tested["t"]) else "the pairs' differences are all equal"
     return {**found, **tested, "note": joined(equal, lost)}
 
@@ -48,6 +56,9 @@ def independent_test(left: pd.Series, right: pd.Series, alternative: str) -> Row
     if not finite or min(n_left, n_right) < 2:
         why = "fewer than two slopes on a side" if finite else NOT_FINITE
         return {**found, **_nothing(a, b), "note": why}
+    a, b = (np.full_like(side, side[0]) if all_equal(side) else side for side in (a, b))
+    if np.ptp(a) == np.ptp(b) == 0 and not differences(a[0], b[0]):
+        b = np.full_like(b, a[0])
     tested = _tested(stats.ttest_ind, a, b, alternative, equal_var=False)
     equal = "" if np.isfinite(tested["t"]) else "the slopes of either side are all equal"
     return {**found, **tested, "note": equal}

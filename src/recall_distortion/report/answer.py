@@ -23,7 +23,7 @@ from recall_distortion.report.readings import (
     reference,
 )
 from recall_distortion.report.summaries import accuracy_summary, ratio_text
-from recall_distortion.report.tables import CONTROL, DENSE, VERDICTS, StudyTables, of_panel
+from recall_distortion.report.tables import CELL, CONTROL, DENSE, VERDICTS, StudyTables, of_panel
 from recall_distortion.report.words import (
     at_ratios,
     count_range,
@@ -55,7 +55,7 @@ BASES = {
 
 @dataclass(frozen=True)
 class GridCell:
-    """A cell of the answer's table: ``main`` first, ``second`` smaller, ``kind`` its colour."""
+    """A cell of the answer's table: ``main`` first, the rest smaller, ``kind`` its colour."""
 
     kind: str
     sign: str
@@ -63,6 +63,7 @@ class GridCell:
     main: str
     main_interval: str
     second: str
+    without: str  # the slope without the class that leads, where that says more
     title: str
 
 
@@ -85,7 +86,7 @@ def in_words(cells: Sequence[tuple[str, str]], verbs: dict[str, str]) -> str:
     return "; ".join(parts)
 
 
-def _cell(row: Any, *, against_control: bool) -> GridCell:
+def _cell(row: Any, without: str, *, against_control: bool) -> GridCell:
     sign = style.VERDICT_SIGNS.get(row.alpha_verdict, "")
     slope = f"α {style.number(row.alpha)}"
     alpha_interval = interval(row.alpha_low, row.alpha_high)
@@ -107,7 +108,7 @@ def _cell(row: Any, *, against_control: bool) -> GridCell:
         kind = KIND_OF_VERDICT.get(row.alpha_verdict, "none") if known else "none"
         return GridCell(
             kind, sign if known else "–", row.alpha_verdict if known else "no verdict",
-            style.number(row.alpha), alpha_interval, "", "; ".join(full),
+            style.number(row.alpha), alpha_interval, "", without, "; ".join(full),
         )  # fmt: skip
     return GridCell(
         KINDS.get(row.reading, "none"),
@@ -116,12 +117,14 @@ def _cell(row: Any, *, against_control: bool) -> GridCell:
         style.signed(row.difference),
         interval(row.difference_low, row.difference_high, signed=True),
         f"{slope} {sign if known else ''}".strip(),
+        without,
         "; ".join(full),
     )
 
 
 def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> list[GridRow]:
     """Return one panel's table: methods down, ratios across."""
+    without = _without_leading(data, cells)
     verbs = READING_VERBS if against_control else VERDICT_VERBS
     rows = []
     for method in data.methods:
@@ -129,7 +132,13 @@ def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> li
         if not by_ratio:
             continue
         shown = [
-            _cell(by_ratio[ratio], against_control=against_control) if ratio in by_ratio else None
+            _cell(
+                by_ratio[ratio],
+                without.get((method, ratio), ""),
+                against_control=against_control,
+            )
+            if ratio in by_ratio
+            else None
             for ratio in data.ratios
         ]
         pairs = [
@@ -139,6 +148,40 @@ def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> li
         ]
         rows.append(GridRow(style.plain(method), shown, in_words(pairs, verbs) or "no verdict"))
     return rows
+
+
+def _without_leading(data: StudyTables, cells: pd.DataFrame) -> dict[tuple[str, float], str]:
+    """Return, by method and ratio, α without the class that leads, where slopes are narrow."""
+    rows = _narrow(data).merge(cells[CELL], on=CELL).merge(data.influence, on=[*CELL, "state"])
+    rows = rows[rows["class_name"] == rows["leading_class"]]
+    return {
+        (row.method, row.ratio): f"without {style.label(row.class_name)} "
+        f"{style.number(row.mean)} ({interval(row.low_y, row.high_y)})"
+        for row in rows.itertuples()
+    }
+
+
+def _narrow(data: StudyTables) -> pd.DataFrame:
+    """Return the rows of pooled.csv of fine-tuned cells whose slopes rest on few classes."""
+    return data.pooled[(data.pooled["state"] == "finetuned") & data.pooled["narrow"].astype(bool)]
+
+
+def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str] | None:
+    """Return what carries a panel's slopes where few classes do."""
+    rows = of_panel(_narrow(data), panel)
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    own = of_panel(data.influence, panel)
+    own = own[(own["method"] == row["method"]) & (own["ratio"] == row["ratio"])]
+    unnamed = own.loc[own["unnamed"] >= row["n"], "class_name"]
+    return {
+        "class_name": style.label(row["leading_class"]),
+        "share": f"{100 * row['leading_share']:.4g}\N{NO-BREAK SPACE}%",
+        "effective": style.number(row["effective_classes"]),
+        "classes": f"{len(own):,}",
+        "unnamed": join([f"“{style.label(name)}”" for name in unnamed]),
+    }
 
 
 def _levels(cells: pd.DataFrame) -> str:
@@ -206,6 +249,8 @@ def panel_facts(data: StudyTables, table: pd.DataFrame, panel: tuple[str, str]) 
         "readings": reading_counts(cells),
         "verdicts": verdict_counts(cells),
         "bases": [BASES.get(basis, basis) for basis in dict.fromkeys(cells["basis"])],
+        "narrow": _narrow_facts(data, panel),
+        "two_classes": _two_classes(data, panel),
         "pooled_basis": int((cells["basis"] == POOLED).sum()),
         "small": {
             "cells": len(small),
@@ -219,6 +264,12 @@ def panel_facts(data: StudyTables, table: pd.DataFrame, panel: tuple[str, str]) 
         else None,
         "box_n": count_range(alpha.groupby(["method", "ratio"]).size().tolist()),
     }
+
+
+def _two_classes(data: StudyTables, panel: tuple[str, str]) -> str:
+    """Return the names of a panel's classes if they are two."""
+    names = of_panel(data.recall, panel).drop_duplicates("class")["class_name"]
+    return " and ".join(f"“{style.label(name)}”" for name in names) if len(names) == 2 else ""
 
 
 def answer_facts(
@@ -280,7 +331,7 @@ def reseed_facts(panels: list[dict[str, Any]]) -> list[dict[str, str]]:
             words = "no interval can be given"
         elif item["low"] > 0:
             words = "classes that are weak in one are weak in the other"
-            if item["high"] < 1:
+            if item["verdict"] == "de-intensification":
                 words += ", though less so: training anew lowers α below 1 without any pruning"
         elif item["high"] < 0:
             words = "classes that are weak in one are strong in the other"

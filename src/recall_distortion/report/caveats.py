@@ -87,12 +87,14 @@ def mixed_models(data: StudyTables) -> dict[str, Any]:
     finite = errors[np.isfinite(errors)]
     verdicts = pairs[["verdict_pymer4", "verdict_statsmodels"]]
     absent = fits["message"].str.startswith("not estimated")
+    apart = fits["message"].str.startswith("the engines disagree")
     reasons = fits.loc[absent, "message"].str.removeprefix("not estimated").str.lstrip(": ")
     return {
         "models": fits.loc[~absent, "model"].nunique(),
         "fits": len(fits) - int(absent.sum()),
         "absent": fits.loc[absent, "model"].nunique(),
         "reasons": "; ".join(dict.fromkeys(reason for reason in reasons if reason)),
+        "apart": list(dict.fromkeys(fits.loc[apart, "model"])),
         "engines": join(list(dict.fromkeys(fits["engine"]))),
         "singular": int(fits["singular"].sum()),
         "unconverged": int((~fits["converged"].astype(bool) & ~absent).sum()),
@@ -140,7 +142,9 @@ def broken(data: StudyTables) -> list[dict[str, str]]:
         support = recall.drop_duplicates("class")["support"]
         one_class = support.max() / support.sum()
         cells = cells[cells["state"] == "finetuned"]
-        rows = cells[cells["accuracy_after"] <= one_class + LITTLE_MORE * (1 - one_class)]
+        most = one_class + LITTLE_MORE * (1 - one_class)
+        rows = cells[cells["accuracy_after"] <= most]
+        dense = recall.loc[recall["method"] == DENSE, "accuracy"]
         if len(rows):
             found.append(
                 {
@@ -148,6 +152,7 @@ def broken(data: StudyTables) -> list[dict[str, str]]:
                     "network": network_name(panel),
                     "accuracy": style.percent(rows["accuracy_after"].max()),
                     "one_class": style.percent(one_class),
+                    "dense": bool((dense <= most).all()),
                 }
             )
     return found

@@ -76,13 +76,15 @@ LISTINGS: dict[str, Listing] = {
         "One slope over the classes of all models. Naive as in the paper’s Figure 5, and "
         "cross-fitted, which noise of the test set does not pull towards 0; bootstrap intervals "
         "over seeds. Reliability is the share of the dense balances’ variance that is not "
-        "test-set noise; unstable counts dense models whose denominator cannot be told from zero.",
+        "test-set noise; unstable counts dense models whose denominator cannot be told from zero. "
+        "Effective classes are 1 over the sum of squared shares in the denominator.",
         _columns(
             *_CELL, "n||whole", "alpha_crossfit|cross-fitted α|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_verdict|verdict|verdict",
             "alpha|naive α|three", "low||three", "high||three", "r2|r²|three", "level||percent",
             "denominator||tiny", "reliability||three", "unstable||whole",
-            "per_model|per model|truth", "note",
+            "per_model|per model|truth", "effective_classes|effective classes|two",
+            "leading_class|leading class", "leading_share|its share|percent", "note",
         ),
     ),
     "tradeoff": Listing(
@@ -105,7 +107,9 @@ LISTINGS: dict[str, Listing] = {
         "The mean slope of a cell with one class’s terms left out of both sums; rows in which "
         "that changes the verdict stand first.",
         _columns(
-            *_CELL, "class||whole", "class_name|class left out", "n||whole",
+            *_CELL, "class||whole", "class_name|class left out",
+            "share|share of denominator|percent", "unnamed|dense models that never name it|whole",
+            "n||whole",
             "changes|verdict changes|truth", "mean|mean α without|three", "low||three",
             "high||three", "level||percent", "verdict|verdict without|verdict",
             "mean_all|with all|three", "verdict_all|verdict with all|verdict",

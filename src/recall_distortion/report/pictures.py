@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recall_distortion.errors import TableError
-from recall_distortion.files import replacing, write_json
+from recall_distortion.files import replacing, unreadable, write_json
 
 KINDS = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
 SPARSITY = "sparsity.png"
@@ -95,6 +95,8 @@ def read_figures(folder: Path, panels: list[tuple[str, str]]) -> dict[str, Pictu
             found[name] = Picture(path.read_bytes(), **caption)
     except FileNotFoundError:
         raise TableError(f"{path}: no such file; {remedy}") from None
+    except OSError as error:
+        raise TableError(unreadable(path, error) or f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise TableError(f"{Path(folder) / CAPTIONS}: damaged ({error}); {remedy}") from None
     return found

@@ -56,6 +56,8 @@ LATER = {
     "intervals": ("note",),
     "tests": ("family", "note"),
     "mixed_model_fits": ("spread", "believe"),
+    "pooled": ("effective_classes", "leading_class", "leading_share", "unnamed", "narrow"),
+    "influence": ("share", "unnamed"),
 }
 
 

@@ -48,7 +48,7 @@ def grouped(model: MixedModel) -> Rotated:
     ends = np.cumsum(np.bincount(codes))[:-1]
     random = {}
     for term in model.random:
-        of_groups = np.split(indicators(term)[order], ends)
+        of_groups = np.split(indicators(term).toarray()[order], ends)
         random[term.name] = [z[:, (z != 0).any(axis=0)] for z in of_groups]
     return Rotated(codes[order], model.response[order], model.fixed[order], random)
 

@@ -1,0 +1,145 @@
+"""A verdict never rests on rounding: wherever numbers are compared, equal ones give none."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from recall_distortion.distortion import Counts, recall_table, slope
+from recall_distortion.inference import bootstrap
+from recall_distortion.inference.intervals import (
+    DEINTENSIFICATION,
+    INCONCLUSIVE,
+    INTENSIFICATION,
+    interval,
+    verdict,
+)
+from recall_distortion.inference.least_squares import clustered
+from recall_distortion.inference.seeds_needed import seeds_needed
+from recall_distortion.inference.ttests import independent_test, paired_test
+from recall_distortion.rounding import DUST, above, all_equal, below, differences
+
+ULP = np.finfo(float).eps
+NEAR = [1.0, 1 + ULP, 1 - ULP / 2, 1 + 2 * ULP, 1 - ULP]
+
+
+@pytest.mark.parametrize("null", [0.0, 1.0])
+@pytest.mark.parametrize("off", [2e-16, 1e-15, 1e-13])
+def test_an_end_that_rounding_puts_beyond_the_null_excludes_nothing(null, off):
+    assert verdict(null + off, null + off, null) == INCONCLUSIVE
+    assert verdict(null - off, null - off, null) == INCONCLUSIVE
+    assert verdict(null + 1e-9, null + 1, null) == INTENSIFICATION
+    assert verdict(null - 1, null - 1e-9, null) == DEINTENSIFICATION
+
+
+@pytest.mark.parametrize("ends", [(2, np.nan), (np.nan, 0.5), (2, np.inf), (-np.inf, 0.5)])
+def test_an_interval_with_one_end_has_no_verdict(ends):
+    assert verdict(*ends) == INCONCLUSIVE
+
+
+def test_what_is_rounding_and_what_is_not():
+    assert differences([1 + ULP, 1.5, 1e300], [1, 1, 1e300]).tolist() == [0, 0.5, 0]
+    assert np.isnan(differences(np.nan, 1))
+    assert differences([np.inf, 1], [1, -np.inf]).tolist() == [np.inf, np.inf]
+    assert not all_equal([1, np.inf], size=np.inf)
+    assert all_equal(NEAR)
+    assert not all_equal([1, 1 + 1e-9])
+    assert not all_equal([1, np.nan])
+    assert all_equal([1e-16, -1e-16], size=1)
+    assert not all_equal([1e-16, -1e-16])
+    assert above(1 + 2 * DUST, 1)
+    assert below(1 - 2 * DUST, 1)
+    assert not above(np.nan, 1)
+    assert not below(np.nan, 1)
+
+
+def test_slopes_equal_but_for_rounding_have_an_interval_of_no_width():
+    for order in itertools.permutations(NEAR):
+        mean, low, high = interval(np.array(order))
+        assert low == mean == high
+        assert verdict(low, high) == INCONCLUSIVE
+
+
+def test_tests_of_values_equal_but_for_rounding_say_so():
+    left = pd.Series([1.5, 1.1, 0.3, 0.7], index=range(4))
+    for off in (ULP, -ULP):
+        nearly = left * (1 + off)
+        found = paired_test(left, nearly, "two-sided")
+        assert found["estimate"] == 0
+        assert np.isnan(found["p"])
+        assert "all equal" in found["note"]
+        # The same distance in every pair, but for rounding: no spread to divide by.
+        shifted = paired_test(left, nearly + 0.1, "two-sided")
+        assert not np.isfinite(shifted["t"])
+        assert "all equal" in shifted["note"]
+    one, other = pd.Series(NEAR), pd.Series(NEAR[::-1])
+    found = independent_test(one, other, "less")
+    assert found["estimate"] == 0
+    assert np.isnan(found["p"])
+
+
+def test_ordinary_tests_are_scipys():
+    rng = np.random.default_rng(0)
+    left, right = (pd.Series(rng.normal(1, 0.1, 9)) for _ in range(2))
+    expected = stats.ttest_rel(left, right, alternative="less")
+    assert paired_test(left, right, "less")["p"] == expected.pvalue
+    expected = stats.ttest_ind(left, right, alternative="less", equal_var=False)
+    assert independent_test(left, right, "less")["p"] == expected.pvalue
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.07, 3e-5])
+def test_the_bootstrap_of_ratios_equal_but_for_rounding_is_not_significant(scale):
+    rng = np.random.default_rng(1)
+    denominators = scale * rng.uniform(0.5, 2, (8, 3))
+    numerators = denominators * (1 + ULP * rng.integers(-3, 4, (8, 3)))
+    found = bootstrap.ratio(numerators, denominators)
+    for p in (found.p_above(1.0), found.p_below(1.0)):
+        assert (p > 0.4).all()
+    for low, high in zip(*found.interval(0.99), strict=True):
+        assert verdict(low, high) == INCONCLUSIVE
+    clusters = np.arange(8)
+    squares = clustered(numerators[:, 0], denominators[:, :1], clusters, np.zeros(8))
+    assert (squares.p_above(1.0) > 0.4).all()
+    assert (squares.p_below(1.0) > 0.4).all()
+
+
+def test_the_seeds_needed_of_equal_differences_are_two():
+    seeds = range(6)
+    base = np.random.default_rng(2).normal(1, 0.2, 6)
+    rows = [
+        ("own", "cnn", method, ratio, "finetuned", seed, value)
+        for method, ratio, values in (("control", 1, base), ("magnitude", 2, base * (1 + ULP)))
+        for seed, value in zip(seeds, values, strict=True)
+    ]
+    table = pd.DataFrame(
+        rows, columns=["dataset", "architecture", "method", "ratio", "state", "seed", "alpha"]
+    )
+    pooled = table.drop_duplicates(["method", "ratio"]).assign(narrow=False)
+    found = seeds_needed(table, pooled)
+    assert (found.loc[found["question"] == "control", "sd"] == 0).all()
+
+
+@pytest.mark.parametrize("support", [[475, 25], [10, 20, 30], [7, 11, 13, 17], [892, 1135, 1032]])
+@pytest.mark.parametrize("parts", [3, 7, 10])
+def test_recalls_that_are_the_same_fraction_leave_no_balance(support, parts):
+    """What rounding leaves of recall less accuracy would be all of a slope's denominator."""
+    support = np.array(support) * parts
+    counts = Counts(support, (support // parts)[None], support[None])
+    assert (counts.normalized_balance == 0).all()
+    assert np.isnan(slope(counts.normalized_balance[0], np.ones(len(support))))
+    labels = np.repeat(np.arange(len(support)), support)
+    wrong = (labels + 1) % len(support)
+    first = np.concatenate([np.arange(n) < n // parts for n in support])
+    table = recall_table(labels, np.where(first, labels, wrong), len(support))
+    assert (table["balance"] == 0).all()
+
+
+def test_a_half_without_an_image_of_a_class_has_no_balance_for_it():
+    support = np.array([4.0, 0.0])
+    found = Counts(support, np.array([[2.0, 0.0]]), support[None]).normalized_balance
+    assert found[0, 0] == 0
+    assert np.isnan(found[0, 1])
