@@ -55,7 +55,7 @@ def configure(config: Mapping[str, Any]) -> Configuration:
         )
     gpus = values.pop("gpus", "auto")
     if gpus != "auto" and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
-        raise StudyError(f"key 'gpus': 'auto' or a number of GPUs, not {gpus!r}")
+        raise StudyError(f"key 'gpus': 'auto' or a number of GPUs from 0 on, not {gpus!r}")
     sharing = values.pop("jobs_per_gpu", 1)
     if not isinstance(sharing, int) or isinstance(sharing, bool) or sharing < 1:
         raise StudyError(f"key 'jobs_per_gpu': a whole number from 1 on, not {sharing!r}")
@@ -78,6 +78,9 @@ def configure(config: Mapping[str, Any]) -> Configuration:
         for problem in found.problems:
             print(problem, file=sys.stderr, flush=True)
         gpus = len(found.names)
+        if found.problems:
+            what = f"GPU {', '.join(found.names)}" if gpus else "the CPU"
+            print(f"The study is computed on {what}.", file=sys.stderr, flush=True)
     return Configuration(study, path, data_root, gpus, sharing)
 
 

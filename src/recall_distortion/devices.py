@@ -25,6 +25,7 @@ PAUSE = 0.5  # seconds between two looks for a free device
 #: Seconds after which a GPU that does not answer is one that cannot be used.
 PATIENCE = 120.0
 _FULL = "out of memory"  # in torch's words
+_NO_DRIVER = "Found no NVIDIA driver"  # likewise
 #: What was found usable, for the processes that this one starts.
 _FOUND = "RECALL_DISTORTION_GPUS"
 #: The command that installs a torch which fits this machine's driver.
@@ -86,8 +87,10 @@ def usable() -> Usable:
     }
     found = [name for name, reason in reasons.items() if reason is None]
     os.environ[_FOUND] = json.dumps([*_here(), found])
+    given = os.environ.get(VISIBLE)
+    where = "" if given is None else f"{VISIBLE}={given}: "
     problems = [
-        explain(", ".join(name for name in names if reasons[name] == reason), reason)
+        where + explain(", ".join(name for name in names if reasons[name] == reason), reason)
         for reason in dict.fromkeys(reasons.values())
         if reason is not None
     ]
@@ -125,6 +128,11 @@ def _failures(count: int) -> list[str | None]:
 
 def explain(name: str, reason: str) -> str:
     """Return what is wrong with a GPU, the driver's version, and what to do."""
+    if _NO_DRIVER in reason:
+        return (
+            f"GPU {name} cannot be used: this machine has no NVIDIA GPU, or no driver for it. "
+            f"{_driver()}. Compute on the CPU with --config gpus=0, or have the driver installed"
+        )
     if _FULL in reason:
         advice = "Wait for the programs that hold its memory"
     else:

@@ -89,7 +89,12 @@ def test_gpus_auto_counts_those_that_can_be_used_and_says_what_is_wrong_with_oth
     found = Usable(["0", "2"], ["GPU 1 cannot be used: it is too old"])
     monkeypatch.setattr("recall_distortion.devices.usable", lambda: found)
     assert configure({"study": "test"}).gpus == 2
-    assert capsys.readouterr().err == "GPU 1 cannot be used: it is too old\n"
+    said = "GPU 1 cannot be used: it is too old\nThe study is computed on GPU 0, 2.\n"
+    assert capsys.readouterr().err == said
+    none = Usable([], found.problems)
+    monkeypatch.setattr("recall_distortion.devices.usable", lambda: none)
+    assert configure({"study": "test"}).gpus == 0
+    assert capsys.readouterr().err.endswith("too old\nThe study is computed on the CPU.\n")
     assert configure({"study": "test", "gpus": 3}).gpus == 3  # as is said, and nothing is tried
     assert capsys.readouterr().err == ""
 

@@ -136,7 +136,7 @@ def test_shapes_that_do_not_fit_are_refused():
     (images, weight, bias), padding = inputs(SHAPES[3])
     with pytest.raises(NetworkError, match="for 6 channels, and the images have 1"):
         pooled_convolution(images[:, :1], weight, bias, padding)
-    with pytest.raises(NetworkError, match=r"5 x 14 are too small .* they need 6 x 6"):
+    with pytest.raises(NetworkError, match=r"5 x 14, too small .* need 6 x 6: the images are"):
         pooled_convolution(images[:, :, :5], weight, bias, padding)
 
 
@@ -495,7 +495,7 @@ def test_a_second_derivative_through_the_compiled_layer_is_refused_in_the_first(
     images, labels = batch(1, 28, 28)
     stack = Engine(at_once).open(network, [network.state_dict()] * at_once)
     losses = F.cross_entropy(stack.logits(images).mean(0), labels)
-    with pytest.raises(NetworkError, match=r"no second derivatives.*Engine\(fast=False\)"):
+    with pytest.raises(NetworkError, match=r"first derivatives alone.*Engine\(fast=False\)"):
         torch.autograd.grad(losses, stack.parameters, create_graph=True)
 
 
@@ -511,6 +511,9 @@ def test_each_of_torch_s_ways_to_a_second_derivative_is_refused():
         return loss(named | {"conv1.weight": weight})
 
     weight = named["conv1.weight"].detach()
+    found = form(images)
+    several = torch.eye(found.numel()).view(-1, *found.shape)[:3]
+
     for attempt in (
         lambda: loss(named).backward(create_graph=True),
         lambda: torch.func.grad(loss)(named),
@@ -518,6 +521,22 @@ def test_each_of_torch_s_ways_to_a_second_derivative_is_refused():
         lambda: torch.autograd.functional.hvp(loss_of_weight, weight, weight),
         lambda: torch.autograd.functional.vhp(loss_of_weight, weight, weight),
         lambda: torch.func.jvp(loss_of_weight, (weight,), (weight,)),
+        # First ones, in another way.
+        lambda: torch.func.jacfwd(loss_of_weight)(weight),
+        lambda: torch.func.jacrev(loss_of_weight)(weight),
+        lambda: torch.autograd.grad(found, form.conv2.weight, several, is_grads_batched=True),
+        lambda: torch.autograd.functional.jacobian(loss_of_weight, weight, vectorize=True),
     ):
-        with pytest.raises((NetworkError, RuntimeError), match=r"no second derivatives|jvp"):
+        with pytest.raises(NetworkError, match=r"first derivatives alone.*networks\.build"):
             attempt()
+
+
+def test_the_form_refuses_images_that_the_plain_network_refuses():
+    network = plain("lenet5", 1).double()
+    form = faster(network)
+    images, _ = batch(1, 28, 28)
+    for wrong in ((255 * images).to(torch.uint8), images.double()[0], images.double()[:, 0]):
+        with pytest.raises((RuntimeError, ValueError, IndexError)):
+            network(wrong)
+        with pytest.raises(NetworkError, match=r"normalized numbers|are \[B, C, H, W\]"):
+            form(wrong)

@@ -16,8 +16,9 @@ __all__ = ["faster"]
 def faster(network: nn.Module) -> nn.Module | None:
     """Return what computes a network faster where its weights lie, or None where nothing does.
 
-    The form's tensors are the network's own, by the same names. What a form cannot do, which is
-    second derivatives and hooks on the network or on the layers that it computes as one, it refuses
-    with a ``NetworkError``.
+    The form's tensors are the network's own, by the same names. What a form cannot do it refuses
+    with a ``NetworkError``: derivatives but first ones by ``backward()`` and
+    ``torch.autograd.grad``, and hooks on the network or on the layers that it computes as one. On
+    a CPU LeNet-5 and the CNN have a form.
     """
     return cpu.faster(network)

@@ -5,12 +5,15 @@ It is computed by ``kernels``, alone and under ``torch.vmap``, because PyTorch's
 third of a small network's step, its gradients go through four times as many places as pooling
 passes on, and its grouped convolutions take one group after another (docs/performance.md).
 
-It has only first derivatives: a gradient that is to be differentiated again is refused.
+It has only first derivatives, by ``backward()`` and ``torch.autograd.grad``: what asks for others,
+or for these in another way, is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +21,11 @@ from torch import Tensor
 
 from recall_distortion.errors import NetworkError
 
+_FIRST_ALONE = (
+    "the compiled layer has first derivatives alone, by backward() and torch.autograd.grad; with "
+    "create_graph=True, is_grads_batched=True, forward-mode derivatives or torch.func.grad take "
+    "the plain network, which recall_distortion.networks.build returns, or Engine(fast=False)"
+)
 #: What the loops are compiled for.
 COMPILED = (torch.float32, torch.float64)
 
@@ -26,13 +34,15 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
     """Return relu(max_pool2d(conv2d(images, weight, bias, padding=padding), 2)).
 
     Images are [B, C, H, W], the weight [O, C, k, k] and the bias [O]; the result is
-    [B, O, floor(H' / 2), floor(W' / 2)] with H' = H + 2 padding - k + 1. The first of equal maxima
+    [B, O, floor(H' / 2), floor(W' / 2)] with H' = H + 2 padding - k + 1, in the weight's precision
+    whatever that of the images is. The first of equal maxima
     gets a window's gradient, as in PyTorch. Autocast leaves the layer in the weight's precision, in
     which it is faster.
 
-    Raises ``NetworkError`` where shapes do not fit, the weight is neither in single nor in double
-    precision or a tensor is not on the CPU, and in the first backward pass where its gradient is to
-    have a gradient of its own (``create_graph=True``).
+    Raises ``NetworkError`` where shapes do not fit, images are no floats, the weight is neither in
+    single nor in double precision or a tensor is not on the CPU, where derivatives are taken
+    forward or in batches, and in the first backward pass where its gradient is to have a gradient
+    of its own (``create_graph=True``).
     """
     if weight.dtype not in COMPILED or {images.device.type, weight.device.type} != {"cpu"}:
         raise NetworkError(
@@ -40,6 +50,10 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
             f"in {weight.dtype} on {weight.device} and images on {images.device}; call the plain "
             "network"
         )
+    if not images.is_floating_point():
+        raise NetworkError(f"images are normalized numbers of a float type, not {images.dtype}")
+    if images.dim() != 4:
+        raise NetworkError(f"images are [B, C, H, W], not of shape {list(images.shape)}")
     channels, height, width = images.shape[1:]
     expected, kernel = weight.shape[1:3]
     smallest = kernel + 1 - 2 * padding
@@ -47,8 +61,9 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
         raise NetworkError(f"the layer is for {expected} channels, and the images have {channels}")
     if min(height, width) < smallest:
         raise NetworkError(
-            f"images of {height} x {width} are too small for a convolution of {kernel} x {kernel} "
-            f"with padding {padding} and pooling: they need {smallest} x {smallest}"
+            f"what reaches this layer is {height} x {width}, too small for a convolution of "
+            f"{kernel} x {kernel} with padding {padding} and pooling, which need {smallest} x "
+            f"{smallest}: the images are too small"
         )
     return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
 
@@ -86,6 +101,10 @@ class _PooledConvolution(torch.autograd.Function):
             ctx.needs_input_grad[0],
         )
         return None if of_images is None else of_images[0], of_weight[0], of_bias[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> None:
+        raise NetworkError(_FIRST_ALONE)
 
     @staticmethod
     def vmap(
@@ -128,6 +147,10 @@ class _StackedPooledConvolution(torch.autograd.Function):
             of_images = of_images.sum(0, keepdim=True)
         return of_images, of_weight, of_bias, None
 
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> None:
+        raise NetworkError(_FIRST_ALONE)
+
 
 # torch reads the signature at each call, which takes as long as the smallest of these layers.
 _PooledConvolution.forward.__signature__ = inspect.signature(_PooledConvolution.forward)
@@ -138,11 +161,16 @@ def _refuse_second_derivatives() -> None:
     # ``once_differentiable`` raises later, and never in torch.autograd.grad, which would then
     # return a Hessian-vector product without this layer's part.
     if torch.is_grad_enabled():
-        raise NetworkError(
-            "the compiled layer has no second derivatives, which create_graph=True and "
-            "torch.func.grad ask for; take them from the plain network, or compute with "
-            "Engine(fast=False)"
-        )
+        raise NetworkError(_FIRST_ALONE)
+
+
+@contextlib.contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """Say what to do where torch's transforms hand over tensors that are not just numbers."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise NetworkError(f"{_FIRST_ALONE} (torch says: {str(error).splitlines()[0]})") from None
 
 
 def _kernels(weight: Tensor) -> Any:
@@ -172,11 +200,13 @@ def _backward(
     needs_images: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     networks, outputs = weight.shape[:2]
+    with _plain_tensors():
+        arrays = _arrays(gradient.flatten(3), place.flatten(3), images, weight)
     shape = (networks, *images.shape[1:]) if needs_images else (0,) * images.dim()
     of_images, of_weight = weight.new_empty(shape), weight.new_empty(weight.shape)
     of_bias = weight.new_empty(networks, outputs)
     _kernels(weight).backward(
-        *_arrays(gradient.flatten(3), place.flatten(3), images, weight),
+        *arrays,
         padding,
         *(value.numpy() for value in (of_images, of_weight, of_bias)),
     )
