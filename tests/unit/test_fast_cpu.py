@@ -411,6 +411,7 @@ def test_the_engine_takes_the_fast_form_unless_told_otherwise():
     assert Engine(fast=False).module(network) is network
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
 @pytest.mark.parametrize("name", ["lenet5", "cnn"])
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "classifier"])
 def test_hooks_on_a_plain_network_s_modules_fire(name, layer):
@@ -499,6 +500,8 @@ def test_a_second_derivative_through_the_compiled_layer_is_refused_in_the_first(
         torch.autograd.grad(losses, stack.parameters, create_graph=True)
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 def test_each_of_torch_s_ways_to_a_second_derivative_is_refused():
     form = faster(plain("lenet5", 1))
     images, labels = batch(1, 28, 28)
