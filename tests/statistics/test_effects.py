@@ -184,7 +184,7 @@ def test_without_a_control_the_rows_say_so() -> None:
     assert found["n"].tolist() == [0, 0]
     assert found["family_size"].tolist() == [2, 2]
     assert found["reading"].tolist() == found["basis"].tolist() == ["", ""]
-    assert set(found["verdict"]) == {"inconclusive"}
+    assert set(found["verdict"]) == {""}
     assert set(found["note"]) == {
         "no control in this study: nothing separates pruning from training on"
     }
@@ -212,7 +212,7 @@ def test_a_slope_that_is_not_finite_is_not_dropped(side: str, bad: float) -> Non
     alpha.loc[(alpha["method"] == side) & (alpha["seed"] == 2), "alpha"] = bad
     row = run(alpha).iloc[0]
     assert row[["difference", "low", "high", "p", "p_adjusted", "crossfit_low"]].isna().all()
-    assert (row["verdict"], row["reading"]) == ("inconclusive", "")
+    assert (row["verdict"], row["reading"]) == ("", "")
     assert "1 of 8 pairs have a slope that is not finite: no difference" in row["note"]
 
 

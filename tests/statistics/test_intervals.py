@@ -56,7 +56,7 @@ def test_a_slope_that_is_not_finite_is_not_dropped(bad: float) -> None:
     row = of([1.5, bad, 1.6])
     assert row["n"] == 2
     assert np.isnan([row["mean"], row["low"], row["high"]]).all()
-    assert row["verdict"] == "inconclusive"
+    assert row["verdict"] == ""
     why = "not finite (an accuracy of 0, or equal recalls before pruning)"
     assert row["note"] == f"1 of 3 slopes is {why}"
     assert of([bad, 1.0, bad])["note"] == f"2 of 3 slopes are {why}"
@@ -65,7 +65,7 @@ def test_a_slope_that_is_not_finite_is_not_dropped(bad: float) -> None:
 
 def test_one_replicate_has_a_mean_and_no_interval() -> None:
     row = of([1.5])
-    assert (row["n"], row["mean"], row["verdict"]) == (1, 1.5, "inconclusive")
+    assert (row["n"], row["mean"], row["verdict"]) == (1, 1.5, "")
     assert np.isnan([row["low"], row["high"]]).all()
     assert row["note"] == "one replicate: an interval needs two"
     assert of([1.5, 1.6])["note"] == ""
@@ -91,7 +91,7 @@ def test_a_verdict_of_a_difference_is_against_0() -> None:
     assert module.verdict(0.1, 0.2) == "de-intensification"
     assert module.verdict(0.1, 0.2, null=0) == "intensification"
     assert module.verdict(-0.1, 0.2, null=0) == "inconclusive"
-    assert module.verdict(np.nan, np.nan, null=0) == "inconclusive"
+    assert module.verdict(np.nan, np.nan, null=0) == ""
 
 
 def test_errors_name_the_column_and_the_replicate() -> None:

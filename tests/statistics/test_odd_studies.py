@@ -292,7 +292,8 @@ def test_networks_that_never_change_have_no_verdict_anywhere(tmp_path, support):
     )
     np.testing.assert_allclose(results.table("alpha")["alpha"], 1, rtol=1e-12)
     assert set(results.table("intervals")["verdict"]) == {"inconclusive"}
-    assert set(results.table("pooled")["crossfit_verdict"]) == {"inconclusive"}
+    # Three pairs of the reseed baseline have no bootstrap.
+    assert set(results.table("pooled")["crossfit_verdict"].dropna()) == {"inconclusive"}
     assert set(results.table("effects")["verdict"]) == {"inconclusive"}
     assert set(results.table("effects")["reading"].fillna("")) <= {"", "not told from the control"}
     assert (results.table("effects")["difference"] == 0).all()

@@ -9,6 +9,7 @@ from scipy import special
 from recall_distortion.columns import COEFFICIENT_COLUMNS
 from recall_distortion.inference.intervals import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 from recall_distortion.inference.model import CELL_SCALE, RESIDUAL, EngineFit, MixedModel
+from recall_distortion.rounding import differences
 
 # Level of an effect's interval: the same as that of the cells' intervals (paper, section 6.2).
 LEVEL = 0.99
@@ -64,6 +65,8 @@ def tested(
 
 
 def _verdict(above: float, below: float) -> str:
+    if np.isnan(above) or np.isnan(below):
+        return ""
     if above < VERDICT_P:
         return INTENSIFICATION
     if below < VERDICT_P:
@@ -82,7 +85,7 @@ def of_fit(model: MixedModel, fit: EngineFit, engine: str) -> pd.DataFrame:
     factor = model.terms["factor"].to_numpy()
     estimate, error = fit.estimates * factor, fit.std_errors * factor
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = (estimate - model.terms["null"].to_numpy()) / error
+        t = differences(estimate, model.terms["null"].to_numpy()) / error
     critical = special.stdtrit(fit.df, (1 + LEVEL) / 2)  # an infinite df is the normal distribution
     fixed = tested(
         model,

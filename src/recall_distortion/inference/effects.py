@@ -29,6 +29,7 @@ from recall_distortion.inference import bootstrap
 from recall_distortion.inference.contrasts import CONTROL, NOT_PRUNED, STATE
 from recall_distortion.inference.intervals import (
     CELL,
+    CONCLUSIVE,
     DEINTENSIFICATION,
     INCONCLUSIVE,
     INTENSIFICATION,
@@ -120,7 +121,7 @@ def effects(
             told = bool(np.isfinite([own["crossfit_low"], control["crossfit_low"]]).all())
             row["note"] = _note(row, pairs[key], seeds, told)
         else:
-            row |= {"basis": "", "verdict": INCONCLUSIVE, "reading": "", "note": NO_CONTROL}
+            row |= {"basis": "", "verdict": "", "reading": "", "note": NO_CONTROL}
         rows.append(row)
     numbers = ["difference", "low", "high", "p", "p_adjusted"]
     numbers += ["crossfit_difference", "crossfit_low", "crossfit_high"]
@@ -214,7 +215,7 @@ def _read(
     reading = {INTENSIFICATION: INTENSIFIES, DEINTENSIFICATION: DEINTENSIFIES}.get(found, NOT_TOLD)
     if not np.isfinite(ends).all():
         reading = ""
-    elif found == INCONCLUSIVE and own[name] == control[name] != INCONCLUSIVE:
+    elif found == INCONCLUSIVE and own[name] == control[name] in CONCLUSIVE:
         reading = SHARED
     return {
         "crossfit_difference": difference,

@@ -14,6 +14,7 @@ from recall_distortion.tables import require_columns, require_unique
 INTENSIFICATION = "intensification"
 DEINTENSIFICATION = "de-intensification"
 INCONCLUSIVE = "inconclusive"
+CONCLUSIVE = (INTENSIFICATION, DEINTENSIFICATION)
 
 CELL = ["dataset", "architecture", "method", "ratio", "state"]
 
@@ -51,13 +52,13 @@ def interval(values: np.ndarray, level: float = PAPER_LEVEL) -> tuple[float, flo
 
 
 def verdict(low: float, high: float, null: float = 1.0) -> str:
-    """Return what an interval of E[alpha] says; an interval with a NaN end says nothing.
+    """Return what an interval of E[alpha] says; "" where it has no two finite ends.
 
     ``null`` is 1 for a slope and 0 for a difference of slopes. An end that differs from it by
     rounding alone does not exclude it.
     """
     if not (np.isfinite(low) and np.isfinite(high)):
-        return INCONCLUSIVE
+        return ""
     if above(low, null):
         return INTENSIFICATION
     if below(high, null):

@@ -104,7 +104,7 @@ def mixed_models(data: StudyTables) -> dict[str, Any]:
         "rows": len(pairs),
         "disagree": int(
             (
-                verdicts.notna().all(axis=1)
+                (verdicts.fillna("") != "").all(axis=1)
                 & (verdicts["verdict_pymer4"] != verdicts["verdict_statsmodels"])
             ).sum()
         ),

@@ -11,7 +11,7 @@ import pandas as pd
 from recall_distortion.inference import beside, mixed_models
 from recall_distortion.inference.class_level import class_level
 from recall_distortion.inference.coefficients import LEVEL
-from recall_distortion.inference.intervals import INCONCLUSIVE
+from recall_distortion.inference.intervals import CONCLUSIVE
 from recall_distortion.inference.simulate.design import Design, sweep
 from recall_distortion.inference.simulate.rows import Row, mean, settings, share
 from recall_distortion.inference.simulate.tables import study
@@ -35,7 +35,7 @@ def class_models(design: Design, studies: int, rng: np.random.Generator) -> list
         tables = study(design, int(rng.integers(2**63)))
         for name, table, fitted in _fits(tables["recall"], design):
             converged.setdefault(name, []).append(fitted)
-            wrong.setdefault(name, []).append(bool((table["verdict"] != INCONCLUSIVE).any()))
+            wrong.setdefault(name, []).append(bool(table["verdict"].isin(CONCLUSIVE).any()))
             if fitted:
                 cells.setdefault(name, []).append(table["low"].le(1) & table["high"].ge(1))
     first, last = design.cells[0], design.cells[-1]
