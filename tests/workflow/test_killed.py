@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,11 @@ KILLS = 12
 R_TOLERANCE = 1e-5
 
 
-def start(project: Project, *arguments: str) -> subprocess.Popen:
+def start(project: Project, *arguments: str, overrides: Sequence[str] = ()) -> subprocess.Popen:
     """Start the test study in a session of its own, its output in a file."""
     with open(project.folder / "output.txt", "w", encoding="utf-8") as output:
         return subprocess.Popen(
-            ["snakemake", "--cores", "2", *arguments, "--config", "study=test"],
+            ["snakemake", "--cores", "2", *arguments, "--config", "study=test", *overrides],
             cwd=project.folder,
             env={**os.environ, "PYTHONPATH": str(project.folder / "src"), "NO_COLOR": "1"},
             stdout=output,
@@ -177,6 +178,28 @@ def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
     finally:
         end(first)
     project.snakemake("train_all", "--config", "study=test")
+
+
+@pytest.mark.slow
+def test_a_killed_study_starts_again_while_another_one_runs_in_the_folder(project: Project):
+    killed = start(project, "train_all")
+    other = None
+    try:
+        wait_for(lambda: jobs_of(killed), "the first one's jobs")
+        other = start(project, "train_all", overrides=["seeds=2"])
+        wait_for(lambda: jobs_of(other), "the other study's jobs")
+        end(killed)
+        locks = sorted((project.folder / ".snakemake/locks").glob("*.lock"))
+        assert len(locks) == 4  # an input's and an output's of each
+        # Stopped where it is, the other study is at work as long as this takes.
+        os.kill(other.pid, signal.SIGSTOP)
+        project.snakemake("train_all", "--config", "study=test")
+        os.kill(other.pid, signal.SIGCONT)
+        assert other.wait(120) == 0, said(project)
+    finally:
+        for process in filter(None, (killed, other)):
+            end(process)
+    assert "Nothing to be done" in project.snakemake("train_all", "--config", "study=test")
 
 
 @pytest.mark.slow

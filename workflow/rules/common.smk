@@ -1,6 +1,7 @@
 import os
 import sys
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from pathlib import Path
 
 from recall_distortion import provenance
@@ -14,14 +15,19 @@ try:
 except RecallDistortionError as error:
     raise WorkflowError(str(error)) from None
 
-# A killed Snakemake leaves its lock, which is nobody's if no Snakemake lives in this folder.
-ALONE = only_one_alive(".snakemake/alive")
-if ALONE:
-    for lock in Path(".snakemake/locks").glob("*.lock"):
-        lock.unlink(missing_ok=True)
-
 STUDY = CONFIGURATION.study
 RESULTS = f"results/{STUDY.folder}"
+
+# A killed Snakemake leaves its locks, lists of files. Those of this study's files are nobody's if no
+# Snakemake lives that works on it; other studies' may be in use, and are not in its way.
+ALONE = only_one_alive(f".snakemake/living/{STUDY.folder}")
+if ALONE:
+    for lock in Path(".snakemake/locks").glob("*.lock"):
+        with suppress(FileNotFoundError):  # another study's end takes all locks away
+            if any(
+                line.startswith(f"{RESULTS}/") for line in lock.read_text().splitlines()
+            ):
+                lock.unlink()
 
 # How many jobs may have a GPU at once on this machine, unless --resources says so. On a cluster
 # (--jobs) its scheduler knows.
