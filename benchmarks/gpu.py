@@ -35,13 +35,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from side_by_side import Workers, cores, machine, print_table, ratios, spread
+from side_by_side import Workers, machine, print_table, ratios, spread
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from recall_distortion import data, networks, processor
 from recall_distortion.data import PreparedData
 from recall_distortion.errors import DataError
+from recall_distortion.machine import cores
 from recall_distortion.replicates import copy_state, generator
 from recall_distortion.training import DeviceImages, Engine, Run, TrainingImages, fit_runs
 

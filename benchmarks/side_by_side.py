@@ -7,7 +7,6 @@ hits all of them, and ratios are taken within a repeat.
 from __future__ import annotations
 
 import copy
-import os
 import platform
 import statistics
 import time
@@ -19,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from recall_distortion.machine import cores
 
 if TYPE_CHECKING:
     from torch import nn  # what measures memory must not import torch by way of this module
@@ -33,13 +34,6 @@ def machine() -> str:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{cores()} cores of {_processor()}, {gpu}, torch {torch.__version__}"
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -20,7 +20,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from side_by_side import cores, machine, print_table, ratios, spread
+from side_by_side import machine, print_table, ratios, spread
+
+from recall_distortion.machine import cores
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")

@@ -38,7 +38,6 @@ import torch.nn.functional as F
 import yaml
 from side_by_side import (
     Workers,
-    cores,
     machine,
     multiply_adds,
     print_table,
@@ -50,6 +49,7 @@ from torch import Tensor, nn
 from recall_distortion import data, networks, processor
 from recall_distortion.data import PreparedData
 from recall_distortion.errors import DataError
+from recall_distortion.machine import cores
 from recall_distortion.replicates import copy_state, generator
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
 

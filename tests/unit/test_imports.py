@@ -15,6 +15,8 @@ PACKAGE = REPOSITORY / "src" / "recall_distortion"
 # configuration joins study and data for the Snakefile, so nothing imports it.
 ORDER = [
     "errors",
+    "machine",
+    "environment",
     "processes",
     "files",
     "checksums",
@@ -43,6 +45,8 @@ ORDER = [
 ]
 BASE = {
     "errors",
+    "machine",
+    "environment",
     "files",
     "checksums",
     "provenance",
