@@ -86,12 +86,85 @@ def fake_r(folder: Path, answer: str) -> None:
 
 
 def test_check_r_stack_names_the_missing_package(monkeypatch, tmp_path: Path) -> None:
-    fake_r(tmp_path, "print('4.2.2 lmerTest broom.mixed')")
+    lines = [
+        "WARNING: ignoring environment value of R_HOME",  # as R says it, among its answers
+        *(f"{r_stack._MARK} {word} " for word in ("4.2.2", "lmerTest", "broom.mixed")),
+    ]
+    fake_r(tmp_path, f"for line in {lines}: print(line)")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        SetupError, match=r"lmerTest, broom\.mixed.*r-cran-lmertest r-cran-broom.mixed"
-    ):
+    for name in ("R_LIBS", "R_LIBS_USER", "R_LIBS_SITE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SetupError, match=r"r-cran-lmertest r-cran-broom.mixed$") as caught:
         r_stack.check_r_stack()
+    assert "R 4.2.2 lacks the packages lmerTest, broom.mixed." in str(caught.value)
+    monkeypatch.setenv("R_LIBS_SITE", "/elsewhere")
+    with pytest.raises(SetupError, match=r"R looks where R_LIBS_SITE=/elsewhere says; unset that"):
+        r_stack.check_r_stack()
+
+
+def test_check_r_stack_reports_an_r_that_does_not_answer(monkeypatch, tmp_path: Path) -> None:
+    fake_r(tmp_path, "print('Good morning')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"does not answer but says: Good morning\. Install R"):
+        r_stack.check_r_stack()
+
+
+PREPARE = """
+from recall_distortion.errors import SetupError
+from recall_distortion.inference.engines import pymer4
+try:
+    pymer4.prepare()
+except SetupError as error:
+    raise SystemExit(f"error: {error}")
+from rpy2.robjects import r
+print("left over:", r("exists('left_over')")[0])
+"""
+
+
+def prepare(folder: Path, settings: dict[str, str]) -> str:
+    """Start R from a folder, in a process of its own, and return what that printed."""
+    found = subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        env={**os.environ, "HOME": str(folder), **settings},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return found.stdout
+
+
+@needs_r
+@pytest.mark.slow
+def test_r_starts_without_its_user_s_settings(tmp_path: Path) -> None:
+    save = "left_over <- 1; save.image()"
+    subprocess.run(["Rscript", "--vanilla", "-e", save], cwd=tmp_path, check=True)
+    fails = tmp_path / ".Rprofile"
+    fails.write_text("cat('a greeting')\nstop('a profile that fails')\n")
+    variables = tmp_path / ".Renviron"
+    variables.write_text("R_LIBS_SITE=/nowhere\n")
+    settings = {
+        "R_HOME": "/nowhere",
+        "R_PROFILE": str(fails),
+        "R_PROFILE_USER": str(fails),
+        "R_ENVIRON": str(variables),
+        "R_ENVIRON_USER": str(variables),
+        "R_DEFAULT_PACKAGES": "nowhere",
+    }
+    assert prepare(tmp_path, settings).splitlines()[-1] == "left over: False"
+
+
+@needs_r
+@pytest.mark.slow
+def test_a_package_that_cannot_be_loaded_is_named_with_its_library(tmp_path: Path) -> None:
+    broken = tmp_path / "library/lme4/DESCRIPTION"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("Package: lme4\nVersion: 9.9\nBuilt: R 3.0.0; ; 2014-01-01; unix\n")
+    said = prepare(tmp_path, {"R_LIBS": str(tmp_path / "library")}).splitlines()[-1]
+    assert said.startswith("error: R cannot load the package lmerTest: Error: package ‘lme4’")
+    assert f"R looks where R_LIBS={tmp_path}/library" in said
 
 
 def test_check_r_stack_reports_a_broken_r(monkeypatch, tmp_path: Path) -> None:

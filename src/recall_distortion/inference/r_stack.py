@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
+import re
 import shutil
 import subprocess
 
+from recall_distortion import environment
 from recall_distortion.errors import SetupError
 
 # R packages that pymer4 imports, by the name R knows them by. It can do without two others that it
@@ -24,10 +27,14 @@ R_PACKAGES = (
 )
 PYTHON_PACKAGES = ("rpy2", "pymer4", "polars")
 
+# What R and those who wrap it print besides is no answer.
+_MARK = "recall_distortion:"
 _QUERY = (
-    'cat(as.character(getRversion()), "\\n"); '
-    "for (p in commandArgs(TRUE)) if (!nzchar(system.file(package = p))) cat(p, '\\n')"
+    f"answer <- function(x) cat('{_MARK}', x, '\\n'); answer(as.character(getRversion())); "
+    "for (p in commandArgs(TRUE)) if (!nzchar(system.file(package = p))) answer(p)"
 )
+# Where R looks for packages, in the words of its caller's environment.
+_LIBRARIES = ("R_LIBS", "R_LIBS_USER", "R_LIBS_SITE")
 
 
 def debian_name(package: str) -> str:
@@ -49,8 +56,11 @@ def check_r_stack() -> str:
             "in R. On Debian or Ubuntu install it, as root, with: apt-get install "
             f"--no-install-recommends {everything}"
         )
+    surroundings = dict(os.environ)
+    environment.leave_out_r(surroundings)
     answer = subprocess.run(
         [rscript, "--vanilla", "-e", _QUERY, *R_PACKAGES],
+        env=surroundings,
         capture_output=True,
         text=True,
         check=False,
@@ -60,13 +70,19 @@ def check_r_stack() -> str:
             f"{rscript} does not run: {answer.stderr.strip() or 'it says nothing'}. "
             f"Install R again, on Debian or Ubuntu with: apt-get install --reinstall {everything}"
         )
-    version, *missing = answer.stdout.split()
+    found = re.findall(rf"^{_MARK} (\S+)", answer.stdout, re.MULTILINE)
+    if not found:
+        raise SetupError(
+            f"{rscript} does not answer but says: {answer.stdout.strip() or 'nothing'}. "
+            f"Install R again, on Debian or Ubuntu with: apt-get install --reinstall {everything}"
+        )
+    version, *missing = found
     if missing:
         names = " ".join(map(debian_name, missing))
         raise SetupError(
             f"R {version} lacks the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
             "On Debian or Ubuntu install, as root, with: apt-get install "
-            f"--no-install-recommends {names}"
+            f"--no-install-recommends {names}{where_r_looks()}"
         )
     absent = [name for name in PYTHON_PACKAGES if importlib.util.find_spec(name) is None]
     if absent:
@@ -76,6 +92,14 @@ def check_r_stack() -> str:
         )
     _check_rinterface(version)
     return version
+
+
+def where_r_looks() -> str:
+    """Return the end of a message on a package: what the caller's environment has to do with it."""
+    given = [f"{name}={os.environ[name]}" for name in _LIBRARIES if os.environ.get(name)]
+    if not given:
+        return ""
+    return f". R looks where {' and '.join(given)} says; unset that if the packages lie elsewhere"
 
 
 def _check_rinterface(r_version: str) -> None:

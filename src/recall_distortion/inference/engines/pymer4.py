@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recall_distortion import environment
+from recall_distortion.errors import SetupError
 from recall_distortion.inference.model import (
     RESIDUAL,
     SINGULAR,
@@ -23,7 +25,7 @@ from recall_distortion.inference.model import (
     not_fitted,
 )
 from recall_distortion.inference.r_packages import lazy_r_packages
-from recall_distortion.inference.r_stack import check_r_stack
+from recall_distortion.inference.r_stack import check_r_stack, where_r_looks
 
 # lme4's optimizer stops at steps of 1e-8 in the relative deviations and in the deviance, and then
 # can be 1e-5 from the maximum in a slope of a small panel. Whether columns differ much in scale is
@@ -34,15 +36,45 @@ lme4::lmerControl(
 )
 """
 
+# The files of commands and variables that R reads when it starts.
+_SETTINGS = ("R_PROFILE", "R_PROFILE_USER", "R_ENVIRON", "R_ENVIRON_USER")
+
 
 def prepare() -> None:
-    """Check R's packages, then import pymer4 (5 s); raises ``SetupError``."""
+    """Check R's packages, then import pymer4 and load lmerTest (10 s); raises ``SetupError``.
+
+    R starts without its users' settings: no profile, no environment file, no saved workspace.
+    """
     check_r_stack()
+    libraries = where_r_looks()  # as the caller said it; R, once started, says it too
     # rpy2's compiled interface complains at length where it was built against another R; the
     # plain one does the same work. It must be chosen before rpy2 is imported.
     os.environ.setdefault("RPY2_CFFI_MODE", "ABI")
-    with _library_path_kept(), lazy_r_packages():
-        import pymer4.tidystats.lmerTest  # noqa: F401
+    environment.leave_out_r(os.environ)
+    # rpy2 asks an Rscript that reads these, and that takes no options.
+    os.environ.update(dict.fromkeys(_SETTINGS, os.devnull))
+    with _library_path_kept():
+        from rpy2.rinterface_lib import embedded
+
+        if not embedded.isinitialized():
+            embedded.set_initoptions(("rpy2", "--quiet", "--vanilla"))
+        with lazy_r_packages():
+            import pymer4.tidystats.lmerTest  # noqa: F401
+    _load("lmerTest", libraries)
+
+
+def _load(package: str, libraries: str) -> None:
+    """Load what every fit needs, so that a package that does not work is told as what it is."""
+    from rpy2.rinterface_lib.embedded import RRuntimeError
+    from rpy2.robjects import r
+
+    try:
+        r("loadNamespace")(package)
+    except RRuntimeError as error:
+        raise SetupError(
+            f"R cannot load the package {package}: {' '.join(str(error).split())}. Install it and "
+            f"what it names again, for this R{libraries}"
+        ) from error
 
 
 @contextlib.contextmanager
