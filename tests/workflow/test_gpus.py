@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from recall_distortion.environment import FURTHER
 from tests.workflow.conftest import Project
 
 PRETENDED = Path(__file__).resolve().parents[1] / "pretended"  # a torch that finds GPUs
@@ -24,6 +26,7 @@ def shown(project: Project) -> Callable[[object], Project]:
             "CUDA_VISIBLE_DEVICES": "0,1,2",
             "GPUS": json.dumps(gpus),
             "PYTHONPATH": os.pathsep.join([str(PRETENDED), str(project.folder / "src")]),
+            FURTHER: str(PRETENDED),
         }
         return dataclasses.replace(project, environment=environment)
 
@@ -31,7 +34,9 @@ def shown(project: Project) -> Callable[[object], Project]:
 
 
 def provided(printed: str) -> list[str]:
-    return [line for line in printed.splitlines() if line.startswith("Provided resources:")]
+    """Return what Snakemake lists of GPUs among the resources that jobs share."""
+    line = next(line for line in printed.splitlines() if line.startswith("Provided resources:"))
+    return re.findall(r'gpu=Resource\("gpu", \d+\)', line)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_the_total_of_gpus_is_counted_unless_it_is_given(
     shown: Callable[[object], Project], arguments: list[str], total: str | None
 ) -> None:
     printed = shown([None, None, None]).snakemake("prepare_all", *arguments)
-    expected = [f'Provided resources: gpu=Resource("gpu", {total})'] if total else []
+    expected = [f'gpu=Resource("gpu", {total})'] if total else []
     assert provided(printed) == expected
 
 
@@ -57,7 +62,7 @@ def test_gpus_that_torch_cannot_use_are_not_counted_and_said_once(
 ) -> None:
     project = shown([None, "no kernel image is available", None])
     printed = project.snakemake("prepare_all", "--config", "study=test")
-    assert provided(printed) == ['Provided resources: gpu=Resource("gpu", 2)']
+    assert provided(printed) == ['gpu=Resource("gpu", 2)']
     assert printed.count("GPU 1 cannot be used: torch 2.15.0+cu132 says: no kernel image") == 1
 
 

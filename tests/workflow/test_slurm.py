@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from recall_distortion.environment import FURTHER
 from tests.workflow.cluster import CannotStart, Cluster, started_cluster
 from tests.workflow.conftest import TABLES, Project, copy_project
 
@@ -83,7 +84,8 @@ def sent(cluster: Cluster, plugin: list[str], tmp_path_factory: pytest.TempPathF
     """Return the test study sent through Slurm, one of whose jobs was cancelled while it ran."""
     folder = tmp_path_factory.mktemp("sent")
     path = os.pathsep.join([str(folder / "src"), *plugin])
-    project = copy_project(folder, {**cluster.environment, "PYTHONPATH": path})
+    further = {"PYTHONPATH": path, FURTHER: os.pathsep.join(plugin)}
+    project = copy_project(folder, {**cluster.environment, **further})
     # As the profile says for a cluster without GPUs.
     profile = folder / "profiles/slurm/profile.yaml"
     text = profile.read_text()

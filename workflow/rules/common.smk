@@ -4,13 +4,30 @@ from base64 import urlsafe_b64encode
 from contextlib import suppress
 from pathlib import Path
 
-from recall_distortion import provenance
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import available_cpu_count
+
+# The package beside this workflow, whichever one the environment holds or PYTHONPATH names.
+SOURCE = Path(workflow.basedir, "src")
+sys.path.insert(0, str(SOURCE))
+
+from recall_distortion import environment
+
+# Before anything else is imported. Jobs inherit what is left.
+LEFT_OUT = environment.leave_out(os.environ, SOURCE, sys.path)
+if LEFT_OUT:
+    print(
+        f"Jobs ignore of your environment: {', '.join(LEFT_OUT)}.",
+        file=sys.stderr,
+    )
+
+from recall_distortion import machine, provenance
 from recall_distortion.configuration import configure
 from recall_distortion.errors import RecallDistortionError
 from recall_distortion.processes import hold, only_one_alive
-from snakemake.exceptions import WorkflowError
 
 try:
+    environment.check_folders(Path.cwd(), sys.executable)
     CONFIGURATION = configure(config)
 except RecallDistortionError as error:
     raise WorkflowError(str(error)) from None
@@ -29,10 +46,14 @@ if ALONE:
             ):
                 lock.unlink()
 
-# How many jobs may have a GPU at once on this machine, unless --resources says so. On a cluster
-# (--jobs) its scheduler knows.
-if CONFIGURATION.gpus and workflow.resource_settings.nodes is None:
-    if "gpu" not in workflow.global_resources:
+# What jobs on this machine share, unless --resources says so. On a cluster (--jobs) its scheduler
+# knows. `--cores all` is for Snakemake the number of processors, though a container may have fewer.
+if workflow.resource_settings.nodes is None:
+    if workflow.resource_settings.cores == available_cpu_count() > machine.cores():
+        workflow.register_resource("_cores", machine.cores())
+    if "mem_mb" not in workflow.global_resources and machine.memory_mb():
+        workflow.register_resource("mem_mb", machine.memory_mb())
+    if CONFIGURATION.gpus and "gpu" not in workflow.global_resources:
         workflow.register_resource(
             "gpu", CONFIGURATION.gpus * CONFIGURATION.jobs_per_gpu
         )
