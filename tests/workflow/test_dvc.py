@@ -122,6 +122,29 @@ def test_a_ratio_is_no_parameter_of_training() -> None:
     assert "ratios" in parameters(STAGES["compress"])
 
 
+@pytest.mark.slow
+def test_dvc_works_without_git_after_the_command_of_the_documents(
+    finished_copy: Project,
+) -> None:
+    """As a downloaded archive is: what git tracks, and no git."""
+    local = shutil.ignore_patterns("tmp", "cache", "config.local")
+    shutil.copytree(PROJECT / ".dvc", finished_copy.folder / ".dvc", ignore=local)
+    configuration = finished_copy.folder / "config/config.yaml"
+    configuration.write_text(configuration.read_text().replace("study: digits", "study: test"))
+    found = finished_copy.run("dvc", "status", check=False)
+    assert found.returncode != 0
+    assert "is not a git repository" in found.stdout
+    command = "dvc config --local core.no_scm true"
+    for document in ("README.md", "docs/running.md", "docs/troubleshooting.md"):
+        assert command in (PROJECT / document).read_text("utf-8"), document
+    finished_copy.run(*command.split())
+    assert "train:" in finished_copy.run("dvc", "status").stdout
+    assert "snakemake --cores all train_all" in finished_copy.run("dvc", "repro", "--dry").stdout
+    finished_copy.run("dvc", "repro")
+    assert "up to date" in finished_copy.run("dvc", "status").stdout
+    assert "dense_accuracy" in finished_copy.run("dvc", "metrics", "show", "--json").stdout
+
+
 @pytest.fixture(scope="module")
 def pipeline(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a copy of the project under git and DVC, reproduced once."""
