@@ -163,3 +163,26 @@ def test_a_home_that_cannot_be_written_to_is_replaced(project: Path) -> None:
     )
     assert (project / ".home").is_dir()
     assert os.listdir(project / ".home") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["study", "nope"], "There is no config/studies/nope.yaml. The studies are:\n  cifar\n"),
+        (["test", "--quick", "tests/nope.py"], "tests/nope.py: there is no such file or folder"),
+        (["test", "unit/test_nope.py::test_it"], "unit/test_nope.py: there is no such file"),
+        (["setup", "all"], "usage: ./run study"),
+    ],
+)
+def test_what_is_not_there_is_named_before_anything_is_done(
+    project: Path, words: list[str], said: str
+) -> None:
+    found = run(project, *words)
+    assert found.returncode == 1
+    assert found.stderr.startswith(said)
+
+
+def test_help_is_no_error(project: Path) -> None:
+    found = run(project, "--help")
+    assert found.returncode == 0
+    assert found.stdout.startswith("usage: ./run study")
