@@ -203,6 +203,7 @@ POOLED_COLUMNS = [
     "unstable",
     "per_model",
     "effective_classes",
+    "median_effective_classes",
     "leading_class",
     "leading_share",
     "unnamed",

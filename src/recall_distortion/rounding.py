@@ -15,25 +15,25 @@ import numpy as np
 DUST = 1e-12
 
 
-def differences(left: Any, right: Any) -> np.ndarray:
-    """Return left - right, with 0 where they differ by rounding alone; any shapes that fit."""
+def differences(left: Any, right: Any, size: float = 1.0) -> np.ndarray:
+    """Return left - right, with 0 where they differ by rounding alone; any shapes that fit.
+
+    ``size`` is that of the terms that both are sums of, slopes' and accuracies' 1: a slope of 0 may
+    come out of its sums as 4e-17.
+    """
     left, right = np.asarray(left, float), np.asarray(right, float)
     with np.errstate(invalid="ignore"):
         found = left - right
-        size = np.maximum(np.abs(left), np.abs(right))
-        return np.where(np.isfinite(found) & (np.abs(found) <= DUST * size), 0.0, found)
+        largest = np.maximum(np.maximum(np.abs(left), np.abs(right)), size)
+        return np.where(np.isfinite(found) & (np.abs(found) <= DUST * largest), 0.0, found)
 
 
-def all_equal(values: np.ndarray, size: float = 0.0) -> bool:
-    """Return whether values [n] differ by rounding alone: theirs, or that of numbers of a size.
-
-    Values that are themselves differences have the ``size`` of what they are differences of.
-    """
+def all_equal(values: np.ndarray, size: float = 1.0) -> bool:
+    """Return whether values [n] differ by rounding alone; ``size`` as in ``differences``."""
     values = np.asarray(values, float)
     if not values.size or not np.isfinite(values).all():
         return False
-    largest = max(float(np.abs(values).max()), size)
-    return float(np.ptp(values)) <= DUST * largest
+    return float(np.ptp(values)) <= DUST * max(float(np.abs(values).max()), size)
 
 
 def above(value: float, limit: float) -> bool:

@@ -294,7 +294,7 @@ def test_an_end_that_the_draws_do_not_give_is_told() -> None:
     found = table(study)
     assert found[EQUAL[1:]].isna().any(axis=1).all()
     assert set(found["equal_reading"]) == {""}
-    assert found["note"].str.contains("give an interval no finite end").all()
+    assert found["note"].str.contains("give the interval no finite end").all()
 
 
 def test_a_reference_that_lacks_the_nominal_ratio() -> None:

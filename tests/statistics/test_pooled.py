@@ -313,3 +313,76 @@ def test_balances_of_nothing_but_error_have_no_crossfitted_interval() -> None:
     assert row["crossfit_verdict"] == ""
     assert "cannot be told from zero either" in row["note"]
     assert not nothing(row, *PLAIN)
+
+
+def dominated(big: int, seeds: int = 12):
+    """Return a study in which but few dense networks have balances to speak of."""
+    rng = np.random.default_rng(7)
+    labels = np.repeat(np.arange(4), 100)
+    balances = np.where(np.arange(seeds)[:, None] < big, [[-0.2, -0.1, 0.1, 0.2]], 0.0)
+    networks = {DENSE: drawn(rng, labels, 0.8, balances)}
+    for seed in range(big, seeds):  # the same number of errors in every class, or one more in one
+        right = np.ones(400, bool)
+        for c in range(4):
+            right[rng.choice(np.flatnonzero(labels == c), 5, replace=False)] = False
+        networks[DENSE][seed] = right
+    for cell in (CONTROL, MAGNITUDE):
+        networks[cell] = drawn(rng, labels, 0.75, np.tile([-0.2, -0.1, 0.1, 0.2], (seeds, 1)))
+    return labels, networks
+
+
+@pytest.mark.parametrize("big", [1, 2, 4])
+def test_few_networks_with_balances_have_no_interval_of_either_kind(big: int) -> None:
+    """The halves of a test set differ where the whole is equal, and tell as little."""
+    row = of(pooled(**tables(*dominated(big))), MAGNITUDE)
+    assert nothing(row, "low", "high", "crossfit_low", "crossfit_high")
+    assert row["crossfit_verdict"] == ""
+    assert np.isfinite(row["alpha"])
+    assert "fewer than 5 replicates have balances before pruning" in row["note"]
+
+
+def test_one_network_that_has_nearly_all_balances_gives_no_interval() -> None:
+    labels, networks = dominated(1)
+    for seed in range(1, 12):  # one image tells the classes apart
+        networks[DENSE][seed][np.flatnonzero(~networks[DENSE][seed])[0]] = True
+    row = of(pooled(**tables(labels, networks)), MAGNITUDE)
+    assert nothing(row, "low", "high", "crossfit_low", "crossfit_high")
+    assert "fewer than 3 effective replicates" in row["note"]
+
+
+def test_each_network_carried_by_a_class_of_its_own_is_narrow() -> None:
+    labels = np.repeat(np.arange(10), 40)
+    rng = np.random.default_rng(8)
+    networks = {}
+    for cell in (DENSE, CONTROL, MAGNITUDE):
+        networks[cell] = {seed: (rng.random(400) < 0.97) & (labels != seed) for seed in range(8)}
+    row = of(pooled(**tables(labels, networks)), MAGNITUDE)
+    assert row["effective_classes"] > 4
+    assert row["median_effective_classes"] < 1.5
+    assert row["narrow"]
+    assert "most networks' slopes rest on one class, not the same one in all" in row["note"]
+
+
+def test_an_unnamed_class_among_many_effective_ones_is_called_that() -> None:
+    labels, networks = study()
+    made = tables(labels, networks)
+    never = (made["recall"]["method"] == "dense") & (made["recall"]["class"] == 1)
+    made["recall"].loc[never, "predicted"] = 0
+    row = of(pooled(**made), MAGNITUDE)
+    assert row["effective_classes"] > 2
+    assert (row["leading_class"], row["unnamed"], row["narrow"]) == ("class 1", 1, True)
+    assert "no dense network ever names class 1" in row["note"]
+    assert "rests on few" not in row["note"]
+
+
+def test_two_effective_classes_are_enough_whatever_rounding_makes_of_them() -> None:
+    rng = np.random.default_rng(9)
+    for m, d in ((50, 7), (45, 11), (37, 3)):
+        counts = np.array([m + d, m - d, m, m])
+        labels = np.repeat(np.arange(4), 60)
+        right = np.concatenate([np.arange(60) < count for count in counts])
+        networks = {cell: {s: right.copy() for s in range(6)} for cell in (DENSE, CONTROL)}
+        networks[MAGNITUDE] = drawn(rng, labels, 0.7, np.zeros((6, 4)))
+        row = of(pooled(**tables(labels, networks)), CONTROL)
+        assert row["effective_classes"] == pytest.approx(2)
+        assert not row["narrow"]

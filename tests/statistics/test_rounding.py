@@ -49,8 +49,9 @@ def test_what_is_rounding_and_what_is_not():
     assert all_equal(NEAR)
     assert not all_equal([1, 1 + 1e-9])
     assert not all_equal([1, np.nan])
-    assert all_equal([1e-16, -1e-16], size=1)
-    assert not all_equal([1e-16, -1e-16])
+    assert all_equal([1e-16, -1e-16])
+    assert not all_equal([1e-16, -1e-16], size=0)
+    assert differences(4e-17, -4e-17) == 0 != differences(4e-17, -4e-17, size=0)
     assert above(1 + 2 * DUST, 1)
     assert below(1 - 2 * DUST, 1)
     assert not above(np.nan, 1)
@@ -143,3 +144,39 @@ def test_a_half_without_an_image_of_a_class_has_no_balance_for_it():
     found = Counts(support, np.array([[2.0, 0.0]]), support[None]).normalized_balance
     assert found[0, 0] == 0
     assert np.isnan(found[0, 1])
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 7, 30])
+def test_equal_slopes_and_differences_are_tested_without_scipys_rounding(n):
+    """Whether the mean of n equal numbers rounds decides what scipy says of them."""
+    for value in (1.1, 0.3, 4e-17):
+        left, right = pd.Series([1.3] * n), pd.Series([value] * n)
+        for found in (
+            paired_test(left, right, "greater"),
+            independent_test(left, right, "greater"),
+        ):
+            assert found["estimate"] == pytest.approx(1.3 - value)
+            assert (found["t"], found["p"]) == (np.inf, 0)
+            assert "all equal" in found["note"]
+        assert paired_test(left, right, "less")["p"] == 1
+        assert independent_test(right, left, "two-sided")["p"] == 0
+    # Slopes of 0 come out of their sums as a few 1e-17, either way.
+    zeros = pd.Series([4.4e-17, -4.4e-17] * n)
+    for found in (
+        paired_test(zeros, -zeros, "two-sided"),
+        independent_test(zeros, -zeros, "less"),
+    ):
+        assert found["estimate"] == 0
+        assert np.isnan(found["p"])
+
+
+def test_slopes_of_zero_have_a_bootstrap_of_no_width():
+    rng = np.random.default_rng(3)
+    denominators = rng.uniform(0.01, 0.02, (8, 2))
+    numerators = 4e-19 * rng.choice([-1, 1], (8, 2))
+    found = bootstrap.ratio(numerators, denominators)
+    other = bootstrap.difference(numerators, denominators, -numerators, denominators)
+    for result in (found, other):
+        for low, high in zip(*result.interval(0.99), strict=True):
+            assert verdict(low, high, null=0) == INCONCLUSIVE
+        assert (result.p_above(0) > 0.4).all()

@@ -100,7 +100,12 @@ def needed(alpha: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.9
     """Return the seeds needed where the slopes at the ratios ``narrow`` rest on one class."""
     pooled = alpha[[*module.CELL, "state"]].drop_duplicates()
     pooled = pooled.assign(
-        narrow=pooled["ratio"].isin(narrow), leading_class="ill", leading_share=0.9996, unnamed=1
+        narrow=pooled["ratio"].isin(narrow),
+        effective_classes=1.001,
+        median_effective_classes=1.001,
+        leading_class="ill",
+        leading_share=0.9996,
+        unnamed=1,
     )
     return module.seeds_needed(alpha, pooled, level)
 
@@ -132,7 +137,7 @@ def test_what_cannot_be_told_has_a_note() -> None:
     both = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9})
     alone = notes(both[both["method"] != "control"])
     assert alone["alpha"][0] == ""
-    assert alone["control"][0].startswith("no control in this study")
+    assert alone["control"][0].startswith("no network of a control")
     one = notes(both[both["seed"] == 0])
     assert one["alpha"][0].startswith("one replicate: no standard deviation")
     assert one["control"][0] == "fewer than two pairs of seeds"

@@ -27,6 +27,10 @@ DRAWS = 9_999
 SEED = 20_221_129  # of the draws; the same in every panel, so that a table can be made again
 # With fewer replicates most draws repeat one of a handful of samples, and quantiles say nothing.
 LEAST_REPLICATES = 5
+# Where few replicates have nearly all of the denominators, the bootstrap is one of these few. Of
+# 99 % intervals, 5 to 37 % missed a simulated truth below two effective replicates, 2 to 14 %
+# between two and three, and 0.3 to 6 % beyond.
+LEAST_EFFECTIVE = 3.0
 
 
 @lru_cache(maxsize=16)  # a study asks for the same draws hundreds of times
@@ -107,13 +111,15 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootst
     The rows are replicates. All statistics share their draws; ``options`` are those of ``draws``.
     Denominators are sums of squares or unbiased estimates of them: where their total is not above
     zero, there is no ratio (NaN). Replicates whose denominator is zero know of no ratio, and the
-    draws are NaN where fewer than ``LEAST_REPLICATES`` others are left.
+    draws are NaN where fewer than ``LEAST_REPLICATES`` others are left, or fewer than
+    ``LEAST_EFFECTIVE`` by their shares of the denominators.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         total = _positive(denominators.sum(0))
         estimate = numerators.sum(0) / total
         residuals = numerators - estimate * denominators
-        residuals[:, _dust(residuals, np.abs(numerators).max(0, initial=0))] = 0
+        size = np.maximum(np.abs(numerators), np.abs(denominators)).max(0, initial=0)
+        residuals[:, _dust(residuals, size)] = 0
         std_error = _std_error((residuals**2).sum(0), len(numerators)) / np.abs(total)
 
         weights = _draws(len(numerators), **options)
@@ -124,7 +130,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootst
         squares = own - 2 * shift * (weights @ (residuals * denominators))
         squares += shift**2 * (weights @ denominators**2)
         errors = _std_error(squares, len(numerators), own) / np.abs(totals)
-    return _studentize(estimate, std_error, shift, errors, (denominators != 0).sum(0))
+    return _studentize(estimate, std_error, shift, errors, denominators)
 
 
 def difference(
@@ -136,8 +142,8 @@ def difference(
 ) -> Bootstrapped:
     """Return the bootstrap of one ratio less another of the same replicates; all [n, m].
 
-    As in ``ratio``, there is none where a denominator's total is not above zero, and replicates
-    with a denominator of zero do not count.
+    As in ``ratio``, there is none where a denominator's total is not above zero, and no draws where
+    too few replicates have either side's denominators.
     """
     y, x, v, u = numerators, denominators, other_numerators, other_denominators
     n = len(y)
@@ -147,7 +153,7 @@ def difference(
         # Dividing by the sample's totals changes no ratio and puts both sides on one scale.
         y, x = y / of_first, x / of_first
         v, u = v / of_second, u / of_second
-        size = np.abs(y).max(0, initial=0) + np.abs(v).max(0, initial=0)
+        size = sum(np.abs(part).max(0, initial=0) for part in (y, x, v, u))
         estimate = np.where(np.abs(first - second) <= DUST * size, 0, first - second)
         d, e = y - first * x, v - second * u
         constant = _dust(d - e, size)
@@ -167,7 +173,7 @@ def difference(
         errors = _std_error(squares, n, own)
         moved = shift - other_shift
     moved[:, constant] = 0
-    return _studentize(estimate, std_error, moved, errors, ((x != 0) & (u != 0)).sum(0))
+    return _studentize(estimate, std_error, moved, errors, x, u)
 
 
 def _positive(totals: np.ndarray) -> np.ndarray:
@@ -185,12 +191,23 @@ def _draws(replicates: int, **options) -> np.ndarray:
     return draws(replicates, **options)
 
 
-def _studentize(estimate, std_error, shift, errors, replicates: np.ndarray) -> Bootstrapped:
+def effective_replicates(denominators: np.ndarray) -> np.ndarray:
+    """Return 1 / sum of squared shares over the rows of denominators [n, m]: n where all are equal.
+
+    NaN where one is unknown or all are zero.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return denominators.sum(0) ** 2 / (denominators**2).sum(0)
+
+
+def _studentize(estimate, std_error, shift, errors, *denominators: np.ndarray) -> Bootstrapped:
     with np.errstate(invalid="ignore", divide="ignore"):
         studentized = shift / errors
     studentized[:, std_error == 0] = 0
-    studentized[:, replicates < LEAST_REPLICATES] = np.nan
-    return Bootstrapped(estimate, std_error, studentized, np.maximum(replicates - 1, 1))
+    telling = np.logical_and.reduce([part != 0 for part in denominators]).sum(0)
+    effective = np.min([effective_replicates(part) for part in denominators], axis=0)
+    studentized[:, (telling < LEAST_REPLICATES) | (effective < LEAST_EFFECTIVE)] = np.nan
+    return Bootstrapped(estimate, std_error, studentized, np.maximum(telling - 1, 1))
 
 
 def _std_error(squares: np.ndarray, n: int, of: np.ndarray | float = 0) -> np.ndarray:

@@ -159,7 +159,7 @@ def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     """Return the paired t interval and two-sided p of alpha less the control's."""
     own, other = pairs["alpha"].to_numpy(float), pairs["alpha_other"].to_numpy(float)
     found = differences(own, other)
-    if all_equal(found, np.abs([own, other]).max(initial=0)):
+    if all_equal(found, max(np.abs([own, other]).max(initial=0), 1)):
         found[:] = found[0]
     mean, low, high = interval(found, level)
     p = np.nan
@@ -238,5 +238,5 @@ def _note(row: dict[str, Any], pairs: pd.DataFrame, seeds: int, told: bool) -> s
     if n < bootstrap.LEAST_REPLICATES:
         notes.append(FEW)
     elif not np.isfinite(row["crossfit_low"]):
-        notes.append(NO_END if told else NO_POOLED)
+        notes.append(NO_END.format("") if told else NO_POOLED)
     return joined(*notes)

@@ -318,7 +318,7 @@ def _row(
                 low = high = np.nan
                 notes.append("" if lost else NO_POOLED)
             elif not (lost or np.isfinite([low, high]).all()):
-                notes.append(NO_END)
+                notes.append(NO_END.format(""))
         found |= {
             f"{kind}_difference": difference,
             f"{kind}_low": low,

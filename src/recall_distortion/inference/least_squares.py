@@ -74,7 +74,8 @@ def _block(squares: np.ndarray, products: np.ndarray, stratum: np.ndarray, count
     sizes = np.bincount(stratum)
     estimate = _inverse(squares.sum(0)[None])[0] @ products.sum(0)
     scores = products - squares @ estimate
-    scores[:, np.abs(scores).max(0) <= DUST * np.abs(products).max(0)] = 0
+    size = np.maximum(np.abs(products), np.einsum("cii->ci", squares)).max(0)
+    scores[:, np.abs(scores).max(0) <= DUST * size] = 0
     _, error = (v[0] for v in _shift(np.ones((1, len(stratum))), squares, scores, stratum))
     studentized = np.full((count, len(estimate)), np.nan)
     if sizes.min() < LEAST_REPLICATES:

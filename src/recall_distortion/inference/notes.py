@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NO_CONTROL = "no control in this study: nothing separates pruning from training on"
+NO_CONTROL = "no network of a control: nothing separates pruning from training on"
 ONE_REPLICATE = "one replicate: no standard deviation and no interval"
 ONE_PAIR = "fewer than two pairs of seeds"
 NOT_FINITE = "a slope is not finite"
@@ -10,7 +10,15 @@ NARROW = (
     "the slope rests on few classes: {} has {:.4g} % of the size of the dense balances{}, so it "
     "says little of the others"
 )
-NO_END = "the bootstrap's draws give an interval no finite end: too few replicates differ"
+NARROW_EACH = (
+    "most networks' slopes rest on one class, not the same one in all{}, so they say little of the "
+    "others"
+)
+UNNAMED = (
+    "no dense network ever names {}, which has {:.4g} % of the size of the dense balances: its "
+    "recall cannot fall"
+)
+NO_END = "the bootstrap's draws give the {}interval no finite end: too few replicates differ"
 
 
 def joined(*notes: str) -> str:

@@ -18,7 +18,8 @@ from recall_distortion.distortion import RESEED, effective_classes, reseed_pairs
 from recall_distortion.errors import TableError
 from recall_distortion.inference import bootstrap
 from recall_distortion.inference.intervals import CELL, PAPER_LEVEL, require_level, verdict
-from recall_distortion.inference.notes import NARROW, NO_END, joined
+from recall_distortion.inference.notes import NARROW, NARROW_EACH, NO_END, UNNAMED, joined
+from recall_distortion.rounding import below
 from recall_distortion.tables import require_columns, require_unique
 
 NETWORK = ["method", "ratio", "state", "seed"]  # of a data set and architecture
@@ -31,6 +32,10 @@ FEW = f"fewer than {bootstrap.LEAST_REPLICATES} replicates: no bootstrap interva
 FEW_TELLING = (
     f"fewer than {bootstrap.LEAST_REPLICATES} replicates have balances before pruning: no "
     "bootstrap interval"
+)
+FEW_CARRY = (
+    f"fewer than {bootstrap.LEAST_EFFECTIVE:g} effective replicates, since one or two dense models "
+    "have nearly all of the balances' size: no {}bootstrap interval"
 )
 NO_HALVES = "a class has one test image, so it cannot be split in halves: no cross-fitted slope"
 NO_CROSSFIT = "the cross-fitted sums of {} of {} replicates are not finite: no cross-fitted slope"
@@ -65,12 +70,13 @@ def pooled(
       balances' size that is not sampling error, which is what the plain slope is attenuated by
       where the errors before and after pruning are independent. Of a denominator that is not
       above zero there is neither it nor ``alpha_crossfit``;
-    - ``effective_classes`` = 1 / sum over classes of squared shares in ``denominator``;
-      ``leading_class`` and ``leading_share`` name the largest; ``unnamed`` counts the classes that
-      no dense network of the cell ever names. ``narrow`` is true where, of three classes or more,
-      fewer than ``LEAST_EFFECTIVE`` are effective or one is unnamed: the slope then says what
-      became of that class. Of two classes the shares are those of their supports, and the slope is
-      the ratio of one gap, after to before;
+    - ``effective_classes`` = 1 / sum over classes of squared shares in ``denominator``, and
+      ``median_effective_classes`` the median of the networks' own; ``unnamed`` counts the classes
+      that no dense network of the cell ever names. ``narrow`` is true where, of three classes or
+      more, fewer than ``LEAST_EFFECTIVE`` are effective, pooled or in the median, or one is
+      unnamed. ``leading_class`` has the largest share, ``leading_share``; where only the last of
+      these reasons holds, the largest of the unnamed ones. Of two classes the shares are those of
+      their supports, and the slope is the ratio of one gap, after to before;
     - ``unstable`` counts the replicates whose cross-fitted denominator is not ``TOLD`` standard
       errors above zero; with none, slopes per model can be trusted (``per_model``).
 
@@ -201,15 +207,20 @@ def _weights(classes: pd.DataFrame) -> dict[str, Any]:
     """Return what the classes of a cell weigh in its slope, from those of its dense networks."""
     squares = classes["square"].sum(skipna=False)
     effective = float(effective_classes(squares.to_numpy(float)))
-    unnamed = int((classes["predicted"] == 0).all().sum())
+    each = float(np.median(effective_classes(classes["square"].to_numpy(float))))
+    unnamed = (classes["predicted"] == 0).all().to_numpy()
     known = bool(np.isfinite(effective))
-    leading = int(squares.to_numpy().argmax()) if known else 0
+    few = below(effective, LEAST_EFFECTIVE) or below(each, LEAST_EFFECTIVE)
+    # Where enough classes are effective, the one to look at is never named.
+    weights = squares.where(unnamed, -1) if unnamed.any() and not few else squares
+    leading = int(weights.to_numpy().argmax()) if known else 0
     return {
         "effective_classes": effective,
+        "median_effective_classes": each,
         "leading_class": squares.index[leading] if known else "",
         "leading_share": float(squares.iloc[leading] / squares.sum()) if known else np.nan,
-        "unnamed": unnamed,
-        "narrow": known and len(squares) > 2 and (effective < LEAST_EFFECTIVE or unnamed > 0),
+        "unnamed": int(unnamed.sum()),
+        "narrow": bool(known and len(squares) > 2 and (few or unnamed.any())),
     }
 
 
@@ -230,7 +241,8 @@ def _row(
     )
     told = bool(half > TOLD * np.sqrt((cell["error"] ** 2).sum()))
     crossfit_end = crossfit_low
-    if not told:
+    telling = int((cell["before"] > 0).sum())
+    if not told or telling < bootstrap.LEAST_REPLICATES:
         crossfit_low = crossfit_high = np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.float64(product) ** 2 / (before * after)
@@ -253,7 +265,7 @@ def _row(
         "per_model": unstable == 0,
         **weights,
         "note": joined(
-            _note(cell, half, told, ended=bool(np.isfinite([low, crossfit_end]).all())),
+            _note(cell, half, told, ended=[bool(np.isfinite(end)) for end in (low, crossfit_end)]),
             narrow_note(weights),
         ),
     }
@@ -263,17 +275,21 @@ def narrow_note(row: Mapping[str, Any]) -> str:
     """Return what a row of the pooled table notes of a slope that rests on few classes."""
     if not row["narrow"]:
         return ""
-    unnamed = int(row["unnamed"])
+    unnamed, name, share = int(row["unnamed"]), row["leading_class"], 100 * row["leading_share"]
     classes = "a class is" if unnamed == 1 else f"{unnamed} classes are"
     also = f", and {classes} never named by a dense network" if unnamed else ""
-    return NARROW.format(row["leading_class"], 100 * row["leading_share"], also)
+    if row["effective_classes"] < LEAST_EFFECTIVE:
+        return NARROW.format(name, share, also)
+    if row["median_effective_classes"] < LEAST_EFFECTIVE:
+        return NARROW_EACH.format(also)
+    return UNNAMED.format(name, share)
 
 
-def _note(cell: pd.DataFrame, half: float, told: bool, ended: bool) -> str:
+def _note(cell: pd.DataFrame, half: float, told: bool, ended: list[bool]) -> str:
     """Return what is missing and why.
 
     ``half`` is the pooled cross-fitted denominator, ``told`` whether it can be told from zero,
-    ``ended`` whether the draws gave the intervals their ends.
+    ``ended`` whether the draws gave the plain and the cross-fitted interval their ends.
     """
     n, unstable = len(cell), int(cell["untold"].sum())
     unbalanced = int((~np.isfinite(cell["product"])).sum())
@@ -297,6 +313,11 @@ def _note(cell: pd.DataFrame, half: float, told: bool, ended: bool) -> str:
         notes.append(FEW)
     elif (cell["before"] > 0).sum() < bootstrap.LEAST_REPLICATES and not (unbalanced or flat):
         notes.append(FEW_TELLING)
-    elif known and not ended:
-        notes.append(NO_END)
+    elif known and not all(ended):
+        which = "" if not any(ended) else "cross-fitted " if ended[0] else "plain "
+        sums = cell[["before", "denominator"]].to_numpy(float)
+        few = bootstrap.effective_replicates(sums) < bootstrap.LEAST_EFFECTIVE
+        # What is carried by few has draws, which are not asked for ends.
+        carried = any(few[i] and not ended[i] for i in range(2))
+        notes.append((FEW_CARRY if carried else NO_END).format(which))
     return joined(*notes)

@@ -152,14 +152,14 @@ def _questions(used: pd.DataFrame) -> Iterator[dict]:
             found = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:
             pairs = pd.concat([values, control], axis=1, join="inner").to_numpy(float)
-            size = np.abs(pairs).max(initial=0)
+            size = max(np.abs(pairs).max(initial=0), 1)
             found = _spread(differences(pairs[:, 0], pairs[:, 1]), ONE_PAIR, size)
             lost = lost_pairs(len(pairs), len(values.index.union(control.index)))
             found["note"] = joined(found["note"], lost)
         yield {**named, "question": "control", **found}
 
 
-def _spread(values: np.ndarray, too_few: str, size: float = 0.0) -> dict:
+def _spread(values: np.ndarray, too_few: str, size: float = 1.0) -> dict:
     finite = np.isfinite(values)
     found = {"n": int(finite.sum()), "sd": np.nan, "note": ""}
     if not finite.all():

@@ -77,7 +77,7 @@ def tradeoff(
         before, after = (
             group[name].mean(skipna=False) for name in ("variance_before", "variance_after")
         )
-        if not differences(after, before):
+        if not differences(after, before, size=0):
             after = before
         narrows = slope["verdict"] == DEINTENSIFICATION
         apart = APART if narrows and not after < before else ""

@@ -33,13 +33,11 @@ def paired_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
     # Differences that are rounding alone are none, and so is a spread of differences.
     a, b = pairs.T
     moved = differences(a, b)
-    if all_equal(moved, np.abs(pairs).max()):
-        a, b = np.full_like(a, moved[0]), np.zeros_like(b)
-    else:
-        b = np.where(moved == 0, a, b)
-    tested = _tested(stats.ttest_rel, a, b, alternative)
-    equal = "" if np.isfinite(tested["t"]) else "the pairs' differences are all equal"
-    return {**found, **tested, "note": joined(equal, lost)}
+    if all_equal(moved, max(np.abs(pairs).max(), 1)):
+        tested = _without_spread(float(moved[0]), len(moved) - 1, alternative)
+        return {**found, **tested, "note": joined("the pairs' differences are all equal", lost)}
+    tested = _tested(stats.ttest_rel, a, np.where(moved == 0, a, b), alternative)
+    return {**found, **tested, "note": lost}
 
 
 def independent_test(left: pd.Series, right: pd.Series, alternative: str) -> Row:
@@ -56,12 +54,24 @@ def independent_test(left: pd.Series, right: pd.Series, alternative: str) -> Row
     if not finite or min(n_left, n_right) < 2:
         why = "fewer than two slopes on a side" if finite else NOT_FINITE
         return {**found, **_nothing(a, b), "note": why}
-    a, b = (np.full_like(side, side[0]) if all_equal(side) else side for side in (a, b))
-    if np.ptp(a) == np.ptp(b) == 0 and not differences(a[0], b[0]):
-        b = np.full_like(b, a[0])
+    if all_equal(a) and all_equal(b):
+        moved = float(differences(a[0], b[0]))
+        tested = _without_spread(moved, n_left + n_right - 2, alternative)
+        return {**found, **tested, "note": "the slopes of either side are all equal"}
     tested = _tested(stats.ttest_ind, a, b, alternative, equal_var=False)
-    equal = "" if np.isfinite(tested["t"]) else "the slopes of either side are all equal"
-    return {**found, **tested, "note": equal}
+    return {**found, **tested, "note": ""}
+
+
+def _without_spread(difference: float, df: int, alternative: str) -> Row:
+    """Return the test of a difference that all replicates share: no doubt, and none of zero.
+
+    scipy's own numbers there hang on whether the mean of equal numbers rounds.
+    """
+    if difference == 0:
+        return {"estimate": 0.0, "t": np.nan, "df": float(df), "p": np.nan}
+    as_asked = {"two-sided": True, "less": difference < 0, "greater": difference > 0}[alternative]
+    t = float(np.copysign(np.inf, difference))
+    return {"estimate": difference, "t": t, "df": float(df), "p": 0.0 if as_asked else 1.0}
 
 
 def _nothing(left: np.ndarray, right: np.ndarray) -> Row:

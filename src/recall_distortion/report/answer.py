@@ -45,6 +45,8 @@ READING_VERBS = {
     BEYOND_UP: "intensifies beyond the control at",
     "": "has no effect estimated at",
 }
+# Fewer effective classes than these are few (the inference's LEAST_EFFECTIVE).
+FEW_CLASSES = 2.0
 KINDS = {BEYOND_UP: "up", BEYOND_DOWN: "down", AS_CONTROL: "same", NOT_TOLD: "open"}
 KIND_OF_VERDICT = {"intensification": "up", "de-intensification": "down", "inconclusive": "open"}
 BASES = {
@@ -180,8 +182,17 @@ def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str] |
         "share": f"{100 * row['leading_share']:.4g}\N{NO-BREAK SPACE}%",
         "effective": style.number(row["effective_classes"]),
         "classes": f"{len(own):,}",
+        "each": style.number(row["median_effective_classes"]),
+        "why": _why_narrow(row),
         "unnamed": join([f"“{style.label(name)}”" for name in unnamed]),
     }
+
+
+def _why_narrow(row: pd.Series) -> str:
+    """Return which of the reasons of pooled.csv's ``narrow`` holds."""
+    if row["effective_classes"] < FEW_CLASSES:
+        return "few"
+    return "each" if row["median_effective_classes"] < FEW_CLASSES else "unnamed"
 
 
 def _levels(cells: pd.DataFrame) -> str:
@@ -191,8 +202,8 @@ def _levels(cells: pd.DataFrame) -> str:
         cells[["level", "family_size"]].dropna().drop_duplicates().itertuples(index=False)
     ):
         text = f"{100 * level:.4g} % intervals"
-        if size > 1:
-            family = 100 * (1 - (1 - level) * size)
+        family = 100 * (1 - (1 - level) * size)
+        if size > 1 and family > 0:
             text += f" ({family:.4g} % family-wise over {size:g} ratios, Bonferroni)"
         found.append(text)
     return " and ".join(found) if found else "intervals"
@@ -305,6 +316,7 @@ def answer_facts(
         "ratios": [ratio_text(ratio) for ratio in data.ratios],
         "levels": _levels(cells),
         "has_control": has_control(data),
+        "control_failed": bool((data.failures["method"] == CONTROL).any()),
         "has_effects": bool((cells["reading"] != "").any()),
         "nonfinite": int((~data.alpha["alpha"].abs().lt(math.inf)).sum()),
         "slopes": len(data.alpha),

@@ -56,7 +56,14 @@ LATER = {
     "intervals": ("note",),
     "tests": ("family", "note"),
     "mixed_model_fits": ("spread", "believe"),
-    "pooled": ("effective_classes", "leading_class", "leading_share", "unnamed", "narrow"),
+    "pooled": (
+        "effective_classes",
+        "median_effective_classes",
+        "leading_class",
+        "leading_share",
+        "unnamed",
+        "narrow",
+    ),
     "influence": ("share", "unnamed"),
 }
 
