@@ -69,6 +69,20 @@ def test_photos_are_read_as_they_are_shown(tmp_path, suffix, orientation, mode):
         assert np.abs(image - expected).max() <= (OF_JPEG if suffix == "jpg" else 0)
 
 
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, suffix, orientation):
+    for name in ("cat", "dog"):
+        path = tmp_path / name / f"0.{suffix}"
+        turned(path, 1)
+        with Image.open(path) as opened:
+            image = opened.copy()
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        image.save(path, exif=exif)
+    assert folder_source.read(tmp_path).train_images.shape == (2, 3, 12, 8)
+
+
 def test_sizes_are_compared_as_shown(tmp_path):
     """Stored alike, one of them to be turned, two photos differ in size."""
     turned(tmp_path / "cat" / "0.jpg", 1)
@@ -94,7 +108,7 @@ def png(depth, colour, pixels):
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def tiff(depth, pixels, order="<"):
+def tiff(depth, pixels, order="<", sample_format=1):
     """Return an uncompressed TIFF file of [H, W, C] pixels."""
     height, width, channels = pixels.shape
     content = pixels.astype(f"{order}u{depth // 8}").tobytes()
@@ -107,6 +121,8 @@ def tiff(depth, pixels, order="<"):
     ]  # fmt: skip
     if channels == 1:
         entries[2] = (258, 3, 1, depth)
+    if sample_format != 1:
+        entries.append((339, 3, 1, sample_format))
     table = struct.pack(f"{order}H", len(entries))
     for tag, kind, count, value in entries:
         form = f"{order}HHIHH" if kind == 3 and count == 1 else f"{order}HHII"
@@ -150,6 +166,15 @@ def test_more_than_eight_bits_a_channel_are_refused(tmp_path, name):
         folder_source.read(tmp_path)
     with pytest.raises(DataError, match="bits a channel"):
         folder_source.describe(tmp_path)
+
+
+def test_pixels_with_a_sign_are_refused(tmp_path):
+    for folder in ("cat", "dog"):
+        (tmp_path / folder).mkdir()
+        signed = tiff(8, DEEP[..., :1] % 256, sample_format=2)
+        (tmp_path / folder / "0.tif").write_bytes(signed)
+    with pytest.raises(DataError, match="has signed or fractional pixels"):
+        folder_source.read(tmp_path)
 
 
 SHALLOW = np.random.default_rng(1).integers(0, 256, (6, 5, 3))
@@ -286,6 +311,7 @@ OF_IMAGES = {
         f"fractions as {kind}": ((PIXELS / 255).astype(kind), PIXELS)
         for kind in ("f2", "f4", "f8", ">f8")
     },
+    "half around zero": (PIXELS / 255 - 0.5, PIXELS),
     "from -1 to 1": (PIXELS / 127.5 - 1, PIXELS),
     "from -1 to 1 in single precision": ((PIXELS / 127.5 - 1).astype("f4"), PIXELS),
     "truths": (PIXELS > 127, 255 * (PIXELS > 127)),
@@ -358,6 +384,57 @@ def test_the_remedy_is_one_for_both_parts(tmp_path):
     )
     np.testing.assert_array_equal(found.train_images[:, 0], PIXELS)
     np.testing.assert_array_equal(found.test_images[:, 0], np.rint(PIXELS / 2))
+
+
+def test_parts_of_different_types_have_each_its_remedy(tmp_path):
+    found = followed(
+        tmp_path,
+        {
+            "train_images": PIXELS > 127,
+            "train_labels": LABELS,
+            "test_images": PIXELS / 255,
+            "test_labels": LABELS,
+        },
+    )
+    np.testing.assert_array_equal(found.train_images[:, 0], 255 * (PIXELS > 127))
+    np.testing.assert_array_equal(found.test_images[:, 0], PIXELS)
+
+
+@pytest.mark.parametrize(
+    "test", [np.array(["cat", "dog", "fox"])[LABELS], np.array([1, 3, 7])[LABELS]]
+)
+def test_other_classes_in_the_test_set_are_not_numbered_alike(tmp_path, test):
+    train = np.array(["cat", "dog", "eel"] if test.dtype.kind == "U" else [1, 3, 5])[LABELS]
+    arrays = {"train_images": PIXELS, "train_labels": train}
+    np.savez(tmp_path / "set.npz", **arrays, test_images=PIXELS, test_labels=test)
+    with pytest.raises(DataError, match="test_labels holds other classes") as caught:
+        arrays_source.read(tmp_path / "set.npz")
+    assert "save" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["c16", "M8[s]", [("a", "u1")], "V2"])
+@pytest.mark.parametrize("beside", ["u1", "f8", "U3"])
+def test_images_of_other_types_are_refused_in_one_message(tmp_path, kind, beside):
+    given, other = np.zeros(PIXELS.shape, kind), np.zeros(PIXELS.shape, beside)
+    for train, test in ((given, other), (other, given)):
+        parts = {"train_images": train, "test_images": test}
+        np.savez(tmp_path / "set.npz", train_labels=LABELS, test_labels=LABELS, **parts)
+        with pytest.raises(DataError, match="images must be uint8, 0 to 255"):
+            arrays_source.read(tmp_path / "set.npz")
+
+
+def test_a_foreign_array_of_objects_is_named(tmp_path):
+    names = np.array(["a.png", None], object)
+    np.savez(tmp_path / "set.npz", images=PIXELS, labels=LABELS, filenames=names)
+    with pytest.raises(DataError, match=r"filenames is an array of Python objects.*leave it out"):
+        arrays_source.read(tmp_path / "set.npz")
+
+
+def test_few_values_of_the_test_set_are_told_too(tmp_path):
+    parts = {"train_images": few(200), "train_labels": np.arange(24) % 3}
+    parts |= {"test_images": few(2) // 255, "test_labels": np.arange(24) % 3}
+    with pytest.warns(UserWarning, match="test images: no pixel is above 1"):
+        prepared(tmp_path, **parts)
 
 
 @pytest.mark.parametrize("given", [np.nan, np.inf])

@@ -26,12 +26,6 @@ _ACCEPTED = (
     "train_images and train_labels, with or without test_images and test_labels; or images and "
     "labels; class_names is optional"
 )
-# What makes plain arrays of arrays of objects, by how their names end.
-_WITHOUT_OBJECTS = {
-    "images": "numpy.stack({})",
-    "labels": "numpy.array({}.tolist())",
-    "_names": "numpy.array({}.tolist(), dtype=str)",
-}
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -173,7 +167,7 @@ def _header(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.Zip
         if dtype.hasobject:
             raise DataError(
                 f"{path}: {name} is an array of Python objects, which is not read because that "
-                f"could run code from the file; save {_WITHOUT_OBJECTS[name[-6:]].format(name)}"
+                f"could run code from the file; {_without_objects(name)}"
             )
         # A header may claim any shape: believe it only if the bytes are there.
         promised, stored = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
@@ -183,6 +177,17 @@ def _header(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.Zip
                 "damaged: write it again with numpy.savez"
             )
     return _Header(shape, dtype)
+
+
+def _without_objects(name: str) -> str:
+    """Return what makes a plain array of one of objects, in words."""
+    if name.endswith("images"):
+        return f"save numpy.stack({name})"
+    if name.endswith("labels"):
+        return f"save numpy.array({name}.tolist())"
+    if name == "class_names":
+        return f"save numpy.array({name}.tolist(), dtype=str)"
+    return "leave it out"
 
 
 def _prefix(path: Path, names: set[str]) -> str:
@@ -203,7 +208,8 @@ def _prefix(path: Path, names: set[str]) -> str:
 def _image_shape(path: Path, name: str, headers: dict[str, _Header]) -> tuple[int, int, int]:
     """Return (height, width, channels)."""
     shape = headers[name].shape
-    images = math.prod(headers[f"{name.removesuffix('images')}labels"].shape)  # if one label each
+    of_labels = headers[f"{name.removesuffix('images')}labels"].shape
+    images = math.prod(of_labels) if 1 in of_labels else of_labels[0] if of_labels else 0
     remedy = _reordered(name, shape, images)
     if len(shape) == 3:
         shape = (*shape, 1)
@@ -248,15 +254,17 @@ def _check_types(path: Path, headers: dict[str, _Header]) -> None:
              and headers[name].dtype != np.uint8]  # fmt: skip
     if not wrong:
         return
-    name, *others = wrong
-    kind = headers[name].dtype.kind
-    # The same for all, or the parts would differ.
-    values = [_array(path, other) for other in wrong] if kind in "biuf" else []
-    found, remedy = _as_bytes(name, values) if all(array.size for array in values) else ("", "")
-    alike = f", and {others[0]} alike" if remedy and others else ""
+    name, kind = wrong[0], headers[wrong[0]].dtype.kind
+    # One remedy for all that are alike, or the parts would differ.
+    alike = [other for other in wrong if headers[other].dtype.kind == kind]
+    values = [_array(path, other) for other in alike] if kind in "biuf" else []
+    found, remedy = "", ""
+    if values and all(array.size for array in values):
+        found, remedy = _as_bytes(name, values)
+    others = f", and {alike[1]} alike" if remedy and len(alike) > 1 else ""
     raise DataError(
         f"{path}: {name} has type {headers[name].dtype}{found}; images must be uint8, 0 to 255"
-        f"{remedy}{alike}"
+        f"{remedy}{others}"
     )
 
 
@@ -265,7 +273,7 @@ def _as_bytes(name: str, arrays: list[np.ndarray]) -> tuple[str, str]:
     if arrays[0].dtype.kind == "b":
         return "", f": save 255 * {name}.astype(numpy.uint8)"
     if not all(np.isfinite(array).all() for array in arrays):
-        return " and holds NaN or infinity", " and every pixel has a value: find out what these are"
+        return " and holds NaN or infinity", ""
     low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
     low, high = (value.item() for value in (low, high))
     whole = all(array.dtype.kind in "iu" or (array == np.rint(array)).all() for array in arrays)
@@ -275,10 +283,13 @@ def _as_bytes(name: str, arrays: list[np.ndarray]) -> tuple[str, str]:
         return found, f": save {name}.astype(numpy.uint8)"
     if of_fractions and low >= 0:
         return found, f": save numpy.rint(255.0 * {name}).astype(numpy.uint8)"
-    if of_fractions and low >= -1:
-        return found, f": save numpy.rint(127.5 * ({name} + 1.0)).astype(numpy.uint8)"
-    if low == high:
-        return found, ", and images differ"
+    if of_fractions and -1 <= low < -0.9:
+        return found, (
+            f"; if -1 is to be black and 1 white, save numpy.rint(127.5 * ({name} + 1.0))"
+            ".astype(numpy.uint8)"
+        )
+    if low == high or not math.isfinite(high - low):
+        return found, ""
     return found, (
         f"; if {low:g} is to be black and {high:g} white, save "
         f"numpy.rint(255 / ({high!r} - {low!r}) * ({name}.astype(float) - {low!r}))"

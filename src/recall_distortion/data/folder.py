@@ -5,8 +5,8 @@ Either ``PATH/<class>/<image>``, or ``PATH/train/<class>/<image>`` and
 All images have one size as they are shown: the orientation that a camera wrote down is applied.
 Gray images stay gray where all are gray; otherwise, palettes included, everything becomes RGB. More
 than 8 bits a channel are refused: only their owner knows which values are black and white. Names
-that begin with a dot are left aside; anything else unexpected is an error, so that no image goes
-missing silently.
+that begin with a dot, and __MACOSX, are left aside; anything else unexpected is an error, so that
+no image goes missing silently.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from recall_distortion.errors import DataError
 from recall_distortion.files import unreadable
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_OF_ARCHIVES = "__MACOSX"  # what macOS adds to zip files
 # Pillow also knows formats that start other programs; they are not asked for.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BITS_PER_SAMPLE = 258  # TIFF's tag
+_SAMPLE_FORMAT = 339  # likewise; 1 are numbers without a sign
+_TURNED = (5, 6, 7, 8)  # orientations that are shown with width and height exchanged
 _GRAY_MODES = ("1", "L")
 _COLOUR_MODES = ("P", "RGB")
 
@@ -121,6 +124,11 @@ def _parts(path: Path) -> dict[str, dict[str, list[Path]]]:
         return {"train": _classes(path, root)}
     if set(entries) != {"train", "test"}:
         found = ", ".join(sorted(entries))
+        if set(entries) == {"train"}:
+            raise DataError(
+                f"{path} holds train and no test; add test, or give {path / 'train'} as 'path', "
+                "and a test set is drawn from it"
+            )
         raise DataError(
             f"{path} holds {found}; a data set with its own test set holds exactly train and "
             "test, so rename or move the others; one without holds class folders with images "
@@ -208,7 +216,7 @@ def _listing(folder: Path, root: Path) -> list[Path]:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
     found = []
     for name, is_link in sorted(entries):
-        if name.startswith("."):
+        if name.startswith(".") or name == _OF_ARCHIVES:
             continue
         entry = folder / name
         if is_link:
@@ -265,6 +273,10 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
                 f"{file} has {bits} bits a channel; images must have 8: convert them, so that what "
                 "is to be black becomes 0 and what is to be white 255"
             )
+        if image.format == "TIFF" and set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) != {1}:
+            raise DataError(
+                f"{file} has signed or fractional pixels; images must have values 0 to 255: convert"
+            )
         if image.mode not in _GRAY_MODES + _COLOUR_MODES or "transparency" in image.info:
             transparent = " with transparency" if "transparency" in image.info else ""
             raise DataError(
@@ -276,7 +288,7 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
             raise DataError(f"{file} holds {image.n_frames} pictures; save one image per file")
         width, height = image.size
         # Of TIFF Pillow gives the size as shown already.
-        if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+        if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED:
             width, height = height, width
         return (width, height), image.mode
 
@@ -288,7 +300,7 @@ def _bits(image: Image.Image) -> int:
         return max(bits) if isinstance(bits, tuple) else bits
     place = image.fp.tell()
     image.fp.seek(0)
-    head = image.fp.read(1 << 12)
+    head = image.fp.read(1 << 16)
     image.fp.seek(place)
     if image.format == "PNG":
         return head[24]

@@ -86,14 +86,20 @@ def check_labels(
     of those ``beside`` it that are alike.
     """
     what = f"{where}: {name}"
-    alike = "".join(
-        f", and {other} alike"
+    others = {
+        other: values
         for other, values in (beside or {}).items()
         if (values.ndim, values.dtype.kind) == (labels.ndim, labels.dtype.kind)
-    )
+    }
 
     def error(words: str, remedy: str = "") -> DataError:
-        return DataError(f"{what} {words}: {remedy}{alike}" if remedy else f"{what} {words}")
+        for other, values in others.items():
+            # Numbered by what is there, different classes would become the same.
+            if "unique" in remedy and set(values.tolist()) != set(labels.tolist()):
+                remedy = f"{other} holds other classes, and both need the same"
+            elif remedy:
+                remedy += f", and {other} alike"
+        return DataError(f"{what} {words}: {remedy}" if remedy else f"{what} {words}")
 
     numbered = f"numpy.searchsorted(numpy.unique({name}), {name})"
     if labels.ndim != 1:

@@ -105,8 +105,11 @@ def prepare(
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
     raw = _read(source, path, data_root, download)
-    if known.needs_path and (words := unusual_values(raw.train_images)):
-        warn(f"{path}: {words}")
+    if known.needs_path:
+        for part, images in (("training", raw.train_images), ("test", raw.test_images)):
+            if images is not None and (words := unusual_values(images)):
+                where = f"{path}, {part} images" if raw.test_images is not None else path
+                warn(f"{where}: {words}")
     try:
         if raw.test_images is not None:
             _refuse_test_fraction(test_fraction, "the source")
