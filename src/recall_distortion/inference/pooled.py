@@ -207,7 +207,9 @@ def _weights(classes: pd.DataFrame) -> dict[str, Any]:
     """Return what the classes of a cell weigh in its slope, from those of its dense networks."""
     squares = classes["square"].sum(skipna=False)
     effective = float(effective_classes(squares.to_numpy(float)))
-    each = float(np.median(effective_classes(classes["square"].to_numpy(float))))
+    own = effective_classes(classes["square"].to_numpy(float))
+    own = own[np.isfinite(own)]  # a network without balances has no slope that a class could carry
+    each = float(np.median(own)) if len(own) else np.nan
     unnamed = (classes["predicted"] == 0).all().to_numpy()
     known = bool(np.isfinite(effective))
     few = below(effective, LEAST_EFFECTIVE) or below(each, LEAST_EFFECTIVE)
@@ -317,7 +319,6 @@ def _note(cell: pd.DataFrame, half: float, told: bool, ended: list[bool]) -> str
         which = "" if not any(ended) else "cross-fitted " if ended[0] else "plain "
         sums = cell[["before", "denominator"]].to_numpy(float)
         few = bootstrap.effective_replicates(sums) < bootstrap.LEAST_EFFECTIVE
-        # What is carried by few has draws, which are not asked for ends.
         carried = any(few[i] and not ended[i] for i in range(2))
         notes.append((FEW_CARRY if carried else NO_END).format(which))
     return joined(*notes)
