@@ -159,6 +159,7 @@ def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
     first = start(project, "train_all")
     try:
         wait_for(lambda: jobs_of(first), "the first one's jobs")
+        os.killpg(first.pid, signal.SIGSTOP)  # a fast machine would finish it meanwhile
         second = project.run(
             "snakemake", "--cores", "2", "train_all", "--config", "study=test", check=False
         )
@@ -174,6 +175,7 @@ def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
         assert "results/test: another Snakemake is at work on this study" in third.stdout
         # Looking is allowed, and does not take the lock away.
         project.snakemake("-n", "--config", "study=test")
+        os.killpg(first.pid, signal.SIGCONT)
         assert first.wait(120) == 0, said(project)
     finally:
         end(first)
