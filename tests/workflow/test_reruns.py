@@ -194,7 +194,7 @@ def test_an_own_methods_settings_rerun_its_pruning_alone(finished_copy: Project)
     own = "{criterion: regularized_gradient, scope: global, epsilon: 0.1, gradient_examples: 100}"
     text = path.read_text().replace("methods: {}", f"methods:\n  mine: {own}")
     path.write_text(text.replace("[control, magnitude]", "[control, magnitude, mine]"))
-    finished_copy.snakemake("--config", "study=test")
+    finished_copy.snakemake("measure_all", "--config", "study=test")
     for old, new in (
         ("scope: global", "scope: layer"),
         ("epsilon: 0.1", "epsilon: 0.2"),
