@@ -32,7 +32,6 @@ _UNREADABLE = {
     errno.EACCES,
     errno.EPERM,
     errno.EIO,
-    errno.EISDIR,
     errno.ENOTDIR,
     errno.ELOOP,
     errno.ESTALE,

@@ -347,7 +347,7 @@ def test_one_network_that_has_nearly_all_balances_gives_no_interval() -> None:
         networks[DENSE][seed][np.flatnonzero(~networks[DENSE][seed])[0]] = True
     row = of(pooled(**tables(labels, networks)), MAGNITUDE)
     assert nothing(row, "low", "high", "crossfit_low", "crossfit_high")
-    assert "fewer than 3 effective replicates" in row["note"]
+    assert "fewer than 2 effective replicates" in row["note"]
 
 
 def test_each_network_carried_by_a_class_of_its_own_is_narrow() -> None:

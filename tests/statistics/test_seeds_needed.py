@@ -137,7 +137,7 @@ def test_what_cannot_be_told_has_a_note() -> None:
     both = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9})
     alone = notes(both[both["method"] != "control"])
     assert alone["alpha"][0] == ""
-    assert alone["control"][0].startswith("no network of a control")
+    assert alone["control"][0].startswith("no control: nothing")
     one = notes(both[both["seed"] == 0])
     assert one["alpha"][0].startswith("one replicate: no standard deviation")
     assert one["control"][0] == "fewer than two pairs of seeds"

@@ -143,7 +143,7 @@ def test_one_seed_has_means_only() -> None:
 def test_without_a_control_the_note_says_so() -> None:
     found = table(counted.random_study({"magnitude": [2]}, control=False))
     assert found[OVER].isna().all(axis=None)
-    assert found["note"].str.startswith("no network of a control").all()
+    assert found["note"].str.startswith("no control: nothing").all()
     assert found[ACCURACY].notna().all(axis=None)
     assert "" not in set(found["improves"])
 

@@ -30,7 +30,7 @@ LEAST_REPLICATES = 5
 # Where few replicates have nearly all of the denominators, the bootstrap is one of these few. Of
 # 99 % intervals, 5 to 37 % missed a simulated truth below two effective replicates, 2 to 14 %
 # between two and three, and 0.3 to 6 % beyond.
-LEAST_EFFECTIVE = 3.0
+LEAST_EFFECTIVE = 2.0
 
 
 @lru_cache(maxsize=16)  # a study asks for the same draws hundreds of times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NO_CONTROL = "no network of a control: nothing separates pruning from training on"
+NO_CONTROL = "no control: nothing separates pruning from training on"
 ONE_REPLICATE = "one replicate: no standard deviation and no interval"
 ONE_PAIR = "fewer than two pairs of seeds"
 NOT_FINITE = "a slope is not finite"

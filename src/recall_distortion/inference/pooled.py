@@ -34,8 +34,8 @@ FEW_TELLING = (
     "bootstrap interval"
 )
 FEW_CARRY = (
-    f"fewer than {bootstrap.LEAST_EFFECTIVE:g} effective replicates, since one or two dense models "
-    "have nearly all of the balances' size: no {}bootstrap interval"
+    f"fewer than {bootstrap.LEAST_EFFECTIVE:g} effective replicates, since one dense model "
+    "has nearly all of the balances' size: no {}bootstrap interval"
 )
 NO_HALVES = "a class has one test image, so it cannot be split in halves: no cross-fitted slope"
 NO_CROSSFIT = "the cross-fitted sums of {} of {} replicates are not finite: no cross-fitted slope"

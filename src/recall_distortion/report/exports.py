@@ -66,7 +66,7 @@ def metrics(tables: Path) -> dict[str, Any]:
         pruning = of_panel(cells, panel)
         control = reference(read, panel, CONTROL)
         effects = reading_counts(pruning)
-        compared = any(effects[reading] for reading in READINGS)
+        compared = bool((of_panel(data.effects, panel)["basis"] != "").any())
         found.setdefault(dataset, {})[architecture] = {
             "dense_accuracy": float(dense["mean"].iloc[0]) if len(dense) else math.nan,
             "control_alpha": math.nan if control is None else float(control["alpha"]),

@@ -84,7 +84,9 @@ LISTINGS: dict[str, Listing] = {
             "alpha|naive α|three", "low||three", "high||three", "r2|r²|three", "level||percent",
             "denominator||tiny", "reliability||three", "unstable||whole",
             "per_model|per model|truth", "effective_classes|effective classes|two",
-            "leading_class|leading class", "leading_share|its share|percent", "note",
+            "median_effective_classes|median of the models’|two", "leading_class|leading class",
+            "leading_share|its share|percent", "unnamed|classes never named|whole",
+            "narrow||truth", "note",
         ),
     ),
     "tradeoff": Listing(
