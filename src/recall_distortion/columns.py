@@ -358,10 +358,11 @@ TEXT_COLUMNS = frozenset(
         "source",
         "believe",
         "leading_class",
+        "narrow",
     }
 )
 
 # Columns that hold True or False, or nothing.
 TRUTH_COLUMNS = frozenset(
-    {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes", "narrow"}
+    {"paired", "singular", "converged", "balanced", "agrees", "per_model", "changes"}
 )

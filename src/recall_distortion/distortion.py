@@ -227,7 +227,11 @@ def crossfit_sums(before: HalfBalances, after: HalfBalances) -> tuple[np.ndarray
 
 def crossfit(before: HalfBalances, after: HalfBalances) -> np.ndarray:
     """Return the cross-fitted slopes [K]; NaN where the denominator is 0 or undefined."""
-    numerator, denominator = crossfit_sums(before, after)
+    return quotients(*crossfit_sums(before, after))
+
+
+def quotients(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Return cross-fitted slopes [K] from their sums [K]; NaN where the denominator is 0."""
     with np.errstate(invalid="ignore"):
         return numerator / np.where(denominator == 0, np.nan, denominator)
 

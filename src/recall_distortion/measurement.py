@@ -35,6 +35,7 @@ from recall_distortion.distortion import (
     crossfit_sums,
     effective_classes,
     intercept_check,
+    quotients,
     reseed_pairs,
     slopes,
     split_halves,
@@ -401,12 +402,11 @@ def _slopes(before: _Networks, after: _Networks) -> pd.DataFrame:
     numerator, denominator = crossfit_sums(before.halves, after.halves)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
-        cross_fitted = numerator / np.where(denominator == 0, np.nan, denominator)
     return pd.DataFrame(
         {
             "seed": before.seeds,
             "alpha": alphas,
-            "alpha_crossfit": cross_fitted,
+            "alpha_crossfit": quotients(numerator, denominator),
             "crossfit_numerator": numerator,
             "crossfit_denominator": denominator,
             "r2": r2,

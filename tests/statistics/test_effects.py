@@ -185,9 +185,7 @@ def test_without_a_control_the_rows_say_so() -> None:
     assert found["family_size"].tolist() == [2, 2]
     assert found["reading"].tolist() == found["basis"].tolist() == ["", ""]
     assert set(found["verdict"]) == {""}
-    assert set(found["note"]) == {
-        "no control: nothing separates pruning from training on"
-    }
+    assert set(found["note"]) == {"no control: nothing separates pruning from training on"}
     assert run(synthetic.alpha({CONTROL_CELL: 1.0})).empty
 
 

@@ -359,7 +359,7 @@ def test_each_network_carried_by_a_class_of_its_own_is_narrow() -> None:
     row = of(pooled(**tables(labels, networks)), MAGNITUDE)
     assert row["effective_classes"] > 4
     assert row["median_effective_classes"] < 1.5
-    assert row["narrow"]
+    assert row["narrow"] == "one class each"
     assert "most networks' slopes rest on one class, not the same one in all" in row["note"]
 
 
@@ -370,7 +370,11 @@ def test_an_unnamed_class_among_many_effective_ones_is_called_that() -> None:
     made["recall"].loc[never, "predicted"] = 0
     row = of(pooled(**made), MAGNITUDE)
     assert row["effective_classes"] > 2
-    assert (row["leading_class"], row["unnamed"], row["narrow"]) == ("class 1", 1, True)
+    assert (row["leading_class"], row["unnamed"], row["narrow"]) == (
+        "class 1",
+        1,
+        "a class is never named",
+    )
     assert "no dense network ever names class 1" in row["note"]
     assert "rests on few" not in row["note"]
 
@@ -385,4 +389,4 @@ def test_two_effective_classes_are_enough_whatever_rounding_makes_of_them() -> N
         networks[MAGNITUDE] = drawn(rng, labels, 0.7, np.zeros((6, 4)))
         row = of(pooled(**tables(labels, networks)), CONTROL)
         assert row["effective_classes"] == pytest.approx(2)
-        assert not row["narrow"]
+        assert row["narrow"] == ""

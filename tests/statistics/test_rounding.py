@@ -119,7 +119,7 @@ def test_the_seeds_needed_of_equal_differences_are_two():
     table = pd.DataFrame(
         rows, columns=["dataset", "architecture", "method", "ratio", "state", "seed", "alpha"]
     )
-    pooled = table.drop_duplicates(["method", "ratio"]).assign(narrow=False)
+    pooled = table.drop_duplicates(["method", "ratio"]).assign(narrow="")
     found = seeds_needed(table, pooled)
     assert (found.loc[found["question"] == "control", "sd"] == 0).all()
 

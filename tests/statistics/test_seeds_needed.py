@@ -100,7 +100,7 @@ def needed(alpha: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.9
     """Return the seeds needed where the slopes at the ratios ``narrow`` rest on one class."""
     pooled = alpha[[*module.CELL, "state"]].drop_duplicates()
     pooled = pooled.assign(
-        narrow=pooled["ratio"].isin(narrow),
+        narrow=np.where(pooled["ratio"].isin(narrow), "few classes", ""),
         effective_classes=1.001,
         median_effective_classes=1.001,
         leading_class="ill",

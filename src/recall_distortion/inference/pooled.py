@@ -25,6 +25,8 @@ from recall_distortion.tables import require_columns, require_unique
 NETWORK = ["method", "ratio", "state", "seed"]  # of a data set and architecture
 # With fewer effective classes one class has most of the slope's weight.
 LEAST_EFFECTIVE = 2.0
+# Why a slope is narrow, in the column of that name.
+FEW_CLASSES, ONE_EACH, NEVER_NAMED = "few classes", "one class each", "a class is never named"
 # A denominator this many standard errors above zero is told from it.
 TOLD = 2.0
 
@@ -72,11 +74,12 @@ def pooled(
       above zero there is neither it nor ``alpha_crossfit``;
     - ``effective_classes`` = 1 / sum over classes of squared shares in ``denominator``, and
       ``median_effective_classes`` the median of the networks' own; ``unnamed`` counts the classes
-      that no dense network of the cell ever names. ``narrow`` is true where, of three classes or
-      more, fewer than ``LEAST_EFFECTIVE`` are effective, pooled or in the median, or one is
-      unnamed. ``leading_class`` has the largest share, ``leading_share``; where only the last of
-      these reasons holds, the largest of the unnamed ones. Of two classes the shares are those of
-      their supports, and the slope is the ratio of one gap, after to before;
+      that no dense network of the cell ever names. ``narrow`` says, of three classes or
+      more, whether fewer than ``LEAST_EFFECTIVE`` are effective (``FEW_CLASSES``), or are in the
+      median (``ONE_EACH``), or else one is unnamed (``NEVER_NAMED``). ``leading_class`` has the
+      largest share, ``leading_share``; where a class is never named, of those the largest. Of two
+      classes the shares are those of their supports, and the slope is the ratio of one gap, after
+      to before;
     - ``unstable`` counts the replicates whose cross-fitted denominator is not ``TOLD`` standard
       errors above zero; with none, slopes per model can be trusted (``per_model``).
 
@@ -212,9 +215,15 @@ def _weights(classes: pd.DataFrame) -> dict[str, Any]:
     each = float(np.median(own)) if len(own) else np.nan
     unnamed = (classes["predicted"] == 0).all().to_numpy()
     known = bool(np.isfinite(effective))
-    few = below(effective, LEAST_EFFECTIVE) or below(each, LEAST_EFFECTIVE)
-    # Where enough classes are effective, the one to look at is never named.
-    weights = squares.where(unnamed, -1) if unnamed.any() and not few else squares
+    narrow = ""
+    if known and len(squares) > 2:
+        if below(effective, LEAST_EFFECTIVE):
+            narrow = FEW_CLASSES
+        elif below(each, LEAST_EFFECTIVE):
+            narrow = ONE_EACH
+        elif unnamed.any():
+            narrow = NEVER_NAMED
+    weights = squares.where(unnamed, -1) if narrow == NEVER_NAMED else squares
     leading = int(weights.to_numpy().argmax()) if known else 0
     return {
         "effective_classes": effective,
@@ -222,7 +231,7 @@ def _weights(classes: pd.DataFrame) -> dict[str, Any]:
         "leading_class": squares.index[leading] if known else "",
         "leading_share": float(squares.iloc[leading] / squares.sum()) if known else np.nan,
         "unnamed": int(unnamed.sum()),
-        "narrow": bool(known and len(squares) > 2 and (few or unnamed.any())),
+        "narrow": narrow,
     }
 
 
@@ -275,16 +284,15 @@ def _row(
 
 def narrow_note(row: Mapping[str, Any]) -> str:
     """Return what a row of the pooled table notes of a slope that rests on few classes."""
-    if not row["narrow"]:
-        return ""
     unnamed, name, share = int(row["unnamed"]), row["leading_class"], 100 * row["leading_share"]
     classes = "a class is" if unnamed == 1 else f"{unnamed} classes are"
     also = f", and {classes} never named by a dense network" if unnamed else ""
-    if row["effective_classes"] < LEAST_EFFECTIVE:
-        return NARROW.format(name, share, also)
-    if row["median_effective_classes"] < LEAST_EFFECTIVE:
-        return NARROW_EACH.format(also)
-    return UNNAMED.format(name, share)
+    return {
+        "": "",
+        FEW_CLASSES: NARROW.format(name, share, also),
+        ONE_EACH: NARROW_EACH.format(also),
+        NEVER_NAMED: UNNAMED.format(name, share),
+    }[row["narrow"]]
 
 
 def _note(cell: pd.DataFrame, half: float, told: bool, ended: list[bool]) -> str:

@@ -66,7 +66,7 @@ def seeds_needed(
         ],
         columns=SEEDS_NEEDED_COLUMNS,
     )
-    narrow = pooled[(pooled["state"] == STATE) & pooled["narrow"]].set_index(CELL)
+    narrow = pooled[(pooled["state"] == STATE) & (pooled["narrow"] != "")].set_index(CELL)
     whose = pd.MultiIndex.from_frame(table[CELL])
     sd, effect = table["sd"].to_numpy(float), table["effect"].to_numpy(float)
     sd = np.where(whose.isin(narrow.index), np.nan, sd)

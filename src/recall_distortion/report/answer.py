@@ -45,8 +45,6 @@ READING_VERBS = {
     BEYOND_UP: "intensifies beyond the control at",
     "": "has no effect estimated at",
 }
-# Fewer effective classes than these are few (the inference's LEAST_EFFECTIVE).
-FEW_CLASSES = 2.0
 KINDS = {BEYOND_UP: "up", BEYOND_DOWN: "down", AS_CONTROL: "same", NOT_TOLD: "open"}
 KIND_OF_VERDICT = {"intensification": "up", "de-intensification": "down", "inconclusive": "open"}
 BASES = {
@@ -165,7 +163,7 @@ def _without_leading(data: StudyTables, cells: pd.DataFrame) -> dict[tuple[str, 
 
 def _narrow(data: StudyTables) -> pd.DataFrame:
     """Return the rows of pooled.csv of fine-tuned cells whose slopes rest on few classes."""
-    return data.pooled[(data.pooled["state"] == "finetuned") & data.pooled["narrow"].astype(bool)]
+    return data.pooled[(data.pooled["state"] == "finetuned") & (data.pooled["narrow"] != "")]
 
 
 def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str] | None:
@@ -183,16 +181,9 @@ def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str] |
         "effective": style.number(row["effective_classes"]),
         "classes": f"{len(own):,}",
         "each": style.number(row["median_effective_classes"]),
-        "why": _why_narrow(row),
+        "why": row["narrow"],
         "unnamed": join([f"“{style.label(name)}”" for name in unnamed]),
     }
-
-
-def _why_narrow(row: pd.Series) -> str:
-    """Return which of the reasons of pooled.csv's ``narrow`` holds."""
-    if row["effective_classes"] < FEW_CLASSES:
-        return "few"
-    return "each" if row["median_effective_classes"] < FEW_CLASSES else "unnamed"
 
 
 def _levels(cells: pd.DataFrame) -> str:

@@ -86,7 +86,7 @@ LISTINGS: dict[str, Listing] = {
             "per_model|per model|truth", "effective_classes|effective classes|two",
             "median_effective_classes|median of the models’|two", "leading_class|leading class",
             "leading_share|its share|percent", "unnamed|classes never named|whole",
-            "narrow||truth", "note",
+            "narrow", "note",
         ),
     ),
     "tradeoff": Listing(

@@ -13,6 +13,7 @@ from recall_distortion.distortion import (
     class_rows,
     crossfit_sums,
     effective_classes,
+    quotients,
     reseed_pairs,
     slopes,
     split_halves,
@@ -98,12 +99,11 @@ def _slope_rows(
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = 1 - ((y - alpha[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
-        crossfit = numerator / denominator
     return pd.DataFrame(
         {
             "seed": rows_before,
             "alpha": alpha,
-            "alpha_crossfit": crossfit,
+            "alpha_crossfit": quotients(numerator, denominator),
             "r2": r2,
             "slope_denominator": (x**2).sum(1),
             "effective_classes": effective_classes(x**2),
