@@ -27,144 +27,43 @@ import argparse
 import functools
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import gpu_setting as setting
 import numpy as np
 import torch
 import torch.nn.functional as F
+from captured import captured
+from gpu_setting import (
+    ARCHITECTURE,
+    DECAY,
+    MOMENTUM,
+    RATE,
+    Clock,
+    Options,
+    Rate,
+    build,
+    images,
+    on_device,
+    part,
+    recipe,
+    runs,
+)
 from side_by_side import Workers, machine, print_table, ratios, spread
-from torch import Tensor, nn
-from torch.optim.sgd import sgd
+from torch import Tensor
 
-from recall_distortion import data, networks, processor
-from recall_distortion.data import PreparedData
-from recall_distortion.errors import DataError
-from recall_distortion.machine import cores
-from recall_distortion.replicates import copy_state, generator
-from recall_distortion.training import DeviceImages, Engine, Run, TrainingImages, fit_runs
+from recall_distortion import data
+from recall_distortion.system import processor
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.machine import cores
+from recall_distortion.training import DeviceImages, Engine, fit_runs
 
-ARCHITECTURE = "resnet20"
-SIDE, CHANNELS, CLASSES = 32, 3, 10  # of the random images
-BATCH, RATE, MOMENTUM, DECAY = 128, 0.1, 0.9, 5e-4
-AUGMENTATION = ("flip", "crop")
 PRECISIONS = ("float32", "bfloat16")
 EPOCHS, FINETUNING_EPOCHS, PRUNED = 60, 25, 6  # of the panel; pruned networks for each dense one
 WARM_STEPS = 2
-VALIDATED = 16  # images that the engine validates on within what is timed
 EVALUATED = 1000  # test images at once
-
-
-@dataclass(frozen=True)
-class Options:
-    """What every process of the benchmark has to know."""
-
-    device: str
-    images: int
-    steps: int
-    prepared: str | None  # a prepared data set's file, or None for random images
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Images a second of a way, and the peak memory in GB that it reserved on the GPU."""
-
-    images: float
-    memory: float
-
-
-@functools.cache
-def images(options: Options) -> PreparedData:
-    """Return the data, cut to so many training images."""
-    if options.prepared:
-        found = data.load(options.prepared)
-        return replace(found, fit_index=found.fit_index[: options.images])
-    rng = np.random.default_rng(0)
-    count = options.images + VALIDATED
-    pixels = rng.integers(0, 256, (count, CHANNELS, SIDE, SIDE), dtype=np.uint8)
-    labels = rng.integers(0, CLASSES, count)
-    half = np.full(CHANNELS, 0.5, np.float32)
-    index = np.arange(count)
-    return PreparedData(
-        train_images=pixels,
-        train_labels=labels,
-        fit_index=index[: options.images],
-        holdout_index=index[options.images :],
-        test_images=pixels[:VALIDATED],
-        test_labels=labels[:VALIDATED],
-        mean=half,
-        std=half / 2,
-        class_names=tuple(map(str, range(CLASSES))),
-        source="random",
-        checksum="",
-    )
-
-
-def part(options: Options, steps: int) -> PreparedData:
-    """Return the data cut to so many batches, for which all networks are timed."""
-    found = images(options)
-    count = min(steps * BATCH, len(found.fit_index))
-    return replace(
-        found, fit_index=found.fit_index[:count], holdout_index=found.holdout_index[:VALIDATED]
-    )
-
-
-def on_device(found: PreparedData, device: str) -> TrainingImages:
-    """Return a data set on the device, augmented."""
-    return TrainingImages.of(found, selection="holdout", device=device, augmentation=AUGMENTATION)
-
-
-def build(found: PreparedData, device: str) -> nn.Module:
-    """Return a network for the data, with the channels last as in the workflow's jobs."""
-    _, channels, _, _ = found.train_images.shape
-    network = networks.build(ARCHITECTURE, channels=channels, classes=len(found.class_names))
-    return network.to(device, memory_format=torch.channels_last)
-
-
-def runs(network: nn.Module, seeds: Sequence[int]) -> list[Run]:
-    """Return replicates with their initial weights."""
-    found = []
-    for seed in seeds:
-        networks.initialize(network.cpu(), generator(seed, "initialization"))
-        found.append(Run(seed, copy_state(network)))
-    return found
-
-
-def recipe(epochs: int) -> dict[str, object]:
-    return {
-        "phases": [{"epochs": epochs, "learning_rate": RATE}],
-        "batch_size": BATCH,
-        "momentum": MOMENTUM,
-        "weight_decay": DECAY,
-        "augmentation": AUGMENTATION,
-    }
-
-
-class Clock:
-    """Times what is within, and counts the GPU's memory reserved meanwhile."""
-
-    def __init__(self, device: str) -> None:
-        self.on_gpu = device == "cuda"
-        if self.on_gpu:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-
-    def start(self) -> None:
-        if self.on_gpu:
-            torch.cuda.synchronize()
-        self.started = time.monotonic()
-
-    def stop(self, count: int) -> Rate:
-        """Return the rate of so many images since the start."""
-        if self.on_gpu:
-            torch.cuda.synchronize()
-        seconds = time.monotonic() - self.started
-        return Rate(count / seconds, self.memory())
-
-    def memory(self) -> float:
-        return torch.cuda.max_memory_reserved() / 1e9 if self.on_gpu else float("nan")
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -202,7 +101,7 @@ def usual(options: Options) -> Rate:
     pixels, labels = found.train_images[found.fit_index], found.train_labels[found.fit_index]
     loader = DataLoader(
         Pictures(pixels, labels, transform),
-        batch_size=BATCH,
+        batch_size=setting.BATCH,
         shuffle=True,
         num_workers=cores(),
         persistent_workers=True,
@@ -269,144 +168,6 @@ def in_process(
     next(work)  # ends by reading the losses, so the GPU has done its work
     yield
     return clock.memory()
-
-
-class Replicate:
-    """One network whose whole training step, the batch's choice included, is on the device.
-
-    The order of the images, the choices of the augmentations and the place in the order are tensors
-    that stay where they are, so that a captured step needs nothing from the host. On a GPU
-    ``capture`` must come before ``epoch``; on a CPU the same steps run as they are.
-    """
-
-    def __init__(self, network: nn.Module, images: DeviceImages, precision: str) -> None:
-        self.images = images
-        self.stack = Engine(1, precision).open(network, [copy_state(network)])
-        device = images.labels.device
-        self.parameters = self.stack.parameters
-        # Zeros at first are as good as none: the buffer becomes the first gradient either way.
-        self.momenta = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.order = torch.zeros(len(images), dtype=torch.int64, device=device)
-        self.choices = [choice[0] for choice in images.draw([torch.Generator()])]
-        self.counting = torch.arange(BATCH, device=device)
-        self.place = torch.zeros((), dtype=torch.int64, device=device)
-        self.total = torch.zeros((), device=device)
-        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self.stream: torch.cuda.Stream | None = None
-
-    def sizes(self) -> Iterator[int]:
-        """Yield the sizes of an epoch's batches."""
-        for start in range(0, len(self.images), BATCH):
-            yield min(BATCH, len(self.images) - start)
-
-    def begin(self, state: dict[str, Tensor]) -> None:
-        """Take a replicate's weights, with no momentum."""
-        for name, value in state.items():
-            self.stack.tensors[name][0].copy_(value)
-        for momentum in self.momenta:
-            momentum.zero_()
-
-    def step(self, size: int) -> None:
-        """Train on the next batch; nothing here waits for the device."""
-        positions = self.counting[:size] + self.place
-        index = self.order.index_select(0, positions)
-        choices = [choice.index_select(0, positions) for choice in self.choices]
-        logits = self.stack.logits(self.images.batch(index, choices), training=True)[0]
-        loss = F.cross_entropy(logits, self.images.labels.index_select(0, index))
-        gradients = torch.autograd.grad(loss, self.parameters)
-        # The fused kernel needs each gradient to lie in memory as its parameter does.
-        aligned = [
-            torch.empty_like(parameter).copy_(gradient)
-            if gradient.stride() != parameter.stride()
-            else gradient
-            for parameter, gradient in zip(self.parameters, gradients, strict=True)
-        ]
-        with torch.no_grad():
-            sgd(
-                self.parameters,
-                aligned,
-                self.momenta,
-                lr=RATE,
-                momentum=MOMENTUM,
-                nesterov=True,
-                weight_decay=DECAY,
-                dampening=0.0,
-                maximize=False,
-                fused=True,
-            )
-            self.place += size
-            self.total += loss.detach() * size
-
-    def capture(self) -> None:
-        """Capture the step for each size of batch, on a stream that no other replicate shares.
-
-        cuBLAS keeps its workspace by stream, so graphs that are replayed at the same time must
-        have been captured on different ones.
-        """
-        self.stream = torch.cuda.Stream()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            for size in sorted(set(self.sizes()), reverse=True):
-                for _ in range(3):  # before capturing, libraries must have set themselves up
-                    self.place.zero_()
-                    self.step(size)
-                self.stream.synchronize()
-                self.place.zero_()
-                self.graphs[size] = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self.graphs[size], stream=self.stream):
-                    self.step(size)
-        torch.cuda.synchronize()
-
-    def release(self) -> None:
-        """Destroy the graphs, before their stream is used by others."""
-        for graph in self.graphs.values():
-            graph.reset()
-        self.graphs = {}
-
-    def draw(self, order: torch.Generator, choices: torch.Generator) -> None:
-        """Set what the next epoch will show."""
-        self.order.copy_(torch.randperm(len(self.images), generator=order))
-        for kept, choice in zip(self.choices, self.images.draw([choices]), strict=True):
-            kept.copy_(choice[0])
-        self.place.zero_()
-        self.total.zero_()
-
-
-def epoch(replicates: Sequence[Replicate], seeds: Sequence[int]) -> None:
-    """Train replicates for an epoch, all at the same step, in the engine's order of images."""
-    for replicate, seed in zip(replicates, seeds, strict=True):
-        with torch.cuda.stream(replicate.stream):  # None is the stream in use
-            replicate.draw(generator(seed, "order"), generator(seed, "augmentation"))
-    for size in list(replicates[0].sizes()):
-        for replicate in replicates:
-            if replicate.stream is None:
-                replicate.step(size)
-                continue
-            with torch.cuda.stream(replicate.stream):
-                replicate.graphs[size].replay()
-
-
-def captured(options: Options, seeds: Sequence[int], streams: int, precision: str) -> Rate:
-    """Train replicates by captured steps, so many at once."""
-    found = part(options, options.steps)
-    clock = Clock(options.device)
-    train = on_device(found, options.device).fit
-    states = [run.state for run in runs(build(found, "cpu"), seeds)]
-    replicates = [Replicate(build(found, options.device), train, precision) for _ in range(streams)]
-    for replicate in replicates:
-        replicate.capture()
-    clock.start()
-    for start in range(0, len(seeds), streams):
-        group = list(zip(replicates, seeds[start:], states[start:], strict=False))
-        for replicate, _, state in group:
-            with torch.cuda.stream(replicate.stream):
-                replicate.begin(state)
-        epoch([replicate for replicate, _, _ in group], [seed for _, seed, _ in group])
-        torch.cuda.synchronize()
-    rate = clock.stop(len(seeds) * len(found.fit_index))
-    for replicate in replicates:
-        replicate.release()
-    return rate
 
 
 @dataclass(frozen=True)
@@ -566,7 +327,7 @@ def main() -> None:
         channels, side, _ = images(options).train_images.shape[1:]
         print(
             f"{ARCHITECTURE} on {channels} x {side} x {side} "
-            f"{'images' if prepared else 'random images'}, batch {BATCH}, "
+            f"{'images' if prepared else 'random images'}, batch {setting.BATCH}, "
             f"{asked.replicates} replicates, {asked.steps} steps each, {asked.repeats} repeats; "
             "median (smallest..largest); TF32 in float32 convolutions: "
             f"{torch.backends.cudnn.conv.fp32_precision == 'tf32'}"

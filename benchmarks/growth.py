@@ -105,9 +105,9 @@ def write_images(folder: Path, count: int, side: int) -> Path:
 
 def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
     """Train a block, prune it at one ratio beside the control, fine-tune and evaluate it."""
-    from recall_distortion import processor
-    from recall_distortion.compression import compress_block
-    from recall_distortion.evaluation import evaluate_block
+    from recall_distortion.compression.blocks import compress_block
+    from recall_distortion.evaluation.predictions import evaluate_block
+    from recall_distortion.system import processor
     from recall_distortion.training import train_block
 
     processor.prepare(1)
@@ -149,9 +149,8 @@ def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
 
 def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
     """Write predictions of a study of so many networks, a file for each of its panels."""
-    import torch
-
-    from recall_distortion.replicates import save_tensors
+    from recall_distortion.tables import predictions
+    from recall_distortion.vocabulary import CONTROL, DENSE, RETRAINED
 
     rng = np.random.default_rng(0)
     labels = np.arange(images) % CLASSES
@@ -161,36 +160,38 @@ def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
     pruned = [(method, ratio) for method in MEASURED_METHODS for ratio in RATIOS]
     for panel in range(panels):
         count = cells * (panel + 1) // panels - cells * panel // panels
-        tensors = {"labels": torch.from_numpy(labels)}
-        seeds = {}
-        for method, ratio in [("dense", "1"), ("control", "1"), *pruned][:count]:
+        parts = []
+        for method, ratio in [(DENSE, "1"), (CONTROL, "1"), *pruned][:count]:
             wrong = rng.random((SEEDS, images)) < 0.05 * (1 + labels % 3)
             guessed = rng.integers(0, CLASSES, (SEEDS, images))
-            key = f"{method}/{ratio}/{'dense' if method == 'dense' else 'finetuned'}"
-            predicted = np.where(wrong, guessed, labels).astype(np.int16)
-            tensors[f"{key}/predicted"] = torch.from_numpy(predicted)
-            seeds[key] = list(range(SEEDS))
-        metadata = {
-            "dataset": "simulated",
-            "architecture": f"network{panel}",
-            "class_names": [f"class {index}" for index in range(CLASSES)],
-            "seeds": seeds,
-            "failures": [],
-        }
+            part = predictions.Predictions(
+                "simulated",
+                f"network{panel}",
+                method,
+                ratio,
+                DENSE if method == DENSE else RETRAINED,
+                list(range(SEEDS)),
+                [f"class {index}" for index in range(CLASSES)],
+                labels,
+                np.where(wrong, guessed, labels),
+                {predictions.Trained(): SEEDS},
+                rng.exponential(1, (SEEDS, images)).astype(np.float16),
+                rng.uniform(1 / CLASSES, 1, (SEEDS, images)).astype(np.float16),
+            )
+            parts.append(part)
         path = folder / f"{panel}.safetensors"
-        save_tensors(path, tensors, metadata)
+        predictions.write_predictions(path, parts)
         paths.append(path)
     return paths
 
 
 def measuring(paths: Sequence[Path]) -> Cost:
     """Measure recalls and slopes of files of predictions."""
-    from recall_distortion.measurement import measure
+    from recall_distortion.inference.jobs import write_measures
 
-    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "engines", "failures")
     with tempfile.TemporaryDirectory() as name:
-        tables = {table: Path(name) / f"{table}.csv" for table in names}
-        return timed(lambda: measure(paths, [], tables))
+        tables = [Path(name) / f"{table}.csv" for table in ("recall", "networks")]
+        return timed(lambda: write_measures(paths, [], *tables))
 
 
 def sizes(architectures: Sequence[str], side: int) -> list[tuple[int, int]]:
@@ -206,7 +207,7 @@ def apart(start: str, job: Callable[..., Any], *arguments: Any) -> Any:
     """Run a job in a new process, spawned or forked from one that has torch."""
     context = multiprocessing.get_context(start)
     if start == "forkserver":
-        context.set_forkserver_preload(["recall_distortion.evaluation"])
+        context.set_forkserver_preload(["recall_distortion.evaluation.predictions"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(job, *arguments).result()
 

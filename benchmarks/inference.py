@@ -1,9 +1,9 @@
 """How long inference and the report take on the tables of a simulated study of some size.
 
 ``python benchmarks/inference.py --panels 8 --seeds 30 --classes 10`` simulates a study of that many
-networks (each with a control and two methods at five ratios: 11 x seeds models beside the dense
-ones), then runs what the workflow runs after measuring, every job in a process of its own and two
-at a time, and prints the seconds and the peak memory of each. Nothing is kept.
+architectures (each with a control and two methods at five ratios: 11 x seeds networks beside the
+dense ones), then runs what the workflow runs after measuring, every job in a process of its own and
+two at a time, and prints the seconds and the peak memory of each. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -20,56 +20,35 @@ from typing import Any
 
 import pandas as pd
 
-from recall_distortion.columns import SPARSITY_COLUMNS
 from recall_distortion.study.models import NETWORKS_PER_FIT
+from recall_distortion.vocabulary import PYMER4, RESEED, STATSMODELS
 
-ARCHITECTURES = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-PARAMETERS = (269_722, 464_154, 658_586, 853_018, 1_727_962)
+# A family of networks: each one's depth and parameters.
+ARCHITECTURES = {
+    "resnet20": (20, 269_722),
+    "resnet32": (32, 464_154),
+    "resnet44": (44, 658_586),
+    "resnet56": (56, 853_018),
+    "resnet110": (110, 1_727_962),
+}
 RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)
-ENGINES = ("pymer4", "statsmodels")
-TESTS = (
-    "intervals",
-    "tests",
-    "pooled",
-    "effects",
-    "equal_sparsity",
-    "seeds_needed",
-    "tradeoff",
-    "influence",
-    "published",
-)
+FITTERS = (PYMER4, STATSMODELS)
+MEASURED = ("recall", "networks")
+ESTIMATED = ("estimates", "tests", "published")
+FITTED = ("mixed_models", "mixed_model_fits")
 
 
 def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) -> list[tuple]:
     """Write the tables of measuring; return the panels."""
-    from recall_distortion.inference.simulate import Cell, Design, study
+    from recall_distortion.simulation import Design, study
+    from recall_distortion.tables.files import write_table
 
-    found, tables = [], {"recall": [], "alpha": [], "crossfit": []}
-    sparsity = []
+    found, tables = [], {name: [] for name in MEASURED}
     for panel in range(panels):
         data, place = divmod(panel, len(ARCHITECTURES))
-        names = f"cifar{10 * 10**data}", ARCHITECTURES[place]
-        cells = [Cell("control", 1.0, 0.9, 0.05, agreement=0.5)]
-        for method in ("magnitude", "undecayed"):
-            for step, ratio in enumerate(RATIOS):
-                spread = 0.05 * 2**step
-                cells.append(Cell(method, ratio, 0.92 + 0.03 * step**2, spread, agreement=0.4))
-                sparsity += [
-                    (
-                        *names,
-                        method,
-                        ratio,
-                        seed,
-                        ratio,
-                        1 / ratio,
-                        100,
-                        100 * ratio,
-                        PARAMETERS[place],
-                    )
-                    for seed in range(seeds)
-                ]
+        names = f"cifar{10 * 10**data}", list(ARCHITECTURES)[place]
         design = Design(
-            tuple(cells),
+            tuple(_cells()),
             seeds=seeds,
             classes=classes,
             images=images,
@@ -77,47 +56,78 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
             dataset=names[0],
             architecture=names[1],
         )
-        for name, table in study(design, panel).items():
+        of_panel = study(design, panel)
+        of_panel["networks"] = _with_sparsities(of_panel["networks"], ARCHITECTURES[names[1]][1])
+        for name, table in of_panel.items():
             tables[name].append(table)
         found.append(names)
     for name, parts in tables.items():
-        pd.concat(parts).to_csv(folder / f"{name}.csv", index=False)
-    pd.DataFrame(sparsity, columns=SPARSITY_COLUMNS).to_csv(folder / "sparsity.csv", index=False)
+        write_table(folder / f"{name}.csv", name, pd.concat(parts))
     return found
 
 
+def _cells() -> list[Any]:
+    from recall_distortion.simulation import Cell
+
+    cells = [Cell("control", 1.0, 0.9, 0.05, agreement=0.5)]
+    for method in ("magnitude", "undecayed"):
+        for step, ratio in enumerate(RATIOS):
+            spread = 0.05 * 2**step
+            cells.append(Cell(method, ratio, 0.92 + 0.03 * step**2, spread, agreement=0.4))
+    return cells
+
+
+def _with_sparsities(networks: pd.DataFrame, parameters: int) -> pd.DataFrame:
+    """Return the networks with their parameters, and with the sparsities that were asked for."""
+    prunable = (100 * networks["ratio"]).where(networks["ratio"] > 1)
+    return networks.assign(
+        realised_ratio=prunable / 100,
+        kept_fraction=100 / prunable,
+        kept_prunable=prunable * 0 + 100,
+        prunable=prunable,
+        total=pd.Series(parameters, networks.index).where(networks["method"] != RESEED),
+    )
+
+
 def tests(folder: Path) -> None:
-    from recall_distortion.inference.tables import write_tests
+    from recall_distortion.inference.jobs import write_estimates
 
-    inputs = [folder / f"{name}.csv" for name in ("recall", "alpha", "crossfit", "sparsity")]
-    write_tests(*inputs, {name: folder / f"{name}.csv" for name in TESTS}, 0.99)
+    families = {name: ("resnet", depth) for name, (depth, _) in ARCHITECTURES.items()}
+    outputs = {name: folder / f"{name}.csv" for name in ESTIMATED}
+    inputs = (folder / f"{name}.csv" for name in MEASURED)
+    write_estimates(*inputs, outputs, architectures=families)
 
 
-def fit(folder: Path, panels: list[tuple], start: int, engine: str) -> None:
-    from recall_distortion.inference.tables import write_fits
+def fit(folder: Path, panels: list[tuple], start: int, fitter: str) -> None:
+    from recall_distortion.inference.jobs import write_fits
 
     part = panels[start : start + NETWORKS_PER_FIT]
-    inputs = [folder / f"{name}.csv" for name in ("recall", "alpha", "sparsity")]
-    stem = folder / f"{start}-{engine}"
+    stem = folder / f"{start}-{fitter}"
     write_fits(
-        *inputs,
+        *(folder / f"{name}.csv" for name in MEASURED),
         part,
-        engine,
+        fitter,
         f"{stem}.coefficients",
         f"{stem}.fit",
-        across=start + len(part) == len(panels),
+        over_panels=start + len(part) == len(panels),
     )
 
 
 def combine(folder: Path) -> None:
-    from recall_distortion.inference.tables import write_mixed_models
+    from recall_distortion.inference.jobs import write_mixed_models
 
     write_mixed_models(
         sorted(folder.glob("*.coefficients")),
         sorted(folder.glob("*.fit")),
-        folder / "mixed_models.csv",
-        folder / "mixed_model_fits.csv",
+        *(folder / f"{name}.csv" for name in FITTED),
     )
+
+
+def summarize(folder: Path) -> None:
+    from recall_distortion.inference.jobs import write_summary
+
+    names = (*MEASURED, "estimates", "tests", *FITTED, "published", "summary")
+    write_summary(*(folder / f"{name}.csv" for name in names))
 
 
 def page(folder: Path) -> None:
@@ -129,7 +139,7 @@ def page(folder: Path) -> None:
 
 
 def figures(folder: Path) -> None:
-    from recall_distortion.report import write_figures
+    from recall_distortion.report.figures import write_figures
 
     write_figures(folder, folder / "figures")
 
@@ -159,17 +169,18 @@ def main() -> None:
         folder = Path(name)
         panels = simulated(folder, options.panels, options.seeds, options.classes, options.images)
         rows = len(pd.read_csv(folder / "recall.csv", usecols=["seed"]))
-        print(f"{options.panels * 11 * options.seeds} models, {rows} rows of recall.csv")
+        print(f"{options.panels * 11 * options.seeds} networks, {rows} rows of recall.csv")
         stages = [
             [
                 (tests, folder),
                 *(
-                    (fit, folder, panels, start, engine)
+                    (fit, folder, panels, start, fitter)
                     for start in range(0, len(panels), NETWORKS_PER_FIT)
-                    for engine in ENGINES
+                    for fitter in FITTERS
                 ),
             ],
-            [(combine, folder), (figures, folder)],
+            [(combine, folder)],
+            [(summarize, folder), (figures, folder)],
             [(page, folder)],
         ]
         whole = time.perf_counter()

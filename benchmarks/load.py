@@ -25,11 +25,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from inference import ENGINES, RATIOS, combine, figures, fit, page, tests
+from inference import FITTERS, RATIOS, combine, figures, fit, page, summarize, tests
 from side_by_side import machine, print_table
 
-from recall_distortion.columns import SPARSITY_COLUMNS
 from recall_distortion.study.models import NETWORKS_PER_FIT
+from recall_distortion.tables.predictions import Predictions, Trained
+from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import (
+    COMPRESSED,
+    CONTROL,
+    DENSE,
+    RETRAINED,
+    format_ratio,
+)
 
 METHODS = ("magnitude", "undecayed")
 PRUNABLE = 50_000  # weights of each simulated network
@@ -54,61 +62,71 @@ class Size:
         return f"{made} networks x {self.classes} classes ({self.panels} panels)"
 
 
-def write_predictions(folder: Path, size: Size, images: int) -> list[tuple[str, str]]:
+def write_studys_predictions(folder: Path, size: Size, images: int) -> list[tuple[str, str]]:
     """Write a study's files of predictions and its sparsities; return its panels.
 
     Classes differ in difficulty, alike for all networks; pruning makes the hard ones harder.
     """
-    import torch
-
-    from recall_distortion.replicates import save_tensors
+    from recall_distortion.tables.predictions import write_predictions
 
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(size.classes), images)
     seeds = list(range(size.seeds))
     panels, sparsity = [], []
-    pruned = [(method, f"{ratio:g}") for method in METHODS for ratio in RATIOS]
     for panel in range(size.panels):
         name = ("simulated", f"network{panel}")
         difficulty = rng.uniform(0.05, 0.3, size.classes)
-        tensors = {"labels": torch.from_numpy(labels)}
-        keys = {}
-        for method, ratio in [("dense", "1"), ("control", "1"), *pruned]:
-            states = ["dense"] if method == "dense" else ["finetuned"]
-            if method in METHODS:
-                states = ["pruned", "finetuned"]
+        parts = [_part(name, *cell, seeds, labels, difficulty, rng) for cell in _cells()]
+        write_predictions(folder / f"{panel}.safetensors", parts)
+        for method, ratio, state in _cells():
+            if state == COMPRESSED:
                 kept = round(PRUNABLE / float(ratio))
                 row = (ratio, kept / PRUNABLE, kept, PRUNABLE, PRUNABLE)
                 sparsity += [(*name, method, ratio, seed, *row) for seed in seeds]
-            for state in states:
-                harder = 1 + 0.01 * float(ratio) * (3 if state == "pruned" else 1)
-                own = rng.normal(0, 0.02, (size.seeds, size.classes))
-                rate = np.clip(difficulty * harder + own, 0.01, 0.9)[:, labels]
-                wrong = rng.random(rate.shape) < rate
-                guessed = (labels + rng.integers(1, size.classes, rate.shape)) % size.classes
-                predicted = np.where(wrong, guessed, labels).astype(np.int16)
-                key = f"{method}/{ratio}/{state}"
-                tensors[f"{key}/predicted"] = torch.from_numpy(predicted)
-                keys[key] = seeds
-        metadata = {
-            "dataset": name[0],
-            "architecture": name[1],
-            "class_names": [f"class {index}" for index in range(size.classes)],
-            "seeds": keys,
-            "failures": [],
-        }
-        save_tensors(folder / f"{panel}.safetensors", tensors, metadata)
         panels.append(name)
-    pd.DataFrame(sparsity, columns=SPARSITY_COLUMNS).to_csv(folder / "simulated.csv", index=False)
+    columns = COLUMNS["sparsity"]
+    pd.DataFrame(sparsity, columns=columns).to_csv(folder / "simulated.csv", index=False)
     return panels
 
 
-def measuring(folder: Path) -> None:
-    from recall_distortion.measurement import measure
+def _cells() -> list[tuple[str, str, str]]:
+    """Return method, ratio and state of every cell of a panel."""
+    pruned = [
+        (method, format_ratio(ratio), state)
+        for method in METHODS
+        for ratio in RATIOS
+        for state in (COMPRESSED, RETRAINED)
+    ]
+    return [(DENSE, "1", DENSE), (CONTROL, "1", RETRAINED), *pruned]
 
-    names = ("recall", "alpha", "crossfit", "intercepts", "sparsity", "engines", "failures")
+
+def _part(
+    name: tuple[str, str],
+    method: str,
+    ratio: str,
+    state: str,
+    seeds: list[int],
+    labels: np.ndarray,
+    difficulty: np.ndarray,
+    rng: np.random.Generator,
+) -> Predictions:
+    harder = 1 + 0.01 * float(ratio) * (3 if state == COMPRESSED else 1)
+    own = rng.normal(0, 0.02, (len(seeds), len(difficulty)))
+    rate = np.clip(difficulty * harder + own, 0.01, 0.9)[:, labels]
+    wrong = rng.random(rate.shape) < rate
+    guessed = (labels + rng.integers(1, len(difficulty), rate.shape)) % len(difficulty)
+    names = [f"class {index}" for index in range(len(difficulty))]
+    predicted = np.where(wrong, guessed, labels)
+    made = {Trained(): len(seeds)}
+    return Predictions(*name, method, ratio, state, seeds, names, labels, predicted, made)
+
+
+def measuring(folder: Path) -> None:
+    from recall_distortion.inference.jobs import write_measures
+
     files = sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
-    measure(files, [folder / "simulated.csv"], {name: folder / f"{name}.csv" for name in names})
+    tables = (folder / f"{name}.csv" for name in ("recall", "networks"))
+    write_measures(files, [folder / "simulated.csv"], *tables)
 
 
 def measured(job: Callable[..., None], *arguments: Any) -> tuple[float, float]:
@@ -134,18 +152,19 @@ def study(size: Size, images: int, keep: Path | None) -> dict[str, tuple[float, 
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        panels = apart(write_predictions, folder, size, images)
+        panels = apart(write_studys_predictions, folder, size, images)
         found = {"measure": apart(measured, measuring, folder)}
-        found["infer_tests"] = apart(measured, tests, folder)
-        for engine in ENGINES:
+        found["estimate"] = apart(measured, tests, folder)
+        for fitter in FITTERS:
             jobs = range(0, len(panels), NETWORKS_PER_FIT)
-            costs = [apart(measured, fit, folder, panels, start, engine) for start in jobs]
+            costs = [apart(measured, fit, folder, panels, start, fitter) for start in jobs]
             # All jobs' seconds, and the memory of the largest.
-            found[f"infer_fit {engine}"] = (
+            found[f"fit {fitter}"] = (
                 sum(seconds for seconds, _ in costs),
                 max(memory for _, memory in costs),
             )
-        for label, job in (("infer", combine), ("figures", figures), ("report", page)):
+        last = {"compare_fits": combine, "summarize": summarize, "figures": figures, "report": page}
+        for label, job in last.items():
             found[label] = apart(measured, job, folder)
         rows = [(step, f"{cost[0]:.1f}", f"{cost[1]:.0f}") for step, cost in found.items()]
         print(f"\n{size}, {images} test images a class")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from recall_distortion.machine import cores
+from recall_distortion.system.machine import cores
 
 if TYPE_CHECKING:
     from torch import nn  # what measures memory must not import torch by way of this module

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from side_by_side import machine, print_table
 
-from recall_distortion import networks, processor
-from recall_distortion.replicates import copy_state, generator
+from recall_distortion import networks
+from recall_distortion.system import processor
 from recall_distortion.training import DeviceImages, Engine
-from recall_distortion.training.loop import Descent, step
+from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import copy_state
 
 CLASSES, IMAGES = 10, 4096
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from side_by_side import machine, print_table, ratios, spread
 
-from recall_distortion.machine import cores
+from recall_distortion.system.machine import cores
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config", "profiles", "src", "workflow")

@@ -46,12 +46,14 @@ from side_by_side import (
 )
 from torch import Tensor, nn
 
-from recall_distortion import data, networks, processor
+from recall_distortion import data, networks
 from recall_distortion.data import PreparedData
-from recall_distortion.errors import DataError
-from recall_distortion.machine import cores
-from recall_distortion.replicates import copy_state, generator
+from recall_distortion.system import processor
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.machine import cores
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import copy_state
 
 BATCH, RATE, MOMENTUM, DECAY = 128, 0.01, 0.9, 5e-4  # the recipe of the studies of LeNet-5
 EVALUATED = 1024  # images at once

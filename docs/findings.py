@@ -9,7 +9,9 @@ written and the sentence is named.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from recall_distortion.errors import TableError
-from recall_distortion.inference.intervals import interval
-from recall_distortion.report.style import VERDICT_SIGNS
-from recall_distortion.tables import read_table
+from recall_distortion.inference.statistics.intervals import interval
+from recall_distortion.report.style import VERDICT_SIGNS, look
+from recall_distortion.system.errors import TableError
+from recall_distortion.tables.files import read_table
+from recall_distortion.tables.views import VIEWS, spread
+from recall_distortion.vocabulary import CONTROL, INCONCLUSIVE, RETRAINED
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "results"
@@ -32,12 +36,17 @@ PANELS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
 LEVEL = 0.99
 EFFECT = 0.05
+WIDTH = 120  # of a line of text on the page
 
 Cell = tuple[str, str, float]  # study, method, ratio
 
 
 class Tables:
-    """The tables of the studies in a results folder, read once each."""
+    """The tables of the studies in a results folder, read once each.
+
+    A name is that of a table, or of a question whose answers stand in ``estimates.csv``
+    (``recall_distortion.tables.views.VIEWS``).
+    """
 
     def __init__(self, results: Path = RESULTS) -> None:
         self.results = results
@@ -46,23 +55,26 @@ class Tables:
     def __call__(self, study: str, name: str) -> pd.DataFrame:
         key = (study, name)
         if key not in self._read:
-            table = read_table(self.results / study / "tables" / f"{name}.csv", [])
-            self._read[key] = table
+            if name in VIEWS:
+                self._read[key] = spread(name, self(study, "estimates"))
+            else:
+                path = self.results / study / "tables" / f"{name}.csv"
+                self._read[key] = read_table(path, name)
         return self._read[key]
 
-    def cell(self, study: str, name: str, method: str, ratio: float, state: str = "finetuned"):
+    def cell(self, study: str, name: str, method: str, ratio: float, state: str = RETRAINED):
         """Return the rows of one cell."""
         table = self(study, name)
-        rows = table[(table["method"] == method) & (table["ratio"].astype(float) == ratio)]
-        return rows[rows["state"] == state] if "state" in rows else rows
+        rows = table["method"].eq(method) & table["ratio"].eq(ratio) & table["state"].eq(state)
+        return table[rows]
 
     def row(
-        self, study: str, name: str, method: str, ratio: float, state: str = "finetuned"
+        self, study: str, name: str, method: str, ratio: float, state: str = RETRAINED
     ) -> pd.Series:
         """Return the one row of a cell."""
         rows = self.cell(study, name, method, ratio, state)
         if len(rows) != 1:
-            raise ValueError(f"{study}: {name}.csv has {len(rows)} rows of {method} at {ratio:g}")
+            raise ValueError(f"{study}: {name} has {len(rows)} rows of {method} at {ratio:g}")
         return rows.iloc[0]
 
 
@@ -74,7 +86,7 @@ class Page:
         # Each study's table has all published cells; a panel's data set has its study's name.
         found = [tables(study, "published").query("dataset == @study") for study in PANELS]
         self.published = pd.concat(found, ignore_index=True)
-        self.ratios = sorted(set(self.published["ratio"].astype(float)))
+        self.ratios = sorted({float(ratio) for ratio in self.published["ratio"]})
 
     def offered(self) -> dict[str, Any]:
         """Return everything by its name in the template."""
@@ -89,11 +101,23 @@ class Page:
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
         return own | {"n": self._replicates(), **self._varied()}
 
-    def published_marks(self, study: str) -> list[str]:
-        return [VERDICT_SIGNS[self._published(study, r)["published_verdict"]] for r in self.ratios]
-
-    def own_marks(self, study: str) -> list[str]:
-        return [VERDICT_SIGNS[self._published(study, ratio)["verdict"]] for ratio in self.ratios]
+    def verdicts(self, study: str) -> list[list[str]]:
+        """Return a row a ratio of magnitude pruning: published, here, slope, effect, reading."""
+        found = []
+        for ratio in self.ratios:
+            cell = self._published(study, ratio)
+            effect = self.tables.row(study, "effects", "magnitude", ratio)
+            found.append(
+                [
+                    f"{ratio:g}",
+                    VERDICT_SIGNS[cell["published_verdict"]],
+                    VERDICT_SIGNS[cell["verdict"]],
+                    self.slope(study, "magnitude", ratio),
+                    span(effect[["crossfit_difference", "crossfit_low", "crossfit_high"]]),
+                    look(effect["verdict"], effect["reading"]).words,
+                ]
+            )
+        return found
 
     @property
     def agree(self) -> int:
@@ -110,27 +134,22 @@ class Page:
     def opposite(self) -> int:
         """How many verdicts are the contrary of the published ones, not merely inconclusive."""
         pair = self.published[["published_verdict", "verdict"]]
-        decided = ~pair.isin(["inconclusive"]).any(axis=1)
+        decided = ~pair.isin([INCONCLUSIVE]).any(axis=1)
         return int((decided & (pair["verdict"] != pair["published_verdict"])).sum())
 
-    def each(self, study: str, name: str, columns: str, method: str = "magnitude") -> list[str]:
-        rows = [self.tables.row(study, name, method, ratio) for ratio in self.ratios]
-        return [span(row[columns.split()]) for row in rows]
+    def slopes(self, study: str, method: str) -> list[str]:
+        return [self.slope(study, method, ratio) for ratio in self.ratios]
 
-    def words(self, study: str, name: str, column: str, method: str = "magnitude") -> list[str]:
-        rows = [self.tables.row(study, name, method, ratio) for ratio in self.ratios]
-        return [str(row[column]) for row in rows]
-
-    def slope(self, study: str, method: str, ratio: float, state: str = "finetuned") -> str:
-        row = self.tables.row(study, "intervals", method, ratio, state)
+    def slope(self, study: str, method: str, ratio: float, state: str = "retrained") -> str:
+        row = self.tables.row(study, "slopes", method, ratio, state)
         return span(row[["mean", "low", "high"]])
 
-    def crossfitted(self, study: str, method: str, ratio: float, state: str = "finetuned") -> str:
+    def crossfitted(self, study: str, method: str, ratio: float, state: str = "retrained") -> str:
         row = self.tables.row(study, "pooled", method, ratio, state)
         return span(row[["alpha_crossfit", "crossfit_low", "crossfit_high"]])
 
     def reliability(self, study: str) -> str:
-        return number(self.tables.row(study, "pooled", "control", 1)["reliability"])
+        return number(self.tables.row(study, "pooled", CONTROL, 1)["reliability"])
 
     def beyond_control(self, study: str, method: str) -> list[str]:
         """Return mark and difference from the control at each ratio."""
@@ -156,24 +175,20 @@ class Page:
         return self.tables.row(study, name, method, ratio)[column]
 
     def equal_sparsity(self, study: str) -> list[list[str]]:
+        """Return a row a ratio of undecayed_signed beside magnitude, three times each."""
         found = []
         for ratio in self.ratios:
             rows = self.tables.cell(study, "equal_sparsity", "undecayed_signed", ratio)
             row = rows[rows["reference"] == "magnitude"].iloc[0]
-            found.append([f"{ratio:g}", number(row["realised_ratio"])])
-            for value, kinds in (
-                ("difference", ("nominal", "equal", "denser")),
-                ("accuracy", ("nominal", "equal")),
-            ):
-                for kind in kinds:
-                    ends = (
-                        ("low", "high")
-                        if value == "difference"
-                        else ("accuracy_low", "accuracy_high")
-                    )
-                    columns = [f"{kind}_{value}", *(f"{kind}_{end}" for end in ends)]
-                    numbers = row[columns].astype(float) * (100 if value == "accuracy" else 1)
-                    found[-1].append(span(numbers))
+            slopes = [
+                span(row[[f"{kind}_{name}" for name in ("difference", "low", "high")]])
+                for kind in ("nominal", "equal", "denser")
+            ]
+            accuracies = [
+                span(100 * row[[f"{kind}_accuracy{end}" for end in ("", "_low", "_high")]])
+                for kind in ("nominal", "equal")
+            ]
+            found.append([f"{ratio:g}", number(row["realised_ratio"]), *slopes, *accuracies])
         return found
 
     @property
@@ -188,17 +203,26 @@ class Page:
 
     def published_percent(self, method: str, ratio: float) -> str:
         facts = self.tables(next(iter(PANELS)), "published")
-        rows = facts[(facts["method"] == method) & (facts["ratio"].astype(float) == ratio)]
+        rows = facts[(facts["method"] == method) & (facts["ratio"] == ratio)]
         return number(100 * float(rows["published_accuracy"].dropna().iloc[0]), 1)
 
-    def percent(self, study: str, method: str, column: str, ratio: float | str) -> str:
-        return number(100 * self.tables.row(study, "tradeoff", method, float(ratio))[column])
+    def accuracy(self, study: str, method: str, ratio: float) -> float:
+        """Return the mean test accuracy of a fine-tuned cell."""
+        return self.tables.row(study, "accuracy", method, ratio)["mean"]
+
+    def percent(self, study: str, method: str, ratio: float) -> str:
+        return number(100 * self.accuracy(study, method, ratio))
 
     def accuracies(self, study: str, method: str) -> list[str]:
-        return [self.percent(study, method, "accuracy_after", ratio) for ratio in self.ratios]
+        """Return the accuracies of a method, the dense networks' first, in percent."""
+        before = self.tables.row(study, "tradeoff", method, self.ratios[0])["accuracy_before"]
+        return [
+            number(100 * before),
+            *(self.percent(study, method, ratio) for ratio in self.ratios),
+        ]
 
     def cell_name(self, method: str, ratio: float) -> str:
-        return method if method == "control" else f"{method}, {ratio:g}"
+        return method if method == CONTROL else f"{method}, {ratio:g}"
 
     def between(self, study: str, method: str, other: str, ratio: float) -> list[str]:
         """Return slope and accuracy of a study's cell less those of fashion_mnist's."""
@@ -206,34 +230,33 @@ class Page:
 
     def less(self, left: Cell, right: Cell) -> list[str]:
         """Return slope and accuracy (points) of one cell less another's, paired by seed."""
-        columns = {"alpha": 1, "accuracy_after": 100}
+        columns = {"alpha": 1, "accuracy": 100}
         return [span(unit * self.paired(left, right, name)) for name, unit in columns.items()]
 
     def paired(self, left: Cell, right: Cell, column: str = "alpha") -> np.ndarray:
         """Return mean and interval of the difference of two cells, paired by seed."""
         sides = [
-            self.tables.cell(study, "alpha", *cell).set_index("seed")[column]
+            self.tables.cell(study, "networks", *cell).set_index("seed")[column]
             for study, *cell in (left, right)
         ]
         return np.array(interval((sides[0] - sides[1]).to_numpy(float), LEVEL))
 
-    def told_apart(self, study: str) -> list[str]:
-        """Return the cells of a study whose slope is told from fashion_mnist's."""
+    def moved(self, study: str) -> list[str]:
+        """Return the cells of a study whose slope differs from fashion_mnist's."""
         cells = self._varied()["varied"]
         ends = {cell: self.paired((study, *cell), ("fashion_mnist", *cell))[1:] for cell in cells}
         return [self.cell_name(*cell) for cell, (low, high) in ends.items() if low > 0 or high < 0]
 
     def kept(self, study: str, method: str, ratio: float, column: str = "kept_prunable") -> str:
-        return f"{self.tables.cell(study, 'sparsity', method, ratio)[column].mean():,.0f}"
+        return f"{self.tables.row(study, 'sparsity', method, ratio)[column]:,.0f}"
 
     def realised(self, study: str, method: str, ratio: float) -> str:
-        table = self.tables.cell(study, "sparsity", method, ratio)
-        return number(table["realised_ratio"].mean(), 1)
+        return number(self.tables.row(study, "sparsity", method, ratio)["mean_ratio"], 1)
 
     def seeds(self, study: str, method: str) -> list[str]:
         return [self.seeds_of(study, method, ratio) for ratio in self.ratios]
 
-    def seeds_of(self, study: str, method: str, ratio: float, question: str = "control") -> str:
+    def seeds_of(self, study: str, method: str, ratio: float, question: str = CONTROL) -> str:
         rows = self.tables.cell(study, "seeds_needed", method, ratio)
         rows = rows[(rows["question"] == question) & np.isclose(rows["effect"], EFFECT)]
         row = rows.iloc[0]
@@ -241,7 +264,7 @@ class Page:
 
     def _published(self, study: str, ratio: float) -> pd.Series:
         table = self.published
-        rows = table[(table["dataset"] == study) & (table["ratio"].astype(float) == ratio)]
+        rows = table[(table["dataset"] == study) & (table["ratio"] == ratio)]
         if len(rows) != 1:
             raise ValueError(f"published.csv has {len(rows)} cells of {study} at {ratio:g}")
         return rows.iloc[0]
@@ -254,8 +277,8 @@ class Page:
 
     def _varied(self) -> dict[str, list[tuple[str, float]]]:
         """Return the cells of the studies that vary fashion_mnist."""
-        table = self.tables("fashion_mnist_no_decay", "intervals")
-        table = table[table["state"] == "finetuned"]
+        table = self.tables("fashion_mnist_no_decay", "slopes")
+        table = table[table["state"] == RETRAINED]
         cells = [(row.method, float(row.ratio)) for row in table.itertuples()]
         script = [cell for cell in cells if cell[0] == "script_undecayed"]
         return {"varied": [cell for cell in cells if cell not in script], "script": script}
@@ -290,6 +313,30 @@ def span(values: Sequence[float]) -> str:
     return f"{number(estimate)} ({low}..{high})"
 
 
+def wrapped(text: str) -> str:
+    """Return a page with the lines of its paragraphs and lists filled, whatever their numbers."""
+    found: list[str] = []
+    for line in text.splitlines():
+        follows = found and found[-1] and not found[-1].startswith(("#", "|"))
+        if follows and line and not line.startswith(("- ", "#", "|")):
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line)
+    filled = [
+        line
+        if line.startswith("|")
+        else textwrap.fill(
+            re.sub(" +", " ", line),
+            WIDTH,
+            subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in found
+    ]
+    return "\n".join(filled) + "\n"
+
+
 def render(results: Path = RESULTS) -> str:
     """Return the page's text."""
     environment = jinja2.Environment(
@@ -300,7 +347,8 @@ def render(results: Path = RESULTS) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    return environment.get_template("findings.md.j2").render(Page(Tables(results)).offered())
+    template = environment.get_template("findings.md.j2")
+    return wrapped(template.render(Page(Tables(results)).offered()))
 
 
 def main() -> int:

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 from core_helpers import method, recipe, write_prepared
 
-from recall_distortion import processor
-from recall_distortion.compression import compress_block
-from recall_distortion.evaluation import evaluate_block
+from recall_distortion.compression.blocks import compress_block
+from recall_distortion.evaluation.predictions import evaluate_block
+from recall_distortion.system import processor
 from recall_distortion.training import train_block
 
 

@@ -12,8 +12,9 @@ import torch
 from core_helpers import prepared, recipe
 
 from recall_distortion import networks
-from recall_distortion.replicates import copy_state, generator, load_tensors
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import copy_state, load_tensors
 
 DEVICE = "cuda"
 pytestmark = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from recall_distortion.errors import SetupError
-from recall_distortion.inference import r_stack
+from recall_distortion.inference.mixed.fitters import r_stack
+from recall_distortion.system.errors import SetupError
 
 
 def r_missing() -> str:

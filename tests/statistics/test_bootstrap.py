@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from recall_distortion.inference import bootstrap
+from recall_distortion.inference.statistics import bootstrap
 
 LEVEL = 0.99
 
@@ -178,16 +178,16 @@ def test_few_replicates_have_an_estimate_only(n: int) -> None:
         assert np.isfinite(bootstrap.ratio(*sums(5, 2)).interval(LEVEL)).all()
 
 
-@pytest.mark.parametrize("telling", [1, 2, 4, 6, 7])  # of 5, too many draws hold one alone
-def test_replicates_without_a_denominator_do_not_count(telling: int) -> None:
+@pytest.mark.parametrize("informative", [1, 2, 4, 6, 7])  # of 5, too many draws hold one alone
+def test_replicates_without_a_denominator_do_not_count(informative: int) -> None:
     """A network whose classes are all equal has no slope, however many others there are."""
     y, x, v, u = (part.copy() for part in two(8, 2))
     for part in (y, x, v, u):
-        part[telling:, 0] = 0
+        part[informative:, 0] = 0
     for found in (bootstrap.ratio(y, x), bootstrap.difference(y, x, v, u)):
         for end in (*found.interval(LEVEL), found.p_above(0)):
-            assert np.isfinite(end).tolist() == [telling >= bootstrap.LEAST_REPLICATES, True]
-    alone = bootstrap.ratio(y[:telling], x[:telling])
+            assert np.isfinite(end).tolist() == [informative >= bootstrap.LEAST_REPLICATES, True]
+    alone = bootstrap.ratio(y[:informative], x[:informative])
     found = bootstrap.ratio(y, x)
     assert found.estimate[0] == pytest.approx(alone.estimate[0])
 

@@ -11,9 +11,10 @@ import synthetic
 from fits import agreed
 from r_reference import lmer_in_r, needs_r
 
-from recall_distortion.errors import InferenceError, TableError
-from recall_distortion.inference import class_level, class_rows, mixed_models
-from recall_distortion.inference.beside import bootstrapped
+from recall_distortion.inference.mixed import comparison
+from recall_distortion.inference.mixed.designs import class_level, class_rows
+from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
+from recall_distortion.system.errors import InferenceError, TableError
 
 CELLS = {
     ("control", 1.0): 0.75,
@@ -33,8 +34,8 @@ def unequal(factors: dict[tuple[str, float], float], **options) -> pd.DataFrame:
     factor = np.array([factors.get(cell, np.nan) for cell in cells])
     # The table's slopes are 0 plus random ones; the true slope of every cell is 1.
     changed = before + factor * table["normalized_balance"].to_numpy()
-    finetuned = (table["state"] == "finetuned").to_numpy()
-    table.loc[finetuned, "normalized_balance"] = changed[finetuned]
+    retrained = (table["state"] == "retrained").to_numpy()
+    table.loc[retrained, "normalized_balance"] = changed[retrained]
     return table
 
 
@@ -45,7 +46,7 @@ def models_of(table: pd.DataFrame):
 # --- the rows
 
 
-def test_design_has_every_finetuned_row() -> None:
+def test_design_has_every_retrained_row() -> None:
     table = synthetic.recall(CELLS, missing=MISSING, seeds=10)
     rows, notes = class_rows.design(table, "digits", "mlp")
     assert notes == []
@@ -72,11 +73,13 @@ def test_a_damaged_table_is_refused() -> None:
         with pytest.raises(error, match=message):
             models_of(broken)
 
-    refused(table[~((table["state"] == "dense") & (table["seed"] == 1))], "seed 1.*no dense model")
+    refused(
+        table[~((table["state"] == "dense") & (table["seed"] == 1))], "seed 1.*no dense network"
+    )
     refused(table.drop(index=table.index[-1]), "replicate 2:undecayed@2.5 has 5 classes")
     refused(pd.concat([table, table.tail(1)]), "more than one row", TableError)
     refused(table.drop(columns="seed"), "lacks the column seed", TableError)
-    refused(table.assign(dataset="mnist"), "no model of digits/mlp")
+    refused(table.assign(dataset="mnist"), "no network of digits/mlp")
 
 
 def test_a_cell_with_an_accuracy_of_zero_is_left_out_whole() -> None:
@@ -92,28 +95,28 @@ def test_a_cell_with_an_accuracy_of_zero_is_left_out_whole() -> None:
         assert not model.reason
         assert set(model.terms["method"]) == {"control", "magnitude"}
         assert len(model.response) == 3 * 6 * 6
-        fitted, facts = mixed_models.fit(model, "statsmodels")
+        fitted, facts = comparison.fit(model, "statsmodels")
         assert facts["message"].endswith(note)
         assert facts["converged"]
         assert "undecayed" not in set(fitted["method"])
     # The other cells' fit is the one without that cell in the table.
-    alone = mixed_models.fit(models_of(table[table["method"] != "undecayed"])[0], "statsmodels")
-    with_it = mixed_models.fit(models_of(table)[0], "statsmodels")
+    alone = comparison.fit(models_of(table[table["method"] != "undecayed"])[0], "statsmodels")
+    with_it = comparison.fit(models_of(table)[0], "statsmodels")
     np.testing.assert_array_equal(with_it[0]["estimate"], alone[0]["estimate"])
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda t: t[t["state"] == "dense"], "no fine-tuned cell is left"),
-        (lambda t: t.assign(normalized_balance=np.nan), "no fine-tuned cell is left"),
+        (lambda t: t[t["state"] == "dense"], "no retrained cell is left"),
+        (lambda t: t.assign(normalized_balance=np.nan), "no retrained cell is left"),
         (
             lambda t: t.assign(
                 normalized_balance=t["normalized_balance"].where(
                     (t["state"] != "dense") | (t["seed"] != 0)
                 )
             ),
-            "1 of 3 dense models has an accuracy of 0",
+            "1 of 3 dense networks has an accuracy of 0",
         ),
         (lambda t: t[t["seed"] == 0], "one seed"),
         (lambda t: t[t["class"] == 0], "one class"),
@@ -124,7 +127,7 @@ def test_what_cannot_be_estimated_says_why(change, reason: str) -> None:
     for model in models_of(change(synthetic.recall(CELLS, seeds=3))):
         assert reason in model.reason
         assert model.believe == ""
-        table, facts = mixed_models.fit(model, "statsmodels")
+        table, facts = comparison.fit(model, "statsmodels")
         assert facts["message"].startswith("not estimated: ")
         assert reason in facts["message"]
         assert len(table) == 0 or table["estimate"].isna().all()
@@ -167,7 +170,7 @@ def test_a_cell_without_residual_is_left_out_of_the_scaled_model() -> None:
     assert scaled.notes == (
         "left out undecayed at ratio 2.5: its replicates' own slopes leave no residual",
     )
-    assert mixed_models.fit(scaled, "statsmodels")[1]["converged"]
+    assert comparison.fit(scaled, "statsmodels")[1]["converged"]
 
 
 def test_spread_is_that_of_the_cells_scales() -> None:
@@ -213,8 +216,8 @@ def test_scaling_every_cell_alike_changes_nothing() -> None:
     table = synthetic.recall(CELLS, seeds=8)
     rows, _ = class_rows.design(table, "digits", "mlp")
     constant = pd.Series(7.0, index=rows["cell"].unique())
-    plain, facts = mixed_models.fit(class_level.of_rows("plain", rows), "statsmodels")
-    scaled, scaled_facts = mixed_models.fit(
+    plain, facts = comparison.fit(class_level.of_rows("plain", rows), "statsmodels")
+    scaled, scaled_facts = comparison.fit(
         class_level.of_rows("scaled", rows, scale=constant), "statsmodels"
     )
     slopes = plain["term"] == "slope"
@@ -233,29 +236,29 @@ def test_slopes_of_the_scaled_model_cover_the_truth() -> None:
     found = []
     for number in range(20):
         table = unequal(factors, seeds=10, classes=10, random_seed=number)
-        found.append(mixed_models.fit(models_of(table)[1], "statsmodels")[0].head(3))
+        found.append(comparison.fit(models_of(table)[1], "statsmodels")[0].head(3))
     covered = np.array([(panel["low"] < 1) & (panel["high"] > 1) for panel in found])
     # By t with 9 degrees of freedom for classes and seeds, normal quantiles at 0.99 cover 0.97:
     # binomial(20, 0.97) is below 17 with probability 0.003.
     assert (covered.sum(0) >= 17).all()
-    plain = mixed_models.fit(models_of(table)[0], "statsmodels")[0]
+    plain = comparison.fit(models_of(table)[0], "statsmodels")[0]
     # The noise of the heaviest cell blows up the control's standard error: about 25-fold here.
     assert plain["std_error"].iloc[0] > 10 * found[-1]["std_error"].iloc[0]
 
 
 @pytest.mark.slow
 @needs_r
-def test_engines_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
+def test_fitters_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     factors = {("control", 1.0): 0.2, ("magnitude", 2.0): 0.5, ("magnitude", 50.0): 20.0}
     table = unequal(factors, seeds=9, missing=[("magnitude", 50.0, 3)])
     models = models_of(table)
-    fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
+    fits = [comparison.fit(model, fitter) for model in models for fitter in comparison.REML_FITTERS]
     fits += [bootstrapped(model) for model in models]
-    combined, facts = agreed(mixed_models.combine(*zip(*fits, strict=True)))
-    assert list(facts["engine"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
+    combined, facts = agreed(comparison.combine(*zip(*fits, strict=True)))
+    assert list(facts["fitter"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
     of_model = combined[combined["model"] == "class_level_scaled/digits/mlp"]
     # Whoever has the tables can fit the model again.
-    scale = of_model[(of_model["term"] == "sd(cell)") & (of_model["engine"] == "pymer4")]
+    scale = of_model[(of_model["term"] == "sd(cell)") & (of_model["fitter"] == "pymer4")]
     assert len(scale) == 3
     rows, _ = class_rows.design(table, "digits", "mlp")
     rows = rows.merge(scale[["method", "ratio", "estimate"]].rename(columns={"estimate": "scale"}))
@@ -263,7 +266,7 @@ def test_engines_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     formula = facts.loc[facts["model"] == "class_level_scaled/digits/mlp", "formula"].iloc[0]
     plain = lmer_in_r(formula, rows, tmp_path)
     plain = plain.loc[[f"before:cell{cell}" for cell in ("control@1", "magnitude@2")]]
-    found = of_model[(of_model["term"] == "slope") & (of_model["engine"] == "pymer4")].head(2)
+    found = of_model[(of_model["term"] == "slope") & (of_model["fitter"] == "pymer4")].head(2)
     factor = scale["estimate"].to_numpy()[:2]
     for column in ("estimate", "std_error"):
         np.testing.assert_allclose(found[column], plain[column] * factor, rtol=1e-5)

@@ -8,11 +8,16 @@ import pytest
 import synthetic
 from scipy import stats
 
-from recall_distortion.columns import TEST_COLUMNS
-from recall_distortion.errors import TableError
-from recall_distortion.inference import contrasts
+from recall_distortion.inference.questions import contrasts
+from recall_distortion.system.errors import TableError
+from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RESEED, RETRAINED
 
 RATIOS = (2.0, 4.0, 10.0)
+ARCHITECTURES = {
+    "lenet5": ("lenet", 5), "resnet20": ("resnet", 20), "resnet56": ("resnet", 56),
+    "resnet110": ("resnet", 110),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +32,8 @@ def paper_like() -> pd.DataFrame:
                 means["cifar10", f"resnet{depth}", method, ratio] = 1.2 + 0.02 * ratio - depth / 100
         means["cifar10", "resnet56", "random", ratio] = 1.0
         means["cifar100", "resnet56", "magnitude", ratio] = 1.4 + 0.02 * ratio
-    means["cifar10", "resnet56", "control", 1.0] = 0.7
-    return synthetic.alpha(means, seeds=10)
+    means["cifar10", "resnet56", CONTROL, 1.0] = 0.7
+    return synthetic.networks(means, seeds=10)
 
 
 def slopes(table: pd.DataFrame, dataset, architecture, method, ratio) -> pd.Series:
@@ -37,13 +42,17 @@ def slopes(table: pd.DataFrame, dataset, architecture, method, ratio) -> pd.Seri
         & (table["architecture"] == architecture)
         & (table["method"] == method)
         & (table["ratio"] == float(ratio))
-        & (table["state"] == "finetuned")
+        & (table["state"] == RETRAINED)
     )
     return table[chosen].set_index("seed")["alpha"]
 
 
+def run(table: pd.DataFrame, architectures: contrasts.Architectures = ARCHITECTURES):
+    return contrasts.tests(table, architectures)
+
+
 def asked(table: pd.DataFrame, question: str) -> list[dict]:
-    found = contrasts.tests(table)
+    found = run(table)
     return found[found["question"] == question].to_dict("records")
 
 
@@ -102,6 +111,17 @@ def test_architecture(paper_like: pd.DataFrame) -> None:
     assert all(row["estimate"] > 0 for row in rows if row["right"] == "resnet56")
 
 
+def test_architectures_are_compared_within_their_family_in_the_order_of_depths() -> None:
+    names = ("deep", "other", "shallow", "unknown")
+    table = synthetic.networks({("d", name, "magnitude", 2.0): 1.0 for name in names})
+    known = {"shallow": ("own", 3), "deep": ("own", 9), "other": ("another", 5)}
+    found = run(table, known)
+    assert found[["question", "left", "right"]].to_numpy().tolist() == [
+        ["architecture", "shallow", "deep"]
+    ]
+    assert run(table, {}).empty
+
+
 def test_dataset_as_the_paper_pairs_them(paper_like: pd.DataFrame) -> None:
     rows = asked(paper_like, "dataset")
     pairs = [
@@ -128,21 +148,16 @@ def test_dataset_as_the_paper_pairs_them(paper_like: pd.DataFrame) -> None:
 
 def test_other_datasets_are_ordered_by_dense_error() -> None:
     means = {(name, "mlp", "magnitude", 2.0): 1.0 for name in ("hard", "easy", "middle")}
-    table = synthetic.alpha(means)
+    table = synthetic.networks(means)
     accuracies = {"hard": 0.6, "easy": 0.95, "middle": 0.8}
-    recall = pd.concat(
-        [
-            synthetic.recall({}, dataset=name, accuracy=accuracy)
-            for name, accuracy in accuracies.items()
-        ]
-    )
-    found = contrasts.tests(table, recall)
+    dense = synthetic.dense({(name, "mlp"): share for name, share in accuracies.items()})
+    found = run(pd.concat([dense, table], ignore_index=True))
     found = found[found["question"] == "dataset"]
     assert list(zip(found["left"], found["right"], strict=True)) == [
         ("easy", "middle"),
         ("middle", "hard"),
     ]
-    assert "dataset" not in set(contrasts.tests(table)["question"])
+    assert "dataset" not in set(run(table)["question"])
 
 
 def test_method(paper_like: pd.DataFrame) -> None:
@@ -175,7 +190,7 @@ def test_control(paper_like: pd.DataFrame) -> None:
 
 
 def test_families_are_the_columns_that_p_is_adjusted_over(paper_like: pd.DataFrame) -> None:
-    found = contrasts.tests(paper_like)
+    found = run(paper_like)
     families = found.groupby("family")
     assert set(families.groups) >= {
         "ratio: cifar100/resnet56/magnitude",
@@ -192,22 +207,22 @@ def test_families_are_the_columns_that_p_is_adjusted_over(paper_like: pd.DataFra
 
 
 def test_the_reseed_baseline_is_in_no_question(paper_like: pd.DataFrame) -> None:
-    reseed = synthetic.alpha({("cifar10", "resnet56", "reseed", 1.0): 0.5}, state="dense")
-    with_reseed = pd.concat([paper_like, reseed, reseed.assign(state="finetuned")])
-    pd.testing.assert_frame_equal(contrasts.tests(with_reseed), contrasts.tests(paper_like))
+    reseed = synthetic.networks({("cifar10", "resnet56", RESEED, 1.0): 0.5}, state=DENSE)
+    with_reseed = pd.concat([paper_like, reseed, reseed.assign(state=RETRAINED)])
+    pd.testing.assert_frame_equal(run(with_reseed), run(paper_like))
 
 
 def test_without_a_control_the_others_are_asked() -> None:
     means = {("d", "mlp", method, 2.0): 1.0 for method in ("magnitude", "random")}
-    table = synthetic.alpha(means)
-    assert set(contrasts.tests(table)["question"]) == {"method"}
-    pruned_only = synthetic.alpha({("d", "mlp", "control", 1.0): 1.0}, state="pruned")
-    assert "control" not in set(contrasts.tests(pd.concat([table, pruned_only]))["question"])
+    table = synthetic.networks(means)
+    assert set(run(table)["question"]) == {"method"}
+    pruned_only = synthetic.networks({("d", "mlp", CONTROL, 1.0): 1.0}, state=COMPRESSED)
+    assert "control" not in set(run(pd.concat([table, pruned_only]))["question"])
 
 
 def test_notes_say_why_a_test_is_missing_or_smaller() -> None:
-    means = {("d", "mlp", "magnitude", 2.0): 1.0, ("d", "mlp", "control", 1.0): 1.0}
-    table = synthetic.alpha(means, seeds=30)
+    means = {("d", "mlp", "magnitude", 2.0): 1.0, ("d", "mlp", CONTROL, 1.0): 1.0}
+    table = synthetic.networks(means, seeds=30)
 
     def note(kept: pd.DataFrame) -> str:
         (row,) = asked(kept, "control")
@@ -255,7 +270,7 @@ def test_the_test_against_the_control_holds_its_level() -> None:
 
 def test_pairs_are_by_seed_and_a_failed_replicate_leaves_its_pair() -> None:
     means = {("d", "mlp", "magnitude", ratio): 1.0 for ratio in (2.0, 4.0)}
-    table = synthetic.alpha(means, seeds=6).sample(frac=1, random_state=1)
+    table = synthetic.networks(means, seeds=6).sample(frac=1, random_state=1)
     table = table[~((table["ratio"] == 4) & (table["seed"] == 2))]
     (row,) = asked(table, "ratio")
     left = slopes(table, "d", "mlp", "magnitude", 2).drop(2).sort_index()
@@ -265,7 +280,7 @@ def test_pairs_are_by_seed_and_a_failed_replicate_leaves_its_pair() -> None:
 
 def test_what_cannot_be_tested_keeps_its_row() -> None:
     means = {("d", "mlp", "magnitude", ratio): 1.0 for ratio in (2.0, 4.0, 10.0)}
-    table = synthetic.alpha(means, seeds=3)
+    table = synthetic.networks(means, seeds=3)
     table.loc[(table["ratio"] == 10) & (table["seed"] == 1), "alpha"] = np.inf
     first, second = asked(table, "ratio")
     assert np.isfinite(first["p"])
@@ -278,17 +293,15 @@ def test_what_cannot_be_tested_keeps_its_row() -> None:
 
 
 def test_pruned_states_and_the_control_are_left_out() -> None:
-    means = {
-        ("d", "mlp", method, ratio): 1.0 for method in ("control", "dense") for ratio in (1.0,)
-    }
-    control = synthetic.alpha(means)
-    pruned = synthetic.alpha({("d", "mlp", "random", r): 1.0 for r in RATIOS}, state="pruned")
-    found = contrasts.tests(pd.concat([control, pruned], ignore_index=True))
+    means = {("d", "mlp", method, ratio): 1.0 for method in (CONTROL, DENSE) for ratio in (1.0,)}
+    control = synthetic.networks(means)
+    pruned = synthetic.networks({("d", "mlp", "random", r): 1.0 for r in RATIOS}, state=COMPRESSED)
+    found = run(pd.concat([control, pruned], ignore_index=True))
     assert found.empty
-    assert list(found.columns) == TEST_COLUMNS
+    assert list(found.columns) == COLUMNS["tests"]
 
 
 def test_a_replicate_counts_once() -> None:
-    table = synthetic.alpha({("d", "mlp", "random", 2.0): 1.0})
+    table = synthetic.networks({("d", "mlp", "random", 2.0): 1.0})
     with pytest.raises(TableError, match="more than one row"):
-        contrasts.tests(pd.concat([table, table]))
+        run(pd.concat([table, table]))

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import counted
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from scipy import stats
 
-from recall_distortion.columns import INFLUENCE_COLUMNS
-from recall_distortion.errors import TableError
-from recall_distortion.inference import influence as module
-from recall_distortion.inference.intervals import intervals, verdict
+from recall_distortion.inference.questions import influence as module
+from recall_distortion.inference.questions.influence import CHANGES, KEEPS
+from recall_distortion.inference.questions.slopes import slopes as slopes_of
+from recall_distortion.inference.statistics.intervals import verdict
+from recall_distortion.system.errors import TableError
+from recall_distortion.vocabulary import (
+    CONTROL,
+    DEINTENSIFICATION,
+    DENSE,
+    INTENSIFICATION,
+    RESEED,
+    RETRAINED,
+)
 
-FINE = ("magnitude", 2.0, "finetuned")
+FINE = ("magnitude", 2.0, RETRAINED)
 
 
 def table(study: dict[str, pd.DataFrame], level: float = 0.99) -> pd.DataFrame:
-    return module.influence(study["recall"], intervals(study["alpha"], level), level)
+    return module.influence(study["recall"], slopes_of(study["networks"], level), level)
 
 
 def test_the_papers_worked_example() -> None:
     """Recalls 0.9 and 0.7 become 0.7 and 0.5: each class alone has the slope 4/3 of both."""
     before, after = np.array([[1 / 8, -1 / 8]]), np.array([[1 / 6, -1 / 6]])
     assert module.slopes_without(before, after) == pytest.approx(np.full((1, 2), 4 / 3))
-    study = counted.study({counted.DENSE: {0: [9, 7]}, FINE: {0: [7, 5]}}, [10, 10])
+    study = synthetic.counted({synthetic.DENSE: {0: [9, 7]}, FINE: {0: [7, 5]}}, [10, 10])
     found = table(study)
     assert list(found["mean"]) == pytest.approx([4 / 3, 4 / 3])
-    assert list(found["mean_all"]) == pytest.approx([4 / 3, 4 / 3])
+    assert list(slopes_of(study["networks"])["mean"]) == pytest.approx([4 / 3])
 
 
 def test_worked_by_hand_with_three_classes() -> None:
@@ -43,21 +52,22 @@ def test_a_dominant_class_does_not_cancel_the_others() -> None:
 
 
 def test_against_least_squares() -> None:
-    study = counted.random_study({"magnitude": [2, 4], "random": [10]}, seeds=7, classes=5)
+    study = synthetic.random_study({"magnitude": [2, 4], "random": [10]}, seeds=7, classes=5)
     found = table(study, 0.95)
-    assert list(found.columns) == INFLUENCE_COLUMNS
-    cells = [("control", 1.0), ("magnitude", 2.0), ("magnitude", 4.0), ("random", 10.0)]
+    assert list(found.columns) == module.COLUMNS
+    cells = [(CONTROL, 1.0), ("magnitude", 2.0), ("magnitude", 4.0), ("random", 10.0)]
     assert found[["method", "ratio"]].apply(tuple, axis=1).tolist() == [
         cell for cell in cells for _ in range(5)
     ]
-    assert set(found["state"]) == {"finetuned"}
+    assert set(found["state"]) == {RETRAINED}
     assert list(found["class"]) == list(range(5)) * 4
     assert list(found["class_name"]) == [f"class {c}" for c in range(5)] * 4
     recall = study["recall"]
-    dense = recall[recall["state"] == "dense"]
+    dense = recall[recall["state"] == DENSE]
+    of_cells = slopes_of(study["networks"], 0.95).set_index(["method", "ratio", "state"])
     for row in found.to_dict("records"):
         own = (recall["method"] == row["method"]) & (recall["ratio"] == row["ratio"])
-        own &= recall["state"] == "finetuned"
+        own &= recall["state"] == RETRAINED
         slopes, whole = [], []
         for seed in range(7):
             x = dense[dense["seed"] == seed].set_index("class")["normalized_balance"]
@@ -70,10 +80,12 @@ def test_against_least_squares() -> None:
         assert (row["low"], row["high"]) == pytest.approx((low, high), rel=1e-9)
         assert row["verdict"] == verdict(low, high)
         low_all, high_all = stats.ttest_1samp(whole, 1).confidence_interval(0.95)
-        assert row["mean_all"] == pytest.approx(np.mean(whole), rel=1e-9)
-        assert row["verdict_all"] == verdict(low_all, high_all)
-        assert row["changes"] is (row["verdict"] != row["verdict_all"])
-        assert (row["n"], row["level"]) == (7, 0.95)
+        of_all = of_cells.loc[(row["method"], row["ratio"], RETRAINED)]
+        assert of_all["mean"] == pytest.approx(np.mean(whole), rel=1e-9)
+        assert of_all["verdict"] == verdict(low_all, high_all)
+        assert row["changes"] == (CHANGES if row["verdict"] != of_all["verdict"] else KEEPS)
+        assert (row["n"], row["level"], row["df"]) == (7, 0.95, 6)
+        assert row["std_error"] == pytest.approx(stats.sem(slopes), rel=1e-9)
 
 
 def test_a_verdict_that_hangs_on_one_class() -> None:
@@ -81,30 +93,30 @@ def test_a_verdict_that_hangs_on_one_class() -> None:
     units = dict(enumerate((19, 20, 21, 20, 19, 21)))
     dense = {seed: [880, 740, 760, 820] for seed in units}
     fine = {s: [800 + 6 * u, 800 - 2 * u, 800 - 3 * u, 800 - u] for s, u in units.items()}
-    found = table(counted.study({counted.DENSE: dense, FINE: fine}, [1000] * 4))
+    study = synthetic.counted({synthetic.DENSE: dense, FINE: fine}, [1000] * 4)
+    found, of_all = table(study), slopes_of(study["networks"])
     assert list(found["mean"]) == pytest.approx([11 / 14, 29 / 21, 29 / 26, 36 / 29])
-    assert list(found["mean_all"]) == pytest.approx([35 / 30] * 4)
-    assert set(found["verdict_all"]) == {"intensification"}
-    assert list(found["verdict"]) == ["de-intensification", *["intensification"] * 3]
-    assert list(found["changes"]) == [True, False, False, False]
+    assert list(of_all["mean"]) == pytest.approx([35 / 30])
+    assert list(of_all["verdict"]) == [INTENSIFICATION]
+    assert list(found["verdict"]) == [DEINTENSIFICATION, *[INTENSIFICATION] * 3]
+    assert list(found["changes"]) == [CHANGES, KEEPS, KEEPS, KEEPS]
 
 
 def test_other_states_and_baselines_are_left_out() -> None:
-    study = counted.random_study({"magnitude": [2]})
-    reseed = study["alpha"][study["alpha"]["method"] == "control"].assign(
-        method="reseed", state="dense"
-    )
-    study["alpha"] = pd.concat([study["alpha"], reseed])
+    study = synthetic.random_study({"magnitude": [2]})
+    networks = study["networks"]
+    reseed = networks[networks["method"] == CONTROL].assign(method=RESEED, state=DENSE)
+    study["networks"] = pd.concat([networks, reseed])
     found = table(study)
-    assert set(found["method"]) == {"control", "magnitude"}
-    assert set(found["state"]) == {"finetuned"}
+    assert set(found["method"]) == {CONTROL, "magnitude"}
+    assert set(found["state"]) == {RETRAINED}
 
 
 def test_names_of_classes_and_order_of_seeds_are_kept() -> None:
-    study = counted.random_study({"magnitude": [2]}, names=["b", "NA", "a", "1"])
+    study = synthetic.random_study({"magnitude": [2]}, names=["b", "NA", "a", "1"])
     expected = table(study)
     assert list(expected["class_name"]) == ["b", "NA", "a", "1"] * 2
-    first = study["recall"]["method"] != "dense"
+    first = study["recall"]["method"] != DENSE
     shuffled = pd.concat([study["recall"][first], study["recall"][~first]])
     shuffled = shuffled.sort_values("seed", ascending=False, kind="stable")
     pd.testing.assert_frame_equal(
@@ -114,7 +126,7 @@ def test_names_of_classes_and_order_of_seeds_are_kept() -> None:
 
 
 def test_one_seed_has_means_only() -> None:
-    found = table(counted.random_study({"magnitude": [2]}, seeds=1))
+    found = table(synthetic.random_study({"magnitude": [2]}, seeds=1))
     assert found["mean"].notna().all()
     assert found[["low", "high"]].isna().all(axis=None)
     assert set(found["changes"]) == {""}
@@ -122,7 +134,7 @@ def test_one_seed_has_means_only() -> None:
 
 
 def test_one_class_leaves_nothing() -> None:
-    found = table(counted.random_study({"magnitude": [2]}, classes=1))
+    found = table(synthetic.random_study({"magnitude": [2]}, classes=1))
     assert len(found) == 2
     assert found[["mean", "low", "high"]].isna().all(axis=None)
     assert set(found["changes"]) == {""}
@@ -133,8 +145,8 @@ def test_one_class_leaves_nothing() -> None:
 def test_a_collapsed_method(counts: list[int]) -> None:
     rng = np.random.default_rng(1)
     dense = {seed: rng.binomial(100, [0.95, 0.8, 0.7]).tolist() for seed in range(5)}
-    cells = {counted.DENSE: dense, FINE: dict.fromkeys(range(5), counts)}
-    found = table(counted.study(cells, [100] * 3))
+    cells = {synthetic.DENSE: dense, FINE: dict.fromkeys(range(5), counts)}
+    found = table(synthetic.counted(cells, [100] * 3))
     assert len(found) == 3
     if sum(counts):
         assert np.isfinite(found[["mean", "low", "high"]].to_numpy()).all()
@@ -153,16 +165,16 @@ def slope_of_others(dense: dict[int, list[int]]) -> float:
 
 
 def test_no_dense_networks_no_rows() -> None:
-    study = counted.random_study({"magnitude": [2]})
-    study["recall"] = study["recall"][study["recall"]["state"] != "dense"]
+    study = synthetic.random_study({"magnitude": [2]})
+    study["recall"] = study["recall"][study["recall"]["state"] != DENSE]
     found = table(study)
     assert found.empty
-    assert list(found.columns) == INFLUENCE_COLUMNS
+    assert list(found.columns) == module.COLUMNS
 
 
 def test_errors_name_the_column_and_the_class() -> None:
-    study = counted.random_study({"magnitude": [2]})
-    recall, of_cells = study["recall"], intervals(study["alpha"])
+    study = synthetic.random_study({"magnitude": [2]})
+    recall, of_cells = study["recall"], slopes_of(study["networks"])
     with pytest.raises(TableError, match="lacks the column normalized_balance"):
         module.influence(recall.drop(columns="normalized_balance"), of_cells)
     with pytest.raises(TableError, match=r"more than one row.*class=0"):

@@ -1,46 +1,84 @@
-"""Intervals against hand computation and scipy, and what they do with values that are missing."""
+"""Intervals of means on arrays, against scipy row by row, and what they do with odd values."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
-from recall_distortion.columns import INTERVAL_COLUMNS
-from recall_distortion.errors import TableError
-from recall_distortion.inference import intervals as module
-
-CELL = ("digits", "mlp", "magnitude", 2.0)
+from recall_distortion.inference.statistics import intervals as module
+from recall_distortion.system.errors import TableError
+from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 
-def of(values: list[float]) -> pd.Series:
-    table = pd.DataFrame({"alpha": values, "seed": range(len(values)), "state": "finetuned"})
-    table[["dataset", "architecture", "method", "ratio"]] = CELL
-    return module.intervals(table).iloc[0]
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_rows_are_those_of_scipy(axis: int, level: float) -> None:
+    values = np.random.default_rng(0).normal(1, 0.2, (7, 5))
+    found = module.t_interval(values, level, axis=axis)
+    test = stats.ttest_1samp(values, 0, axis=axis)
+    low, high = test.confidence_interval(level)
+    np.testing.assert_allclose(found.mean, values.mean(axis), rtol=1e-12)
+    np.testing.assert_allclose(found.low, low, rtol=1e-12)
+    np.testing.assert_allclose(found.high, high, rtol=1e-12)
+    np.testing.assert_allclose(found.std_error, stats.sem(values, axis=axis), rtol=1e-12)
+    assert found.df == values.shape[axis] - 1 == test.df.flat[0]
 
 
-def test_worked_by_hand() -> None:
-    # mean 1.3, s = 0.1, n = 3: half width 9.924843 (t, 2 df, 99.5 %) * 0.1 / sqrt(3) = 0.573011
-    row = of([1.2, 1.3, 1.4])
-    assert row["mean"] == pytest.approx(1.3)
-    assert row["high"] - row["mean"] == pytest.approx(0.573011, abs=1e-6)
-    assert row["mean"] - row["low"] == pytest.approx(0.573011, abs=1e-6)
-    assert row["verdict"] == "inconclusive"
+def test_a_row_is_the_same_alone_and_among_others() -> None:
+    values = np.random.default_rng(1).normal(1, 0.2, (4, 3, 9))
+    found = module.t_interval(values, 0.95)
+    turned = module.t_interval(np.moveaxis(values, -1, 0), 0.95, axis=0)
+    for i, j in np.ndindex(4, 3):
+        alone = module.t_interval(values[i, j], 0.95)
+        for name in ("mean", "low", "high", "std_error"):
+            assert getattr(found, name)[i, j] == getattr(alone, name)
+            assert getattr(turned, name)[i, j] == getattr(alone, name)
+        assert (float(alone.mean), float(alone.low), float(alone.high)) == module.interval(
+            values[i, j], 0.95
+        )
 
 
-def test_against_scipy() -> None:
-    means = {("digits", "mlp", "magnitude", float(r)): 0.8 + 0.02 * r for r in (2, 10, 50)}
-    table = synthetic.alpha(means, seeds=30, sd=0.05)
-    found = module.intervals(table, level=0.95)
-    assert list(found.columns) == INTERVAL_COLUMNS
-    for row in found.to_dict("records"):
-        values = table.loc[table["ratio"] == row["ratio"], "alpha"]
-        low, high = stats.ttest_1samp(values, 1).confidence_interval(0.95)
-        assert (row["low"], row["high"]) == pytest.approx((low, high), rel=1e-12)
-        assert (row["n"], row["level"], row["family_size"]) == (30, 0.95, 3)
-    assert list(found["verdict"]) == ["de-intensification", "inconclusive", "intensification"]
+def test_equal_values_have_no_width_whatever_rounding_makes_of_their_mean() -> None:
+    values = np.array([[0.1 + 0.2, 0.3, 0.3], [1.1, 1.1, 1.1], [1.0, 1.5, 2.0]])
+    found = module.t_interval(values, 0.99)
+    np.testing.assert_array_equal(found.low[:2], found.high[:2])
+    np.testing.assert_array_equal(found.mean[:2], values[:2, 0])
+    np.testing.assert_array_equal(found.std_error[:2], 0)
+    assert found.low[2] < 1.5 < found.high[2]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_takes_its_row_along_and_no_other(bad: float) -> None:
+    values = np.random.default_rng(2).normal(1, 0.2, (3, 4))
+    whole = module.t_interval(values, 0.99)
+    values[1, 2] = bad
+    found = module.t_interval(values, 0.99)
+    for name in ("mean", "low", "high", "std_error"):
+        now, before = getattr(found, name), getattr(whole, name)
+        np.testing.assert_array_equal(np.isnan(now), [False, True, False])
+        np.testing.assert_array_equal(now[[0, 2]], before[[0, 2]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_value_has_a_mean_and_no_interval_and_none_has_nothing() -> None:
+    one = module.t_interval(np.array([[1.5], [np.nan]]), 0.99)
+    np.testing.assert_array_equal(one.mean, [1.5, np.nan])
+    assert np.isnan([one.low, one.high, one.std_error]).all()
+    assert one.df == 0
+    none = module.t_interval(np.zeros((2, 0)), 0.99)
+    assert np.isnan([none.mean, none.low, none.high, none.std_error]).all()
+    assert none.mean.shape == (2,)
+
+
+def test_a_row_of_a_table_says_the_same() -> None:
+    values = np.random.default_rng(3).normal(1, 0.2, 6)
+    row = module.interval_row(values, 0.9)
+    assert (row["mean"], row["low"], row["high"]) == module.interval(values, 0.9)
+    assert (row["n"], row["df"], row["level"]) == (6, 5, 0.9)
+    assert row["std_error"] == pytest.approx(stats.sem(values), rel=1e-12)
+    assert np.isnan(module.interval_row(values[:1], 0.9)["df"])
+    assert np.isnan(module.interval_row(np.array([1.0, np.nan]), 0.9)["df"])
 
 
 def test_intervals_cover_at_their_level() -> None:
@@ -51,54 +89,14 @@ def test_intervals_cover_at_their_level() -> None:
     assert covered == pytest.approx(0.9, abs=4 * np.sqrt(0.9 * 0.1 / 4000))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_slope_that_is_not_finite_is_not_dropped(bad: float) -> None:
-    row = of([1.5, bad, 1.6])
-    assert row["n"] == 2
-    assert np.isnan([row["mean"], row["low"], row["high"]]).all()
-    assert row["verdict"] == ""
-    why = "not finite (an accuracy of 0, or equal recalls before pruning)"
-    assert row["note"] == f"1 of 3 slopes is {why}"
-    assert of([bad, 1.0, bad])["note"] == f"2 of 3 slopes are {why}"
-    assert of([bad])["note"] == f"1 of 1 slopes is {why}"
-
-
-def test_one_replicate_has_a_mean_and_no_interval() -> None:
-    row = of([1.5])
-    assert (row["n"], row["mean"], row["verdict"]) == (1, 1.5, "")
-    assert np.isnan([row["low"], row["high"]]).all()
-    assert row["note"] == "one replicate: an interval needs two"
-    assert of([1.5, 1.6])["note"] == ""
-
-
-def test_equal_slopes_have_an_interval_of_no_width() -> None:
-    row = of([1.1, 1.1, 1.1])
-    assert (row["low"], row["mean"], row["high"]) == (1.1, 1.1, 1.1)
-    assert row["verdict"] == "intensification"
-    assert of([1.0, 1.0])["verdict"] == "inconclusive"
-
-
-def test_family_is_counted_within_state_and_method() -> None:
-    many = synthetic.alpha({("d", "a", "magnitude", float(r)): 1 for r in (2, 4, 10)})
-    pruned = synthetic.alpha({("d", "a", "magnitude", 2.0): 1}, state="pruned")
-    control = synthetic.alpha({("d", "a", "control", 1.0): 1})
-    reseed = synthetic.alpha({("d", "a", "reseed", 1.0): 1}, state="dense")
-    found = module.intervals(pd.concat([reseed, many, pruned, control], ignore_index=True))
-    assert list(found["family_size"]) == [1, 3, 3, 3, 1, 1]
-
-
 def test_a_verdict_of_a_difference_is_against_0() -> None:
-    assert module.verdict(0.1, 0.2) == "de-intensification"
-    assert module.verdict(0.1, 0.2, null=0) == "intensification"
-    assert module.verdict(-0.1, 0.2, null=0) == "inconclusive"
+    assert module.verdict(0.1, 0.2) == DEINTENSIFICATION
+    assert module.verdict(0.1, 0.2, null=0) == INTENSIFICATION
+    assert module.verdict(-0.1, 0.2, null=0) == INCONCLUSIVE
     assert module.verdict(np.nan, np.nan, null=0) == ""
 
 
-def test_errors_name_the_column_and_the_replicate() -> None:
-    table = synthetic.alpha({CELL: 1.0})
-    with pytest.raises(TableError, match="lacks the column alpha"):
-        module.intervals(table.drop(columns="alpha"))
-    with pytest.raises(TableError, match=r"more than one row.*seed=0"):
-        module.intervals(pd.concat([table, table]))
+@pytest.mark.parametrize("level", [0, 1, 99, -0.5, np.nan])
+def test_a_level_lies_between_0_and_1(level: float) -> None:
     with pytest.raises(TableError, match="between 0 and 1"):
-        module.intervals(table, level=99)
+        module.require_level(level)

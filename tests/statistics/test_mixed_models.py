@@ -1,8 +1,7 @@
-"""The class-level mixed model by two engines and plain R: known truth, agreement, refusal."""
+"""The class-level mixed model by two fitters and plain R: known truth, agreement, refusal."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,14 @@ from fits import agreed
 from r_reference import lmer_in_r, needs_r
 from scipy import stats
 
-from recall_distortion.columns import COEFFICIENT_COLUMNS, FIT_COLUMNS
-from recall_distortion.inference import class_level, class_rows, mixed_models
-from recall_distortion.inference.coefficients import holm
-from recall_distortion.inference.engines import statsmodels as engine
-from recall_distortion.inference.engines.likelihood import Profile, maximum
-from recall_distortion.inference.engines.rotation import rotated
-from recall_distortion.inference.model import MixedModel
+from recall_distortion.inference.mixed import comparison
+from recall_distortion.inference.mixed.coefficients import holm
+from recall_distortion.inference.mixed.designs import class_level, class_rows
+from recall_distortion.inference.mixed.fitters import statsmodels as statsmodels_fitter
+from recall_distortion.inference.mixed.fitters.likelihood import Profile, maximum
+from recall_distortion.inference.mixed.fitters.rotation import rotated
+from recall_distortion.inference.mixed.model import MixedModel
+from recall_distortion.tables.schema import COLUMNS
 
 pytestmark = pytest.mark.slow
 
@@ -50,17 +50,17 @@ def model(rows: pd.DataFrame) -> MixedModel:
 
 @pytest.fixture(scope="module")
 def by_statsmodels(model: MixedModel):
-    return mixed_models.fit(model, "statsmodels")
+    return comparison.fit(model, "statsmodels")
 
 
 @pytest.fixture(scope="module")
 def by_pymer4(model: MixedModel):
-    return mixed_models.fit(model, "pymer4")
+    return comparison.fit(model, "pymer4")
 
 
 def fit_both(table: pd.DataFrame):
-    """Return both engines' fits of a panel's model, as ``combine`` takes them."""
-    fits = [mixed_models.fit(model_of(table), engine) for engine in mixed_models.ENGINES]
+    """Return both fitters' fits of a panel's model, as ``combine`` takes them."""
+    fits = [comparison.fit(model_of(table), fitter) for fitter in comparison.REML_FITTERS]
     return tuple(zip(*fits, strict=True))
 
 
@@ -75,8 +75,8 @@ def deviations(coefficients: pd.DataFrame) -> pd.Series:
 # --- statsmodels
 
 
-def test_turning_the_rows_changes_no_fit(rows: pd.DataFrame) -> None:
-    """The likelihood of the turned rows equals that of the model written out in full."""
+def test_rotating_the_rows_changes_no_fit(rows: pd.DataFrame) -> None:
+    """The likelihood of the rotated rows equals that of the model written out in full."""
     turned = rotated(rows)
     assert len(turned.after) == len(rows)
     assert np.sum(turned.after**2) == pytest.approx(np.sum(rows["after"] ** 2), rel=1e-12)
@@ -109,7 +109,7 @@ def test_turning_the_rows_changes_no_fit(rows: pd.DataFrame) -> None:
 
 def test_recovers_the_truth() -> None:
     table = synthetic.recall(CELLS, seeds=40, classes=24, random_seed=2)
-    fitted, facts = mixed_models.fit(model_of(table), "statsmodels")
+    fitted, facts = comparison.fit(model_of(table), "statsmodels")
     found = slopes(fitted)
     truth = np.array(list(CELLS.values()))
     assert (np.abs(found["estimate"] - truth) < 4 * found["std_error"]).all()
@@ -125,12 +125,12 @@ def test_recovers_the_truth() -> None:
     assert facts["converged"]
     assert not facts["singular"]
     assert facts["groups"] == "seed=40;seed:cell=160;class=24"
-    assert list(facts) == FIT_COLUMNS
+    assert list(facts) == COLUMNS["mixed_model_fits"]
 
 
 def test_columns_intervals_and_p_values(by_statsmodels) -> None:
     fitted, _ = by_statsmodels
-    assert list(fitted.columns) == COEFFICIENT_COLUMNS
+    assert list(fitted.columns) == COLUMNS["mixed_models"]
     found = slopes(fitted)
     z = (found["estimate"] - 1) / found["std_error"]
     assert found["p_intensification"].to_numpy() == pytest.approx(1 - stats.norm.cdf(z), abs=1e-12)
@@ -169,7 +169,7 @@ def test_holm_worked_by_hand() -> None:
 
 def test_a_variance_of_zero_is_marked() -> None:
     table = synthetic.recall(CELLS, sd_seed_cell=0.0, random_seed=2)
-    fitted, facts = mixed_models.fit(model_of(table), "statsmodels")
+    fitted, facts = comparison.fit(model_of(table), "statsmodels")
     assert facts["singular"]
     assert facts["converged"]
     assert "sd(seed:cell) at zero" in facts["message"]
@@ -183,14 +183,18 @@ def test_a_variance_of_zero_is_marked() -> None:
         (CELLS, {"seeds": 1}, "one seed"),
         ({("control", 1.0): 0.8}, {}, "one cell"),
         (CELLS, {"classes": 1}, "one class"),
-        (CELLS, {"noise": 0.0}, "without residual"),
+        (CELLS, {"noise": 0.0}, "there is no residual"),
     ],
 )
-@pytest.mark.parametrize("name", mixed_models.ENGINES)
-def test_panels_that_cannot_bear_the_model(cells, options, reason, name, monkeypatch) -> None:
+@pytest.mark.parametrize("name", comparison.REML_FITTERS)
+def test_panels_from_which_the_model_cannot_be_estimated(
+    cells, options, reason, name, monkeypatch
+) -> None:
     # Nothing is imported for what cannot be estimated.
-    monkeypatch.setattr(engine, "prepare", lambda: pytest.fail("statsmodels was asked for"))
-    fitted, facts = mixed_models.fit(model_of(synthetic.recall(cells, **options)), name)
+    monkeypatch.setattr(
+        statsmodels_fitter, "prepare", lambda: pytest.fail("statsmodels was asked for")
+    )
+    fitted, facts = comparison.fit(model_of(synthetic.recall(cells, **options)), name)
     assert not facts["converged"]
     assert facts["message"].startswith("not estimated: ")
     assert reason in facts["message"]
@@ -203,63 +207,67 @@ def test_panels_that_cannot_bear_the_model(cells, options, reason, name, monkeyp
 def test_a_dense_model_without_balance_cannot_be_judged() -> None:
     table = synthetic.recall(CELLS, seeds=3)
     table.loc[table["state"] == "dense", "normalized_balance"] = 0.0
-    _, facts = mixed_models.fit(model_of(table), "statsmodels")
-    assert "every class is recalled equally" in facts["message"]
+    _, facts = comparison.fit(model_of(table), "statsmodels")
+    assert "recall all classes equally" in facts["message"]
 
 
 @needs_r
 @pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize("telling", [0, 1, 2, 3])
-def test_dense_models_without_balance_leave_a_model_estimated_or_refused(telling, classes) -> None:
-    """What they carry is noise alone: one other of five says nothing of how replicates differ."""
+@pytest.mark.parametrize("unequal", [0, 1, 2, 3])
+def test_dense_models_without_balance_leave_a_model_estimated_or_refused(unequal, classes) -> None:
+    """They add noise alone: the only other of five does not show how replicates differ."""
     table = synthetic.recall(CELLS, seeds=5, classes=classes)
-    flat = (table["state"] == "dense") & (table["seed"] >= telling)
+    flat = (table["state"] == "dense") & (table["seed"] >= unequal)
     table.loc[flat, "normalized_balance"] = 0.0
-    _, fits = agreed(mixed_models.combine(*fit_both(table)))
-    if telling > 1:
+    _, fits = agreed(comparison.combine(*fit_both(table)))
+    if unequal > 1:
         assert fits["converged"].all()
     else:
-        why = "of 5 dense models one recalls its classes unequally" if telling else "no balance to"
+        why = (
+            "only 1 of 5 dense networks recalls its classes unequally"
+            if unequal
+            else "no balance to"
+        )
         assert fits["message"].str.startswith("not estimated: ").all()
         assert fits["message"].str.contains(why).all()
         assert not fits["message"].str.contains("; ").any()
 
 
 @needs_r
-@pytest.mark.parametrize("telling", [1, 2, 3])
-def test_classes_without_balance_leave_a_model_estimated_or_refused(telling) -> None:
+@pytest.mark.parametrize("unequal", [1, 2, 3])
+def test_classes_without_balance_leave_a_model_estimated_or_refused(unequal) -> None:
     table = synthetic.recall(CELLS, seeds=6, classes=6)
-    flat = (table["state"] == "dense") & (table["class"] >= telling)
+    flat = (table["state"] == "dense") & (table["class"] >= unequal)
     table.loc[flat, "normalized_balance"] = 0.0
-    _, fits = agreed(mixed_models.combine(*fit_both(table)))
-    if telling > 1:
+    _, fits = agreed(comparison.combine(*fit_both(table)))
+    if unequal > 1:
         assert fits["converged"].all()
     else:
-        assert fits["message"].str.contains("leave no trace of how classes differ").all()
+        assert fits["message"].str.contains("absorb the differences between classes").all()
 
 
 @needs_r
-@pytest.mark.parametrize("telling", [1, 2, 3])
-def test_cells_without_balance_leave_a_model_estimated_or_refused(telling) -> None:
+@pytest.mark.parametrize("unequal", [1, 2, 3])
+def test_cells_without_balance_leave_a_model_estimated_or_refused(unequal) -> None:
     """The replicates that have a balance are missing from the others."""
     cells = {("control", 1.0): 1.0, ("magnitude", 2.0): 1.1, ("magnitude", 10.0): 1.5}
-    gone = [(*cell, seed) for cell in list(cells)[telling:] for seed in (0, 1, 2)]
+    gone = [(*cell, seed) for cell in list(cells)[unequal:] for seed in (0, 1, 2)]
     table = synthetic.recall(cells, seeds=6, missing=gone)
     flat = (table["state"] == "dense") & (table["seed"] > 2)
     table.loc[flat, "normalized_balance"] = 0.0
-    _, fits = agreed(mixed_models.combine(*fit_both(table)))
-    if telling == 3:
+    _, fits = agreed(comparison.combine(*fit_both(table)))
+    if unequal == 3:
         assert fits["converged"].all()
     else:
-        named = ", ".join(f"{method}@{ratio:g}" for method, ratio in list(cells)[telling:])
-        assert fits["message"].str.contains(f"before pruning in {named}: there is no").all()
+        named = ", ".join(f"{method}@{ratio:g}" for method, ratio in list(cells)[unequal:])
+        assert fits["message"].str.contains(f"of {named} recall all classes equally").all()
 
 
 # --- lme4
 
 
 @needs_r
-def test_engines_agree(rows, by_pymer4, by_statsmodels) -> None:
+def test_fitters_agree(rows, by_pymer4, by_statsmodels) -> None:
     (first, facts), (second, other_facts) = by_pymer4, by_statsmodels
     a, b = slopes(first), slopes(second)
     assert list(a["method"]) == list(b["method"]) == [method for method, _ in CELLS]
@@ -271,9 +279,9 @@ def test_engines_agree(rows, by_pymer4, by_statsmodels) -> None:
     assert facts["converged"]
     assert not facts["singular"]
     assert facts["message"] == ""
-    table, fits = agreed(mixed_models.combine([first, second], [facts, other_facts]))
+    table, fits = agreed(comparison.combine([first, second], [facts, other_facts]))
     assert len(table) == 2 * (len(CELLS) + 4)
-    assert list(fits["engine"]) == ["pymer4", "statsmodels"]
+    assert list(fits["fitter"]) == ["pymer4", "statsmodels"]
 
 
 @needs_r
@@ -299,7 +307,7 @@ def test_a_singular_fit_is_marked_by_lme4_and_still_compared() -> None:
     assert facts[0]["singular"]
     assert facts[0]["converged"]
     assert "singular" in facts[0]["message"]
-    _, fits = agreed(mixed_models.combine(coefficients, facts))
+    _, fits = agreed(comparison.combine(coefficients, facts))
     assert list(fits["singular"]) == [True, True]
 
 
@@ -309,8 +317,8 @@ def test_a_singular_fit_is_marked_by_lme4_and_still_compared() -> None:
     [{"classes": 2, "seeds": 3}, {"seeds": 2}, {"seeds": 5, "missing": MISSING}],
     ids=["two classes", "two seeds", "cell without some seeds"],
 )
-def test_engines_agree_on_tiny_panels(options) -> None:
-    _, fits = agreed(mixed_models.combine(*fit_both(synthetic.recall(CELLS, **options))))
+def test_fitters_agree_on_tiny_panels(options) -> None:
+    _, fits = agreed(comparison.combine(*fit_both(synthetic.recall(CELLS, **options))))
     assert fits["converged"].all()
 
 
@@ -318,14 +326,14 @@ def test_engines_agree_on_tiny_panels(options) -> None:
 def test_a_seed_whose_dense_model_has_no_balance_is_no_obstacle() -> None:
     table = synthetic.recall(CELLS, seeds=5)
     table.loc[(table["state"] == "dense") & (table["seed"] == 2), "normalized_balance"] = 0.0
-    _, fits = agreed(mixed_models.combine(*fit_both(table)))
+    _, fits = agreed(comparison.combine(*fit_both(table)))
     assert fits["converged"].all()
 
 
 def test_the_search_for_a_start_climbs_the_likelihood_of_statsmodels(model) -> None:
     """Equal but for a constant, from inside and at a variance of zero; and no start is higher."""
-    data = engine.grouped(model)
-    mixed = engine.likelihood(data)
+    data = statsmodels_fitter.grouped(model)
+    mixed = statsmodels_fitter.likelihood(data)
     terms = mixed.exog_vc.names
     mixed.reml, mixed.cov_pen, mixed.fe_pen, mixed._cov_sing = True, None, None, 0
     profile = Profile(data, terms)
@@ -333,88 +341,18 @@ def test_the_search_for_a_start_climbs_the_likelihood_of_statsmodels(model) -> N
     difference = [profile(point) - mixed.loglike(point) for point in points]
     np.testing.assert_allclose(difference, difference[0], atol=1e-7)
     top = mixed.loglike(maximum(data, terms))
-    for point in (*points, engine.fit(model).deviations):
+    for point in (*points, statsmodels_fitter.fit(model).deviations):
         if isinstance(point, dict):
             point = np.array([point[term] for term in terms]) / point["sd(residual)"]
         assert mixed.loglike(np.maximum(point, 1.5e-5)) <= top + 1e-7
 
 
-def test_an_engine_that_gives_up_is_told_in_the_fits(model, monkeypatch) -> None:
-    def gives_up(*_) -> None:
+def test_a_fitter_that_fails_is_reported_in_the_fits(model, monkeypatch) -> None:
+    def fails(*_) -> None:
         raise np.linalg.LinAlgError("Singular matrix")
 
-    monkeypatch.setattr(engine, "_maximized", gives_up)
-    fitted, facts = mixed_models.fit(model, "statsmodels")
+    monkeypatch.setattr(statsmodels_fitter, "_maximized", fails)
+    fitted, facts = comparison.fit(model, "statsmodels")
     assert not facts["converged"]
-    assert facts["message"] == "statsmodels gave up: Singular matrix"
+    assert facts["message"] == "statsmodels failed: Singular matrix"
     assert slopes(fitted)["estimate"].isna().all()
-
-
-# --- comparing the engines
-
-
-def disguised(fit, engine_name: str):
-    coefficients, facts = fit
-    return coefficients.assign(engine=engine_name), {**facts, "engine": engine_name}
-
-
-def changed(fit, **changes):
-    coefficients, facts = fit
-    coefficients, facts = coefficients.copy(), dict(facts)
-    for name, value in changes.items():
-        if name in facts:
-            facts[name] = value
-        else:
-            coefficients.loc[2, name] *= value  # the third cell, magnitude at 10
-    return coefficients, facts
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"estimate": 1 + 1e-4},
-            r"disagree about the slope of magnitude at ratio 10: pymer4 says",
-        ),
-        ({"std_error": 1.002}, r"the standard error of the slope of magnitude at ratio 10"),
-        ({"loglik": 0.0}, r"the REML log-likelihood: pymer4 says"),
-        ({"estimate": np.nan}, r"the slope of magnitude at ratio 10.*says nan"),
-    ],
-)
-def test_a_disagreement_is_marked_with_both_values(by_statsmodels, changes, message) -> None:
-    first = disguised(by_statsmodels, "pymer4")
-    second = changed(by_statsmodels, **changes)
-    agreed(mixed_models.combine(*zip(first, by_statsmodels, strict=True)))
-    table, fits = mixed_models.combine(*zip(first, second, strict=True))
-    assert len(table) == len(first[0]) + len(second[0])
-    assert (fits["believe"] == "").all()
-    said = fits["message"].iloc[0]
-    assert (fits["message"] == said).all()
-    assert said.startswith("the engines disagree about ")
-    assert re.search(message, said)
-    if "loglik" in changes:
-        values = first[1]["loglik"], 0.0
-    else:
-        (name,) = changes
-        values = first[0].loc[2, name], second[0].loc[2, name]
-    for value in values:
-        assert repr(float(value)) in said
-
-
-def test_a_difference_that_changes_no_conclusion_is_none(by_statsmodels) -> None:
-    """An effect known to within 100 may differ by more than one known to within 0.1."""
-    uncertain = by_statsmodels[0].assign(std_error=100.0), by_statsmodels[1]
-    first = disguised(uncertain, "pymer4")
-    agreed(mixed_models.combine(*zip(first, changed(uncertain, estimate=1 + 1e-3), strict=True)))
-    _, fits = mixed_models.combine(*zip(first, changed(uncertain, estimate=1 + 2e-2), strict=True))
-    assert fits["message"].str.contains("disagree about the slope").all()
-
-
-def test_a_fit_that_did_not_converge_is_kept_and_not_compared(by_statsmodels) -> None:
-    first = disguised(by_statsmodels, "pymer4")
-    second = changed(by_statsmodels, estimate=1.1, converged=False, message="stopped")
-    table, fits = mixed_models.combine(*zip(first, second, strict=True))
-    assert list(fits["converged"]) == [True, False]
-    assert list(fits["message"]) == ["", "stopped"]
-    assert len(table) == len(first[0]) + len(second[0])
-    assert set(fits["believe"]) == {"model"}

@@ -12,10 +12,10 @@ from fits import agreed
 from r_reference import lmer_in_r, needs_r
 from scipy import stats
 
-from recall_distortion.errors import TableError
-from recall_distortion.inference import mixed_models
-from recall_distortion.inference.coefficients import holm
-from recall_distortion.inference.model_level import model_level
+from recall_distortion.inference.mixed import comparison
+from recall_distortion.inference.mixed.coefficients import holm
+from recall_distortion.inference.mixed.designs.model_level import model_level
+from recall_distortion.system.errors import TableError
 
 PANEL = {("digits", "mlp"): 0.0}
 METHODS = {"magnitude": (1.3, 0.4, 0.0, 0.0), "undecayed": (0.9, -0.1, 0.0, 0.0)}
@@ -39,7 +39,7 @@ def test_balanced_slopes_are_those_of_least_squares() -> None:
     doublings = np.log2([2, 4, 16]) - np.mean(np.log2([2, 4, 16]))
     plain, scaled = models_of(alpha)
     for model in (plain, scaled):
-        found = effects(mixed_models.fit(model, "statsmodels")[0])
+        found = effects(comparison.fit(model, "statsmodels")[0])
         assert list(found["method"]) == ["magnitude"] * 2 + ["undecayed"] * 2
         assert list(found["term"]) == ["level", "trend"] * 2
         assert found["ratio"].isna().all()
@@ -56,7 +56,7 @@ def test_balanced_slopes_are_those_of_least_squares() -> None:
 def test_standard_error_of_a_trend_by_analysis_of_variance() -> None:
     """REML's residual variance of a balanced panel is the residual mean square."""
     alpha = table_of(seeds=15)
-    table, facts = mixed_models.fit(models_of(alpha)[0], "statsmodels")
+    table, facts = comparison.fit(models_of(alpha)[0], "statsmodels")
     doublings = np.log2(alpha["ratio"]) - np.mean(np.log2([2, 4, 16]))
     x = np.column_stack(
         [
@@ -78,7 +78,7 @@ def test_standard_error_of_a_trend_by_analysis_of_variance() -> None:
 
 
 def test_levels_are_tested_against_one_and_trends_against_zero() -> None:
-    found = effects(mixed_models.fit(models_of(table_of())[0], "statsmodels")[0])
+    found = effects(comparison.fit(models_of(table_of())[0], "statsmodels")[0])
     null = np.where(found["term"] == "level", 1, 0)
     z = (found["estimate"] - null) / found["std_error"]
     np.testing.assert_allclose(found["p_intensification"], stats.norm.sf(z), rtol=1e-9)
@@ -102,18 +102,18 @@ def test_scales_are_the_cells_standard_deviations() -> None:
     assert plain.believe == "bootstrap"
     assert scaled.spread < 1.5
     assert scaled.believe == "model"
-    terms = mixed_models.fit(scaled, "statsmodels")[0]
+    terms = comparison.fit(scaled, "statsmodels")[0]
     assert (terms["term"] == "sd(cell)").sum() == 6
 
 
 @pytest.mark.slow
 @needs_r
-def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
+def test_fitters_and_plain_r_agree(tmp_path: Path) -> None:
     alpha = table_of(growth=3.0)
     alpha = alpha[~((alpha["method"] == "undecayed") & (alpha["seed"] == 3))]
     models = models_of(alpha)
-    fits = [mixed_models.fit(model, engine) for model in models for engine in mixed_models.ENGINES]
-    table, facts = agreed(mixed_models.combine(*zip(*fits, strict=True)))
+    fits = [comparison.fit(model, fitter) for model in models for fitter in comparison.REML_FITTERS]
+    table, facts = agreed(comparison.combine(*zip(*fits, strict=True)))
     assert facts["converged"].all()
     by_cell = alpha.groupby(["method", "ratio"])["alpha"]
     rows = alpha.assign(
@@ -122,7 +122,7 @@ def test_engines_and_plain_r_agree(tmp_path: Path) -> None:
     )
     for model in models:
         plain = lmer_in_r(model.formula, rows, tmp_path)
-        found = effects(table[(table["model"] == model.name) & (table["engine"] == "pymer4")])
+        found = effects(table[(table["model"] == model.name) & (table["fitter"] == "pymer4")])
         names = [f"method{method}{suffix}" for method in METHODS for suffix in ("", ":doublings")]
         plain = plain.loc[names]
         np.testing.assert_allclose(found["estimate"], plain["estimate"], atol=1e-6)
@@ -135,8 +135,10 @@ def test_a_method_of_one_ratio_has_a_level_only() -> None:
     alpha = alpha[(alpha["method"] != "undecayed") | (alpha["ratio"] == 4)]
     model = models_of(alpha)[0]
     assert list(model.terms["term"]) == ["level", "trend", "level"]
-    assert model.notes == ("undecayed has one ratio, so its level is at 4 and it has no trend",)
-    table, facts = mixed_models.fit(model, "statsmodels")
+    assert model.notes == (
+        "undecayed has one ratio, so its level is that at 4 and it has no trend",
+    )
+    table, facts = comparison.fit(model, "statsmodels")
     assert facts["converged"]
     level = effects(table)["estimate"].iloc[2]
     assert level == pytest.approx(alpha.loc[alpha["method"] == "undecayed", "alpha"].mean())
@@ -147,7 +149,7 @@ def test_other_methods_states_and_panels_do_not_matter() -> None:
     others = [
         alpha.assign(method="control", ratio=1.0).drop_duplicates(["seed"]),
         alpha.assign(method="reseed", ratio=1.0, state="dense").drop_duplicates(["seed"]),
-        alpha.assign(state="pruned", alpha=99.0),
+        alpha.assign(state="compressed", alpha=99.0),
         alpha.assign(architecture="cnn", alpha=99.0),
     ]
     alone, among = models_of(alpha)[0], models_of(pd.concat([*others, alpha]))[0]
@@ -167,7 +169,7 @@ def test_a_cell_with_a_slope_that_is_not_finite_is_left_out_whole() -> None:
     for model in models_of(alpha):
         assert model.notes == (
             "left out magnitude at ratio 16: 2 of 5 slopes are not finite (an accuracy of 0, or "
-            "equal recalls before pruning)",
+            "equal recalls of all classes in the dense network)",
         )
         assert len(model.response) == 5 * 5
         assert not model.reason
@@ -185,20 +187,20 @@ def test_a_cell_whose_slopes_are_equal_has_no_scale() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda t: t[t["method"] == "control"], "no pruned and fine-tuned cell is left"),
-        (lambda t: t.assign(alpha=np.nan), "no pruned and fine-tuned cell is left"),
+        (lambda t: t[t["method"] == "control"], "no retrained cell is left"),
+        (lambda t: t.assign(alpha=np.nan), "no retrained cell is left"),
         (lambda t: t[t["seed"] == 0], "one seed"),
         (
             lambda t: t[(t["method"] == "magnitude") & (t["ratio"] == 2)],
-            "no dense model was pruned twice",
+            "no dense network was compressed twice",
         ),
-        (lambda t: t.assign(alpha=1.0), "explain every slope without residual"),
+        (lambda t: t.assign(alpha=1.0), "fit every slope exactly"),
     ],
 )
 def test_what_cannot_be_estimated_says_why(change, reason: str) -> None:
     for model in models_of(change(table_of())):
         assert reason in model.reason
-        table, facts = mixed_models.fit(model, "statsmodels")
+        table, facts = comparison.fit(model, "statsmodels")
         assert facts["message"].startswith(f"not estimated: {model.reason}")
         assert table["estimate"].isna().all()
 

@@ -5,35 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 
-from recall_distortion.columns import PUBLISHED_COLUMNS
-from recall_distortion.errors import TableError
-from recall_distortion.inference import published as module
-from recall_distortion.inference.intervals import intervals
-
-CELL = ["dataset", "architecture", "method", "ratio"]
+from recall_distortion.inference.questions import published as module
+from recall_distortion.inference.questions.slopes import slopes as slopes_of
+from recall_distortion.system.errors import TableError
+from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import (
+    CELL,
+    CELL_STATE,
+    COMPRESSED,
+    DEINTENSIFICATION,
+    INCONCLUSIVE,
+    INTENSIFICATION,
+    RETRAINED,
+    VERDICTS,
+)
 
 
 def tables(
-    cells: dict[tuple[str, str, str, float], list[float]], state: str = "finetuned"
+    cells: dict[tuple[str, str, str, float], list[float]], state: str = RETRAINED
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return recall, intervals and pooled of cells with the given slopes per seed.
+    """Return networks, slopes and pooled of cells with the given slopes per seed.
 
     Seed s of a cell has accuracy 0.5 + s / 100; the pooled slope is the mean less 0.001.
     """
-    alpha = pd.DataFrame(
-        [
-            (*cell, state, seed, a)
-            for cell, slopes in cells.items()
-            for seed, a in enumerate(slopes)
-        ],
-        columns=[*CELL, "state", "seed", "alpha"],
-    )
-    accuracy = 0.5 + alpha["seed"] / 100
-    recall = pd.concat([alpha.assign(**{"class": c, "accuracy": accuracy}) for c in range(3)])
-    of_cells = intervals(alpha)
-    pooled = of_cells[[*CELL, "state"]].assign(alpha=of_cells["mean"] - 0.001)
-    return recall.drop(columns="alpha"), of_cells, pooled
+    networks = synthetic.networks(cells, state=state)
+    networks["accuracy"] = 0.5 + networks["seed"] / 100
+    of_cells = slopes_of(networks)
+    pooled = of_cells[CELL_STATE].assign(alpha=of_cells["mean"] - 0.001)
+    return networks, of_cells, pooled
 
 
 def test_the_facts_are_the_papers_plan() -> None:
@@ -49,20 +50,20 @@ def test_the_facts_are_the_papers_plan() -> None:
         "Figure 3": 15,
         "Figure 4": 20,
     }
-    assert set(facts["verdict"]) == {"intensification", "de-intensification", "inconclusive"}
-    slopes = module.slopes()
+    assert set(facts["verdict"]) == set(VERDICTS)
+    slopes = module.published_slopes()
     assert len(slopes) == 20
     assert set(slopes["source"]) == {"Figure 5"}
     both = slopes.merge(facts, on=CELL)
     assert len(both) == 20
     # The sign of the pooled slope against 1 is that of every published verdict.
-    assert (both.loc[both["verdict"] == "intensification", "pooled_alpha"] > 1).all()
-    assert (both.loc[both["verdict"] == "de-intensification", "pooled_alpha"] < 1).all()
+    assert (both.loc[both["verdict"] == INTENSIFICATION, "pooled_alpha"] > 1).all()
+    assert (both.loc[both["verdict"] == DEINTENSIFICATION, "pooled_alpha"] < 1).all()
 
 
 def test_a_study_without_published_cells_has_all_rows_and_no_verdict() -> None:
     found = module.published(*tables({("digits", "mlp", "magnitude", 2.0): [0.8, 0.9, 1.0]}))
-    assert list(found.columns) == PUBLISHED_COLUMNS
+    assert list(found.columns) == COLUMNS["published"]
     pd.testing.assert_frame_equal(found[CELL], module.verdicts()[CELL])
     assert list(found["published_verdict"]) == list(module.verdicts()["verdict"])
     assert set(found["verdict"]) == set(found["agrees"]) == {""}
@@ -84,10 +85,10 @@ def test_cells_are_put_beside_their_published_verdict() -> None:
     )
     chosen = found[found["verdict"] != ""].set_index("ratio")
     assert list(chosen["verdict"]) == [
-        "de-intensification",
-        "intensification",
-        "inconclusive",
-        "inconclusive",
+        DEINTENSIFICATION,
+        INTENSIFICATION,
+        INCONCLUSIVE,
+        INCONCLUSIVE,
     ]
     assert list(chosen["agrees"]) == [True, False, False, True]
     assert chosen["pooled_alpha"].to_numpy() == pytest.approx([0.709, 1.709, 0.999, 1.0323333333])
@@ -109,12 +110,12 @@ def test_a_cell_without_an_interval_agrees_with_nothing() -> None:
 
 def test_only_finetuned_networks_are_compared() -> None:
     cell = ("cifar10", "resnet56", "gradient", 4.0)
-    pruned = module.published(*tables({cell: [0.9, 1.0, 1.1]}, state="pruned"))
+    pruned = module.published(*tables({cell: [0.9, 1.0, 1.1]}, state=COMPRESSED))
     assert set(pruned["verdict"]) == {""}
     assert pruned["accuracy"].isna().all()
 
 
 def test_a_cell_counts_once() -> None:
-    recall, of_cells, pooled = tables({("cifar10", "resnet56", "gradient", 4.0): [0.9, 1.0]})
+    networks, of_cells, pooled = tables({("cifar10", "resnet56", "gradient", 4.0): [0.9, 1.0]})
     with pytest.raises(TableError, match="more than one row"):
-        module.published(recall, pd.concat([of_cells, of_cells]), pooled)
+        module.published(networks, pd.concat([of_cells, of_cells]), pooled)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from r_reference import needs_r
 
-from recall_distortion.errors import SetupError
-from recall_distortion.inference import r_stack
-from recall_distortion.inference.engines import pymer4
+from recall_distortion.inference.mixed.fitters import pymer4, r_stack
+from recall_distortion.system.errors import SetupError
 
 
 @needs_r
@@ -23,7 +22,7 @@ def test_starting_r_leaves_no_library_path_to_child_processes(path: str | None) 
     # the C library has it, which is what the dynamic loader of a child sees.
     code = (
         "import subprocess\n"
-        "from recall_distortion.inference.engines import pymer4\n"
+        "from recall_distortion.inference.mixed.fitters import pymer4\n"
         "pymer4.prepare()\n"
         "print(subprocess.run(['/bin/sh', '-c', 'echo path=$LD_LIBRARY_PATH'], check=True, "
         "capture_output=True, text=True).stdout)"
@@ -47,7 +46,7 @@ def test_r_packages_are_loaded_at_their_first_use(monkeypatch) -> None:
     pymer4.prepare()
     from rpy2.robjects import packages
 
-    from recall_distortion.inference.r_packages import lazy_r_packages
+    from recall_distortion.inference.mixed.fitters.r_packages import lazy_r_packages
 
     real = packages.importr
     installed = packages.isinstalled
@@ -110,8 +109,8 @@ def test_check_r_stack_reports_an_r_that_does_not_answer(monkeypatch, tmp_path: 
 
 
 PREPARE = """
-from recall_distortion.errors import SetupError
-from recall_distortion.inference.engines import pymer4
+from recall_distortion.system.errors import SetupError
+from recall_distortion.inference.mixed.fitters import pymer4
 try:
     pymer4.prepare()
 except SetupError as error:
@@ -183,7 +182,7 @@ def test_check_r_stack_knows_which_rpy2_needs_which_r(monkeypatch) -> None:
 
 def test_importing_the_package_is_light() -> None:
     code = (
-        "import sys, recall_distortion.inference.tables\n"
+        "import sys, recall_distortion.inference.jobs\n"
         "heavy = {'pymer4', 'rpy2', 'statsmodels', 'polars', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

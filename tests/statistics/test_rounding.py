@@ -7,21 +7,22 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from scipy import stats
 
-from recall_distortion.distortion import Counts, recall_table, slope
-from recall_distortion.inference import bootstrap
-from recall_distortion.inference.intervals import (
+from recall_distortion.inference.questions.seeds_needed import seeds_needed
+from recall_distortion.inference.statistics import bootstrap
+from recall_distortion.inference.statistics.intervals import interval, t_interval, verdict
+from recall_distortion.inference.statistics.least_squares import clustered
+from recall_distortion.inference.statistics.ttests import independent_test, paired_test
+from recall_distortion.measures.distortion import Counts, recall_table, slope
+from recall_distortion.measures.rounding import DUST, above, all_equal, below, differences
+from recall_distortion.vocabulary import (
+    CONTROL,
     DEINTENSIFICATION,
     INCONCLUSIVE,
     INTENSIFICATION,
-    interval,
-    verdict,
 )
-from recall_distortion.inference.least_squares import clustered
-from recall_distortion.inference.seeds_needed import seeds_needed
-from recall_distortion.inference.ttests import independent_test, paired_test
-from recall_distortion.rounding import DUST, above, all_equal, below, differences
 
 ULP = np.finfo(float).eps
 NEAR = [1.0, 1 + ULP, 1 - ULP / 2, 1 + 2 * ULP, 1 - ULP]
@@ -63,6 +64,9 @@ def test_slopes_equal_but_for_rounding_have_an_interval_of_no_width():
         mean, low, high = interval(np.array(order))
         assert low == mean == high
         assert verdict(low, high) == INCONCLUSIVE
+    found = t_interval(np.array(list(itertools.permutations(NEAR))), 0.99)
+    np.testing.assert_array_equal(found.low, found.high)
+    np.testing.assert_array_equal(found.low, found.mean)
 
 
 def test_tests_of_values_equal_but_for_rounding_say_so():
@@ -109,19 +113,16 @@ def test_the_bootstrap_of_ratios_equal_but_for_rounding_is_not_significant(scale
 
 
 def test_the_seeds_needed_of_equal_differences_are_two():
-    seeds = range(6)
     base = np.random.default_rng(2).normal(1, 0.2, 6)
-    rows = [
-        ("own", "cnn", method, ratio, "finetuned", seed, value)
-        for method, ratio, values in (("control", 1, base), ("magnitude", 2, base * (1 + ULP)))
-        for seed, value in zip(seeds, values, strict=True)
-    ]
-    table = pd.DataFrame(
-        rows, columns=["dataset", "architecture", "method", "ratio", "state", "seed", "alpha"]
+    table = synthetic.networks(
+        {
+            ("own", "cnn", CONTROL, 1.0): base.tolist(),
+            ("own", "cnn", "magnitude", 2.0): (base * (1 + ULP)).tolist(),
+        }
     )
     pooled = table.drop_duplicates(["method", "ratio"]).assign(narrow="")
     found = seeds_needed(table, pooled)
-    assert (found.loc[found["question"] == "control", "sd"] == 0).all()
+    assert (found.loc[found["question"] == CONTROL, "sd"] == 0).all()
 
 
 @pytest.mark.parametrize("support", [[475, 25], [10, 20, 30], [7, 11, 13, 17], [892, 1135, 1032]])

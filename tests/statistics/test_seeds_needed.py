@@ -10,9 +10,9 @@ import pytest
 import synthetic
 from scipy import stats
 
-from recall_distortion.columns import SEEDS_NEEDED_COLUMNS
-from recall_distortion.errors import TableError
-from recall_distortion.inference import seeds_needed as module
+from recall_distortion.inference.questions import seeds_needed as module
+from recall_distortion.system.errors import TableError
+from recall_distortion.vocabulary import CELL_STATE, COMPRESSED, DENSE, ONE
 
 MAGNITUDE = ("d", "mlp", "magnitude", 2.0)
 CONTROL = ("d", "mlp", "control", 1.0)
@@ -71,16 +71,16 @@ def test_the_cautious_deviation_is_too_small_in_a_fifth_of_pilots() -> None:
 
 
 def test_rows_of_a_study() -> None:
-    table = synthetic.alpha({MAGNITUDE: 0.9, ("d", "mlp", "random", 4.0): 1.1, CONTROL: 0.8})
-    reseed = synthetic.alpha({("d", "mlp", "reseed", 1.0): 0.5}, state="dense")
-    pruned = synthetic.alpha({MAGNITUDE: 5.0}, state="pruned")
+    table = synthetic.networks({MAGNITUDE: 0.9, ("d", "mlp", "random", 4.0): 1.1, CONTROL: 0.8})
+    reseed = synthetic.networks({("d", "mlp", "reseed", 1.0): 0.5}, state=DENSE)
+    pruned = synthetic.networks({MAGNITUDE: 5.0}, state=COMPRESSED)
     found = needed(pd.concat([table, reseed, pruned]), level=0.95)
-    assert list(found.columns) == SEEDS_NEEDED_COLUMNS
+    assert list(found.columns) == module.COLUMNS
     assert list(found["method"]) == ["magnitude"] * 6 + ["random"] * 6
-    assert list(found["question"]) == (["alpha"] * 3 + ["control"] * 3) * 2
+    assert list(found["question"]) == ([ONE] * 3 + ["control"] * 3) * 2
     assert list(found["effect"]) == [0.02, 0.05, 0.1] * 4
     assert set(found["level"]) == {0.95}
-    assert set(found["power"]) == {0.8}
+    assert module.POWER == 0.8
     assert set(found["note"]) == {""}
     assert set(found["n"]) == {6}
     by_method = table.pivot(index="seed", columns="method", values="alpha")
@@ -96,9 +96,11 @@ def test_rows_of_a_study() -> None:
         assert power(row["seeds_cautious"] - 1, row["effect"] / upper, 0.05) < 0.8
 
 
-def needed(alpha: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.99) -> pd.DataFrame:
+def needed(
+    networks: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.99
+) -> pd.DataFrame:
     """Return the seeds needed where the slopes at the ratios ``narrow`` rest on one class."""
-    pooled = alpha[[*module.CELL, "state"]].drop_duplicates()
+    pooled = networks[CELL_STATE].drop_duplicates()
     pooled = pooled.assign(
         narrow=np.where(pooled["ratio"].isin(narrow), "few classes", ""),
         effective_classes=1.001,
@@ -107,20 +109,22 @@ def needed(alpha: pd.DataFrame, narrow: Sequence[float] = (), level: float = 0.9
         leading_share=0.9996,
         unnamed=1,
     )
-    return module.seeds_needed(alpha, pooled, level)
+    return module.seeds_needed(networks, pooled, level)
 
 
 def test_slopes_that_rest_on_one_class_say_nothing_of_seeds() -> None:
     """They are alike in all seeds, whatever happens to the other classes."""
-    table = synthetic.alpha({MAGNITUDE: 1.0, ("d", "mlp", "magnitude", 9.0): 1.1, CONTROL: 1.0})
+    table = synthetic.networks({MAGNITUDE: 1.0, ("d", "mlp", "magnitude", 9.0): 1.1, CONTROL: 1.0})
     found = needed(table, narrow=[9.0])
     narrow = found["ratio"] == 9
     assert found.loc[narrow, ["seeds", "seeds_cautious"]].isna().all().all()
     assert found.loc[~narrow, "seeds"].notna().all()
     assert set(found.loc[~narrow, "note"]) == {""}
     (note,) = set(found.loc[narrow, "note"])
-    assert note.startswith("the slope rests on few classes: ill has 99.96 % of the size")
-    assert "a class is never named by a dense network" in note
+    assert note.startswith(
+        "the slope rests on few classes: ill makes up 99.96 % of its denominator"
+    )
+    assert "a class is never predicted by a dense network" in note
 
 
 def notes(table: pd.DataFrame) -> dict[str, tuple[str, float, int]]:
@@ -134,26 +138,26 @@ def notes(table: pd.DataFrame) -> dict[str, tuple[str, float, int]]:
 
 
 def test_what_cannot_be_told_has_a_note() -> None:
-    both = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9})
+    both = synthetic.networks({MAGNITUDE: 1.0, CONTROL: 0.9})
     alone = notes(both[both["method"] != "control"])
-    assert alone["alpha"][0] == ""
+    assert alone[ONE][0] == ""
     assert alone["control"][0].startswith("no control: nothing")
     one = notes(both[both["seed"] == 0])
-    assert one["alpha"][0].startswith("one replicate: no standard deviation")
+    assert one[ONE][0].startswith("one replicate: no standard deviation")
     assert one["control"][0] == "fewer than two pairs of seeds"
-    assert one["alpha"][2] == one["control"][2] == 1
+    assert one[ONE][2] == one["control"][2] == 1
     broken = both.assign(alpha=both["alpha"].where((both["seed"] != 2) | (both["ratio"] == 1)))
-    assert notes(broken)["alpha"][0] == notes(broken)["control"][0] == "a slope is not finite"
-    assert notes(broken)["alpha"][2] == 5
+    assert notes(broken)[ONE][0] == notes(broken)["control"][0] == "a slope is not finite"
+    assert notes(broken)[ONE][2] == 5
     lost = notes(both[(both["seed"] != 2) | (both["ratio"] == 2)])
-    assert lost["alpha"][0] == ""
+    assert lost[ONE][0] == ""
     assert lost["control"][0] == "5 of 6 seeds make pairs"
     apart = notes(both[(both["seed"] < 3) == (both["ratio"] == 2)])
     assert apart["control"][0] == "fewer than two pairs of seeds; 0 of 6 seeds make pairs"
 
 
 def test_equal_slopes_need_two() -> None:
-    table = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9})
+    table = synthetic.networks({MAGNITUDE: 1.0, CONTROL: 0.9})
     table["alpha"] = np.where(table["ratio"] == 1, 0.7, 0.1 + 0.2)  # a mean that rounds
     found = needed(table)
     assert set(found["sd"]) == {0.0}
@@ -161,20 +165,20 @@ def test_equal_slopes_need_two() -> None:
 
 
 def test_more_than_can_be_counted_is_said() -> None:
-    table = synthetic.alpha({MAGNITUDE: 1.0, CONTROL: 0.9}, sd=1e7)
+    table = synthetic.networks({MAGNITUDE: 1.0, CONTROL: 0.9}, sd=1e7)
     found = needed(table)
     assert found["seeds"].isna().all()
     assert set(found["note"]) == {"more than 1,000,000,000 replicates"}
 
 
 def test_no_pruning_cell_no_rows() -> None:
-    found = needed(synthetic.alpha({CONTROL: 0.9}))
+    found = needed(synthetic.networks({CONTROL: 0.9}))
     assert found.empty
-    assert list(found.columns) == SEEDS_NEEDED_COLUMNS
+    assert list(found.columns) == module.COLUMNS
 
 
 def test_a_replicate_counts_once() -> None:
-    table = synthetic.alpha({MAGNITUDE: 1.0})
+    table = synthetic.networks({MAGNITUDE: 1.0})
     with pytest.raises(TableError, match="more than one row"):
         needed(pd.concat([table, table]))
     with pytest.raises(TableError, match="between 0 and 1"):

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
-from recall_distortion import checksums
 from recall_distortion.data import PreparedData, load
+from recall_distortion.system import sealed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,21 +51,27 @@ def write_prepared(
         "std": scaled.std((0, 2, 3)).astype(np.float32),
     }
     metadata = {
-        "class_names": json.dumps([f"class {c}" for c in range(classes)]),
+        "class_names": [f"class {c}" for c in range(classes)],
         "source": "arrays",
         "checksum": "sha256:0",
-        "holdout": "0.25",
-        "seed": str(seed),
+        "holdout": 0.25,
+        "seed": seed,
     }
-    checksums.save(path, tensors, metadata)
+    sealed.write(path, tensors, metadata)
     return path
 
 
-def sealed(folder: Path, tensors: dict[str, np.ndarray], metadata: object) -> bytes:
-    """Return a whole file that carries its checksum, whatever its metadata say."""
+def sealed_file(folder: Path, tensors: dict[str, np.ndarray], metadata: object) -> bytes:
+    """Return a whole file that carries its checksum, whatever its metadata say.
+
+    Text among them is written as it is, JSON or not.
+    """
     path = folder / "sealed.safetensors"
     text = metadata if isinstance(metadata, str) else json.dumps(metadata)
-    checksums.save(path, tensors, {"recall_distortion": text})
+    safetensors.numpy.save_file(
+        tensors, path, {sealed.CONTENT: text, sealed.KEY: sealed.PLACEHOLDER}
+    )
+    sealed.seal(path)
     content = path.read_bytes()
     path.unlink()
     return content

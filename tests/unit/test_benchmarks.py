@@ -170,7 +170,7 @@ def test_gpu_says_that_there_is_none(benchmarks, monkeypatch, capsys):
 def replicates(benchmarks, tmp_path, monkeypatch):
     """The module, small data and two replicates; batches are of 16, the last of an epoch of 8."""
     gpu = benchmarks("gpu")
-    monkeypatch.setattr(gpu, "BATCH", 16)
+    monkeypatch.setattr(gpu.setting, "BATCH", 16)
     found = prepared(tmp_path / "data.safetensors", train=64, channels=3, size=8)
     assert len(found.fit_index) % 16 == 8
     return gpu, found, gpu.runs(gpu.build(found, "cpu"), (3, 4))
@@ -180,10 +180,11 @@ def test_the_step_that_is_captured_is_the_engine_s(replicates):
     gpu, found, runs = replicates
     images = gpu.on_device(found, "cpu")
     expected = list(fit_runs(gpu.build(found, "cpu"), images, gpu.recipe(1), runs))
-    replicate = gpu.Replicate(gpu.build(found, "cpu"), images.fit, "float32")
+    captured = importlib.import_module("captured")
+    replicate = captured.Replicate(gpu.build(found, "cpu"), images.fit, "float32")
     for own, fitted in zip(runs, expected, strict=True):  # one after the other in one module
         replicate.begin(own.state)
-        gpu.epoch([replicate], [own.seed])
+        captured.epoch([replicate], [own.seed])
         loss = float(replicate.total) / len(images.fit)
         assert loss == pytest.approx(fitted.history[0]["training_loss"], rel=1e-4)
         for name, value in fitted.state.items():
@@ -195,17 +196,18 @@ def test_the_step_that_is_captured_is_the_engine_s(replicates):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_captured_steps_do_what_the_others_do(replicates):
     gpu, found, runs = replicates
+    captured = importlib.import_module("captured")
     images = gpu.on_device(found, "cuda").fit
     states = []
     for capture in (False, True):
-        pair = [gpu.Replicate(gpu.build(found, "cuda"), images, "float32") for _ in runs]
+        pair = [captured.Replicate(gpu.build(found, "cuda"), images, "float32") for _ in runs]
         if capture:
             for replicate in pair:
                 replicate.capture()
         for replicate, own in zip(pair, runs, strict=True):
             replicate.begin(own.state)
         torch.cuda.synchronize()
-        gpu.epoch(pair, [own.seed for own in runs])
+        captured.epoch(pair, [own.seed for own in runs])
         torch.cuda.synchronize()
         states.append(
             [
@@ -213,9 +215,9 @@ def test_captured_steps_do_what_the_others_do(replicates):
                 for replicate in pair
             ]
         )
-    for eager, captured in zip(*states, strict=True):
+    for eager, replayed in zip(*states, strict=True):
         for name, value in eager.items():
-            torch.testing.assert_close(captured[name], value, rtol=1e-2, atol=1e-2)
+            torch.testing.assert_close(replayed[name], value, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.slow
@@ -274,6 +276,9 @@ def test_steps_prints_a_time_and_a_rate_for_every_setting():
         found = re.findall(r"(\d+) \(([\d,]+)\)", cells)
         assert len(found) == 2
         for microseconds, rate in found:
-            # 64 images a network's step, whatever the number of networks; microseconds are whole.
-            expected = 64e6 / float(rate.replace(",", ""))
-            assert float(microseconds) == pytest.approx(expected, abs=0.6)
+            # 64 images a network's step, whatever the number of networks; both numbers are whole.
+            rounded = float(rate.replace(",", ""))
+            expected = 64e6 / rounded
+            assert float(microseconds) == pytest.approx(
+                expected, abs=0.6 + 0.5 * expected / rounded
+            )

@@ -6,16 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall_distortion.catalogue import (
-    ARCHITECTURES,
-    CRITERIA,
-    SOURCES,
-    Counts,
-    fraction_to_keep,
-    largest_ratio,
-    parameter_counts,
-)
-from recall_distortion.errors import NetworkError
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.compression.ratios import fraction_to_keep, largest_ratio
+from recall_distortion.data.sources import SOURCES
+from recall_distortion.networks.plans import ARCHITECTURES, Counts, parameter_counts
+from recall_distortion.system.errors import NetworkError
 
 # docs/methods.md, section 4: total, prunable and the fraction kept at 2, 4, 10, 20, 50.
 TABLE = [
@@ -105,10 +100,45 @@ def test_unknown_names():
 
 def test_the_catalogue_agrees_with_criteria_and_networks():
     from recall_distortion import networks
-    from recall_distortion.compression.criteria import CRITERIA as FUNCTIONS
+    from recall_distortion.compression.pruning.criteria import CRITERIA as FUNCTIONS
 
     assert set(CRITERIA) == set(FUNCTIONS)
     assert set(ARCHITECTURES) == set(networks.NETWORKS)
     for source in SOURCES.values():
         known = (source.channels, source.classes, source.image_size)
         assert all(value is None for value in known) == source.needs_path
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_the_facts_of_a_criterion_are_those_of_its_function(name):
+    import torch
+
+    from recall_distortion.compression.pruning import criteria
+
+    def scores(gradient: float, epsilon: float) -> torch.Tensor:
+        return criteria.CRITERIA[name](
+            torch.tensor([1.0, -2.0, 3.0]),
+            torch.tensor([0.5, gradient, -0.5]),
+            epsilon=epsilon,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    facts = CRITERIA[name]
+    assert facts.name == name
+    assert facts.needs_gradient == criteria.needs_gradient(name)
+    assert facts.needs_gradient == (not torch.equal(scores(0.25, 0.1), scores(4.0, 0.1)))
+    assert facts.uses_epsilon == (not torch.equal(scores(0.25, 0.1), scores(0.25, 0.7)))
+    assert facts.uses_epsilon == ("ε" in facts.formula)
+    if name != "random":
+        assert facts.needs_gradient == ("g" in facts.formula)
+    assert facts.keeps_more == (name == "undecayed_signed")
+    for text in (facts.formula, facts.meaning, facts.source):
+        assert text
+    assert facts.meaning.endswith(".")
+
+
+def test_a_built_in_method_is_a_criterion_and_a_scope():
+    assert set(CRITERIA) <= set(BUILT_IN)
+    for method in BUILT_IN.values():
+        assert method.criterion in CRITERIA
+        assert method.scope in ("global", "layer")

@@ -8,8 +8,8 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion.configuration import configure
-from recall_distortion.devices import Usable, visible
-from recall_distortion.errors import DataError, StudyError
+from recall_distortion.system.devices import Usable, visible
+from recall_distortion.system.errors import DataError, StudyError
 
 
 @pytest.fixture(autouse=True)
@@ -87,12 +87,12 @@ def test_gpus_auto_counts_those_that_can_be_used_and_says_what_is_wrong_with_oth
     monkeypatch, capsys
 ):
     found = Usable(["0", "2"], ["GPU 1 cannot be used: it is too old"])
-    monkeypatch.setattr("recall_distortion.devices.usable", lambda: found)
+    monkeypatch.setattr("recall_distortion.system.devices.usable", lambda: found)
     assert configure({"study": "test"}).gpus == 2
     said = "GPU 1 cannot be used: it is too old\nThe study is computed on GPU 0, 2.\n"
     assert capsys.readouterr().err == said
     none = Usable([], found.problems)
-    monkeypatch.setattr("recall_distortion.devices.usable", lambda: none)
+    monkeypatch.setattr("recall_distortion.system.devices.usable", lambda: none)
     assert configure({"study": "test"}).gpus == 0
     assert capsys.readouterr().err.endswith("too old\nThe study is computed on the CPU.\n")
     assert configure({"study": "test", "gpus": 3}).gpus == 3  # as is said, and nothing is tried

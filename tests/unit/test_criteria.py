@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recall_distortion.compression import criteria
-from recall_distortion.errors import NetworkError
+from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.compression.pruning import criteria
+from recall_distortion.system.errors import NetworkError
 
 THETA = [2.0, -1.0, 0.5, 0.0, -4.0]
 GRADIENT = [0.1, 0.3, -2.0, 5.0, 0.0]
@@ -108,12 +109,15 @@ def test_random_scores_are_uniform_and_the_generators():
     assert (ordered - steps).abs().max() < 1.95 / 20_000**0.5
 
 
-@pytest.mark.parametrize("name", sorted(criteria.NEED_GRADIENT))
+NEED_GRADIENT = {name for name, facts in CRITERIA.items() if facts.needs_gradient}
+
+
+@pytest.mark.parametrize("name", sorted(NEED_GRADIENT))
 def test_a_missing_gradient_is_told(name):
     with pytest.raises(NetworkError, match="needs the gradient"):
         score(name, torch.tensor(THETA), None)
 
 
 def test_the_others_need_none():
-    for name in set(criteria.CRITERIA) - criteria.NEED_GRADIENT:
+    for name in set(criteria.CRITERIA) - NEED_GRADIENT:
         assert score(name, torch.tensor(THETA), None).shape == (5,)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recall_distortion import data
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 
 def gray(count=12, height=6, width=5):

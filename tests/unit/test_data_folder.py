@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from recall_distortion import data
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 
 def picture(path, seed=0, mode="L", size=(5, 6)):

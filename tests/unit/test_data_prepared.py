@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from recall_distortion import checksums, data
+from recall_distortion import data
 from recall_distortion.data import digits as digits_module
 from recall_distortion.data import prepared as prepared_module
 from recall_distortion.data.images import RawData
-from recall_distortion.errors import DataError
+from recall_distortion.system import sealed
+from recall_distortion.system.errors import DataError
 
 
 def prepare(output, source="digits", **options):
@@ -123,9 +124,10 @@ def test_the_file_is_plain_safetensors_with_the_metadata(tmp_path):
     assert np.array_equal(safetensors.numpy.load_file(output)["mean"], loaded.mean)
     with safetensors.safe_open(output, framework="numpy") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["class_names"]) == list("0123456789")
-    assert metadata["holdout"] == "0.1"
-    assert metadata["seed"] == "0"
+    content = json.loads(metadata["recall_distortion"])
+    assert content["class_names"] == list("0123456789")
+    assert content["holdout"] == 0.1
+    assert content["seed"] == 0
     assert (output.stat().st_mode & 0o444) == (0o666 & ~os_umask()) & 0o444
 
 
@@ -138,14 +140,14 @@ def os_umask():
 @pytest.mark.parametrize("failure", [OSError("no space"), KeyboardInterrupt()])
 def test_a_failing_writer_leaves_the_old_file_or_none(tmp_path, monkeypatch, failure):
     output = tmp_path / "a.safetensors"
-    save = checksums.save
+    seal = sealed.seal
 
-    def fail(path, tensors, metadata):
-        save(path, tensors, metadata)
+    def fail(path):
+        seal(path)
         path.write_bytes(path.read_bytes()[:100])
         raise failure
 
-    monkeypatch.setattr(checksums, "save", fail)
+    monkeypatch.setattr(sealed, "seal", fail)
     with pytest.raises(type(failure)):
         prepare(output)
     assert os.listdir(tmp_path) == []
@@ -182,12 +184,13 @@ def test_load_refuses_what_is_missing_foreign_or_damaged(tmp_path):
     whole = output.read_bytes()
     for content in (b"", b"text, not tensors", whole[:50], whole[:-1]):
         output.write_bytes(content)
-        with pytest.raises(DataError, match=r"cannot be read as a prepared.*delete it") as caught:
+        with pytest.raises(DataError, match=r"damaged \(.*delete it and run the step") as caught:
             data.load(output)
         assert str(output) in str(caught.value)
-    checksums.save(output, {"weight": np.zeros(3)}, {})
-    with pytest.raises(DataError, match="is not a prepared data set; delete it"):
-        data.load(output)
+    for metadata in ({}, [], {"class_names": 3}):
+        sealed.write(output, {"weight": np.zeros(3)}, metadata)
+        with pytest.raises(DataError, match="not a prepared data set; delete it and run the step"):
+            data.load(output)
 
 
 def test_load_refuses_inconsistent_tensors(tmp_path):
@@ -195,7 +198,7 @@ def test_load_refuses_inconsistent_tensors(tmp_path):
     prepare(output)
     good = safetensors.numpy.load_file(output)
     with safetensors.safe_open(output, framework="numpy") as file:
-        metadata = file.metadata()
+        metadata = json.loads(file.metadata()["recall_distortion"])
     half = good["test_labels"][:5]
     for change, message in (
         ({"mean": good["mean"].astype(np.float64)}, "mean is float64"),
@@ -206,7 +209,7 @@ def test_load_refuses_inconsistent_tensors(tmp_path):
         ({"holdout_index": good["holdout_index"][1:]}, "do not part"),
         ({"holdout_index": good["holdout_index"] * 0}, "do not part"),
     ):
-        checksums.save(output, good | change, metadata)
+        sealed.write(output, good | change, metadata)
         with pytest.raises(DataError, match=message):
             data.load(output)
 
@@ -225,7 +228,7 @@ def test_describe_agrees_with_the_catalogue_and_needs_no_torch():
 def test_prepared_file_does_not_depend_on_memory_layout(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 4, 4)).astype(np.uint8)
     tensors = {"a": images, "b": np.asfortranarray(images)}
-    checksums.save(tmp_path / "x", tensors, {"z": "1", "a": "é"})
+    sealed.write(tmp_path / "x", tensors, {"z": "1", "a": "é"})
     loaded = safetensors.numpy.load_file(tmp_path / "x")
     assert np.array_equal(loaded["a"], images)
     assert np.array_equal(loaded["b"], images)

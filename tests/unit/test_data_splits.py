@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_distortion.data.splits import shares, stratified_split
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 
 def split(labels, fraction, seed=0, classes=None):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from recall_distortion import data
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 
 def prepare(tmp_path, source, root, **options):

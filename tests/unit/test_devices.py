@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion import devices, gpu
-from recall_distortion.errors import DeviceError
+from recall_distortion.system import devices, gpu
+from recall_distortion.system.errors import DeviceError
 
 # Takes a device, says what it sees, and holds it until its input ends.
 HOLDER = """
 import os, sys
-from recall_distortion import devices
+from recall_distortion.system import devices
 devices.PAUSE = 0.05
 print("took", devices.take(1, int(sys.argv[1])), os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
@@ -94,7 +94,7 @@ def test_many_jobs_for_few_devices_all_get_one_and_never_two_the_same(tmp_path):
     alone = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from recall_distortion import devices\n"
+        "from recall_distortion.system import devices\n"
         "devices.PAUSE = 0.05\n"
         "devices.take(1)\n"
         "used = Path(sys.argv[1]) / os.environ['CUDA_VISIBLE_DEVICES']\n"

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
 from sklearn import metrics
 
-from recall_distortion.distortion import (
+from recall_distortion.measures.distortion import (
     Counts,
     HalfBalances,
+    class_means,
     class_rows,
     crossfit,
     crossfit_sums,
-    intercept_check,
+    intercepts,
     normalized,
     recall_table,
     reseed_pairs,
@@ -24,7 +24,7 @@ from recall_distortion.distortion import (
     slopes,
     split_halves,
 )
-from recall_distortion.errors import TableError
+from recall_distortion.system.errors import TableError
 
 
 def test_the_papers_worked_example():
@@ -326,42 +326,42 @@ def test_the_cross_fitted_slope_is_not_attenuated():
     assert naive < truth - 0.4
 
 
-# The intercept check
+# Fits that have an intercept
 
 
-@pytest.mark.parametrize("networks", [2, 15])
-def test_the_intercept_check_is_polyfit_and_a_t_interval(networks):
+@pytest.mark.parametrize("networks", [0, 1, 2, 15])
+def test_intercepts_are_those_of_polyfit(networks):
     rng = np.random.default_rng(4)
     x = rng.normal(0, 0.1, (networks, 8))
     y = 1.2 * x + 0.02 + rng.normal(0, 0.02, x.shape)
-    found = intercept_check(x, y, np.array([3, 4, 5, 6, 7, 8, 9, 10]))
-    fits = np.array([np.polyfit(x[k], y[k], 1) for k in range(networks)])
-    plain = [np.linalg.lstsq(x[k][:, None], y[k], rcond=None)[0][0] for k in range(networks)]
-    interval = stats.ttest_1samp(fits[:, 1], 0).confidence_interval(0.99)
-    assert found["n"] == networks
-    assert found["balanced"] is False
-    assert found["slope"] == pytest.approx(np.mean(plain))
-    assert found["slope_with_intercept"] == pytest.approx(fits[:, 0].mean())
-    assert found["intercept"] == pytest.approx(fits[:, 1].mean())
-    assert found["intercept_low"] == pytest.approx(interval.low)
-    assert found["intercept_high"] == pytest.approx(interval.high)
+    found = np.stack(intercepts(x, y), axis=1)
+    fits = np.array([np.polyfit(x[k], y[k], 1)[::-1] for k in range(networks)])
+    np.testing.assert_allclose(found, fits.reshape(networks, 2), rtol=1e-9)
 
 
-def test_the_intercept_check_of_one_network_and_of_none():
-    x, y = np.array([[0.1, -0.1, 0.0]]), np.array([[0.2, -0.2, 0.03]])
-    one = intercept_check(x, y, np.array([5, 5, 5]))
-    assert one["balanced"] is True
-    assert one["intercept"] == pytest.approx(0.01)
-    assert np.isnan([one["intercept_low"], one["intercept_high"]]).all()
-    none = intercept_check(x[:0], y[:0], np.array([5, 5, 5]))
-    assert none["n"] == 0
-    assert np.isnan([none["slope"], none["intercept"], none["slope_with_intercept"]]).all()
+def test_an_intercept_by_hand():
+    found = intercepts(np.array([[0.1, -0.1, 0.0]]), np.array([[0.2, -0.2, 0.03]]))
+    assert [float(part[0]) for part in found] == pytest.approx([0.01, 2.0])
 
 
 def test_a_balanced_test_set_has_no_intercept():
     rng = np.random.default_rng(5)
     x, y = rng.normal(0, 0.1, (2, 6, 9))
     x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
-    found = intercept_check(x, y, np.full(9, 4))
-    assert found["intercept"] == pytest.approx(0, abs=1e-12)
-    assert found["slope"] == pytest.approx(found["slope_with_intercept"])
+    intercept, slope_with_intercept = intercepts(x, y)
+    np.testing.assert_array_equal(intercept, 0)  # what rounding leaves is none
+    np.testing.assert_allclose(slope_with_intercept, slopes(x, y))
+
+
+# Means over the images of a class
+
+
+def test_means_of_a_class_are_over_its_images_alone():
+    labels = np.array([2, 0, 1, 0, 2, 2])
+    values = np.array([[1, 2, 3, 4, 5, 9], [0.5, 0, 0, 1, 0.5, 0.5]], np.float16)
+    found = class_means(labels, values, 3)
+    np.testing.assert_allclose(found, [[3, 3, 5], [0.5, 0, 0.5]])
+    assert class_means(labels, None, 3) is None
+    # Half precision would have run over long before such a sum.
+    many = np.full((1, 60_000), 6.0, np.float16)
+    assert class_means(np.zeros(60_000, int), many, 1)[0, 0] == 6

@@ -12,16 +12,9 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion import __version__
-from recall_distortion.columns import (
-    ALPHA_COLUMNS,
-    ENGINE_COLUMNS,
-    FAILURE_COLUMNS,
-    INTERCEPT_COLUMNS,
-    RECALL_COLUMNS,
-    SPARSITY_COLUMNS,
-)
 from recall_distortion.configuration import configure
 from recall_distortion.study import METHODS, OVERRIDES, load
+from recall_distortion.tables.schema import TABLES
 
 DOCUMENTS = sorted(
     path for place in ("*.md", "docs/**/*.md", "results/*.md") for path in REPOSITORY.glob(place)
@@ -30,8 +23,13 @@ STUDIES = {path.stem for path in REPOSITORY.glob("config/studies/*.yaml")}
 NAMES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 # Words in commands that a reader's own study, written as docs/your-data.md says, would be named by.
 READERS_STUDIES = {"pets"}
+# Where tables of earlier versions are named, to say what became of them.
+OF_EARLIER_TABLES = {"CHANGELOG.md", "docs/tables.md"}
+# Tables of a study beside those in tables/, of a study's jobs, and of the simulation.
+OTHER_TABLES = {"plots", "simulation", "sparsity"}
+LONGEST_LINE = 130
 # Paths that a document tells its reader to make, or that a command writes.
-MADE_BY_READERS = {"config/studies/pets.yaml", "data/pets.npz"}
+MADE_BY_READERS = {"config/studies/pets.yaml", "data/pets.npz", "results/pets/report.html"}
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 
@@ -114,10 +112,13 @@ def test_studies_in_documents_are_valid(path: Path, tmp_path: Path) -> None:
 @document
 def test_python_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # Examples that read a study's tables read those that ship.
+    (tmp_path / "results").symlink_to(REPOSITORY / "results")
     runner = doctest.DocTestRunner()
     for number, body in enumerate(blocks(path, "python")):
         test = doctest.DocTestParser().get_doctest(body, {}, f"{path.name}[{number}]", None, 0)
-        assert test.examples, f"{path.name}: a python block without an example that runs"
+        if not test.examples:
+            exec(compile(body, f"{path.name}[{number}]", "exec"), {})
         printed: list[str] = []
         runner.run(test, out=printed.append)
         assert not printed, "".join(printed)
@@ -177,10 +178,10 @@ def test_the_readme_says_how_many_jobs_the_default_study_has() -> None:
     groups = [study.ratio_groups(n.dataset, n.architecture, bundle) for n, bundle in bundles]
     compress = sum(map(len, groups)) * blocks_
     evaluate = (len(bundles) + len(networks)) * blocks_
-    engines = 2
-    fits = len(study.fits()) * engines
-    # measure, infer_tests, infer, report, figures and all
-    jobs = len(study.datasets) + len(networks) * blocks_ + fits + compress + evaluate + 6
+    fitters = 2
+    fits = len(study.fits()) * fitters
+    # measure, estimate, compare_fits, summarize, report, figures and all
+    jobs = len(study.datasets) + len(networks) * blocks_ + fits + compress + evaluate + 7
     assert f"lists {jobs} jobs" in read("README.md")
 
 
@@ -197,21 +198,29 @@ def test_every_method_is_described() -> None:
     assert set(METHODS) <= described
 
 
-def test_tables_are_described_with_their_columns() -> None:
-    text = read("docs/how-a-study-works.md")
-    shared = {"dataset", "architecture", "method", "ratio", "state", "seed", "class", "class_name"}
-    for name, columns in {
-        "recall": RECALL_COLUMNS,
-        "alpha": ALPHA_COLUMNS,
-        "sparsity": SPARSITY_COLUMNS,
-        "intercepts": INTERCEPT_COLUMNS,
-        "engines": ENGINE_COLUMNS,
-        "failures": FAILURE_COLUMNS,
-    }.items():
-        row = re.search(rf"^\| `{name}\.csv` \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
-        assert row, name
-        found = {word.strip() for word in row[1].split(",")}
-        assert found == set(columns) - shared, name
+@document
+def test_lines_are_not_too_long(path: Path) -> None:
+    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    assert not [number for number, line in lines if len(line) > LONGEST_LINE]
+
+
+@document
+def test_named_tables_exist(path: Path) -> None:
+    if str(path.relative_to(REPOSITORY)) in OF_EARLIER_TABLES:
+        return
+    named = set(re.findall(r"`(?:tables/)?(\w+)\.csv`", path.read_text("utf-8")))
+    assert named <= set(TABLES) | OTHER_TABLES
+
+
+def test_every_table_and_column_is_described() -> None:
+    sections = re.split(r"^## (\w+)\.csv$", read("docs/tables.md"), flags=re.MULTILINE)[1:]
+    described = {
+        name: re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+        for name, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    for name, table in TABLES.items():
+        columns = [column.name for column in table.columns]
+        assert described[name][: len(columns)] == columns, name
 
 
 def test_the_study_of_ones_own_data_passes_every_check(

@@ -10,16 +10,10 @@ from core_helpers import prepared, recipe
 
 from recall_distortion import networks
 from recall_distortion.data import load, prepare
-from recall_distortion.errors import TrainingError
-from recall_distortion.replicates import copy_state, generator
-from recall_distortion.training import (
-    Engine,
-    NonFiniteLoss,
-    Run,
-    TrainingImages,
-    choose,
-    fit_runs,
-)
+from recall_distortion.system.errors import TrainingError
+from recall_distortion.training import Engine, NonFiniteLoss, Run, TrainingImages, choose, fit_runs
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import copy_state
 
 CASES = [
     # architecture, channels, size, augmentation, learning rate

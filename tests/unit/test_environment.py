@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion.environment import FURTHER, check_folders, leave_out, leave_out_r
-from recall_distortion.errors import SetupError
+from recall_distortion.system.environment import FURTHER, check_folders, leave_out, leave_out_r
+from recall_distortion.system.errors import SetupError
 
 SOURCE = Path("/project/src")
 KEPT = {

@@ -11,19 +11,19 @@ from core_helpers import method, recipe, write_prepared
 from safetensors import safe_open
 
 from recall_distortion import data, networks
-from recall_distortion.compression import compress_block, load_compressed
-from recall_distortion.evaluation import evaluate_block
-from recall_distortion.measurement import read_predictions
-from recall_distortion.replicates import (
+from recall_distortion.compression.blocks import compress_block, load_compressed
+from recall_distortion.evaluation.predictions import evaluate_block
+from recall_distortion.tables.predictions import read_predictions
+from recall_distortion.training import loop, train_block
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import (
     Block,
     Failure,
-    generator,
     load_block,
     save_block,
     save_tensors,
     stack,
 )
-from recall_distortion.training import loop, train_block
 
 SEEDS = [1, 2]
 RATIOS = (["1", "2"], ["10"])  # of two jobs
@@ -97,11 +97,10 @@ def assert_predictions(tensors, key, states, prepared):
         expected = softmax_of_mlp(state, prepared)
         predicted = tensors[f"{key}/predicted"][row]
         np.testing.assert_array_equal(predicted, expected.argmax(1))
-        np.testing.assert_allclose(tensors[f"{key}/probability"][row], expected.max(1), rtol=1e-4)
-        true = expected[np.arange(len(labels)), labels]
-        np.testing.assert_allclose(
-            tensors[f"{key}/true_probability"][row], true, rtol=1e-3, atol=1e-6
-        )
+        # Half precision keeps 11 bits.
+        np.testing.assert_allclose(tensors[f"{key}/probability"][row], expected.max(1), rtol=1e-3)
+        loss = -np.log(expected[np.arange(len(labels)), labels])
+        np.testing.assert_allclose(tensors[f"{key}/loss"][row], loss, rtol=1e-3, atol=1e-6)
 
 
 def test_predictions_say_what_trained_and_what_evaluated_each_cell(folder):
@@ -140,7 +139,7 @@ def test_dense_predictions_are_an_independent_forward_passes(folder):
     np.testing.assert_array_equal(tensors["labels"], prepared.test_labels)
     assert set(tensors) == {
         "labels",
-        *(f"dense/1/dense/{n}" for n in ("predicted", "probability", "true_probability")),
+        *(f"dense/1/dense/{n}" for n in ("predicted", "probability", "loss")),
     }
     assert metadata["seeds"] == {"dense/1/dense": SEEDS}
     assert metadata["class_names"] == [f"class {c}" for c in range(4)]
@@ -155,13 +154,13 @@ def test_pruned_is_dense_times_mask_and_finetuned_is_what_was_fitted(folder):
     expected_keys = set()
     for path in compressed(folder):
         for part in load_compressed(path):
-            key = f"{part.method}/{part.ratio}/finetuned"
+            key = f"{part.method}/{part.ratio}/retrained"
             expected_keys.add(key)
-            states = [{n: v[row] for n, v in part.finetuned.items()} for row in range(2)]
+            states = [{n: v[row] for n, v in part.retrained.items()} for row in range(2)]
             assert_predictions(tensors, key, states, prepared)
             if part.method == "control":
                 continue
-            key = f"{part.method}/{part.ratio}/pruned"
+            key = f"{part.method}/{part.ratio}/compressed"
             expected_keys.add(key)
             states = []
             for row, seed in enumerate(SEEDS):
@@ -175,24 +174,26 @@ def test_pruned_is_dense_times_mask_and_finetuned_is_what_was_fitted(folder):
 
 
 def test_probabilities_are_consistent(folder):
+    half = {"rtol": 1e-3, "atol": 1e-6}
     for name in ("dense", "bundle"):
         tensors, metadata = read(folder / f"predictions-{name}.safetensors")
         labels = tensors["labels"]
         for key in metadata["seeds"]:
             predicted = tensors[f"{key}/predicted"]
             probability = tensors[f"{key}/probability"]
-            true = tensors[f"{key}/true_probability"]
-            assert (predicted.dtype, probability.dtype, true.dtype) == (
-                "int16",
-                "float32",
-                "float32",
+            loss = tensors[f"{key}/loss"]
+            assert (predicted.dtype, probability.dtype, loss.dtype) == (
+                "uint8",
+                "float16",
+                "float16",
             )
-            assert predicted.shape == probability.shape == true.shape == (2, 60)
+            assert predicted.shape == probability.shape == loss.shape == (2, 60)
             assert (probability >= 1 / 4).all()
             assert (probability <= 1).all()
-            assert (true <= probability).all()
+            true = np.exp(-loss.astype(float))
+            assert (true <= probability + 1e-3).all()
             right = predicted == labels
-            np.testing.assert_array_equal(true[right], probability[right])
+            np.testing.assert_allclose(true[right], probability[right], **half)
             assert right.any()
             assert (~right).any()
 
@@ -204,7 +205,8 @@ def test_predictions_do_not_depend_on_the_batches(folder, tmp_path, monkeypatch)
     whole, _ = read(folder / "predictions-bundle.safetensors")
     assert set(parts) == set(whole)
     for name, value in whole.items():
-        np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7)
+        # Rounding may fall on the other side of a step of half precision.
+        np.testing.assert_allclose(parts[name], value, rtol=1e-3, atol=1e-7)
 
 
 def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):
@@ -216,7 +218,9 @@ def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):
         network.bn1.running_mean.fill_(0.3)
         network.bn1.running_var.fill_(2.0)
     state = stack([network.state_dict()])
-    save_block(tmp_path / "dense.safetensors", Block("resnet20", 3, 4, [0], state))
+    facts = {"device": "cpu", "engine": "one after another", "torch": "2"}
+    block = Block("resnet20", 3, 4, [0], state, facts=facts)
+    save_block(tmp_path / "dense.safetensors", block)
     evaluate(tmp_path, [], tmp_path / "p.safetensors")
     tensors, _ = read(tmp_path / "p.safetensors")
     prepared = data.load(path)
@@ -226,7 +230,7 @@ def test_batch_norm_is_evaluated_by_its_running_statistics(tmp_path):
         for number, image in enumerate(torch.from_numpy(prepared.test_images)):
             expected = network(((image / 255 - mean) / std)[None]).softmax(1)[0]
             found = float(tensors["dense/1/dense/probability"][0, number])
-            assert found == pytest.approx(float(expected.max()), rel=1e-4)
+            assert found == pytest.approx(float(expected.max()), rel=1e-3)
             assert tensors["dense/1/dense/predicted"][0, number] == expected.argmax()
 
 
@@ -256,13 +260,15 @@ def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path)
             dataset="small",
         )
     _, failures = read_predictions(tmp_path / "d.safetensors")
-    assert [(f["method"], f["seed"], f["stage"]) for f in failures] == [("dense", 7, "training")]
+    assert [(f["method"], f["seed"], f["state"]) for f in failures] == [("dense", 7, "dense")]
+    assert failures[0]["failure"] == "seed 7: loss is nan"
+    assert failures[0]["device"] == "cpu"
     found, failures = read_predictions(tmp_path / "p.safetensors")
     assert {part.state: (part.seeds, part.predicted.shape) for part in found} == {
-        "pruned": (SEEDS, (2, 60)),
-        "finetuned": ([], (0, 60)),
+        "compressed": (SEEDS, (2, 60)),
+        "retrained": ([], (0, 60)),
     }
     assert [list(part.trained.values()) for part in found] == [[2], [0]]
-    assert [(f["method"], f["seed"], f["stage"]) for f in failures] == [
-        ("magnitude", seed, "finetuning") for seed in SEEDS
+    assert [(f["method"], f["seed"], f["state"]) for f in failures] == [
+        ("magnitude", seed, "retrained") for seed in SEEDS
     ]

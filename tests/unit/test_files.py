@@ -13,8 +13,8 @@ import sys
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion import files
-from recall_distortion.errors import UnwritableError
+from recall_distortion.system import files
+from recall_distortion.system.errors import UnwritableError
 
 
 def test_a_file_is_replaced_by_what_the_block_wrote(tmp_path):
@@ -99,7 +99,7 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess:
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     code = """
 import os, signal, sys
-from recall_distortion import files
+from recall_distortion.system import files
 with files.replacing(sys.argv[1]) as temporary:
     temporary.write_text("half of a ta")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -121,8 +121,9 @@ with files.replacing(sys.argv[1]) as temporary:
 FULL = """
 import resource, signal, sys
 import torch
-from recall_distortion import files, replicates
-from recall_distortion.errors import UnwritableError
+from recall_distortion.system import files
+from recall_distortion.training import replicates
+from recall_distortion.system.errors import UnwritableError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -12,22 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_helpers import sealed, write_prepared
+from core_helpers import sealed_file, write_prepared
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recall_distortion import columns, data
-from recall_distortion.compression import load_compressed
-from recall_distortion.errors import RecallDistortionError
-from recall_distortion.measurement import measure, read_predictions
-from recall_distortion.replicates import load_block
+from recall_distortion import data
+from recall_distortion.compression.blocks import load_compressed
+from recall_distortion.inference.jobs import write_measures
 from recall_distortion.study import load
-from recall_distortion.tables import read_table
+from recall_distortion.system.errors import RecallDistortionError
+from recall_distortion.tables.files import read_table
+from recall_distortion.tables.predictions import read_predictions
+from recall_distortion.tables.schema import ALL, TEXT, TRUTH
+from recall_distortion.training.replicates import load_block
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACTS = {"device": "cpu", "engine": "one after another, float32", "torch": "2.10"}
 FAILURE = {"method": "dense", "ratio": "1", "stage": "training", "seed": 7, "reason": "nan"}
-TABLES = ("recall", "alpha", "crossfit", "intercepts", "engines", "sparsity", "failures")
+TABLES = ("recall", "networks")
 
 BLOCK = {
     "architecture": "mlp",
@@ -53,10 +55,12 @@ PREDICTIONS = {
     "made": {"dense/1": {"trained": FACTS, "evaluated": FACTS}},
 }
 WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
-PRUNED = {"mask/magnitude/2/w": np.ones((2, 3), bool), "finetuned/magnitude/2/w": WEIGHTS["w"]}
+PRUNED = {"mask/magnitude/2/w": np.ones((2, 3), bool), "retrained/magnitude/2/w": WEIGHTS["w"]}
 LABELS = {
     "labels": np.array([0, 1, 2]),
-    "dense/1/dense/predicted": np.array([[0, 1, 1], [2, 1, 2]], np.int16),
+    "dense/1/dense/predicted": np.array([[0, 1, 1], [2, 1, 2]], np.uint8),
+    "dense/1/dense/loss": np.array([[0.1, 0.2, 9.5], [1.5, 0, 0]], np.float16),
+    "dense/1/dense/probability": np.array([[0.9, 0.8, 0.7], [0.5, 1, 1]], np.float16),
 }
 
 examples = settings(
@@ -133,7 +137,7 @@ def read_or_error(read: Callable[[Path], object], path: Path) -> bool:
 
 
 def measured(path: Path) -> None:
-    measure([path], [], {name: path.parent / f"{name}.csv" for name in TABLES}, splits=2)
+    write_measures([path], [], *(path.parent / f"{name}.csv" for name in TABLES), splits=2)
 
 
 SEALED = {
@@ -154,7 +158,7 @@ def test_no_damage_to_a_sealed_file_is_taken_for_its_numbers(
         whole = write_prepared(tmp_path / "p", train=12, holdout=4, test=8, size=2).read_bytes()
     else:
         read, tensors, metadata = SEALED[kind]
-        whole = sealed(tmp_path, tensors, metadata)
+        whole = sealed_file(tmp_path, tensors, metadata)
     path = tmp_path / "file.safetensors"
     path.write_bytes(whole)
     assert read_or_error(read, path)
@@ -169,7 +173,7 @@ def test_no_damage_to_a_sealed_file_is_taken_for_its_numbers(
 def test_metadata_of_another_program(tmp_path: Path, kind: str, choice: st.DataObject) -> None:
     read, tensors, metadata = SEALED[kind]
     path = tmp_path / "file.safetensors"
-    path.write_bytes(sealed(tmp_path, tensors, choice.draw(changed(metadata))))
+    path.write_bytes(sealed_file(tmp_path, tensors, choice.draw(changed(metadata))))
     if read_or_error(read, path) and kind == "predictions":
         # What is read as predictions can be measured; an error names the network then.
         message = message_of(measured, path)
@@ -177,21 +181,19 @@ def test_metadata_of_another_program(tmp_path: Path, kind: str, choice: st.DataO
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["recall", "alpha", "crossfit", "sparsity", "intervals"])
+@pytest.mark.parametrize("name", ["recall", "networks", "estimates", "tests", "published"])
 @examples
 @given(choice=st.data())
 def test_a_damaged_table(tmp_path: Path, name: str, choice: st.DataObject) -> None:
     lines = (REPOSITORY / f"results/digits/tables/{name}.csv").read_bytes().splitlines(True)
     whole = b"".join([lines[0], *lines[-12:]])
-    wanted = getattr(
-        columns, {"intervals": "INTERVAL_COLUMNS"}.get(name, f"{name.upper()}_COLUMNS")
-    )
     path = tmp_path / "table.csv"
     path.write_bytes(choice.draw(damaged(whole)))
-    if read_or_error(lambda file: read_table(file, wanted), path):
-        table = read_table(path, wanted)
-        numbers = [c for c in wanted if c not in columns.TEXT_COLUMNS | columns.TRUTH_COLUMNS]
-        assert all(np.issubdtype(table[column].dtype, np.number) for column in numbers)
+    if read_or_error(lambda file: read_table(file, name), path):
+        table = read_table(path, name)
+        numbers = [c.name for c in ALL[name].columns if c.kind not in (TEXT, TRUTH)]
+        typed = (np.issubdtype(table[column].dtype, np.number) for column in numbers)
+        assert table.empty or all(typed)
 
 
 @examples

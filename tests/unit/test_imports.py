@@ -1,4 +1,7 @@
-"""Each module imports only from those before it (DESIGN, the flow); read from the source."""
+"""Each room imports only from those before it in its line (DESIGN, the flow); read from the source.
+
+A room is a folder or file of the package. What a file imports counts at any depth of its code.
+"""
 
 from __future__ import annotations
 
@@ -6,146 +9,243 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from core_helpers import REPOSITORY
 
-PACKAGE = REPOSITORY / "src" / "recall_distortion"
+SOURCE = REPOSITORY / "src"
+PACKAGE = SOURCE / "recall_distortion"
 
-# configuration joins study and data for the Snakefile, so nothing imports it.
-ORDER = [
-    "errors",
-    "machine",
-    "environment",
-    "processes",
-    "files",
-    "checksums",
-    "provenance",
-    "catalogue",
-    "columns",
-    "rounding",
-    "tables",
-    "logs",
-    "devices",
-    "study",
-    "data",
-    "configuration",
+BASE = ["vocabulary", "system", "tables"]
+COMPUTES = [
+    *BASE,
     "networks",
+    "data",
+    "study",
     "fast",
-    "replicates",
-    "gpu",
-    "processor",
     "training",
     "compression",
     "evaluation",
-    "distortion",
-    "measurement",
-    "inference",
-    "report",
 ]
-BASE = {
-    "errors",
-    "machine",
-    "environment",
-    "files",
-    "checksums",
-    "provenance",
-    "catalogue",
-    "columns",
-    "rounding",
-    "tables",
-    "processes",
-    "logs",
+READS = [*BASE, "measures", "inference", "report"]
+# Joins a study and its data for the workflow; what invents studies of known truth.
+APART = {
+    "configuration": {*BASE, "data", "study"},
+    "simulation": {*BASE, "measures", "inference"},
 }
-NO_TORCH = [
-    "devices",
-    "study",
-    "configuration",
-    "distortion",
-    "measurement",
-    "inference",
-    "report",
-    *BASE,
-]
-FIRST_HALF = set(ORDER[ORDER.index("devices") : ORDER.index("distortion")])
+# Facts without torch, which lie before the study though their rooms do not. The page, too, reads
+# what a criterion is.
+FACTS = {
+    "study": {"networks.plans", "compression.facts", "compression.ratios"},
+    "report": {"compression.facts"},
+}
+
+TORCH = {"networks", "fast", "training", "compression", "evaluation"}
+NO_TORCH = FACTS["study"]
+TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.torchvision_sets"}
+# Editing a column or how a table is written must rerun no job that computes networks.
+JOBS = {*TORCH, "data"}
+TABLES_OF_JOBS = {"tables.schema", "tables.files"}
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+# Numba compiles each of these as a whole.
+COMPILED = {"fast/cpu/kernels.py"}
 
 
-def imports(path: Path) -> set[str]:
-    """Return the dotted names that a source file imports, at any depth of its code."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+@cache
+def modules() -> Mapping[str, Path]:
+    """Return the file of each module by its dotted name, the package's own being ``""``."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def sources() -> list[tuple[str, Path]]:
-    """Return (top-level module, file) of every source file but the package's own."""
-    return [
-        (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path)
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] != "__init__.py"
-    ]
+def room(module: str) -> str:
+    """Return the room that a module is in."""
+    return module.partition(".")[0]
 
 
-def of_package(path: Path) -> set[str]:
-    """Return the package's top-level modules that a file imports."""
-    own = {name.split(".")[1] for name in imports(path) if name.startswith("recall_distortion.")}
-    return own - {"__version__"}
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return what a source file says."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def names(node: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that a piece of code imports."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Import):
+            yield from (alias.name for alias in part.names)
+        elif isinstance(part, ast.ImportFrom):
+            assert part.level == 0, "a relative import"
+            yield from (f"{part.module}.{alias.name}" for alias in part.names)
+
+
+@cache
+def of_package(module: str) -> frozenset[str]:
+    """Return the package's modules that a module imports, itself and the package's own left out."""
+    found = set()
+    for name in names(tree(modules()[module])):
+        if name.startswith(f"{PACKAGE.name}."):
+            inner = name.removeprefix(f"{PACKAGE.name}.")
+            found.add(inner if inner in modules() else inner.rpartition(".")[0])
+    return frozenset(found - {"", module})
+
+
+def foreign(node: ast.AST) -> set[str]:
+    """Return the top-level packages that a piece of code imports."""
+    return {name.partition(".")[0] for name in names(node)}
+
+
+def before(module: str, used: str) -> bool:
+    """Return whether what a module uses lies before it."""
+    name = room(module)
+    if room(used) == name or used in FACTS.get(name, ()):
+        return True
+    if module in NO_TORCH:
+        return used in NO_TORCH or room(used) in ("vocabulary", "system")
+    if name in APART:
+        return room(used) in APART[name]
+    return any(room(used) in line[: line.index(name)] for line in (COMPUTES, READS) if name in line)
 
 
 def test_every_module_has_its_place():
-    assert {name for name, _ in sources()} == set(ORDER)
+    assert {room(module) for module in modules() if module} == {*COMPUTES, *READS, *APART}
 
 
 def test_no_module_imports_a_later_one():
     wrong = [
-        f"{path.relative_to(PACKAGE)} imports {used}"
-        for name, path in sources()
-        for used in of_package(path)
-        if ORDER.index(used) > ORDER.index(name)
+        f"{module} imports {used}"
+        for module in modules()
+        for used in of_package(module)
+        if module and not before(module, used)
     ]
     assert not wrong
 
 
+def test_the_package_itself_imports_nothing_before_it_is_asked():
+    """What a name needs is imported with it: torch for networks, and nothing of it for a slope."""
+    check = (
+        "import sys, recall_distortion as rd\n"
+        "assert [name for name in sys.modules if name.startswith('recall_distortion.')] == []\n"
+        "assert rd.slope([-0.5, 0.25, 0.25], [-0.75, 0.375, 0.375]) == 1.5\n"
+        "assert rd.study.load and 'torch' not in sys.modules\n"
+        "assert rd.networks.build('mlp', channels=1, classes=10) and 'torch' in sys.modules\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", check], env=environment, check=True, timeout=60)
+
+
 def test_the_second_half_stands_alone():
+    """It reads files: predictions, and tables of facts about networks."""
+    first = set(COMPUTES) - set(BASE)
     wrong = [
-        f"{path.relative_to(PACKAGE)} imports {used}"
-        for name, path in sources()
-        if name in ("distortion", "measurement", "inference", "report")
-        for used in of_package(path) & FIRST_HALF
+        f"{module} imports {used}"
+        for module in modules()
+        if room(module) in {*READS, "simulation"} - set(BASE)
+        for used in of_package(module)
+        if room(used) in first and used not in FACTS.get(room(module), ())
     ]
     assert not wrong
 
 
 def test_modules_before_data_do_not_use_the_study():
     """Only the configuration reads a study; the steps take plain values."""
+    users = {
+        room(module)
+        for module in modules()
+        if module and any(room(used) == "study" for used in of_package(module))
+    }
+    assert users == {"study", "configuration"}
+
+
+def test_nobody_imports_what_stands_apart():
     wrong = [
-        str(path.relative_to(PACKAGE))
-        for name, path in sources()
-        if name not in ("study", "configuration") and "study" in of_package(path)
+        f"{module} imports {used}"
+        for module in modules()
+        for used in of_package(module)
+        if room(used) in APART and room(module) != room(used)
+    ]
+    assert not wrong
+
+
+def test_no_job_that_computes_networks_depends_on_how_tables_are_described():
+    """Nor on what a criterion is said to be: a better sentence retrains nothing."""
+    wrong = [
+        f"{module} imports {used}"
+        for module in modules()
+        if room(module) in JOBS and module != "compression.facts"
+        for used in of_package(module) & {*TABLES_OF_JOBS, "compression.facts"}
     ]
     assert not wrong
 
 
 def test_torch_is_imported_only_where_weights_are():
-    wrong = [
-        str(path.relative_to(PACKAGE))
-        for name, path in sources()
-        if name in NO_TORCH
-        and any(used.split(".")[0] in ("torch", "torchvision") for used in imports(path))
-    ]
+    wrong = []
+    for module, path in modules().items():
+        if room(module) in TORCH and module not in NO_TORCH:
+            continue
+        code = tree(path)
+        if module in TORCH_IN_FUNCTIONS:
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            code = ast.Module([part for part in code.body if not isinstance(part, functions)], [])
+        if {"torch", "torchvision"} & foreign(code):
+            wrong.append(module)
     assert not wrong
+
+
+def test_no_module_imports_itself_by_others():
+    """Read from the files, so that imports within functions, which would run late, count, too."""
+    done: set[str] = set()
+    circles = []
+
+    def follow(module: str, way: tuple[str, ...]) -> None:
+        if module in way:
+            circles.append(" > ".join((*way[way.index(module) :], module)))
+        elif module not in done:
+            for used in sorted(of_package(module)):
+                follow(used, (*way, module))
+            done.add(module)
+
+    for module in modules():
+        follow(module, ())
+    assert not circles
+
+
+def lengths(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of lines of each function in a source file."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_file_and_no_function_is_too_long_to_be_read_at_once():
+    wrong = []
+    for path in modules().values():
+        name = path.relative_to(PACKAGE).as_posix()
+        if name in COMPILED:
+            continue
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > LONGEST_FILE:
+            wrong.append(f"{name}: {lines} lines")
+        wrong += [
+            f"{name}: {function} has {count} lines"
+            for function, count in lengths(path)
+            if count > LONGEST_FUNCTION
+        ]
+    assert not wrong, "\n".join(["too long:", *wrong])
 
 
 def test_what_only_some_jobs_need_is_imported_by_no_other():
     """Each of these costs every job that imports it about a second or more."""
     check = (
         "import sys\n"
-        "import recall_distortion.measurement, recall_distortion.report\n"
+        "import recall_distortion.measures.networks, recall_distortion.report\n"
         "late = {'matplotlib', 'scipy.stats', 'statsmodels', 'rpy2', 'pymer4'}\n"
         "found = late & set(sys.modules)\n"
         "assert not found, found\n"
@@ -155,23 +255,32 @@ def test_what_only_some_jobs_need_is_imported_by_no_other():
 
 def test_the_package_does_not_know_snakemake():
     wrong = [
-        str(path.relative_to(PACKAGE))
-        for _, path in sources()
-        if any(used.split(".")[0].startswith("snakemake") for used in imports(path))
+        module
+        for module, path in modules().items()
+        if any(name.startswith("snakemake") for name in foreign(tree(path)))
     ]
     assert not wrong
 
 
 def test_importing_the_second_half_leaves_torch_out():
+    """What reads predictions and what reads a study; each module, in one process."""
+    rooms = {*READS, *APART, "study"}
+    chosen = [
+        module
+        for module in modules()
+        if module
+        and (room(module) in rooms or module in NO_TORCH)
+        and not module.endswith("__main__")
+    ]
     check = (
         "import importlib, sys\n"
-        f"for name in {NO_TORCH}:\n"
+        f"for name in {chosen}:\n"
         "    importlib.import_module(f'recall_distortion.{name}')\n"
         "    found = {'torch', 'torchvision', 'snakemake'} & set(sys.modules)\n"
         "    assert not found, f'{name} imports {found}'\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     done = subprocess.run(
-        [sys.executable, "-c", check], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", check], env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr

@@ -9,12 +9,12 @@ import sys
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.logs import progress
+from recall_distortion.system.logs import progress
 
 JOB = """
 import os, sys
-from recall_distortion.errors import DataError
-from recall_distortion.logs import job_log
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.logs import job_log
 
 with job_log(sys.argv[1]):
     print("said before")
@@ -128,8 +128,8 @@ def test_an_earlier_log_is_replaced(tmp_path):
 
 SILENT_JOB = """
 import os, sys
-from recall_distortion.errors import DataError
-from recall_distortion.logs import job_log
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.logs import job_log
 
 with job_log(sys.argv[1]):
     {body}
@@ -161,7 +161,7 @@ def run_with_full_log(body):
         ("print('line')", "error: /dev/full: cannot be written (No space left on device)"),
         # A job that starts itself again has its log in the place of the terminal by then.
         (
-            "from recall_distortion import processor; processor.fix_addresses();"
+            "from recall_distortion.system import processor; processor.fix_addresses();"
             " raise DataError('the reason')",
             "error: the reason",
         ),
@@ -224,7 +224,7 @@ def test_an_epoch_of_several_networks_is_one_line_of_means(capsys):
 
 LONG = """
     from unittest import mock
-    from recall_distortion import logs
+    from recall_distortion.system import logs
     row = {"training_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5}
     with mock.patch("time.monotonic") as clock:
         clock.return_value = 0.0
@@ -256,7 +256,7 @@ def test_a_long_job_says_once_a_minute_how_far_it_is(tmp_path, networks, first, 
 
 def test_a_short_job_says_nothing_on_the_terminal(tmp_path):
     body = """
-    from recall_distortion import logs
+    from recall_distortion.system import logs
     row = {"training_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5}
     logs.progress(["a"], 1)([row | {"epoch": 1}], range(1))"""
     status, log, outside = run(tmp_path, body.strip())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion import machine
+from recall_distortion.system import machine
 
 AFFINITY = 16
 
@@ -147,7 +147,7 @@ def test_this_machine_has_memory_and_the_cores_of_its_affinity() -> None:
     code = (
         "import os\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from recall_distortion import machine\n"
+        "from recall_distortion.system import machine\n"
         "print(machine.cores(), machine.memory_mb())\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

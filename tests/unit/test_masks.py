@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recall_distortion import networks
-from recall_distortion.catalogue import Counts
-from recall_distortion.compression.masks import (
+from recall_distortion.compression.pruning.masks import (
     Sparsity,
     global_masks,
     keep_fraction,
     layer_masks,
     signed_threshold_masks,
 )
-from recall_distortion.errors import NetworkError
+from recall_distortion.networks.plans import Counts
+from recall_distortion.system.errors import NetworkError
 
 
 def generator(seed: int) -> torch.Generator:

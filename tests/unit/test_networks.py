@@ -9,9 +9,11 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from recall_distortion import catalogue, networks
-from recall_distortion.errors import NetworkError
+from recall_distortion import networks
+from recall_distortion.compression.ratios import fraction_to_keep
+from recall_distortion.networks import plans
 from recall_distortion.networks.resnet import Block
+from recall_distortion.system.errors import NetworkError
 
 # name, classes: total, prunable weights, fraction kept at ratio 2, 4, 10, 20, 50, for 3 channels
 # (ShrinkBench's accounting, derived from the published architectures).
@@ -26,7 +28,7 @@ PUBLISHED = {
 
 
 def test_names_are_those_of_the_catalogue():
-    assert set(networks.NETWORKS) == set(catalogue.ARCHITECTURES)
+    assert set(networks.NETWORKS) == set(plans.ARCHITECTURES)
 
 
 @pytest.mark.parametrize(("name", "classes"), PUBLISHED)
@@ -35,15 +37,13 @@ def test_published_counts_and_fractions(name, classes):
     found = networks.counts(networks.build(name, channels=3, classes=classes))
     assert (found.total, found.prunable_modules) == (total, prunable)
     for ratio, fraction in zip((2, 4, 10, 20, 50), fractions, strict=True):
-        assert catalogue.fraction_to_keep(found, ratio, "total") == pytest.approx(
-            fraction, abs=5e-6
-        )
+        assert fraction_to_keep(found, ratio, "total") == pytest.approx(fraction, abs=5e-6)
 
 
 def test_lenet_counts():
     found = networks.counts(networks.build("lenet5", channels=1, classes=10))
     assert found.total == 61_706
-    kept = catalogue.fraction_to_keep(found, 50, "total") * found.prunable_weights
+    kept = fraction_to_keep(found, 50, "total") * found.prunable_weights
     assert round(kept) == 383
 
 
@@ -51,14 +51,14 @@ def test_lenet_counts():
 @pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
 def test_counts_agree_with_the_catalogue(name, channels, classes):
     network = networks.build(name, channels=channels, classes=classes)
-    assert networks.counts(network) == catalogue.parameter_counts(name, channels, classes)
+    assert networks.counts(network) == plans.parameter_counts(name, channels, classes)
 
 
 @pytest.mark.parametrize(
     ("name", "size"),
     [
         (name, size)
-        for name, architecture in catalogue.ARCHITECTURES.items()
+        for name, architecture in plans.ARCHITECTURES.items()
         for size in (8, 28, 32)
         if size >= architecture.minimum_image_size
     ],
@@ -71,7 +71,7 @@ def test_forward_shapes(name, size):
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5", "resnet20"])
 def test_forward_at_the_smallest_size_and_of_oblong_images(name):
-    smallest = catalogue.ARCHITECTURES[name].minimum_image_size
+    smallest = plans.ARCHITECTURES[name].minimum_image_size
     network = networks.build(name, channels=1, classes=3)
     for height, width in ((smallest, smallest), (smallest, smallest + 3), (30, 41)):
         images = torch.rand(2, 1, height, width)

@@ -12,13 +12,14 @@ from elsewhere import Elsewhere, MixedDevices, pretended_gpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recall_distortion import networks
-from recall_distortion.compression import compress_block
-from recall_distortion.compression.criteria import CRITERIA
-from recall_distortion.evaluation import evaluate_block
-from recall_distortion.replicates import generator, load_tensors
+from recall_distortion.compression.blocks import compress_block
+from recall_distortion.compression.pruning.criteria import CRITERIA
+from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.training import TrainingImages, loop, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 from recall_distortion.training.engines import Engine
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import load_tensors
 
 CASES = [
     ("mlp", 1, 8, []),

@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.processes import hold
+from recall_distortion.system.processes import hold
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
 ASK = """
 import sys
-from recall_distortion.processes import only_one_alive
+from recall_distortion.system.processes import only_one_alive
 print(only_one_alive(sys.argv[1]), flush=True)
 if len(sys.argv) > 2:
     sys.stdin.read()
 """
 HOLD = """
 import sys
-from recall_distortion.processes import hold
+from recall_distortion.system.processes import hold
 print(hold(sys.argv[1]), flush=True)
 sys.stdin.read()
 """
@@ -124,7 +124,7 @@ child.wait()
 """
     child = """
 import os, sys, time
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 with job_log(sys.argv[1]):
     print(os.getpid(), flush=True)
     time.sleep(60)

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from recall_distortion import processor
+from recall_distortion.system import processor
 
 FAULTS = """
 import resource
 import torch
-from recall_distortion import processor
+from recall_distortion.system import processor
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -49,7 +49,7 @@ SETTINGS = """
 import json, os, sys, warnings
 warnings.simplefilter("error")
 import torch
-from recall_distortion import gpu, processor
+from recall_distortion.system import gpu, processor
 
 def settings():
     return {
@@ -108,7 +108,7 @@ def test_a_gpu_is_precise_and_exact_where_asked_and_a_cpu_is_left_as_it_is(
 
 ADDRESS = """
 import ctypes
-from recall_distortion import processor
+from recall_distortion.system import processor
 processor.fix_addresses()
 print(ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value, flush=True)
 """
@@ -139,7 +139,7 @@ def test_where_the_system_refuses_the_process_goes_on(monkeypatch, capsys):
 
         c_ulong = None
 
-    monkeypatch.setattr("recall_distortion.processor.ctypes", Refusing)
+    monkeypatch.setattr("recall_distortion.system.processor.ctypes", Refusing)
     monkeypatch.setattr("os.execv", lambda *arguments: pytest.fail("started again"))
     processor.fix_addresses()
     assert "last digits of lme4's fits may differ" in capsys.readouterr().out

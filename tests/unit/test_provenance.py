@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recall_distortion import checksums, provenance
-from recall_distortion.errors import DataError
-from recall_distortion.files import write_json
+from recall_distortion.system import provenance, sealed
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.files import write_json
 
 STUDY = "results/study"
 WEIGHTS = f"{STUDY}/dense/weights.safetensors"
@@ -32,7 +32,7 @@ def mark_of(name: str) -> Path:
 def write(name: str, content: str) -> None:
     path = Path(name)
     if path.suffix == ".safetensors":
-        checksums.save(path, {"content": np.frombuffer(content.encode(), np.uint8)}, {})
+        sealed.write(path, {"content": np.frombuffer(content.encode(), np.uint8)}, {})
     else:
         path.write_text(content)
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from core_helpers import sealed
+from core_helpers import sealed_file
 
-from recall_distortion import replicates
-from recall_distortion.errors import TableError
-from recall_distortion.replicates import Block, Failure, load_block, save_block
+from recall_distortion.system.errors import TableError
+from recall_distortion.training import replicates
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import Block, Failure, load_block, save_block
 
 
 def draw(seed: int, purpose: str) -> torch.Tensor:
-    return torch.rand(4000, generator=replicates.generator(seed, purpose), dtype=torch.double)
+    return torch.rand(4000, generator=generator(seed, purpose), dtype=torch.double)
 
 
 def test_a_stream_depends_on_seed_and_purpose_alone():
@@ -139,7 +140,7 @@ def foreign_files(path):
             }
         ),
     }.items():
-        yield name, sealed(path.parent, {"a": np.ones(3)}, metadata)
+        yield name, sealed_file(path.parent, {"a": np.ones(3)}, metadata)
 
 
 def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.environment import leave_out
+from recall_distortion.system.environment import leave_out
 
 INSTALLERS = {"PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_PREFIX", "UV_PYTHON"}
 BASH_S = {"BASH_ENV", "CDPATH", "GLOBIGNORE", "GREP_OPTIONS"}

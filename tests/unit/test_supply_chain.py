@@ -10,8 +10,8 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion.configuration import configure
-from recall_distortion.errors import RecallDistortionError
 from recall_distortion.study import OVERRIDES, load
+from recall_distortion.system.errors import RecallDistortionError
 
 REQUIREMENTS = (REPOSITORY / "requirements.txt").read_text("utf-8")
 METACHARACTERS = ["x; touch made", "$(touch made)", "`touch made`", "x\ntouch made", "../x", "x' y"]

@@ -16,7 +16,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
 NOTHING = "Nothing to be done"
-TABLES = 18  # files in the tables folder of a finished study
+TABLES = 8  # files in the tables folder of a finished study
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@localhost")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recall_distortion.replicates import load_tensors, save_tensors
+from recall_distortion.training.replicates import load_tensors, save_tensors
 from tests.workflow.conftest import NOTHING, Project
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
     assert "Traceback" not in found.stdout
     path.unlink()
     finished_copy.snakemake("measure_all", *STUDY)
-    for name in ("recall", "alpha", "crossfit", "sparsity"):
+    for name in ("recall", "networks"):
         table = TABLES / f"{name}.csv"
         assert (finished_copy.folder / table).read_bytes() == (finished.folder / table).read_bytes()
 
@@ -67,10 +67,10 @@ def edit(path: Path) -> None:
 def test_changed_results_are_named_and_are_not_taken_for_results(finished_copy: Project) -> None:
     """Snakemake would draw the page from them: it compares what its outputs were made of."""
     results = finished_copy.folder / "results/test"
-    named = ["figures/captions.json", "figures/sparsity.png", "report.html", "tables/effects.csv"]
+    named = ["figures/captions.json", "figures/sparsity.png", "report.html", "tables/estimates.csv"]
     named.append("tables/recall.csv")
     before = {name: (results / name).read_bytes() for name in named}
-    edit(results / "tables/effects.csv")
+    edit(results / "tables/estimates.csv")
     truncate(results / "tables/recall.csv")
     (results / "figures/captions.json").write_text("{}")
     (results / "figures/sparsity.png").write_bytes(b"")
@@ -115,7 +115,7 @@ def test_weights_and_predictions_of_another_study_are_not_taken_for_this_one_s(
         assert told in plan
     said = finished_copy.snakemake(*STUDY)
     assert "train" in said
-    for name in (*foreign, "tables/alpha.csv", "tables/effects.csv"):
+    for name in (*foreign, "tables/networks.csv", "tables/estimates.csv"):
         left, right = (p.folder / "results/test" / name for p in (finished_copy, finished))
         assert left.read_bytes() == right.read_bytes(), name
     assert NOTHING in finished_copy.snakemake("-n", *STUDY)

@@ -36,7 +36,7 @@ RULES_OF = {
     "compress": ("compress",),
     "evaluate": ("evaluate",),
     "measure": ("measure",),
-    "infer": ("infer_tests", "infer_fit", "infer"),
+    "infer": ("estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures"),
 }
 
@@ -198,7 +198,7 @@ def test_fewer_seeds_reach_the_tables_and_a_comment_in_a_script_its_stage(
     script.write_text("# Edited.\n" + script.read_text())
     printed = project.run("dvc", "repro").stdout
     assert "Training" not in printed
-    assert set(pd.read_csv(tmp_path / "results/test/tables/alpha.csv")["seed"]) == {0, 1}
+    assert set(pd.read_csv(tmp_path / "results/test/tables/networks.csv")["seed"]) == {0, 1}
     assert NOTHING in project.snakemake("-n")
     script.write_text("# Edited again.\n" + script.read_text())
     assert set(json.loads(project.run("dvc", "status", "--json").stdout)) == {"measure"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion.environment import FURTHER
+from recall_distortion.system.environment import FURTHER
 from tests.workflow.conftest import Project
 
 PRETENDED = Path(__file__).resolve().parents[1] / "pretended"  # a torch that finds GPUs

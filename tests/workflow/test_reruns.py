@@ -11,7 +11,14 @@ import pytest
 from tests.workflow.conftest import PROJECT, Project
 
 # Jobs of the test study: one network, control and magnitude at two ratios, two blocks of seeds.
-AFTER = {"infer_tests": 1, "infer_fit": 2, "infer": 1, "figures": 1, "report": 1}
+AFTER = {
+    "estimate": 1,
+    "fit": 2,
+    "compare_fits": 1,
+    "summarize": 1,
+    "figures": 1,
+    "report": 1,
+}
 MEASURED = {"measure": 1, **AFTER}
 COMPRESSED = {"compress": 6, "evaluate": 4, **MEASURED}
 TRAINED = {"train": 2, "compress": 6, "evaluate": 6, **MEASURED}
@@ -20,7 +27,7 @@ PREPARED = {"prepare": 1, **TRAINED}
 # For each change of the table: edits of the study file (old text, new text, what runs again).
 ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
     "description": [("for the project's own tests", "in other words", {"report": 1})],
-    "level": [("level: 0.99", "level: 0.95", {"infer_tests": 1, "figures": 1, "report": 1})],
+    "level": [("level: 0.99", "level: 0.95", AFTER)],
     "crossfit_splits": [("crossfit_splits: 20", "crossfit_splits: 10", MEASURED)],
     "a ratio added": [
         ("ratios: [2, 10]", "ratios: [2, 5, 10]", {"compress": 2, "evaluate": 2, **MEASURED})
@@ -81,7 +88,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
 # Rows that tests of their own hold, further down.
 OWN_TESTS = {
     "a method's epsilon, scope, gradient_examples",
-    "source, holdout, test_fraction, seed of a data set; the .npz file of your own",
+    "source, holdout, test_fraction, seed of a data set; your own .npz file",
     "gpus, jobs_per_gpu, data_root, --cores",
     "a file of the package, a rule's script",
     "a file's time, by git, dvc pull or touch",
@@ -175,10 +182,10 @@ def test_settings_of_the_machine_and_times_rerun_nothing(study: Project) -> None
     ("path", "expected"),
     [
         ("src/recall_distortion/training/loop.py", TRAINED),
-        ("src/recall_distortion/compression/criteria.py", {**COMPRESSED, "evaluate": 6}),
-        ("src/recall_distortion/measurement.py", MEASURED),
+        ("src/recall_distortion/compression/pruning/criteria.py", {**COMPRESSED, "evaluate": 6}),
+        ("src/recall_distortion/measures/networks.py", MEASURED),
         ("workflow/scripts/train.py", TRAINED),
-        ("workflow/scripts/infer.py", {"infer": 1, "report": 1}),
+        ("workflow/scripts/compare_fits.py", {"compare_fits": 1, "summarize": 1, "report": 1}),
     ],
 )
 def test_an_edited_file_reruns_the_rules_that_name_it(
@@ -233,7 +240,7 @@ def test_two_studies_in_one_checkout_leave_each_other_alone(finished_copy: Proje
     assert snapshot(results / "test") == first
     assert snapshot(results / "test+seeds=2") == second
     # Of the same content, and each its own.
-    for name in ("recall", "alpha"):
+    for name in ("recall", "networks"):
         path = f"tables/{name}.csv"
         third = (results / "test-seeds-2" / path).read_bytes()
         assert third == second[path][1] != first[path][1]

@@ -135,7 +135,7 @@ def test_without_what_was_pulled_everything_would_run(origin: Project, tmp_path:
             {"prepare", "train"},
         ),
         (
-            "src/recall_distortion/distortion.py",
+            "src/recall_distortion/measures/distortion.py",
             "from __future__",
             "# Edited.\nfrom __future__",
             {"measure": 1},

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from recall_distortion.environment import FURTHER
+from recall_distortion.system.environment import FURTHER
 from tests.workflow.cluster import CannotStart, Cluster, started_cluster
 from tests.workflow.conftest import TABLES, Project, copy_project
 
@@ -126,15 +126,16 @@ def test_every_job_but_the_last_went_through_slurm(sent: Sent, finished: Project
     retried = sent.requests[sent.cancelled][0]
     names.remove(retried.split("_wildcards_")[0])
     assert {name: names.count(name) for name in sorted(set(names))} == {
+        "rule_compare_fits": 1,
         "rule_compress": 6,
+        "rule_estimate": 1,
         "rule_evaluate": 6,
         "rule_figures": 1,
-        "rule_infer": 1,
-        "rule_infer_fit": 2,
-        "rule_infer_tests": 1,
+        "rule_fit": 2,
         "rule_measure": 1,
         "rule_prepare": 1,
         "rule_report": 1,
+        "rule_summarize": 1,
         "rule_train": 2,
     }
 

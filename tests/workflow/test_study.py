@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from recall_distortion import columns
 from recall_distortion.study import load
+from recall_distortion.tables import schema
 from tests.workflow.conftest import NOTHING, PROJECT, Project
 
 STUDIES = sorted(path.stem for path in (PROJECT / "config/studies").glob("*.yaml"))
@@ -27,28 +27,8 @@ def read(project: Project, name: str) -> pd.DataFrame:
 
 
 def test_tables_have_the_contracts_columns(finished: Project) -> None:
-    expected = {
-        "recall": columns.RECALL_COLUMNS,
-        "alpha": columns.ALPHA_COLUMNS,
-        "sparsity": columns.SPARSITY_COLUMNS,
-        "failures": columns.FAILURE_COLUMNS,
-        "intercepts": columns.INTERCEPT_COLUMNS,
-        "crossfit": columns.CROSSFIT_COLUMNS,
-        "engines": columns.ENGINE_COLUMNS,
-        "intervals": columns.INTERVAL_COLUMNS,
-        "tests": columns.TEST_COLUMNS,
-        "effects": columns.EFFECT_COLUMNS,
-        "pooled": columns.POOLED_COLUMNS,
-        "equal_sparsity": columns.EQUAL_SPARSITY_COLUMNS,
-        "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
-        "tradeoff": columns.TRADEOFF_COLUMNS,
-        "influence": columns.INFLUENCE_COLUMNS,
-        "published": columns.PUBLISHED_COLUMNS,
-        "mixed_models": columns.COEFFICIENT_COLUMNS,
-        "mixed_model_fits": columns.FIT_COLUMNS,
-    }
-    for name, wanted in expected.items():
-        assert list(read(finished, name).columns) == wanted
+    for name, table in schema.TABLES.items():
+        assert list(read(finished, name).columns) == table.names
 
 
 def test_every_cell_state_and_seed_is_there(finished: Project) -> None:
@@ -56,8 +36,12 @@ def test_every_cell_state_and_seed_is_there(finished: Project) -> None:
     found = recall.groupby(["method", "ratio", "state"])["seed"].agg(lambda s: sorted(set(s)))
     expected = {
         ("dense", 1, "dense"),
-        ("control", 1, "finetuned"),
-        *(("magnitude", ratio, state) for ratio in (2, 10) for state in ("pruned", "finetuned")),
+        ("control", 1, "retrained"),
+        *(
+            ("magnitude", ratio, state)
+            for ratio in (2, 10)
+            for state in ("compressed", "retrained")
+        ),
     }
     assert set(found.index) == expected
     assert all(seeds == [0, 1, 2] for seeds in found)
@@ -85,7 +69,8 @@ def test_tables_follow_from_the_predictions(finished: Project) -> None:
         np.testing.assert_allclose(
             rows["normalized_balance"], normalized[method, str(ratio), state, seed], atol=1e-12
         )
-    alpha = read(finished, "alpha")
+    networks = read(finished, "networks")
+    alpha = networks[networks["method"] != "dense"]
     # Of three dense networks the first two make a pair.
     assert list(alpha.loc[alpha["method"] == "reseed", "seed"]) == [0]
     for row in alpha.itertuples():
@@ -98,7 +83,9 @@ def test_tables_follow_from_the_predictions(finished: Project) -> None:
 
 
 def test_sparsity_counts_the_zeros_of_the_weights(finished: Project) -> None:
-    sparsity = read(finished, "sparsity").set_index(["ratio", "seed"])
+    networks = read(finished, "networks")
+    pruned = networks[networks["state"] == "compressed"]
+    sparsity = pruned.set_index(["ratio", "seed"])
     folder = finished.folder / "results/test/compressed/digits/mlp/magnitude"
     for path in sorted(folder.glob("*/*.safetensors")):
         ratio, first = int(path.parent.name), int(path.stem.split("-")[1])
@@ -109,7 +96,7 @@ def test_sparsity_counts_the_zeros_of_the_weights(finished: Project) -> None:
             kept = sum(int(weights[name][index].sum()) for name in names)
             assert kept == row["kept_prunable"] == round(3072 / ratio)
             for name in names:
-                values = weights[name.replace("mask/", "finetuned/")][index]
+                values = weights[name.replace("mask/", "retrained/")][index]
                 assert (values[weights[name][index] == 0] == 0).all()
 
 
@@ -154,7 +141,7 @@ def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
     study.write_text(text + "  ratios: 2\n")
     printed = finished_copy.snakemake("measure_all", "--config", "study=test")
     assert compressing(printed) == ["both at ratio 1-2", "both at ratio 10"]
-    for name in ("recall", "alpha", "crossfit", "sparsity", "failures"):
+    for name in ("recall", "networks"):
         path = Path(f"results/test/tables/{name}.csv")
         assert (finished_copy.folder / path).read_bytes() == (finished.folder / path).read_bytes()
     # One ratio a job again: that of ratio 10 carried it alone before, too.
@@ -173,7 +160,7 @@ def test_added_seeds_train_only_their_own_block(finished_copy: Project) -> None:
 
 
 def test_an_edit_of_the_code_reruns_what_it_decides(finished_copy: Project) -> None:
-    path = finished_copy.folder / "src/recall_distortion/distortion.py"
+    path = finished_copy.folder / "src/recall_distortion/measures/distortion.py"
     path.write_text(path.read_text() + "\n# edited\n")
     plan = finished_copy.snakemake("-n", "--config", "study=test")
     assert "Measuring recall distortion" in plan
@@ -262,7 +249,7 @@ def test_an_interrupted_study_is_finished_by_the_next_run(
     assert process.returncode != 0
     assert not list(project.folder.rglob(".partial-*"))
     project.snakemake("measure_all", "--config", "study=test")
-    for name in ("recall", "alpha", "crossfit", "sparsity"):
+    for name in ("recall", "networks"):
         path = Path(f"results/test/tables/{name}.csv")
         assert (project.folder / path).read_bytes() == (finished.folder / path).read_bytes()
 

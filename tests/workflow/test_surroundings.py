@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recall_distortion.environment import FURTHER
+from recall_distortion.system.environment import FURTHER
 
 from .conftest import TABLES, Project, copy_project
 

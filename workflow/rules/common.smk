@@ -11,7 +11,7 @@ from snakemake.utils import available_cpu_count
 SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 
-from recall_distortion import environment
+from recall_distortion.system import environment
 
 # Before anything else is imported. Jobs inherit what is left.
 LEFT_OUT = environment.leave_out(os.environ, SOURCE, sys.path)
@@ -21,10 +21,10 @@ if LEFT_OUT:
         file=sys.stderr,
     )
 
-from recall_distortion import machine, provenance
 from recall_distortion.configuration import configure
-from recall_distortion.errors import RecallDistortionError
-from recall_distortion.processes import hold, only_one_alive
+from recall_distortion.system import machine, provenance
+from recall_distortion.system.errors import RecallDistortionError
+from recall_distortion.system.processes import hold, only_one_alive
 
 try:
     environment.check_folders(Path.cwd(), sys.executable)
@@ -88,7 +88,7 @@ COMPRESSED = (
     f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratios}}/{{block}}"
 )
 PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
-FIT = f"{RESULTS}/inference/{{networks}}/{{engine}}"
+FIT = f"{RESULTS}/inference/{{networks}}/{{fitter}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
 # Half-trained networks of a job; undeclared, because Snakemake removes a killed job's outputs.
@@ -96,7 +96,7 @@ UNFINISHED = f"{RESULTS}/unfinished"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 
-ENGINES = ("pymer4", "statsmodels")
+FITTERS = ("pymer4", "statsmodels")
 
 
 wildcard_constraints:
@@ -106,7 +106,7 @@ wildcard_constraints:
     ratios=r"\d+(\.\d+)?(-\d+(\.\d+)?)*",
     block=r"seeds-\d+-\d+",
     networks=r"networks-\d+-\d+",
-    engine="|".join(ENGINES),
+    fitter="|".join(FITTERS),
 
 
 def get_record(path, kind="metadata"):
@@ -207,8 +207,8 @@ def get_prediction_files():
 
 
 def get_fit_files(suffix):
-    """Return the files of the mixed models' fits, one a job and engine."""
-    return expand(f"{FIT}{suffix}", networks=STUDY.fits(), engine=ENGINES)
+    """Return the files of the mixed models' fits, one a job and fitter."""
+    return expand(f"{FIT}{suffix}", networks=STUDY.fits(), fitter=FITTERS)
 
 
 def get_figure_names():
@@ -224,7 +224,7 @@ def get_figure_names():
 
 def get_published_facts():
     """Return the published study's verdicts and slopes."""
-    folder = Path("src/recall_distortion/inference/published_facts")
+    folder = Path("src/recall_distortion/inference/questions/published_facts")
     return [str(path) for path in sorted(folder.glob("*.csv"))]
 
 

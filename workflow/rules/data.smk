@@ -1,7 +1,11 @@
 rule prepare:
     input:
         source=get_source,
-        code=get_code("prepare", "checksums", "data"),
+        code=get_code(
+            "prepare",
+            "system/sealed",
+            "data",
+        ),
     output:
         data=DATA,
     log:

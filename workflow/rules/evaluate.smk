@@ -5,13 +5,14 @@ rule evaluate:
         compressed=get_compressed_of_bundle,
         code=get_code(
             "evaluate",
-            "checksums",
+            "vocabulary",
+            "system/sealed",
             "data/prepared",
-            "fast",
             "networks",
-            "replicates",
+            "fast",
             "training",
             "compression",
+            "tables/predictions",
             "evaluation",
         ),
     output:
@@ -44,16 +45,15 @@ rule measure:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
         code=get_code(
-            "measure", "columns", "distortion", "measurement", "rounding", "tables"
+            "measure",
+            "vocabulary",
+            "tables",
+            "measures",
+            "inference/jobs",
         ),
     output:
         recall=f"{TABLES}/recall.csv",
-        alpha=f"{TABLES}/alpha.csv",
-        crossfit=f"{TABLES}/crossfit.csv",
-        intercepts=f"{TABLES}/intercepts.csv",
-        engines=f"{TABLES}/engines.csv",
-        sparsity=f"{TABLES}/sparsity.csv",
-        failures=f"{TABLES}/failures.csv",
+        networks=f"{TABLES}/networks.csv",
     log:
         f"{LOGS}/measure.log",
     conda:

@@ -1,69 +1,70 @@
-rule infer_tests:
+rule estimate:
     input:
         recall=f"{TABLES}/recall.csv",
-        alpha=f"{TABLES}/alpha.csv",
-        crossfit=f"{TABLES}/crossfit.csv",
-        sparsity=f"{TABLES}/sparsity.csv",
+        networks=f"{TABLES}/networks.csv",
         code=get_code(
-            "infer_tests",
-            "inference",
-            "catalogue",
-            "columns",
-            "distortion",
-            "rounding",
-            "files",
+            "estimate",
+            "vocabulary",
             "tables",
+            "measures/distortion",
+            "measures/rounding",
+            "inference/consistency",
+            "inference/estimates",
+            "inference/jobs",
+            "inference/notes",
+            "inference/statistics",
+            "inference/questions",
         ),
         facts=get_published_facts(),
     output:
-        intervals=report(
-            f"{TABLES}/intervals.csv",
-            caption="../report/intervals.rst",
+        estimates=report(
+            f"{TABLES}/estimates.csv",
+            caption="../report/estimates.rst",
             category="Tables",
         ),
         tests=report(
             f"{TABLES}/tests.csv", caption="../report/tests.rst", category="Tables"
         ),
-        effects=report(
-            f"{TABLES}/effects.csv",
-            caption="../report/effects.rst",
-            category="Tables",
-        ),
-        pooled=f"{TABLES}/pooled.csv",
-        equal_sparsity=f"{TABLES}/equal_sparsity.csv",
-        seeds_needed=f"{TABLES}/seeds_needed.csv",
-        tradeoff=f"{TABLES}/tradeoff.csv",
-        influence=f"{TABLES}/influence.csv",
         published=f"{TABLES}/published.csv",
     log:
-        f"{LOGS}/infer_tests.log",
+        f"{LOGS}/estimate.log",
     benchmark:
-        f"{BENCHMARKS}/infer_tests.txt"
+        f"{BENCHMARKS}/estimate.txt"
     conda:
         "../envs/study.yaml"
     resources:
         mem_mb=2000,
     params:
         level=STUDY.level,
+        architectures=STUDY.architectures(),
     message:
-        "Intervals, t-tests and pooled slopes"
+        "Slopes, effects and t-tests"
     script:
-        "../scripts/infer_tests.py"
+        "../scripts/estimate.py"
 
 
-rule infer_fit:
+rule fit:
     input:
         recall=f"{TABLES}/recall.csv",
-        alpha=f"{TABLES}/alpha.csv",
-        sparsity=f"{TABLES}/sparsity.csv",
-        code=get_code("infer_fit", "inference", "columns", "rounding", "tables"),
+        networks=f"{TABLES}/networks.csv",
+        code=get_code(
+            "fit",
+            "vocabulary",
+            "system/processor",
+            "tables",
+            "measures/rounding",
+            "inference/jobs",
+            "inference/notes",
+            "inference/statistics",
+            "inference/mixed",
+        ),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
     log:
-        f"{LOGS}/infer_fit/{{networks}}-{{engine}}.log",
+        f"{LOGS}/fit/{{networks}}-{{fitter}}.log",
     benchmark:
-        f"{BENCHMARKS}/infer_fit/{{networks}}-{{engine}}.txt"
+        f"{BENCHMARKS}/fit/{{networks}}-{{fitter}}.txt"
     # The longest of what follows measuring, so that no core waits for it at the end.
     priority: 1
     conda:
@@ -73,17 +74,26 @@ rule infer_fit:
         mem_mb=2000,
     params:
         models=lambda wildcards: STUDY.fits()[wildcards.networks],
+        level=STUDY.level,
     message:
-        "Mixed models of {wildcards.networks} by {wildcards.engine}"
+        "Mixed models of {wildcards.networks} by {wildcards.fitter}"
     script:
-        "../scripts/infer_fit.py"
+        "../scripts/fit.py"
 
 
-rule infer:
+rule compare_fits:
     input:
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
-        code=get_code("infer", "inference", "columns", "rounding", "tables"),
+        code=get_code(
+            "compare_fits",
+            "vocabulary",
+            "tables",
+            "measures/rounding",
+            "inference/jobs",
+            "inference/notes",
+            "inference/mixed",
+        ),
     output:
         mixed_models=report(
             f"{TABLES}/mixed_models.csv",
@@ -92,20 +102,57 @@ rule infer:
         ),
         fits=f"{TABLES}/mixed_model_fits.csv",
     log:
-        f"{LOGS}/infer.log",
+        f"{LOGS}/compare_fits.log",
     benchmark:
-        f"{BENCHMARKS}/infer.txt"
+        f"{BENCHMARKS}/compare_fits.txt"
     conda:
         "../envs/study.yaml"
     resources:
         mem_mb=1000,
     message:
-        "Comparing the mixed models' engines"
+        "Comparing the mixed models' fitters"
     script:
-        "../scripts/infer.py"
+        "../scripts/compare_fits.py"
+
+
+rule summarize:
+    input:
+        **{
+            name: f"{TABLES}/{name}.csv"
+            for name in (
+                "recall",
+                "networks",
+                "estimates",
+                "tests",
+                "mixed_models",
+                "mixed_model_fits",
+                "published",
+            )
+        },
+        code=get_code(
+            "summarize",
+            "vocabulary",
+            "tables",
+            "inference/jobs",
+            "inference/notes",
+            "inference/questions",
+        ),
+    output:
+        summary=f"{TABLES}/summary.csv",
+    log:
+        f"{LOGS}/summarize.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=1000,
+    message:
+        "Counting what the estimates say"
+    script:
+        "../scripts/summarize.py"
 
 
 rule infer_all:
     input:
-        rules.infer_tests.output,
-        rules.infer.output,
+        rules.estimate.output,
+        rules.compare_fits.output,
+        rules.summarize.output,

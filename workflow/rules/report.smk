@@ -1,9 +1,20 @@
 rule report:
     input:
-        tables=[*rules.measure.output, *rules.infer_tests.output, *rules.infer.output],
+        tables=[
+            *rules.measure.output,
+            *rules.estimate.output,
+            *rules.compare_fits.output,
+            *rules.summarize.output,
+        ],
         figures=[f"{FIGURES}/{name}.png" for name in get_figure_names()],
         captions=f"{FIGURES}/captions.json",
-        code=get_code("report", "report", "columns", "tables"),
+        code=get_code(
+            "report",
+            "vocabulary",
+            "tables",
+            "measures/distortion",
+            "report",
+        ),
         templates=get_templates(),
     output:
         page=f"{RESULTS}/report.html",
@@ -27,8 +38,14 @@ rule report:
 
 rule figures:
     input:
-        tables=[*rules.measure.output, *rules.infer_tests.output],
-        code=get_code("figures", "report", "columns", "tables"),
+        tables=[*rules.measure.output, *rules.estimate.output],
+        code=get_code(
+            "figures",
+            "vocabulary",
+            "tables",
+            "measures/distortion",
+            "report",
+        ),
     output:
         **{
             name.replace("-", "_"): report(

@@ -3,11 +3,11 @@ rule train:
         data=DATA,
         code=get_code(
             "train",
-            "checksums",
+            "vocabulary",
+            "system/sealed",
             "data/prepared",
-            "fast",
             "networks",
-            "replicates",
+            "fast",
             "training",
         ),
     output:

@@ -1,13 +1,13 @@
 """Prune and fine-tune a block of networks by a bundle of methods at some ratios."""
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import gpu
+    from recall_distortion.system import gpu
 
     with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
-        from recall_distortion import processor
-        from recall_distortion.compression import compress_block
+        from recall_distortion.compression.blocks import compress_block
+        from recall_distortion.system import processor
 
         processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
         compress_block(

@@ -1,13 +1,13 @@
 """Predict the test set by the networks of a block and bundle."""
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import gpu
+    from recall_distortion.system import gpu
 
     with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
-        from recall_distortion import processor
-        from recall_distortion.evaluation import evaluate_block
+        from recall_distortion.evaluation.predictions import evaluate_block
+        from recall_distortion.system import processor
 
         processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
         evaluate_block(

@@ -1,13 +1,14 @@
 """Measure recall, balance and slopes from a study's predictions."""
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion.measurement import measure
+    from recall_distortion.inference.jobs import write_measures
 
-    measure(
+    write_measures(
         snakemake.input.predictions,
         snakemake.input.get("sparsity", []),
-        dict(snakemake.output.items()),
+        snakemake.output.recall,
+        snakemake.output.networks,
         splits=snakemake.params.splits,
     )

@@ -1,6 +1,6 @@
 """Prepare one data set of a study."""
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
     from recall_distortion.data import prepare

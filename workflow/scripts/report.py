@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
     from recall_distortion import report
-    from recall_distortion.files import write_json
-    from recall_distortion.logs import versions
+    from recall_distortion.system.files import write_json
+    from recall_distortion.system.logs import versions
 
     tables = Path(snakemake.input.tables[0]).parent
     study = {**snakemake.params.study, "versions": versions()}

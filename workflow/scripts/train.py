@@ -1,12 +1,12 @@
 """Train the dense networks of a block of seeds."""
 
-from recall_distortion.logs import job_log
+from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion import gpu
+    from recall_distortion.system import gpu
 
     with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
-        from recall_distortion import processor
+        from recall_distortion.system import processor
         from recall_distortion.training import train_block
 
         processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)

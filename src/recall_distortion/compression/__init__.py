@@ -1,11 +1,6 @@
-"""From dense replicates to pruned and fine-tuned ones."""
+"""From dense replicates to pruned and fine-tuned ones.
+
+``facts`` and ``ratios`` are what a study reads and import no torch; what computes lies beside them.
+"""
 
 from __future__ import annotations
-
-from recall_distortion.compression.blocks import (
-    Compressed,
-    compress_block,
-    load_compressed,
-)
-
-__all__ = ["Compressed", "compress_block", "load_compressed"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import data, networks
-from recall_distortion.columns import SPARSITY_COLUMNS
-from recall_distortion.compression.masks import Sparsity, keep_fraction
-from recall_distortion.compression.methods import loss_gradient, method_masks, needs_gradient
-from recall_distortion.errors import TableError
-from recall_distortion.logs import progress
-from recall_distortion.replicates import (
+from recall_distortion.compression.pruning.masks import Sparsity, keep_fraction
+from recall_distortion.compression.pruning.selection import (
+    loss_gradient,
+    method_masks,
+    needs_gradient,
+)
+from recall_distortion.system import sealed
+from recall_distortion.system.errors import TableError
+from recall_distortion.system.logs import progress
+from recall_distortion.training import (
+    HISTORY_COLUMNS,
+    DeviceImages,
+    Engine,
+    NonFiniteLoss,
+    Run,
+    TrainingImages,
+    Unfinished,
+    choose,
+    fit_runs,
+)
+from recall_distortion.training.replicates import (
+    FINE_TUNING,
     Block,
     Failure,
     load_block,
@@ -26,18 +42,13 @@ from recall_distortion.replicates import (
     stack,
     write_rows,
 )
-from recall_distortion.training import (
-    HISTORY_COLUMNS,
-    DeviceImages,
-    NonFiniteLoss,
-    Run,
-    TrainingImages,
-    Unfinished,
-    choose,
-    fit_runs,
-)
+from recall_distortion.vocabulary import CELL, RETRAINED, UNCOMPRESSED_TEXT
 
-UNPRUNED = "1"  # the ratio of networks that nothing is taken from
+SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
+
+# What a file's tensors lie under.
+_MASK = "mask"
+_EARLIER = "finetuned/"  # what the fine-tuned networks lay under before
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Compressed:
     """One method's networks of a block at one ratio.
 
     ``masks`` maps prunable weights to booleans [K, ...] for ``mask_seeds`` (none for the control);
-    ``finetuned`` maps parameters and buffers to [K', ...] for ``seeds``, the replicates whose
+    ``retrained`` maps parameters and buffers to [K', ...] for ``seeds``, the replicates whose
     fine-tuning succeeded. ``facts`` are those of the fine-tuning: device, engine and software.
     """
 
@@ -54,7 +65,7 @@ class Compressed:
     mask_seeds: list[int]
     masks: dict[str, Tensor]
     seeds: list[int]
-    finetuned: dict[str, Tensor]
+    retrained: dict[str, Tensor]
     failures: list[Failure]
     facts: dict[str, Any]
 
@@ -71,6 +82,15 @@ class _Run:
     @property
     def cell(self) -> tuple[str, str]:
         return self.method, self.ratio
+
+
+@dataclass
+class _Fitted:
+    """What fine-tuning gave: states by seed for each method and ratio, failures, the history."""
+
+    states: dict[tuple[str, str], dict[int, dict[str, Tensor]]]
+    failures: list[Failure]
+    history: list[dict[str, Any]]
 
 
 def compress_block(
@@ -106,78 +126,25 @@ def compress_block(
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(device, memory_format=torch.channels_last)
     runs = _prune(network, dense, images.fit, methods, ratios, count)
-    states: dict[tuple[str, str], dict[int, dict[str, Tensor]]] = {run.cell: {} for run in runs}
-    failures: list[Failure] = []
-    history: list[dict[str, Any]] = []
     way = choose(dense.architecture, prepared.train_images.shape[2], device, **(engine or {}))
-    report = progress(
-        [f"{run.method} at {run.ratio}, seed {run.seed}" for run in runs],
-        sum(phase["epochs"] for phase in recipe["phases"]),
-    )
-    kept = Unfinished(
-        unfinished,
-        {
-            "data": Path(data_path),
-            "architecture": dense.architecture,
-            "selection": selection,
-            "device": str(device),
-        },
-    )
-    fitted = fit_runs(
-        network,
-        images,
-        recipe,
-        [Run(run.seed, dense.state(run.seed), run.masks) for run in runs],
-        engine=way,
-        stage="finetuning",
-        report=report,
-        unfinished=kept,
-    )
-    for run, found in zip(runs, fitted, strict=True):
-        if isinstance(found, NonFiniteLoss):
-            what = f"{run.method} at {run.ratio}"
-            print(f"error: {what}: {found}; this replicate is left out", flush=True)
-            failures.append(Failure(*run.cell, "finetuning", run.seed, str(found)))
-            continue
-        states[run.cell][run.seed] = found.state
-        history += [{"method": run.method, "ratio": run.ratio, **row} for row in found.history]
-
-    counts = networks.counts(network)
+    facts = {
+        "data": Path(data_path),
+        "architecture": dense.architecture,
+        "selection": selection,
+        "device": str(device),
+    }
+    kept = Unfinished(unfinished, facts)
+    fitted = _fine_tune(network, images, recipe, dense, runs, way, kept)
     place = {"dataset": dataset, "architecture": dense.architecture}
-    sparsity = [
-        {
-            **place,
-            "method": run.method,
-            "ratio": run.ratio,
-            "seed": run.seed,
-            **asdict(Sparsity.of(run.masks, counts, count)),
-        }
-        for run in runs
-        if run.masks is not None
-    ]
-    write_rows(sparsity_path, SPARSITY_COLUMNS, sparsity)
-    write_rows(history_path, HISTORY_COLUMNS, history)
-    tensors: dict[str, Tensor] = {}
-    cells = []
-    for cell, fitted_states in states.items():
-        masks = {run.seed: run.masks for run in runs if run.cell == cell and run.masks is not None}
-        for part, stacked in (("mask", masks), ("finetuned", fitted_states)):
-            for name, value in stack(list(stacked.values())).items():
-                tensors[f"{_prefix(part, *cell)}{name}"] = value
-        method, ratio = cell
-        cells.append(
-            {
-                "method": method,
-                "ratio": ratio,
-                "mask_seeds": list(masks),
-                "seeds": list(fitted_states),
-            }
-        )
+    sparsity = _sparsity(runs, network, count)
+    write_rows(sparsity_path, SPARSITY_COLUMNS, [{**place, **row} for row in sparsity])
+    write_rows(history_path, HISTORY_COLUMNS, fitted.history)
+    tensors, cells = _stacked(runs, fitted.states)
     metadata = {
         "architecture": dense.architecture,
         "methods": dict(methods),
         "cells": cells,
-        "failures": [vars(failure) for failure in failures],
+        "failures": [vars(failure) for failure in fitted.failures],
         "facts": {"device": str(device), "engine": str(way), **software()},
     }
     save_tensors(weights_path, tensors, metadata)
@@ -198,7 +165,9 @@ def _prune(
     for all ratios.
     """
     fractions = {
-        ratio: keep_fraction(network, float(ratio), count) for ratio in ratios if ratio != UNPRUNED
+        ratio: keep_fraction(network, float(ratio), count)
+        for ratio in ratios
+        if ratio != UNCOMPRESSED_TEXT
     }
     runs = []
     for seed in dense.seeds:
@@ -206,7 +175,8 @@ def _prune(
         gradients: dict[int, dict[str, Tensor]] = {}  # by number of examples
         for name, method in methods.items():
             if method is None:
-                runs += [_Run(name, UNPRUNED, seed, None)] if UNPRUNED in ratios else []
+                if UNCOMPRESSED_TEXT in ratios:
+                    runs.append(_Run(name, UNCOMPRESSED_TEXT, seed, None))
                 continue
             if not fractions:
                 continue
@@ -223,32 +193,103 @@ def _prune(
     return runs
 
 
+def _fine_tune(
+    network: nn.Module,
+    images: TrainingImages,
+    recipe: Mapping[str, Any],
+    dense: Block,
+    runs: Sequence[_Run],
+    way: Engine,
+    unfinished: Unfinished,
+) -> _Fitted:
+    """Return what the fine-tuning of all runs gives."""
+    report = progress(
+        [f"{run.method} at {run.ratio}, seed {run.seed}" for run in runs],
+        sum(phase["epochs"] for phase in recipe["phases"]),
+    )
+    results = fit_runs(
+        network,
+        images,
+        recipe,
+        [Run(run.seed, dense.state(run.seed), run.masks) for run in runs],
+        engine=way,
+        stage=FINE_TUNING,
+        report=report,
+        unfinished=unfinished,
+    )
+    fitted = _Fitted({run.cell: {} for run in runs}, [], [])
+    for run, found in zip(runs, results, strict=True):
+        if isinstance(found, NonFiniteLoss):
+            what = f"{run.method} at {run.ratio}"
+            print(f"error: {what}: {found}; this replicate is left out", flush=True)
+            fitted.failures.append(Failure(*run.cell, FINE_TUNING, run.seed, str(found)))
+            continue
+        fitted.states[run.cell][run.seed] = found.state
+        cell = {"method": run.method, "ratio": run.ratio}
+        fitted.history += [{**cell, **row} for row in found.history]
+    return fitted
+
+
+def _sparsity(runs: Sequence[_Run], network: nn.Module, count: str) -> list[dict[str, Any]]:
+    """Return what each run's masks leave, the control's runs apart."""
+    counts = networks.counts(network)
+    return [
+        {
+            "method": run.method,
+            "ratio": run.ratio,
+            "seed": run.seed,
+            **asdict(Sparsity.of(run.masks, counts, count)),
+        }
+        for run in runs
+        if run.masks is not None
+    ]
+
+
+def _stacked(
+    runs: Sequence[_Run], states: Mapping[tuple[str, str], Mapping[int, dict[str, Tensor]]]
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Return the tensors of a file, and what its metadata say of each method and ratio."""
+    tensors: dict[str, Tensor] = {}
+    cells = []
+    for cell, fitted in states.items():
+        masks = {run.seed: run.masks for run in runs if run.cell == cell and run.masks is not None}
+        for part, stacked in ((_MASK, masks), (RETRAINED, fitted)):
+            for name, value in stack(list(stacked.values())).items():
+                tensors[f"{_prefix(part, *cell)}{name}"] = value
+        method, ratio = cell
+        seeds = {"mask_seeds": list(masks), "seeds": list(fitted)}
+        cells.append({"method": method, "ratio": ratio, **seeds})
+    return tensors, cells
+
+
 def load_compressed(path: str | Path) -> list[Compressed]:
     """Read what ``compress_block`` wrote, one entry for each method and ratio."""
     tensors, metadata = load_tensors(path)
+    if any(name.startswith(_EARLIER) for name in tensors):
+        raise TableError(f"{path}: an earlier version wrote it; {sealed.REMEDY}, which remakes it")
     try:
-        return [
-            Compressed(
-                cell["method"],
-                cell["ratio"],
-                cell["mask_seeds"],
-                _under(tensors, _prefix("mask", cell["method"], cell["ratio"])),
-                cell["seeds"],
-                _under(tensors, _prefix("finetuned", cell["method"], cell["ratio"])),
-                [
-                    Failure(**failure)
-                    for failure in metadata["failures"]
-                    if (failure["method"], failure["ratio"]) == (cell["method"], cell["ratio"])
-                ],
-                metadata["facts"],
-            )
-            for cell in metadata["cells"]
-        ]
+        return [_compressed(tensors, metadata, cell) for cell in metadata["cells"]]
     except (KeyError, TypeError) as error:
         raise TableError(
-            f"{path}: not a file of compressed replicates ({error}); delete the file and run the "
-            "study again"
+            f"{path}: not a file of compressed replicates ({error}); {sealed.REMEDY}"
         ) from None
+
+
+def _compressed(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], cell: Mapping[str, Any]
+) -> Compressed:
+    method, ratio = cell["method"], cell["ratio"]
+    failures = [Failure(**failure) for failure in metadata["failures"]]
+    return Compressed(
+        method,
+        ratio,
+        cell["mask_seeds"],
+        _under(tensors, _prefix(_MASK, method, ratio)),
+        cell["seeds"],
+        _under(tensors, _prefix(RETRAINED, method, ratio)),
+        [failure for failure in failures if (failure.method, failure.ratio) == (method, ratio)],
+        metadata["facts"],
+    )
 
 
 def _prefix(part: str, method: str, ratio: str) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from recall_distortion.data.images import RawData, Shape, check_class_names, check_labels
-from recall_distortion.errors import DataError
-from recall_distortion.files import sha256, unreadable
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.files import sha256, unreadable
 
 _ACCEPTED = (
     "train_images and train_labels, with or without test_images and test_labels; or images and "

@@ -8,7 +8,7 @@ from importlib import metadata
 import numpy as np
 
 from recall_distortion.data.images import RawData
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 #: Where scikit-learn keeps the digits: a row an image, 64 pixels of 0..16 and the label.
 _TABLE = "sklearn/datasets/data/digits.csv.gz"

@@ -24,8 +24,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from recall_distortion.data.images import RawData, Shape, check_class_names
-from recall_distortion.errors import DataError
-from recall_distortion.files import unreadable
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.files import unreadable
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _OF_ARCHIVES = "__MACOSX"  # what macOS adds to zip files

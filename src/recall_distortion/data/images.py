@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 #: Predicted labels are stored as int16.
 MAXIMUM_CLASSES = 32_767
@@ -85,53 +85,19 @@ def check_labels(
     wrong with the array ``name`` and, where that can be seen, what makes right labels of it and
     of those ``beside`` it that are alike.
     """
-    what = f"{where}: {name}"
-    others = {
-        other: values
-        for other, values in (beside or {}).items()
-        if (values.ndim, values.dtype.kind) == (labels.ndim, labels.dtype.kind)
-    }
-
-    def error(words: str, remedy: str = "") -> DataError:
-        for other, values in others.items():
-            # Numbered by what is there, different classes would become the same.
-            if "unique" in remedy and set(values.tolist()) != set(labels.tolist()):
-                remedy = f"{other} holds other classes, and both need the same"
-            elif remedy:
-                remedy += f", and {other} alike"
-        return DataError(f"{what} {words}: {remedy}" if remedy else f"{what} {words}")
-
-    numbered = f"numpy.searchsorted(numpy.unique({name}), {name})"
-    if labels.ndim != 1:
-        shape = list(labels.shape)
-        raise error(f"has shape {shape}; labels must have one axis, [N]", _one_axis(labels, name))
-    if labels.dtype.kind in "US":
-        raise error(
-            "holds strings; labels must be whole numbers",
-            f"save class_names = numpy.unique({name}) and {numbered}",
-        )
-    if labels.dtype.kind not in "iu":
-        exact = labels.dtype.kind in "bf" and np.isfinite(labels).all()
-        exact = exact and (labels == np.rint(labels.astype(float))).all()
-        raise error(
-            f"has type {labels.dtype}; labels must be whole numbers 0, 1, ... of an integer type",
-            f"save {name}.astype(int)" if exact else "",
-        )
-    if len(labels) != images:
-        raise error(f"holds {len(labels)} labels for {images} images; they must match")
-    if images == 0:
-        raise error("is empty; at least two images of each class are needed")
+    said = _Said(labels, f"{where}: {name}", name, beside or {})
+    _check_form(labels, images, said)
     present = np.unique(labels)
     lowest, highest = int(present[0]), int(present[-1])
-    remedy = "" if classes not in (None, len(present)) else f"save {numbered}"
+    remedy = "" if classes not in (None, len(present)) else f"save {said.numbered}"
     if lowest == 1 and highest == len(present) and remedy:
         remedy = f"they begin at 1, so save {name} - 1"
     if lowest < 0:
-        raise error(f"holds the label {lowest}; labels must be 0, 1, ..., classes - 1", remedy)
+        raise said.error(f"holds the label {lowest}; labels must be 0, 1, ..., classes - 1", remedy)
     if classes is None:
         classes = highest + 1
     elif highest >= classes:
-        raise error(
+        raise said.error(
             f"holds the label {highest}, but there are {classes} classes; labels must be 0 to "
             f"{classes - 1}",
             remedy,
@@ -139,16 +105,67 @@ def check_labels(
     if len(present) < classes:
         gaps = np.flatnonzero(present != np.arange(len(present)))
         missing = int(gaps[0]) if len(gaps) else len(present)
-        raise error(
+        raise said.error(
             f"holds no image of class {missing} (of classes 0 to {classes - 1}); number the "
             "classes without gaps and give each at least one image",
             remedy,
         )
     if classes < 2:
-        raise error(
+        raise said.error(
             "has only one class; recall can be compared between classes only from two classes on"
         )
     return labels.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How an error of labels is put, with what makes right ones of them and of those beside."""
+
+    labels: np.ndarray
+    what: str
+    name: str
+    beside: dict[str, np.ndarray]
+
+    @property
+    def numbered(self) -> str:
+        """What numbers the classes that are there."""
+        return f"numpy.searchsorted(numpy.unique({self.name}), {self.name})"
+
+    def error(self, words: str, remedy: str = "") -> DataError:
+        for other, values in self.beside.items():
+            if (values.ndim, values.dtype.kind) != (self.labels.ndim, self.labels.dtype.kind):
+                continue
+            # Numbered by what is there, different classes would become the same.
+            if "unique" in remedy and set(values.tolist()) != set(self.labels.tolist()):
+                remedy = f"{other} holds other classes, and both need the same"
+            elif remedy:
+                remedy += f", and {other} alike"
+        return DataError(f"{self.what} {words}: {remedy}" if remedy else f"{self.what} {words}")
+
+
+def _check_form(labels: np.ndarray, images: int, said: _Said) -> None:
+    """Raise ``DataError`` for labels that are no whole numbers, one an image."""
+    if labels.ndim != 1:
+        raise said.error(
+            f"has shape {list(labels.shape)}; labels must have one axis, [N]",
+            _one_axis(labels, said.name),
+        )
+    if labels.dtype.kind in "US":
+        raise said.error(
+            "holds strings; labels must be whole numbers",
+            f"save class_names = numpy.unique({said.name}) and {said.numbered}",
+        )
+    if labels.dtype.kind not in "iu":
+        exact = labels.dtype.kind in "bf" and np.isfinite(labels).all()
+        exact = exact and (labels == np.rint(labels.astype(float))).all()
+        raise said.error(
+            f"has type {labels.dtype}; labels must be whole numbers 0, 1, ... of an integer type",
+            f"save {said.name}.astype(int)" if exact else "",
+        )
+    if len(labels) != images:
+        raise said.error(f"holds {len(labels)} labels for {images} images; they must match")
+    if images == 0:
+        raise said.error("is empty; at least two images of each class are needed")
 
 
 def _one_axis(labels: np.ndarray, name: str) -> str:

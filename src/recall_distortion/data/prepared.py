@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors
 
-from recall_distortion import checksums
-from recall_distortion.catalogue import SOURCES, Source
 from recall_distortion.data import arrays, digits, folder, torchvision_sets
 from recall_distortion.data.images import RawData, Shape, unusual_values
+from recall_distortion.data.sources import SOURCES, Source
 from recall_distortion.data.splits import stratified_split
-from recall_distortion.errors import DataError
-from recall_distortion.files import replacing, unreadable, unwritable
-from recall_distortion.logs import warn
+from recall_distortion.system import sealed
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.logs import warn
 
 DEFAULT_TEST_FRACTION = 0.5
 
@@ -36,6 +34,9 @@ _TENSORS = {
     "std": (np.float32, 1),
 }
 _METADATA = ("class_names", "source", "checksum", "holdout", "seed")
+
+_WHAT = "prepared data set"
+_REMEDY = "delete it and run the step 'prepare' again"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def prepare(
     seed: int,
     download: bool = True,
 ) -> None:
-    """Write a source as one safetensors file at ``output``, all of it or nothing.
+    """Write a source as one sealed file at ``output``, all of it or nothing.
 
     ``holdout`` is the fraction of the training images held out of fitting, ``test_fraction`` that
     of all images that become the test set where the source has none of its own (default 0.5);
@@ -106,23 +107,10 @@ def prepare(
         _refuse_test_fraction(test_fraction, source)
     raw = _read(source, path, data_root, download)
     if known.needs_path:
-        for part, images in (("training", raw.train_images), ("test", raw.test_images)):
-            if images is not None and (words := unusual_values(images)):
-                where = f"{path}, {part} images" if raw.test_images is not None else path
-                warn(f"{where}: {words}")
+        for words in _unusual(raw, path):
+            warn(words)
     try:
-        if raw.test_images is not None:
-            _refuse_test_fraction(test_fraction, "the source")
-        else:
-            fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-            raw = _with_test_set(raw, fraction, seed)
-        fit_index, holdout_index = stratified_split(
-            raw.train_labels,
-            holdout,
-            _generator(seed, _HOLDOUT_STREAM),
-            part="hold-out set",
-            class_names=raw.class_names,
-        )
+        raw, fit_index, holdout_index = _split(raw, holdout, test_fraction, seed)
     except DataError as error:
         raise DataError(f"{path or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
@@ -137,17 +125,13 @@ def prepare(
         "std": std,
     }
     metadata = {
-        "class_names": json.dumps(raw.class_names),
+        "class_names": list(raw.class_names),
         "source": source,
         "checksum": raw.checksum,
-        "holdout": repr(float(holdout)),
-        "seed": str(seed),
+        "holdout": float(holdout),
+        "seed": seed,
     }
-    with replacing(output) as temporary:
-        try:
-            checksums.save(temporary, tensors, metadata)
-        except safetensors.SafetensorError as error:  # an error of the system is one of these, too
-            raise unwritable(output, error) from error
+    sealed.write(output, tensors, metadata)
 
 
 def load(path: str | Path) -> PreparedData:
@@ -156,26 +140,15 @@ def load(path: str | Path) -> PreparedData:
     Raises ``DataError`` where the file is missing, damaged or something else.
     """
     path = Path(path)
-    remedy = "delete it and run the step 'prepare' again"
     if not path.exists():
         raise DataError(f"{path} does not exist; run the step 'prepare' first")
-    try:
-        checksums.verify(path)
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = set(file.keys())
-            if names != set(_TENSORS) or not set(_METADATA) <= set(metadata):
-                raise DataError(f"{path} is not a prepared data set; {remedy}")
-            tensors = {name: file.get_tensor(name) for name in _TENSORS}
-        class_names = tuple(json.loads(metadata["class_names"]))
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        if why := unreadable(path, error):
-            raise DataError(why) from None
-        raise DataError(
-            f"{path} cannot be read as a prepared data set ({error}); {remedy}"
-        ) from error
+    tensors, metadata = sealed.read(path, what=_WHAT, remedy=_REMEDY, error=DataError)
+    known = isinstance(metadata, dict) and set(_METADATA) <= set(metadata)
+    if not known or set(tensors) != set(_TENSORS) or not isinstance(metadata["class_names"], list):
+        raise DataError(f"{path}: not a {_WHAT}; {_REMEDY}")
+    class_names = tuple(metadata["class_names"])
     if problem := _problem(tensors, len(class_names)):
-        raise DataError(f"{path} is not a consistent data set: {problem}; {remedy}")
+        raise DataError(f"{path} is not a consistent data set: {problem}; {_REMEDY}")
     return PreparedData(
         **tensors,
         class_names=class_names,
@@ -231,6 +204,32 @@ def _read(source: str, path: str | None, data_root: str, download: bool) -> RawD
 
 def _generator(seed: int, stream: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
+
+
+def _unusual(raw: RawData, path: str | None) -> Iterator[str]:
+    for part, images in (("training", raw.train_images), ("test", raw.test_images)):
+        if images is not None and (words := unusual_values(images)):
+            where = f"{path}, {part} images" if raw.test_images is not None else path
+            yield f"{where}: {words}"
+
+
+def _split(
+    raw: RawData, holdout: float, test_fraction: float | None, seed: int
+) -> tuple[RawData, np.ndarray, np.ndarray]:
+    """Return the data with a test set, and which training images are fitted to and held out."""
+    if raw.test_images is not None:
+        _refuse_test_fraction(test_fraction, "the source")
+    else:
+        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+        raw = _with_test_set(raw, fraction, seed)
+    fit_index, holdout_index = stratified_split(
+        raw.train_labels,
+        holdout,
+        _generator(seed, _HOLDOUT_STREAM),
+        part="hold-out set",
+        class_names=raw.class_names,
+    )
+    return raw, fit_index, holdout_index
 
 
 def _with_test_set(raw: RawData, fraction: float, seed: int) -> RawData:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recall_distortion.errors import DataError
+from recall_distortion.system.errors import DataError
 
 
 def shares(counts: Sequence[int], total: int) -> list[int]:

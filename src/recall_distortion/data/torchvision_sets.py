@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from recall_distortion.data.images import RawData
-from recall_distortion.errors import DataError
-from recall_distortion.files import sha256
+from recall_distortion.system.errors import DataError
+from recall_distortion.system.files import sha256
 
 #: File -> size in bytes: a header of 16 or 8, then one byte per pixel or label.
 _IDX_SIZES = {

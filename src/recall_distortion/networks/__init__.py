@@ -5,17 +5,30 @@
 >>> networks.counts(network)
 Counts(total=61706, prunable_modules=60856, prunable_weights=60630)
 
-Every network has the attribute ``classifier``, its last linear layer, which is never pruned.
+Every network has the attribute ``classifier``, its last linear layer, which is never pruned. The
+functions come with torch, which is imported when one of them is first asked for; ``plans`` is what
+a study reads and needs none.
 """
 
 from __future__ import annotations
 
-from recall_distortion.networks.registry import (
-    NETWORKS,
-    build,
-    counts,
-    initialize,
-    prunable_parameters,
-)
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recall_distortion.networks.registry import (
+        NETWORKS,
+        build,
+        counts,
+        initialize,
+        prunable_parameters,
+    )
 
 __all__ = ["NETWORKS", "build", "counts", "initialize", "prunable_parameters"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from recall_distortion.networks import registry
+
+    return getattr(registry, name)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from recall_distortion.catalogue import Counts
-from recall_distortion.errors import NetworkError
 from recall_distortion.networks.lenet import LeNet5
+from recall_distortion.networks.plans import Counts
 from recall_distortion.networks.resnet import ResNet
 from recall_distortion.networks.small import CNN, MLP
+from recall_distortion.system.errors import NetworkError
 
 #: Name -> constructor of (channels, classes). The names are those of ``catalogue.ARCHITECTURES``.
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {

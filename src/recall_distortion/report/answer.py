@@ -3,54 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from recall_distortion.inference.questions.pooled import NEVER_NAMED, ONE_EACH
+from recall_distortion.inference.questions.summary_items import EFFECTS, NONE
 from recall_distortion.report import style
-from recall_distortion.report.readings import (
-    AS_CONTROL,
-    BEYOND_DOWN,
-    BEYOND_UP,
-    NOT_TOLD,
-    PER_MODEL,
-    POOLED,
-    has_control,
-    pruning_cells,
-    reading_counts,
-    reference,
-)
-from recall_distortion.report.summaries import accuracy_summary, ratio_text
-from recall_distortion.report.tables import CELL, CONTROL, DENSE, VERDICTS, StudyTables, of_panel
-from recall_distortion.report.words import (
+from recall_distortion.report.numbers import STUDY, Numbers, numbers
+from recall_distortion.report.phrases import (
     at_ratios,
-    count_range,
     interval,
     join,
+    percents,
+    place,
     share_interval,
+    span,
+    span_of,
+)
+from recall_distortion.report.tables import StudyTables, of_panel
+from recall_distortion.tables.views import CROSSFIT, MEAN
+from recall_distortion.vocabulary import (
+    AS_CONTROL,
+    BEYOND_CONTROL,
+    CELL,
+    CELL_STATE,
+    CONTROL,
+    DEINTENSIFICATION,
+    DENSE,
+    INCONCLUSIVE,
+    INTENSIFICATION,
+    NOT_DISTINGUISHABLE,
+    RESEED,
+    RETRAINED,
+    VERDICTS,
+    format_ratio,
 )
 
-VERDICT_VERBS = {
-    "de-intensification": "de-intensifies at",
-    "inconclusive": "is inconclusive at",
-    "intensification": "intensifies at",
-    "": "has no interval at",
+Said = tuple[str, str]  # a verdict, and a reading where it is of a difference from the control
+
+VERDICT_VERBS: dict[Said, str] = {
+    (DEINTENSIFICATION, ""): "de-intensifies at",
+    (INCONCLUSIVE, ""): "is inconclusive at",
+    (INTENSIFICATION, ""): "intensifies at",
+    ("", ""): "has no interval at",
 }
-READING_VERBS = {
-    BEYOND_DOWN: "de-intensifies beyond the control at",
-    AS_CONTROL: "does as the control at",
-    NOT_TOLD: "is not told from the control at",
-    BEYOND_UP: "intensifies beyond the control at",
-    "": "has no effect estimated at",
+READING_VERBS: dict[Said, str] = {
+    (DEINTENSIFICATION, BEYOND_CONTROL): "de-intensifies beyond the control at",
+    (INCONCLUSIVE, AS_CONTROL): "does as the control at",
+    (INCONCLUSIVE, NOT_DISTINGUISHABLE): "cannot be distinguished from the control at",
+    (INTENSIFICATION, BEYOND_CONTROL): "intensifies beyond the control at",
+    ("", ""): "has no estimated effect at",
 }
-KINDS = {BEYOND_UP: "up", BEYOND_DOWN: "down", AS_CONTROL: "same", NOT_TOLD: "open"}
-KIND_OF_VERDICT = {"intensification": "up", "de-intensification": "down", "inconclusive": "open"}
 BASES = {
-    PER_MODEL: "slopes of single models, t interval",
-    POOLED: "cross-fitted slope of all models together, bootstrap interval",
+    MEAN: "mean of single networks’ slopes, t interval",
+    CROSSFIT: "cross-fitted slope of all networks together, bootstrap interval",
 }
+_NO_EFFECT, _NO_VERDICT = "no effect estimated", "no verdict"
 
 
 @dataclass(frozen=True)
@@ -76,49 +87,61 @@ class GridRow:
     words: str
 
 
-def in_words(cells: Sequence[tuple[str, str]], verbs: dict[str, str]) -> str:
-    """Return (ratio, word) pairs as a phrase with one verb for each word that occurs."""
+def in_words(cells: Sequence[tuple[str, Said]], verbs: Mapping[Said, str]) -> str:
+    """Return ratios with what is said of each as a phrase with one verb for each that occurs."""
     every = [ratio for ratio, _ in cells]
     parts = []
-    for word, verb in verbs.items():
-        if ratios := [ratio for ratio, found in cells if found == word]:
+    for said, verb in verbs.items():
+        if ratios := [ratio for ratio, found in cells if found == said]:
             parts.append(f"{verb} {at_ratios(ratios, every)}")
     return "; ".join(parts)
 
 
-def _cell(row: Any, without: str, *, against_control: bool) -> GridCell:
-    sign = style.VERDICT_SIGNS.get(row.alpha_verdict, "")
-    slope = f"α {style.number(row.alpha)}"
-    alpha_interval = interval(row.alpha_low, row.alpha_high)
-    spoken = f"against 1: {row.alpha_verdict}" if row.alpha_verdict else "against 1: no verdict"
-    full = [
-        f"{row.basis}, n = {row.n:g}",
-        f"α {row.alpha!r}, {row.alpha_low!r} to {row.alpha_high!r}, {spoken}",
-    ]
-    if against_control:
-        full.insert(0, row.reading or "no effect estimated")
-        full.insert(1, f"difference {row.difference!r}, {row.difference_low!r} to "
-                       f"{row.difference_high!r}")  # fmt: skip
-        if math.isfinite(row.p_adjusted):
-            full.insert(2, f"adjusted p {row.p_adjusted!r}")
-    if row.note:
-        full.append(row.note)
-    known = math.isfinite(row.alpha_low) and math.isfinite(row.alpha_high)
-    if not against_control:
-        kind = KIND_OF_VERDICT.get(row.alpha_verdict, "none") if known else "none"
-        return GridCell(
-            kind, sign if known else "–", row.alpha_verdict if known else "no verdict",
-            style.number(row.alpha), alpha_interval, "", without, "; ".join(full),
-        )  # fmt: skip
+def _known(low: float, high: float) -> bool:
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _cell(row: Any, without: str) -> GridCell:
+    """Return a cell without a control to compare with: its slope against 1."""
+    known = _known(row.alpha_low, row.alpha_high)
+    look = style.look(row.alpha_verdict if known else "")
     return GridCell(
-        KINDS.get(row.reading, "none"),
-        style.READING_SIGNS.get(row.reading, "–"),
-        row.reading or "no effect estimated",
+        look.kind,
+        look.sign or "–",
+        look.words or _NO_VERDICT,
+        style.number(row.alpha),
+        interval(row.alpha_low, row.alpha_high),
+        "",
+        without,
+        "; ".join([*_against_one(row), *filter(None, [row.note])]),
+    )
+
+
+def _against_one(row: Any) -> list[str]:
+    verdict = row.alpha_verdict or _NO_VERDICT
+    return [
+        f"{BASES.get(row.basis, row.basis)}, n = {row.n:g}",
+        f"α {row.alpha!r}, {row.alpha_low!r} to {row.alpha_high!r}, against 1: {verdict}",
+    ]
+
+
+def _cell_beside_control(row: Any, without: str) -> GridCell:
+    """Return a cell that is compared with the control: the difference, and the slope below."""
+    look = style.look(row.verdict, row.reading) if row.reading else style.look("")
+    sign = style.look(row.alpha_verdict).sign if _known(row.alpha_low, row.alpha_high) else ""
+    difference = f"difference {row.difference!r}, {row.difference_low!r} to {row.difference_high!r}"
+    adjusted = f"adjusted p {row.p_adjusted!r}" if math.isfinite(row.p_adjusted) else ""
+    spoken = look.words or _NO_EFFECT
+    full = [spoken, difference, adjusted, *_against_one(row), row.note]
+    return GridCell(
+        look.kind,
+        look.sign or "–",
+        spoken,
         style.signed(row.difference),
         interval(row.difference_low, row.difference_high, signed=True),
-        f"{slope} {sign if known else ''}".strip(),
+        f"α {style.number(row.alpha)} {sign}".strip(),
         without,
-        "; ".join(full),
+        "; ".join(filter(None, full)),
     )
 
 
@@ -126,220 +149,229 @@ def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> li
     """Return one panel's table: methods down, ratios across."""
     without = _without_leading(data, cells)
     verbs = READING_VERBS if against_control else VERDICT_VERBS
+    shown = _cell_beside_control if against_control else _cell
     rows = []
     for method in data.methods:
         by_ratio = {row.ratio: row for row in cells[cells["method"] == method].itertuples()}
         if not by_ratio:
             continue
-        shown = [
-            _cell(
-                by_ratio[ratio],
-                without.get((method, ratio), ""),
-                against_control=against_control,
-            )
-            if ratio in by_ratio
-            else None
+        every = [
+            shown(by_ratio[ratio], without.get((method, ratio), "")) if ratio in by_ratio else None
             for ratio in data.ratios
         ]
-        pairs = [
-            (ratio_text(r), by_ratio[r].reading if against_control else by_ratio[r].alpha_verdict)
-            for r in data.ratios
-            if r in by_ratio
+        said = [
+            (format_ratio(ratio), _said(by_ratio[ratio], against_control))
+            for ratio in data.ratios
+            if ratio in by_ratio
         ]
-        rows.append(GridRow(style.plain(method), shown, in_words(pairs, verbs) or "no verdict"))
+        rows.append(GridRow(style.plain(method), every, in_words(said, verbs) or _NO_VERDICT))
     return rows
+
+
+def _said(row: Any, against_control: bool) -> Said:
+    if against_control:
+        return (row.verdict, row.reading) if row.reading else ("", "")
+    return row.alpha_verdict, ""
 
 
 def _without_leading(data: StudyTables, cells: pd.DataFrame) -> dict[tuple[str, float], str]:
     """Return, by method and ratio, α without the class that leads, where slopes are narrow."""
-    rows = _narrow(data).merge(cells[CELL], on=CELL).merge(data.influence, on=[*CELL, "state"])
-    rows = rows[rows["class_name"] == rows["leading_class"]]
+    rows = _narrow(data).merge(cells[CELL], on=CELL)
+    rows = rows.merge(data.view("influence"), on=CELL_STATE, suffixes=("_cell", ""))
+    rows = rows[rows["class"] == rows["leading_index"]]
     return {
         (row.method, row.ratio): f"without {style.label(row.class_name)} "
-        f"{style.number(row.mean)} ({interval(row.low_y, row.high_y)})"
+        f"{style.number(row.mean)} ({interval(row.low, row.high)})"
         for row in rows.itertuples()
     }
 
 
 def _narrow(data: StudyTables) -> pd.DataFrame:
-    """Return the rows of pooled.csv of fine-tuned cells whose slopes rest on few classes."""
-    return data.pooled[(data.pooled["state"] == "finetuned") & (data.pooled["narrow"] != "")]
+    """Return the pooled slopes of retrained cells that rest on few classes."""
+    pooled = data.view("pooled")
+    return pooled[(pooled["state"] == RETRAINED) & (pooled["narrow"] != "")]
 
 
-def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str] | None:
+def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any] | None:
     """Return what carries a panel's slopes where few classes do."""
     rows = of_panel(_narrow(data), panel)
     if rows.empty:
         return None
     row = rows.iloc[0]
-    own = of_panel(data.influence, panel)
+    own = of_panel(data.view("influence"), panel)
     own = own[(own["method"] == row["method"]) & (own["ratio"] == row["ratio"])]
-    unnamed = own.loc[own["unnamed"] >= row["n"], "class_name"]
+    never = [style.label(name) for name in own.loc[own["unnamed"] >= row["n"], "class_name"]]
     return {
         "class_name": style.label(row["leading_class"]),
         "share": f"{100 * row['leading_share']:.4g}\N{NO-BREAK SPACE}%",
         "effective": style.number(row["effective_classes"]),
-        "classes": f"{len(own):,}",
+        "classes": f"{numbers(data, panel, 'answer').count('classes'):,}",
         "each": style.number(row["median_effective_classes"]),
-        "why": row["narrow"],
-        "unnamed": join([f"“{style.label(name)}”" for name in unnamed]),
+        "never": row["narrow"] == NEVER_NAMED,
+        "one_each": row["narrow"] == ONE_EACH,
+        "unnamed": join([f"“{name}”" for name in never]),
+        "several_unnamed": len(never) > 1,
     }
 
 
-def _levels(cells: pd.DataFrame) -> str:
+def _levels(found: Numbers) -> str:
     """Return in words at which level the intervals stand, and over how many ratios."""
-    found = []
-    for level, size in (
-        cells[["level", "family_size"]].dropna().drop_duplicates().itertuples(index=False)
-    ):
-        text = f"{100 * level:.4g} % intervals"
-        family = 100 * (1 - (1 - level) * size)
-        if size > 1 and family > 0:
-            text += f" ({family:.4g} % family-wise over {size:g} ratios, Bonferroni)"
-        found.append(text)
-    return " and ".join(found) if found else "intervals"
+    parts = []
+    while (level := f"level/{len(parts) + 1}") in found.items:
+        text = f"{percents([found.value(level)])} intervals"
+        size, together = found.value(f"{level}/family_size"), found.value(f"{level}/together")
+        if size > 1 and together > 0:
+            text += f" ({percents([together])} for {size:g} ratios together, Bonferroni)"
+        parts.append(text)
+    return " and ".join(parts) if parts else "intervals"
+
+
+def reference(data: StudyTables, panel: tuple[str, str], method: str) -> pd.Series | None:
+    """Return what leads of a panel's control or reseed baseline; None without one."""
+    rows = of_panel(data.leading, panel)
+    rows = rows[rows["method"] == method]
+    return None if rows.empty else rows.iloc[0]
 
 
 def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    known = math.isfinite(row["alpha_low"]) and math.isfinite(row["alpha_high"])
+    alpha, low, high = (float(row[name]) for name in ("alpha", "alpha_low", "alpha_high"))
+    known = _known(low, high)
+    look = style.look(row["alpha_verdict"] if known else "")
     return {
-        "mean": style.number(row["alpha"]),
-        "interval": interval(row["alpha_low"], row["alpha_high"]),
+        "mean": style.number(alpha),
+        "interval": interval(low, high),
         "n": f"{row['n']:g}",
         "known": known,
-        "verdict": row["alpha_verdict"] if known else "",
-        "sign": style.VERDICT_SIGNS.get(row["alpha_verdict"], "") if known else "",
-        "low": row["alpha_low"],
-        "high": row["alpha_high"],
-        "basis": row["basis"],
-        "title": f"{row['alpha']!r}, {row['alpha_low']!r} to {row['alpha_high']!r}",
-        "note": row["note"],
+        "verdict": look.words,
+        "sign": look.sign,
+        "title": f"{alpha!r}, {low!r} to {high!r}",
     }
 
 
-def verdict_counts(cells: pd.DataFrame) -> dict[str, int]:
-    """Return how many cells have each verdict against 1, and how many have none under ""."""
-    return {word: int((cells["alpha_verdict"] == word).sum()) for word in (*VERDICTS, "")}
+def pruning_cells(data: StudyTables) -> pd.DataFrame:
+    """Return what the cells of compressing methods show where they lead."""
+    return data.leading[data.leading["method"].isin(data.methods)]
 
 
-def panel_facts(data: StudyTables, table: pd.DataFrame, panel: tuple[str, str]) -> dict[str, Any]:
+def _counts(found: Numbers) -> dict[str, Any]:
+    """Return how many cells there are, have each verdict against 1, have each effect."""
+    return {
+        "cells": found.count("cells"),
+        "verdicts": {word: found.count(f"cells/{word}") for word in (*VERDICTS, NONE)},
+        "effects": {item: found.count(f"effects/{item}") for item in (*EFFECTS, NONE)},
+    }
+
+
+def panel_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any]:
     """Return what the page says of one dataset and architecture: numbers written out, the grid."""
-    accuracies = of_panel(accuracy_summary(data.recall), panel)
-    dense = next(accuracies[accuracies["method"] == DENSE].itertuples(), None)
-    cells = of_panel(pruning_cells(table, data), panel)
-    control = reference(table, panel, CONTROL)
-    alpha = of_panel(data.alpha, panel)
-    alpha = alpha[(alpha["state"] == "finetuned") & alpha["method"].isin(data.methods)]
-    pooled = of_panel(data.pooled, panel)
-    small = pooled[(pooled["state"] == "finetuned") & ~pooled["per_model"].astype(bool)]
+    found = numbers(data, panel, "answer")
+    cells = of_panel(pruning_cells(data), panel)
     against_control = bool((cells["reading"] != "").any())
     return {
         "dataset": panel[0],
         "architecture": panel[1],
         "name": f"{panel[0]} / {panel[1]}",
         "anchor": f"panel-{data.panels.index(panel) + 1}",
-        "dense_n": 0 if dense is None else int(dense.n),
-        "dense_accuracy": "–" if dense is None else style.percent(dense.mean),
-        "dense_interval": "" if dense is None else share_interval(dense.low, dense.high),
-        "control": _reference_facts(control),
-        "reseed": _reference_facts(reference(table, panel, "reseed")),
+        "dense_n": found.count("dense_networks"),
+        **_dense_facts(data, panel),
+        "control": _reference_facts(reference(data, panel, CONTROL)),
+        "reseed": _reference_facts(reference(data, panel, RESEED)),
+        "reseed_recurs": found.value("reseed_recurs"),
         "against_control": against_control,
         "grid": grid(data, cells, against_control=against_control),
-        "cells": len(cells),
-        "readings": reading_counts(cells),
-        "verdicts": verdict_counts(cells),
+        **_counts(found),
         "bases": [BASES.get(basis, basis) for basis in dict.fromkeys(cells["basis"])],
         "narrow": _narrow_facts(data, panel),
-        "two_classes": _two_classes(data, panel),
-        "pooled_basis": int((cells["basis"] == POOLED).sum()),
+        "two_classes": _two_classes(data, panel, found),
         "small": {
-            "cells": len(small),
-            "of": int((pooled["state"] == "finetuned").sum()),
-            "least": int(small["unstable"].min()),
-            "most": int(small["unstable"].max()),
-            "n": count_range(small["n"].tolist()),
-            "reliability": style.number(small["reliability"].median()),
+            "unstable": span_of(found, "small/unstable"),
+            "n": span_of(found, "small/networks"),
+            "reliability": style.number(found.value("small/reliability")),
         }
-        if len(small)
+        if found.count("small/cells")
         else None,
-        "box_n": count_range(alpha.groupby(["method", "ratio"]).size().tolist()),
+        "box_n": span_of(found, "networks"),
     }
 
 
-def _two_classes(data: StudyTables, panel: tuple[str, str]) -> str:
+def _dense_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str]:
+    """Return the mean accuracy of a panel's dense networks with its interval and its level."""
+    rows = of_panel(data.view("accuracy"), panel)
+    row = next(rows[rows["method"] == DENSE].itertuples(), None)
+    ends = "" if row is None else share_interval(row.low, row.high)
+    return {
+        "dense_accuracy": "–" if row is None else style.percent(row.mean),
+        "dense_interval": f"{percents([row.level])} interval {ends}" if ends else "",
+    }
+
+
+def _two_classes(data: StudyTables, panel: tuple[str, str], found: Numbers) -> str:
     """Return the names of a panel's classes if they are two."""
+    if found.count("classes") != 2:
+        return ""
     names = of_panel(data.recall, panel).drop_duplicates("class")["class_name"]
-    return " and ".join(f"“{style.label(name)}”" for name in names) if len(names) == 2 else ""
+    return join([f"“{style.label(name)}”" for name in names])
 
 
-def answer_facts(
-    data: StudyTables, table: pd.DataFrame, panels: list[dict[str, Any]]
-) -> dict[str, Any]:
+def answer_facts(data: StudyTables) -> dict[str, Any]:
     """Return the numbers of the summary's sentences, over all panels."""
-    cells = pruning_cells(table, data)
-    lower, higher = (
-        cells[cells["alpha_verdict"] == verdict]
-        for verdict in ("de-intensification", "intensification")
-    )
-    undecided = cells[cells["alpha_verdict"] == "inconclusive"]
+    found = numbers(data, STUDY, "answer")
     datasets: dict[str, list[str]] = {}
     for dataset, architecture in data.panels:
         datasets.setdefault(dataset, []).append(architecture)
-    readings = reading_counts(cells)
     return {
-        "networks": len(data.panels),
-        "cells": len(cells),
-        "readings": readings,
-        "estimated": len(cells) - readings[""],
-        "counts": verdict_counts(cells),
-        "lower_as_control": int((lower["reading"] == AS_CONTROL).sum()),
-        "lower_beyond": int((lower["reading"] == BEYOND_DOWN).sum()),
-        "higher_as_control": int((higher["reading"] == AS_CONTROL).sum()),
-        "undecided_beyond": int((undecided["reading"] == BEYOND_UP).sum()),
-        "lower_but_up": int((lower["reading"] == BEYOND_UP).sum()),
+        "panels": found.count("panels"),
+        "several_datasets": len(datasets) > 1,
+        **_counts(found),
+        "lower_as_control": found.count(f"{DEINTENSIFICATION}/as_control"),
+        "lower_but_up": found.count(f"{DEINTENSIFICATION}/intensifies"),
+        "higher_as_control": found.count(f"{INTENSIFICATION}/as_control"),
+        "undecided_beyond": found.count(f"{INCONCLUSIVE}/intensifies"),
         "trained": join([f"{join(names)} on {dataset}" for dataset, names in datasets.items()]),
-        "seeds_count": count_range([panel["dense_n"] for panel in panels]),
-        "seeds_noun": _seeds_noun([panel["dense_n"] for panel in panels]),
-        "seeds": seeds_in_words([panel["dense_n"] for panel in panels]),
-        "methods": len(data.methods),
-        "ratios": [ratio_text(ratio) for ratio in data.ratios],
-        "levels": _levels(cells),
-        "has_control": has_control(data),
-        "control_failed": bool((data.failures["method"] == CONTROL).any()),
-        "has_effects": bool((cells["reading"] != "").any()),
-        "nonfinite": int((~data.alpha["alpha"].abs().lt(math.inf)).sum()),
-        "slopes": len(data.alpha),
+        **_seeds(found),
+        "methods": found.count("methods"),
+        "ratios": [format_ratio(ratio) for ratio in data.ratios],
+        "levels": _levels(found),
+        "has_control": bool((data.recall["method"] == CONTROL).any()),
+        "control_failed": found.count("control_failures"),
+        "has_effects": bool((pruning_cells(data)["reading"] != "").any()),
+        "nonfinite": found.count("slopes/not_finite"),
+        "slopes": f"{found.count('slopes'):,}",
+        "failures": found.count("failures"),
     }
 
 
-def _seeds_noun(counts: Sequence[int]) -> str:
-    return ("seed" if set(counts) == {1} else "seeds") + (" each" if len(counts) > 1 else "")
+def _seeds(found: Numbers) -> dict[str, str]:
+    ends = found.count("seeds/least"), found.count("seeds/most")
+    count, noun = seeds_in_words(*ends, panels=found.count("panels"))
+    return {"seeds_count": count, "seeds_noun": noun, "seeds": f"{count} {noun}"}
 
 
-def seeds_in_words(counts: Sequence[int]) -> str:
-    """Return how many seeds the networks have: "30 seeds each", "1 seed", "28 to 30 seeds each"."""
-    return f"{count_range(counts)} {_seeds_noun(counts)}"
+def seeds_in_words(least: int, most: int, *, panels: int) -> tuple[str, str]:
+    """Return how many seeds there are, and their noun: "30" "seeds each"; "1" "seed"."""
+    noun = "seed" if least == most == 1 else "seeds"
+    return span(least, most), noun + (" each" if panels > 1 else "")
 
 
 def reseed_facts(panels: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return for each network with a reseed baseline its α and what that says in words."""
+    """Return for each panel with a reseed baseline its α and what that says in words."""
     found = []
     for panel in panels:
-        item = panel["reseed"]
+        item, recurs = panel["reseed"], panel["reseed_recurs"]
         if not item:
             continue
         if not item["known"]:
             words = "no interval can be given"
-        elif item["low"] > 0:
+        elif recurs > 0:
             words = "classes that are weak in one are weak in the other"
-            if item["verdict"] == "de-intensification":
-                words += ", though less so: training anew lowers α below 1 without any pruning"
-        elif item["high"] < 0:
+            if item["verdict"] == DEINTENSIFICATION:
+                words += ", though less so: a new seed alone lowers α below 1, without any pruning"
+        elif recurs < 0:
             words = "classes that are weak in one are strong in the other"
         else:
-            words = "a class’s weakness in one is not known to recur in the other"
-        found.append({**item, "words": words,
-                      "where": f"{panel['architecture']} on {panel['dataset']}"})  # fmt: skip
+            words = "whether classes that are weak in one are weak in the other remains open"
+        where = place((panel["dataset"], panel["architecture"]))
+        found.append({**item, "words": words, "where": where})
     return found

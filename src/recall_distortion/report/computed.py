@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
+from recall_distortion.inference.questions.summary_items import MADE_BY, made
 from recall_distortion.report import style
-from recall_distortion.report.summaries import ratio_text
+from recall_distortion.report.numbers import STUDY, numbers
+from recall_distortion.report.phrases import join, place, plural
 from recall_distortion.report.tables import StudyTables, of_panel
-from recall_distortion.report.words import join, plural
-
-ENGINE = ["device", "engine", "torch"]
+from recall_distortion.vocabulary import CELL, DENSE, format_ratio
 
 
 def engine_text(device: str, engine: str, torch: str) -> str:
@@ -24,41 +26,53 @@ def engine_text(device: str, engine: str, torch: str) -> str:
 
 def computed(data: StudyTables) -> list[str]:
     """Return a sentence for each way in which networks were computed: which, how many, how."""
-    made = made_networks(data)
-    ways = made.groupby(ENGINE, sort=False)
+    counts = numbers(data, STUDY, "computed")
+    cells = _cells(data)
+    ways = cells.groupby(MADE_BY, sort=False)
     found = []
     for way, rows in ways:
         where = ""
         if ways.ngroups > 1:
-            places = [_place(made, rows, panel) for panel in data.panels]
+            places = [_place(cells, rows, panel) for panel in data.panels]
             where = join(list(filter(None, places))) + ", "
-        count = plural(int(rows["seeds"].sum()), "network")
-        found.append(f"{where}{count}: {engine_text(*map(str, way))}")
+        count = plural(counts.count("/".join(way)), "network")
+        found.append(f"{where}{count}: {engine_text(*way)}")
     return found
 
 
-def made_networks(data: StudyTables) -> pd.DataFrame:
-    """Return the rows of engines.csv that made any network."""
-    return data.engines[data.engines["seeds"] > 0]
+def crossed_engines(data: StudyTables) -> list[dict[str, Any]]:
+    """Return the panels whose cells were not all computed alike, and what computed which cells."""
+    found = []
+    cells = _cells(data)
+    for panel in data.panels:
+        if numbers(data, panel, "computed").count("ways") > 1:
+            own = of_panel(cells, panel)
+            own = own[own["method"] != DENSE]
+            words = [
+                (cells_made(own, part), engine_text(*way))
+                for way, part in own.groupby(MADE_BY, sort=False)
+            ]
+            found.append({"network": place(panel), "ways": words})
+    return found
 
 
-def network_name(panel: tuple[str, str]) -> str:
-    """Return a panel as a sentence names it."""
-    return f"{panel[1]} on {panel[0]}"
+def _cells(data: StudyTables) -> pd.DataFrame:
+    """Return which cells were computed in which ways: CELL and ``MADE_BY``."""
+    return made(data.networks)[[*CELL, *MADE_BY]].drop_duplicates()
 
 
-def _place(made: pd.DataFrame, rows: pd.DataFrame, panel: tuple[str, str]) -> str:
+def _place(cells: pd.DataFrame, rows: pd.DataFrame, panel: tuple[str, str]) -> str:
     """Return a panel as one of several ways made it; "" where that way made nothing there."""
-    own, every = of_panel(rows, panel), of_panel(made, panel)
+    own, every = of_panel(rows, panel), of_panel(cells, panel)
     if own.empty:
         return ""
     if len(own) == len(every):
-        return network_name(panel)
+        return place(panel)
     whole = len(own) == len(every[["method", "ratio"]].drop_duplicates())
-    return f"{network_name(panel)} ({'in part' if whole else cells_text(every, own)})"
+    return f"{place(panel)} ({'in part' if whole else cells_made(every, own)})"
 
 
-def cells_text(every: pd.DataFrame, own: pd.DataFrame) -> str:
+def cells_made(every: pd.DataFrame, own: pd.DataFrame) -> str:
     """Return some cells of a panel as words: dense; control; magnitude at 2 and 10."""
     found = []
     for method, rows in own.groupby("method", sort=False):
@@ -66,7 +80,7 @@ def cells_text(every: pd.DataFrame, own: pd.DataFrame) -> str:
         ratios = sorted(rows["ratio"])
         words = style.plain(method)
         if len(ratios) < of_method["ratio"].nunique():
-            words += f" at {join([ratio_text(ratio) for ratio in ratios])}"
+            words += f" at {join([format_ratio(ratio) for ratio in ratios])}"
         if of_method["ratio"].isin(ratios).sum() > len(ratios):
             words += " in part"
         found.append(words)

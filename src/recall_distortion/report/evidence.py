@@ -4,220 +4,185 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
+from recall_distortion.inference.questions.summary_items import OTHERS
 from recall_distortion.report import style
-from recall_distortion.report.summaries import ratio_text, sparsity_summary
-from recall_distortion.report.tables import CELL, CONTROL, StudyTables, order_methods
-from recall_distortion.report.words import count_range, join, plural
+from recall_distortion.report.numbers import STUDY, Numbers, numbers
+from recall_distortion.report.phrases import (
+    cells_text,
+    percents,
+    place,
+    plural,
+    span_of,
+)
+from recall_distortion.report.tables import StudyTables, of_panel, order_methods
+from recall_distortion.vocabulary import CONTROL, RETRAINED
 
 # More cells than this are counted in a sentence, not named.
 MOST_NAMED = 12
-MANY_SEEDS = 1000  # a study of one cell that nobody runs
-# Realised ratios that differ by no more are the same: weights are whole.
-SAME_SPARSITY = 0.01
-LESS, MORE = "intensifies less", "intensifies more"  # the words of equal_sparsity.csv
-
-
-def _named(cells: pd.DataFrame, *, networks: int) -> str:
-    """Return cells as words: magnitude at 2 and 4 (cnn on digits)."""
-    parts = []
-    for (dataset, architecture, method), rows in cells.groupby(CELL[:3], sort=False):
-        where = f" ({architecture} on {dataset})" if networks > 1 else ""
-        ratios = join([ratio_text(ratio) for ratio in sorted(rows["ratio"])])
-        parts.append(f"{style.plain(method)} at {ratios}{where}")
-    return "; ".join(parts)
+MOST_CLASSES = 3  # named as those that verdicts hang on
+_BOTH = "both"  # the word of what improves accuracy and balance
 
 
 def tradeoff_facts(data: StudyTables) -> dict[str, Any] | None:
-    """Return whether any cell improves accuracy and balance together; None without the table."""
-    fine = data.tradeoff[data.tradeoff["state"] == "finetuned"]
+    """Return whether any cell improves accuracy and balance together; None without estimates."""
+    fine = data.view("tradeoff")
+    fine = fine[fine["state"] == RETRAINED]
     cells = fine[fine["method"].isin(data.methods)]
-    known = cells[cells["improves"] != ""]
     if cells.empty:
         return None
-    both = known[known["improves"] == "both"]
-    control = fine[(fine["method"] == CONTROL) & (fine["improves"] == "both")]
-    grown = known["variance_after"] > known["variance_before"]
+    found = numbers(data, STUDY, "tradeoff")
+    both = cells[cells["improves"] == _BOTH]
+    control = fine[(fine["method"] == CONTROL) & (fine["improves"] == _BOTH)]
+    names = ("cells", "unknown", "both", "accuracy", "balance", "neither", "worse")
     return {
-        "cells": len(known),
-        "unknown": len(cells) - len(known),
-        "both": len(both),
-        "named": _named(both, networks=len(data.panels)) if len(both) <= MOST_NAMED else "",
-        "beyond_control": int((both["over_control_low"] > 0).sum()),
-        "compared": bool(both["over_control_low"].notna().any()),
-        "accuracy": int((known["improves"] == "accuracy").sum()),
-        "balance": int((known["improves"] == "balance").sum()),
-        "neither": int((known["improves"] == "neither").sum()),
-        "worse": int((known["accuracy_high"] < 0).sum()),
-        "controls": [f"{row.architecture} on {row.dataset}" for row in control.itertuples()],
-        "has_control": bool((fine["method"] == CONTROL).any()),
-        "grown": int(grown.sum()),
-        "measured": int((known["variance_after"].notna()).sum()),
+        **{name: found.count(name) for name in names},
+        "named": cells_text(both, panels=len(data.panels)) if len(both) <= MOST_NAMED else "",
+        "beyond_control": found.count("both/beyond_control"),
+        "compared": found.count("both/compared"),
+        "controls": [place((row.dataset, row.architecture)) for row in control.itertuples()],
+        "has_control": found.count("controls"),
+        "grown": found.count("variance/grown"),
+        "measured": found.count("variance"),
     }
 
 
 def class_facts(data: StudyTables) -> dict[str, Any] | None:
-    """Return how many verdicts hang on a single class, and on which; None without the table."""
-    rows = data.influence[data.influence["state"] == "finetuned"]
+    """Return how many verdicts hang on a single class, and on which; None without estimates."""
+    rows = data.view("influence")
     if rows.empty:
         return None
-    # A mean without an interval has no verdict that could change.
-    rows = rows[rows["low"].notna() & rows["high"].notna()]
-    changed = rows[rows["changes"]]
-    counts = changed.groupby(["dataset", "architecture", "class_name"], sort=False).size()
-    counts = counts.sort_values(ascending=False, kind="stable")
-    several = len(data.panels) > 1
+    found = numbers(data, STUDY, "classes")
+    counts = []
+    for panel in data.panels:
+        where = f" of {place(panel)}" if len(data.panels) > 1 else ""
+        hanging = numbers(data, panel, "classes")
+        named = of_panel(rows, panel).drop_duplicates("class")
+        for index, name in zip(named["class"], named["class_name"], strict=True):
+            if count := hanging.count(f"hanging/{index}"):
+                words = f"class {style.label(name)}{where} ({plural(count, 'cell')})"
+                counts.append((count, words))
+    counts.sort(key=lambda pair: -pair[0])
     return {
-        "cells": len(rows[[*CELL, "state"]].drop_duplicates()),
-        "hanging": len(changed[CELL].drop_duplicates()),
-        "changes": len(changed),
-        "reversed": int(
-            (
-                changed["verdict_all"].ne("inconclusive") & changed["verdict"].ne("inconclusive")
-            ).sum()
-        ),
-        "most": [
-            f"class {style.label(name)}{f' of {architecture} on {dataset}' if several else ''} "
-            f"({plural(count, 'cell')})"
-            for (dataset, architecture, name), count in counts.head(3).items()
-        ],
+        "cells": found.count("cells"),
+        "hanging": found.count("hanging"),
+        "changes": found.count("changes"),
+        "reversed": found.count("changes/reversed"),
+        "most": [words for _, words in counts[:MOST_CLASSES]],
     }
-
-
-def influence_order(influence: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the classes whose removal changes a verdict first."""
-    return influence.sort_values("changes", ascending=False, kind="stable")
 
 
 def seeds_facts(data: StudyTables) -> dict[str, Any] | None:
-    """Return how many seeds the cells need beside how many they have; None without the table."""
-    table = data.seeds_needed
-    known = table[table["seeds"].notna()]
+    """Return how many seeds the cells need beside how many they have; None without estimates."""
+    table = data.view("seeds_needed")
     if table.empty:
         return None
+    found = numbers(data, STUDY, "seeds")
     questions = []
-    for question, rows in known.groupby("question", sort=False):
-        effects = []
-        for effect, cells in rows.groupby("effect"):
-            effects.append(
-                {
-                    "effect": f"{effect:g}",
-                    "least": style.number(cells["seeds"].min(), 0),
-                    "median": style.number(np.ceil(cells["seeds"].median()), 0),
-                    "beyond": int((cells["seeds"] > MANY_SEEDS).sum()),
-                    "enough": int((cells["seeds"] <= cells["n"]).sum()),
-                    "cells": len(cells),
-                }
-            )
-        questions.append({"question": question, "effects": effects})
+    for question, rows in table.groupby("question", sort=False):
+        effects = [
+            _seeds_for(found, f"{question}/{effect:g}", f"{effect:g}")
+            for effect in sorted(rows["effect"].dropna().unique())
+        ]
+        known = [effect for effect in effects if effect["cells"]]
+        if known:
+            questions.append({"question": question, "effects": known})
     return {
-        "n": count_range(table["n"].tolist()),
-        "level": join([f"{value:.4g}" for value in 100 * table["level"].dropna().unique()]),
-        "power": join([f"{value:.4g}" for value in table["power"].dropna().unique()]),
+        "n": span_of(found, "networks"),
+        "level": percents(table["level"]),
+        "power": f"{found.value('power'):.4g}",
         "questions": questions,
-        "unknown": int(table["seeds"].isna().sum()),
-        "rows": len(table),
-        "many": f"{MANY_SEEDS:,}",
+        "unknown": found.count("unknown"),
+        "rows": found.count("rows"),
+        "many": f"{found.count('many'):,}",
     }
 
 
-def seeds_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
-    """Return seeds_needed.csv with one row per cell and question, the effects beside each other.
-
-    Columns: cell, question, n, sd, level, power, ``seeds_<effect>`` and
-    ``seeds_cautious_<effect>``, note.
-    """
-    keys = [*CELL, "question"]
-    wide = table.drop_duplicates(keys)[[*keys, "n", "sd", "level", "power", "note"]]
-    for effect in sorted(table["effect"].dropna().unique()):
-        side = table.loc[table["effect"] == effect, [*keys, "seeds", "seeds_cautious"]]
-        names = {name: f"{name}_{effect:g}" for name in ("seeds", "seeds_cautious")}
-        wide = wide.merge(side.drop_duplicates(keys).rename(columns=names), on=keys, how="left")
-    return wide
+def _seeds_for(found: Numbers, start: str, effect: str) -> dict[str, Any]:
+    return {
+        "effect": effect,
+        "least": style.number(found.value(f"{start}/least"), 0),
+        "median": style.number(found.value(f"{start}/median"), 0),
+        **{name: found.count(f"{start}/{name}") for name in ("beyond", "enough", "cells")},
+    }
 
 
 def sparsity_facts(data: StudyTables) -> dict[str, Any]:
     """Return whether all methods are equally sparse, and what those that are not show if they are.
 
-    ``methods`` has an entry per method of equal_sparsity.csv: its comparisons with the first
-    reference, in the published order, and with all others together.
+    ``methods`` has an entry for each method that is compared at equal sparsity: its comparisons
+    with the first reference, and with all others together.
     """
-    table = data.equal_sparsity
-    ratios = sparsity_summary(data.sparsity).groupby(["dataset", "architecture", "ratio"])
-    spread = ratios["mean_ratio"].agg(["min", "max"])
-    same = bool((spread["max"] <= (1 + SAME_SPARSITY) * spread["min"]).all())
-    found = []
+    table = data.view("equal_sparsity")
+    numbers_of = numbers(data, STUDY, "sparsity")
+    methods = []
     for method in order_methods(list(table["method"].unique())):
-        rows = table[table["method"] == method]
-        first, *others = order_methods(list(rows["reference"].unique()))
-        off = rows["realised_ratio"] - rows["reference_ratio"]
-        fewer = "fewer weights" if (off[off.notna()] > 0).all() else "another number of weights"
-        against = {style.plain(first): rows[rows["reference"] == first]}
+        references = order_methods(list(table.loc[table["method"] == method, "reference"].unique()))
+        first = next(
+            (name for name in references if numbers_of.count(f"{method}/{name}/first")),
+            references[0],
+        )
+        others = [name for name in references if name != first]
+        against = [(style.plain(first), first, [first])]
         if others:
             rest = f"the {len(others)} other methods" if len(others) > 1 else style.plain(others[0])
-            against[rest] = rows[rows["reference"] != first]
-        found.append(
+            against.append((rest, OTHERS, others))
+        methods.append(
             {
                 "method": style.plain(method),
-                "keeps": "more weights" if (off[off.notna()] < 0).all() else fewer,
+                "keeps": _keeps(numbers_of, method),
                 "against": [
-                    {"reference": name, **_readings(compared), "each": _survivals(compared)}
-                    for name, compared in against.items()
+                    _comparison(numbers_of, words, f"{method}/{key}")
+                    | {"each": _survivals(numbers_of, method, names)}
+                    for words, key, names in against
                 ],
             }
         )
-    several = data.sparsity["method"].nunique() > 1
-    return {"same": table.empty and several and same, "methods": found}
+    return {"same": bool(numbers_of.count("same")), "methods": methods}
 
 
-def _readings(rows: pd.DataFrame) -> dict[str, int]:
+def _keeps(found: Numbers, method: str) -> str:
+    """Return how a method departs from what it was asked for, in words."""
+    ratios = found.count(f"{method}/ratios")
+    for item, words in (("more_weights", "more weights"), ("fewer_weights", "fewer weights")):
+        if found.count(f"{method}/{item}") == ratios:
+            return f"{words} than asked"
+    return "another number of weights than asked"
+
+
+def _comparison(found: Numbers, reference: str, start: str) -> dict[str, Any]:
     """Return how many comparisons say what, at the nominal ratio, at equal sparsity, at both."""
-    nominal, equal = rows["nominal_reading"], rows["equal_reading"]
+    counts = {
+        f"{kind}_{word}": found.count(f"{start}/{kind}/{word}")
+        for kind in ("nominal", "equal")
+        for word in ("less", "more", "unknown")
+    }
     return {
-        "rows": len(rows),
-        "nominal_less": int((nominal == LESS).sum()),
-        "nominal_more": int((nominal == MORE).sum()),
-        "nominal_unknown": int((nominal == "").sum()),
-        "equal_less": int((equal == LESS).sum()),
-        "equal_more": int((equal == MORE).sum()),
-        "equal_unknown": int((equal == "").sum()),
-        "survive": int(((nominal == LESS) & (equal == LESS)).sum()),
-        "certain": int(
-            ((nominal == LESS) & (equal == LESS) & (rows["denser_reading"] == LESS)).sum()
-        ),
-        "turned": int(((nominal == LESS) & (equal == MORE)).sum()),
+        "reference": reference,
+        "rows": found.count(f"{start}/comparisons"),
+        **counts,
+        "survive": found.count(f"{start}/survive"),
+        "certain": found.count(f"{start}/survive/certain"),
+        "reversed": found.count(f"{start}/reversed"),
     }
 
 
-def _survivals(rows: pd.DataFrame) -> list[str]:
+def _survivals(found: Numbers, method: str, references: list[str]) -> list[str]:
     """Return, of several references, what survives of the advantage over each that it has one of.
 
     Random pruning alone may make up most of the advantage over all together.
     """
-    references = order_methods(list(rows["reference"].unique()))
-    counts = [(name, _readings(rows[rows["reference"] == name])) for name in references]
-    found = [
-        f"{count['survive']} of {count['nominal_less']} against {style.plain(name)}"
-        for name, count in counts
-        if count["nominal_less"]
-    ]
-    return found if len(references) > 1 else []
-
-
-def compared_with_published(published: pd.DataFrame) -> pd.DataFrame:
-    """Return the published cells that this study has too."""
-    return published[published["verdict"] != ""]
+    parts = []
+    for name in references:
+        start = f"{method}/{name}"
+        if less := found.count(f"{start}/nominal/less"):
+            survive = found.count(f"{start}/survive")
+            parts.append(f"{survive} of {less} against {style.plain(name)}")
+    return parts if len(references) > 1 else []
 
 
 def published_facts(data: StudyTables) -> dict[str, int] | None:
     """Return how many published verdicts agree with the study's; None where it has none of them."""
-    compared = compared_with_published(data.published)
-    if compared.empty:
+    found = numbers(data, STUDY, "published")
+    if not found.count("cells"):
         return None
-    return {
-        "cells": len(compared),
-        "agree": int(compared["agrees"].sum()),
-        "all": len(data.published),
-    }
+    return {name: found.count(name) for name in ("cells", "agree", "all")}

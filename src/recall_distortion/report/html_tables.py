@@ -12,28 +12,23 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from recall_distortion.inference.questions.influence import CHANGES
+from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
 from recall_distortion.report import style
-from recall_distortion.report.caveats import kind_of_model
-from recall_distortion.report.evidence import (
-    compared_with_published,
-    influence_order,
-    seeds_side_by_side,
+from recall_distortion.report.listings import LISTINGS, MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
+from recall_distortion.report.tables import StudyTables, order_as
+from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
+from recall_distortion.vocabulary import (
+    CELL,
+    CELL_STATE,
+    COMPRESSED,
+    CONTROL,
+    DEINTENSIFICATION,
+    INCONCLUSIVE,
+    INTENSIFICATION,
+    ONE,
+    format_ratio,
 )
-from recall_distortion.report.listings import (
-    LISTINGS,
-    MODELS,
-    ONCE,
-    QUESTIONS,
-    SEEDS_KEYS,
-    Column,
-)
-from recall_distortion.report.summaries import (
-    alpha_summary,
-    engine_agreement,
-    ratio_text,
-    sparsity_summary,
-)
-from recall_distortion.report.tables import CELL, StudyTables, order_as
 
 
 @dataclass(frozen=True)
@@ -64,11 +59,12 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's heading, its name in the table, and whether it holds numbers."""
+    """A column's heading, its name in the table, whether it holds numbers, and what it means."""
 
     text: str
     name: str
     number: bool
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,25 +96,33 @@ def _points(value: float) -> str:
 
 
 _NUMBERS: dict[str, Callable[[float], str]] = {
-    "ratio": lambda value: "–" if math.isnan(value) else ratio_text(value),
+    "ratio": lambda value: format_ratio(value) or "–",
     "whole": _whole,
     "two": lambda value: style.number(value, 2),
     "three": lambda value: style.number(value, 3),
     "four": lambda value: style.number(value, 4),
     "percent": style.percent,
     "points": _points,
+    "points off": lambda value: style.number(100 * value, 2),
     "p": style.p_value,
     "tiny": style.scientific,
 }
-_SIGNS = {"verdict": style.VERDICT_SIGNS, "reading": style.READING_SIGNS}
-_COLOURS = {
-    "intensifies beyond the control": "intensification",
-    "de-intensifies beyond the control": "de-intensification",
+# What a word of the table reads as where it stands in a column of this form.
+_WORDS = {
+    "against": {
+        INTENSIFICATION: "intensifies more",
+        DEINTENSIFICATION: "intensifies less",
+        INCONCLUSIVE: "cannot be distinguished",
+    },
+    "question": {ONE: "1", CONTROL: "the control’s"},
 }
 
 
-def html_cell(value: Any, form: str) -> HtmlCell:
-    """Return a value as a cell; a number that is rounded keeps its full value as title."""
+def html_cell(value: Any, form: str, verdict: str = "") -> HtmlCell:
+    """Return a value as a cell; a number that is rounded keeps its full value as title.
+
+    The sign of a reading is that of the ``verdict`` beside it.
+    """
     if form in _NUMBERS:
         number = math.nan if value is None or value is pd.NA else float(value)
         text = _NUMBERS[form](number)
@@ -129,12 +133,12 @@ def html_cell(value: Any, form: str) -> HtmlCell:
     if form == "truth":
         return HtmlCell("yes" if value else "no", raw=str(bool(value)))
     text = "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
-    if form in _SIGNS:
-        sign = _SIGNS[form].get(text, "")
-        kind = f"verdict {_COLOURS.get(text, text)}" if sign else ""
-        return HtmlCell(f"{sign} {text}".strip(), "", kind)
-    if form == "method":
-        shown = style.plain(text) if text else ""
+    if form in ("verdict", "reading"):
+        look = style.look(text) if form == "verdict" else style.look(verdict, text)
+        kind = f"verdict {look.kind}" if look.sign else ""
+        return HtmlCell(f"{look.sign} {text}".strip(), "", kind)
+    if form in _WORDS or form == "method":
+        shown = style.plain(_WORDS.get(form, {}).get(text, text)) if text else ""
         return HtmlCell(shown, raw=None if shown == text else text)
     return HtmlCell(text, "", "long" if len(text) > 60 else "")
 
@@ -168,18 +172,25 @@ def listing(
     same = {column.name: _full(html_cell(table[column.name].iloc[0], column.form))
             for column in once} | {column.name: "" for column in empty}  # fmt: skip
     shown = [column for column in every if column.name not in same]
-    series = [table[column.name].tolist() for column in shown]
-    rows = [
-        [html_cell(value, column.form) for value, column in zip(values, shown, strict=True)]
-        for values in zip(*series, strict=True)
+    series = [_cells(table, column) for column in shown]
+    rows = [list(cells) for cells in zip(*series, strict=True)]
+    headings = [
+        Heading(c.heading, c.name, c.form in _NUMBERS, described.meaning(c.name)) for c in shown
     ]
-    headings = [Heading(c.heading, c.name, c.form in _NUMBERS) for c in shown]
     listed = {column.name for column in every}
     names = json.dumps([name for name in table.columns if name in listed], ensure_ascii=False)
     return HtmlTable(
         key + suffix, title or described.title, note, headings, rows, names,
         json.dumps(same, ensure_ascii=False),
     )  # fmt: skip
+
+
+def _cells(table: pd.DataFrame, column: Column) -> list[HtmlCell]:
+    values = table[column.name].tolist()
+    if column.form != "reading":
+        return [html_cell(value, column.form) for value in values]
+    pairs = zip(values, table["verdict"], strict=True)
+    return [html_cell(reading, column.form, verdict) for reading, verdict in pairs]
 
 
 def _full(cell: HtmlCell) -> str:
@@ -202,34 +213,43 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "other"
 
 
+def _beside(table: pd.DataFrame, other: pd.DataFrame, **columns: str) -> pd.DataFrame:
+    """Return a table with columns of another one on the same cells, by their new names."""
+    names = {old: new for new, old in columns.items()}
+    return table.merge(
+        other[[*CELL_STATE, *names]].rename(columns=names), on=CELL_STATE, how="left"
+    )
+
+
+def _by_state(key: str, table: pd.DataFrame, title: str) -> list[HtmlTable]:
+    """Return a table of the cells after fine-tuning, and one of those before it."""
+    before = table["state"] == COMPRESSED
+    return [
+        listing(key, table[~before], title=f"{title} after fine-tuning"),
+        listing(key, table[before], suffix="-compressed", title=f"{title} before fine-tuning"),
+    ]
+
+
 def verdict_tables(data: StudyTables) -> list[HtmlTable]:
-    """Return the tables of verdicts: after fine-tuning, and before it where that was evaluated."""
-    keys = [*CELL, "state"]
-    slopes = alpha_summary(data.alpha)[[*keys, "alpha_crossfit", "nonfinite"]]
-    table = data.intervals.merge(slopes, on=keys, how="left")
-    table = table.merge(data.pooled[[*keys, "per_model"]], on=keys, how="left")
-    known = {True: "per model", False: "pooled slopes instead"}
-    table["interpret"] = table["per_model"].map(known).fillna("")
-    before = table["state"] == "pruned"
-    return [
-        listing("verdicts", table[~before], title="Verdicts against 1 after fine-tuning"),
-        listing(
-            "verdicts", table[before], suffix="-pruned",
-            title="Verdicts against 1 before fine-tuning",
-        ),
-    ]  # fmt: skip
+    """Return the tables of verdicts, with which slopes of a cell are to be interpreted."""
+    table = _beside(data.view("slopes"), data.view("pooled"), interpret="interpret")
+    return _by_state("verdicts", table, "Verdicts against 1")
 
 
-def pooled_tables(data: StudyTables) -> list[HtmlTable]:
-    """Return the tables of pooled slopes: after fine-tuning, and before it."""
-    before = data.pooled["state"] == "pruned"
-    return [
-        listing("pooled", data.pooled[~before]),
-        listing(
-            "pooled", data.pooled[before], suffix="-pruned",
-            title="Pooled slopes before fine-tuning",
-        ),
-    ]  # fmt: skip
+def tradeoff_table(data: StudyTables) -> HtmlTable:
+    """Return the table of accuracy beside distortion, with the cells' own means after it."""
+    table = _beside(data.view("tradeoff"), data.view("accuracy"),
+                    accuracy_after="mean", variance_after="variance")  # fmt: skip
+    table = _beside(table, data.view("slopes"), alpha="mean", alpha_verdict="verdict")
+    return listing("tradeoff", table)
+
+
+def influence_table(data: StudyTables) -> HtmlTable:
+    """Return the cells without each class, those classes first that change a verdict."""
+    table = _beside(data.view("influence"), data.view("slopes"),
+                    mean_all="mean", verdict_all="verdict")  # fmt: skip
+    changes = table["changes"] == CHANGES
+    return listing("influence", pd.concat([table[changes], table[~changes]]))
 
 
 def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
@@ -244,8 +264,8 @@ def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
 
 
 def mixed_tables(data: StudyTables) -> list[HtmlTable]:
-    """Return one table per kind of mixed model, the engines side by side, and their fits."""
-    table = engine_agreement(data.mixed_models, data.mixed_model_fits)
+    """Return one table per kind of mixed model, the fitters side by side, and their fits."""
+    table = fitters_side_by_side(data.mixed_models, data.mixed_model_fits)
     found = []
     kinds = table["model"].map(kind_of_model)
     for kind in order_as(list(kinds.unique()), list(MODELS)):
@@ -256,8 +276,8 @@ def mixed_tables(data: StudyTables) -> list[HtmlTable]:
 
 
 def seeds_table(data: StudyTables) -> HtmlTable:
-    """Return seeds_needed.csv with its effects beside each other."""
-    wide = seeds_side_by_side(data.seeds_needed)
+    """Return the seeds needed with the effects beside each other."""
+    wide = seeds_side_by_side(data.view("seeds_needed"))
     columns = [*SEEDS_KEYS]
     for name in wide.columns:
         if name.startswith("seeds_cautious_"):
@@ -267,25 +287,36 @@ def seeds_table(data: StudyTables) -> HtmlTable:
     return listing("seeds", wide, columns=[*columns, Column("note", "note", "text")])
 
 
+def network_tables(networks: pd.DataFrame) -> list[HtmlTable]:
+    """Return what computed each cell's networks, and the networks that failed."""
+    computed = made(networks).groupby([*CELL, *MADE_BY], sort=False).size()
+    return [
+        listing("engines", computed.rename("seeds").reset_index()),
+        listing("failures", networks[networks["failure"] != ""]),
+    ]
+
+
 def section_tables(data: StudyTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
+    intercepts = _beside(data.view("intercepts"), data.view("slopes"), slope="mean")
+    # A network is as sparse retrained as before.
+    sparsity = data.view("sparsity").drop_duplicates(CELL)
     return {
-        "effects": [listing("effects", data.effects)],
+        "effects": [listing("effects", data.view("effects"))],
         "alpha": verdict_tables(data),
-        "tradeoff": [listing("tradeoff", data.tradeoff)],
-        "balances": pooled_tables(data),
-        "recall": [listing("influence", influence_order(data.influence))],
+        "tradeoff": [tradeoff_table(data)],
+        "balances": _by_state("pooled", data.view("pooled"), "Pooled slopes"),
+        "recall": [influence_table(data)],
         "seeds": [seeds_table(data)],
         "sparsity": [
-            listing("equal_sparsity", data.equal_sparsity),
-            listing("sparsity", sparsity_summary(data.sparsity)),
+            listing("equal_sparsity", data.view("equal_sparsity")),
+            listing("sparsity", sparsity),
         ],
         "tables": [
-            listing("published", compared_with_published(data.published)),
+            listing("published", data.published[data.published["verdict"] != ""]),
             *question_tables(data.tests),
             *mixed_tables(data),
-            listing("intercepts", data.intercepts),
-            listing("engines", data.engines),
-            listing("failures", data.failures),
+            listing("intercepts", intercepts),
+            *network_tables(data.networks),
         ],
     }

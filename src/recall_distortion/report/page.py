@@ -1,6 +1,7 @@
 """One self-contained HTML page from the tables of a study.
 
-Every number in the page's prose is taken from a table here; the template only places it.
+Every number in the page's prose stands in a table; here it becomes words, and the template places
+them.
 """
 
 from __future__ import annotations
@@ -16,20 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
-from recall_distortion.files import write_text
 from recall_distortion.report import style
 from recall_distortion.report.answer import answer_facts, panel_facts, reseed_facts
-from recall_distortion.report.caveats import (
-    broken,
-    crossed_engines,
-    missing,
-    mixed_models,
-    notes,
-    test_sets,
-)
-from recall_distortion.report.computed import computed
+from recall_distortion.report.caveats import broken, missing, mixed_models, notes, test_sets
+from recall_distortion.report.computed import computed, crossed_engines
+from recall_distortion.report.definitions import SYMBOLS, Definition, definitions
 from recall_distortion.report.evidence import (
     class_facts,
     published_facts,
@@ -38,30 +31,17 @@ from recall_distortion.report.evidence import (
     tradeoff_facts,
 )
 from recall_distortion.report.html_tables import section_tables
+from recall_distortion.report.numbers import STUDY, numbers
+from recall_distortion.report.phrases import join, percents, span_of
 from recall_distortion.report.pictures import (
     KINDS,
     SPARSITY,
-    WHISKER,
     Picture,
     figure_name,
     read_figures,
 )
-from recall_distortion.report.readings import readings
-from recall_distortion.report.summaries import ACCURACY_LEVEL, sparsity_summary
-from recall_distortion.report.tables import read_tables
-from recall_distortion.report.words import count_range, join
-
-# What the methods rank weights by; θ a weight, g its gradient, ε the weight decay.
-CRITERIA = {
-    "magnitude": "|θ|: the smallest weights go (MP)",
-    "layerwise_magnitude": "|θ|, ranked within each layer: every layer keeps the same fraction",
-    "gradient": "|θ g|: the first-order change of the loss (GP as it was run)",
-    "regularized_gradient": "|θ (g + ε θ)|: GP as the paper’s text defines it",
-    "undecayed": "|−θ g + ε θ²|: the loss without its weight decay (UP as published)",
-    "undecayed_signed": "−θ g + ε θ² without the absolute value, thresholded as the published "
-    "script does: it keeps more weights than asked",
-    "random": "uniform at random (RP)",
-}
+from recall_distortion.report.tables import REQUIRED, StudyTables, read_tables
+from recall_distortion.system.files import write_text
 
 
 @dataclass(frozen=True)
@@ -116,7 +96,7 @@ def _panel_pictures(
         "balances": f"Scatterplots of normalized recall balance after against before, methods in "
         f"rows and ratios in columns, {where}. The slopes are in the table of pooled slopes.",
         "accuracy": f"Mean test accuracy by pruning ratio for each method, {where}, after and "
-        "before fine-tuning, with the dense and the control model as lines.",
+        "before fine-tuning, with the dense and the control networks as lines.",
         "recall": "Heatmaps of the change in each class’s recall by ratio, one per method, "
         f"{where}.",
     }
@@ -124,16 +104,15 @@ def _panel_pictures(
 
 
 def _facts(study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    apart = {"name", "description", "selection", "title"}
+    apart = {"name", "description", "selection", "title", "methods"}
     names = {
         "count": "ratios count", "finetuning": "fine-tuning", "test_images": "test images",
     }  # fmt: skip
-    found = [
+    return [
         (names.get(str(key), str(key).replace("_", " ")), describe(value))
         for key, value in study.items()
         if key not in apart and value not in (None, "", [], {}, ())
     ]
-    return found
 
 
 @lru_cache(maxsize=1)
@@ -152,32 +131,18 @@ def build_report(
 ) -> None:
     """Write the report of a study as one self-contained HTML page.
 
-    ``tables`` is the folder of the study's CSV files, of which recall, alpha and intervals must
-    be there. ``study`` holds plain facts for the header (name, description, seeds, ratios,
-    methods, count, selection, training, finetuning, versions, device, test_images, ...); any of
-    them may be missing, and what it does not know it shows as it comes. Everything in both is
-    escaped. ``figures`` is the folder into which ``write_figures`` has drawn the same tables;
+    ``tables`` is the folder of the study's CSV files, of which recall, networks, estimates and
+    summary must be there. ``study`` holds plain facts for the header (name, description, seeds,
+    ratios, methods, count, selection, training, finetuning, versions, device, test_images, ...);
+    any of them may be missing, and what it does not know it shows as it comes. Everything in both
+    is escaped. ``figures`` is the folder into which ``write_figures`` has drawn the same tables;
     without it they are drawn for the page. The same input gives the same bytes.
 
     Raises ``TableError`` when a table is missing, has no column that is needed or no number where
     one belongs.
     """
-    data = read_tables(Path(tables))
-    table = readings(data)
-    panels = [panel_facts(data, table, panel) for panel in data.panels]
+    data = read_tables(Path(tables), (*REQUIRED, "summary"))
     pictures = _drawn(tables) if figures is None else read_figures(figures, data.panels)
-    for panel, facts in zip(data.panels, panels, strict=True):
-        facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}
-    listings = section_tables(data)
-    every = [found for section in listings.values() for found in section]
-    beside = [found for section in listings if section != "tables" for found in listings[section]]
-    sparsity = None
-    if len(data.sparsity):
-        sparsity = _placed(
-            pictures[SPARSITY],
-            "Realised over nominal pruning ratio by method for each network.",
-        )
-    name = str(study.get("name") or join([str(p[0]) for p in data.panels[:1]]))
     script = _template("report.js")
     page = (
         _environment()
@@ -186,55 +151,92 @@ def build_report(
             css=_template("report.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            name=name,
-            file=re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:60] or "study",
-            description=str(study.get("description") or ""),
-            selected_on_test=str(study.get("selection", "")).strip().lower() == "test",
-            selection=str(study.get("selection") or ""),
-            facts=_facts(study),
-            answer=answer_facts(data, table, panels),
-            panels=panels,
-            small=[panel for panel in panels if panel["small"]],
-            reseed=reseed_facts(panels),
-            test_sets=test_sets(data),
-            mixed=mixed_models(data),
-            notes=notes(data),
-            unanswerable=missing(data, [panel["dense_n"] for panel in panels]),
-            failures=len(data.failures),
-            computed=computed(data),
-            broken=broken(data),
-            crossed=crossed_engines(data),
-            tradeoff=tradeoff_facts(data),
-            tradeoff_level=_percents(data.tradeoff["level"]),
-            classes=class_facts(data),
-            seeds=seeds_facts(data),
-            sparsity=sparsity,
-            equal_sparsity=sparsity_facts(data),
-            sparsity_n=count_range(sparsity_summary(data.sparsity)["n"].tolist()),
-            listings=listings,
-            elsewhere=[found for found in beside if found.rows],
-            empty=[found.title for found in every if not found.rows],
-            published=published_facts(data),
-            criteria=[
-                (style.plain(method), CRITERIA[method])
-                for method in data.methods
-                if method in CRITERIA
-            ],
-            whisker=f"{WHISKER:g}",
-            accuracy_level=f"{100 * ACCURACY_LEVEL:g}",
+            **_of_study(data, study),
+            **_of_panels(data, pictures),
+            **_of_sections(data, pictures),
         )
     )
     write_text(output, page)
 
 
+def _of_study(data: StudyTables, study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page says of the study as a whole and of how it was made."""
+    name = str(study.get("name") or join([str(panel[0]) for panel in data.panels[:1]]))
+    return {
+        "name": name,
+        "file": re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:60] or "study",
+        "description": str(study.get("description") or ""),
+        "selected_on_test": str(study.get("selection", "")).strip().lower() == "test",
+        "selection": str(study.get("selection") or ""),
+        "facts": _facts(study),
+        "definitions": [_defined(item) for item in definitions(study, data.methods)],
+        "symbols": SYMBOLS,
+        "answer": answer_facts(data),
+        "test_sets": test_sets(data),
+        "mixed": mixed_models(data),
+        "notes": notes(data),
+        "unanswerable": missing(data),
+        "computed": computed(data),
+        "broken": broken(data),
+        "crossed": crossed_engines(data),
+    }
+
+
+def _defined(item: Definition) -> dict[str, str]:
+    """Return a method's definition as the page shows it; ``formula`` is empty without a score."""
+    formula = item.formula if item.formula.strip("–") else ""
+    return {
+        "name": style.plain(item.method),
+        "formula": formula,
+        "sentence": item.sentence,
+        "source": item.source,
+    }
+
+
+def _of_panels(data: StudyTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return what the page says of each data set and architecture, its pictures among it."""
+    panels = [panel_facts(data, panel) for panel in data.panels]
+    for panel, facts in zip(data.panels, panels, strict=True):
+        facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}
+    return {
+        "panels": panels,
+        "small": [panel for panel in panels if panel["small"]],
+        "reseed": reseed_facts(panels),
+        "whisker": f"{style.WHISKER:g}",
+        "accuracy_level": percents(data.view("accuracy")["level"]),
+    }
+
+
+def _of_sections(data: StudyTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return what the sections after the answer say, and all tables."""
+    listings = section_tables(data)
+    every = [found for section in listings.values() for found in section]
+    beside = [found for section in listings if section != "tables" for found in listings[section]]
+    sparsity = None
+    if len(data.view("sparsity")):
+        sparsity = _placed(
+            pictures[SPARSITY],
+            "Realised over nominal pruning ratio by method for each architecture.",
+        )
+    return {
+        "tradeoff": tradeoff_facts(data),
+        "tradeoff_level": percents(data.view("tradeoff")["level"]),
+        "classes": class_facts(data),
+        "seeds": seeds_facts(data),
+        "sparsity": sparsity,
+        "equal_sparsity": sparsity_facts(data),
+        "sparsity_n": span_of(numbers(data, STUDY, "sparsity"), "networks"),
+        "published": published_facts(data),
+        "listings": listings,
+        "elsewhere": [found for found in beside if found.rows],
+        "empty": [found.title for found in every if not found.rows],
+    }
+
+
 def _drawn(tables: Path) -> dict[str, Picture]:
-    from recall_distortion.report.figures import draw_all  # seconds, for those who draw
+    from recall_distortion.report.figures import draw_all
 
     return dict(draw_all(tables))
-
-
-def _percents(levels: pd.Series) -> str:
-    return join([f"{value:.4g} %" for value in 100 * levels.dropna().unique()])
 
 
 def _template(name: str) -> str:

@@ -5,20 +5,18 @@ This needs no drawing library, so that a page made from finished figures does no
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recall_distortion.errors import TableError
-from recall_distortion.files import replacing, unreadable, write_json
+from recall_distortion.system.errors import TableError
+from recall_distortion.system.files import unreadable
 
 KINDS = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
 SPARSITY = "sparsity.png"
 # Beside the pictures: the other fields of each ``Picture``.
 CAPTIONS = "captions.json"
-WHISKER = 1.5  # of the boxplots, interquartile ranges
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def figure_name(kind: str, panel: tuple[str, str]) -> str:
 
 
 def figure_names(panels: list[tuple[str, str]]) -> list[str]:
-    """Return the names of the files that ``write_figures`` writes for these panels.
+    """Return the names of the files that ``figures.write_figures`` writes for these panels.
 
     Each kind has one file per dataset and architecture, as alpha-digits-cnn.png; sparsity.png
     shows all panels.
@@ -56,31 +54,8 @@ def _slug(*names: str) -> str:
     )
 
 
-def write_figures(tables: Path, folder: Path) -> list[Path]:
-    """Write every figure of the tables into ``folder`` as PNG and return the paths.
-
-    Names are those of ``figure_names``; the same tables give the same bytes. ``CAPTIONS`` beside
-    them holds what ``build_report`` needs in order to place them.
-    """
-    from recall_distortion.report.figures import draw_all  # seconds, for those who draw
-
-    captions = {}
-    paths = []
-    for name, picture in draw_all(tables):
-        paths.append(Path(folder) / name)
-        with replacing(paths[-1]) as temporary:
-            temporary.write_bytes(picture.png)
-        captions[name] = {
-            field.name: getattr(picture, field.name)
-            for field in dataclasses.fields(Picture)
-            if field.name != "png"
-        }
-    write_json(Path(folder) / CAPTIONS, captions)
-    return paths
-
-
 def read_figures(folder: Path, panels: list[tuple[str, str]]) -> dict[str, Picture]:
-    """Return what ``write_figures`` wrote into ``folder`` for these panels, by file name.
+    """Return what ``figures.write_figures`` wrote into ``folder`` for these panels, by file name.
 
     Raises ``TableError`` naming the file that is missing or damaged.
     """

@@ -4,43 +4,79 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
+
+from recall_distortion.vocabulary import (
+    AS_CONTROL,
+    BEYOND_CONTROL,
+    DEINTENSIFICATION,
+    INCONCLUSIVE,
+    INTENSIFICATION,
+    NOT_DISTINGUISHABLE,
+    RETRAINED,
+)
 
 # Okabe and Ito's palette, told apart by people with any common colour blindness.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK = "#56B4E9", "#E69F00", "#000000"
 INK, MUTED, RULE, PAPER = "#1b2430", "#5b6572", "#d5dae1", "#ffffff"
 CONTROL_COLOUR = "#8a929c"
+WHISKER = 1.5  # of the boxplots, interquartile ranges
 
 METHOD_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK)
 METHOD_MARKERS = ("o", "s", "^", "D", "v", "p", "<", "h", ">", "8", "d")
 LINE_STYLES = ("-", "--", "-.", ":")
 
-VERDICT_COLOURS = {
-    "intensification": VERMILLION,
-    "de-intensification": BLUE,
-    "inconclusive": MUTED,
+
+@dataclass(frozen=True)
+class Look:
+    """How something is shown: its words, its sign in text, and its mark in a figure.
+
+    ``kind`` is its class on the page. A hollow mark is one that decides nothing.
+    """
+
+    words: str
+    sign: str = ""
+    marker: str = "o"
+    colour: str = MUTED
+    kind: str = "none"
+    hollow: bool = False
+
+    @property
+    def fill(self) -> str:
+        """What the mark is filled with."""
+        return "white" if self.hollow else self.colour
+
+
+# By verdict and reading: a cell's difference from the control. The control's own change is grey, as
+# the control is everywhere. By verdict alone: a slope against 1, as the published criterion has it.
+LOOKS: dict[tuple[str, str], Look] = {
+    (INTENSIFICATION, BEYOND_CONTROL): Look(
+        "intensifies beyond the control", "▲", "^", VERMILLION, "up"
+    ),
+    (DEINTENSIFICATION, BEYOND_CONTROL): Look(
+        "de-intensifies beyond the control", "▼", "v", BLUE, "down"
+    ),
+    (INCONCLUSIVE, AS_CONTROL): Look("as the control", "■", "s", CONTROL_COLOUR, "same"),
+    (INCONCLUSIVE, NOT_DISTINGUISHABLE): Look(
+        "cannot be distinguished from the control", "○", "o", MUTED, "open", hollow=True
+    ),
+    (INTENSIFICATION, ""): Look(INTENSIFICATION, "▲", "^", VERMILLION, "up"),
+    (DEINTENSIFICATION, ""): Look(DEINTENSIFICATION, "▼", "v", BLUE, "down"),
+    (INCONCLUSIVE, ""): Look(INCONCLUSIVE, "○", "o", MUTED, "open", hollow=True),
 }
-VERDICT_MARKERS = {"intensification": "^", "de-intensification": "v", "inconclusive": "o"}
-VERDICT_SIGNS = {"intensification": "▲", "de-intensification": "▼", "inconclusive": "○"}
-# The control's own change is grey, as the control is everywhere.
-READING_COLOURS = {
-    "intensifies beyond the control": VERMILLION,
-    "de-intensifies beyond the control": BLUE,
-    "as the control shows too": CONTROL_COLOUR,
-    "not told from the control": MUTED,
-}
-READING_MARKERS = {
-    "intensifies beyond the control": "^",
-    "de-intensifies beyond the control": "v",
-    "as the control shows too": "s",
-    "not told from the control": "o",
-}
-READING_SIGNS = {
-    "intensifies beyond the control": "▲",
-    "de-intensifies beyond the control": "▼",
-    "as the control shows too": "■",
-    "not told from the control": "○",
-}
+BESIDE_CONTROL = [pair for pair in LOOKS if pair[1]]  # in the order of a legend
+AGAINST_ONE = [pair for pair in LOOKS if not pair[1]]
+VERDICT_SIGNS = {verdict: LOOKS[verdict, ""].sign for verdict, _ in AGAINST_ONE}
+_NOTHING = Look("")
+
+
+def look(verdict: str, reading: str = "") -> Look:
+    """Return how a verdict, or one with its reading, is shown; of none, a look without words."""
+    return LOOKS.get((verdict, reading), _NOTHING)
+
+
+_STATES = {RETRAINED: "fine-tuned"}
 
 # Characters that no font has, and line breaks that would tear a label.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]+")
@@ -58,7 +94,7 @@ def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
 
 def plain(name: object) -> str:
     """Return a method's or state's name as words: regularized_gradient → regularized gradient."""
-    return label({"finetuned": "fine-tuned"}.get(str(name), str(name).replace("_", " ")))
+    return label(_STATES.get(str(name), str(name).replace("_", " ")))
 
 
 def label(text: object, longest: int = 40) -> str:

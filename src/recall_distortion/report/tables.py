@@ -1,21 +1,20 @@
-"""Reading a study's tables: checked columns, plain types, names kept as the user wrote them."""
+"""Reading a study's tables for the page, and the order in which it names things."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from recall_distortion import columns, tables
-from recall_distortion.errors import TableError
+from recall_distortion.system.errors import TableError
+from recall_distortion.tables.files import read_table
+from recall_distortion.tables.schema import TABLES, TEXT, TRUTH
+from recall_distortion.tables.views import leading, spread
+from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS
 
-CELL = ["dataset", "architecture", "method", "ratio"]
-DENSE = "dense"
-CONTROL = "control"
-# What stands beside the pruning methods for comparison and is no pruning itself.
-REFERENCES = (DENSE, CONTROL, "reseed")
 METHOD_ORDER = (
     "magnitude",
     "layerwise_magnitude",
@@ -25,47 +24,8 @@ METHOD_ORDER = (
     "undecayed_signed",
     "random",
 )
-VERDICTS = ("intensification", "de-intensification", "inconclusive")
-
-COLUMNS: dict[str, Sequence[str]] = {
-    "recall": (
-        *CELL, "state", "seed", "class", "class_name", "support", "recall", "accuracy",
-        "normalized_balance",
-    ),
-    "alpha": (*CELL, "state", "seed", "alpha", "alpha_crossfit", "accuracy_before",
-              "accuracy_after"),
-    "intervals": columns.INTERVAL_COLUMNS,
-    "sparsity": columns.SPARSITY_COLUMNS,
-    "tests": columns.TEST_COLUMNS,
-    "mixed_models": columns.COEFFICIENT_COLUMNS,
-    "mixed_model_fits": columns.FIT_COLUMNS,
-    "failures": columns.FAILURE_COLUMNS,
-    "intercepts": columns.INTERCEPT_COLUMNS,
-    "engines": columns.ENGINE_COLUMNS,
-    "published": columns.PUBLISHED_COLUMNS,
-    "effects": columns.EFFECT_COLUMNS,
-    "pooled": columns.POOLED_COLUMNS,
-    "equal_sparsity": columns.EQUAL_SPARSITY_COLUMNS,
-    "seeds_needed": columns.SEEDS_NEEDED_COLUMNS,
-    "tradeoff": columns.TRADEOFF_COLUMNS,
-    "influence": columns.INFLUENCE_COLUMNS,
-}  # fmt: skip
-REQUIRED = ("recall", "alpha", "intervals")
-# Columns that tables of the first release do not have; they are read as empty.
-LATER = {
-    "intervals": ("note",),
-    "tests": ("family", "note"),
-    "mixed_model_fits": ("spread", "believe"),
-    "pooled": (
-        "effective_classes",
-        "median_effective_classes",
-        "leading_class",
-        "leading_share",
-        "unnamed",
-        "narrow",
-    ),
-    "influence": ("share", "unnamed"),
-}
+_TYPES = {TEXT: str, TRUTH: bool}  # all others are numbers
+REQUIRED = ("recall", "networks", "estimates")  # and for the page the summary
 
 
 @dataclass(frozen=True)
@@ -73,61 +33,78 @@ class StudyTables:
     """The tables of one study; an optional table that does not exist is empty, with its columns.
 
     ``panels`` are the (dataset, architecture) pairs in the order of recall.csv, ``methods`` the
-    pruning methods (references left out), ``ratios`` the pruning ratios in rising order.
+    compression methods (reference arms left out), ``ratios`` their ratios in rising order.
     """
 
     recall: pd.DataFrame
-    alpha: pd.DataFrame
-    intervals: pd.DataFrame
-    sparsity: pd.DataFrame
+    networks: pd.DataFrame
+    estimates: pd.DataFrame
     tests: pd.DataFrame
     mixed_models: pd.DataFrame
     mixed_model_fits: pd.DataFrame
-    failures: pd.DataFrame
-    intercepts: pd.DataFrame
-    engines: pd.DataFrame
     published: pd.DataFrame
-    effects: pd.DataFrame
-    pooled: pd.DataFrame
-    equal_sparsity: pd.DataFrame
-    seeds_needed: pd.DataFrame
-    tradeoff: pd.DataFrame
-    influence: pd.DataFrame
+    summary: pd.DataFrame
     panels: list[tuple[str, str]] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    _views: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def view(self, name: str) -> pd.DataFrame:
+        """Return a question's table, a row a cell (``tables.views.VIEWS``)."""
+        if name not in self._views:
+            self._views[name] = spread(name, self.estimates)
+        return self._views[name]
+
+    @cached_property
+    def leading(self) -> pd.DataFrame:
+        """What each cell shows where it leads (``tables.views.leading``)."""
+        return leading(self.estimates)
+
+    @cached_property
+    def numbers(self) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+        """The numbers of summary.csv: by panel, ("", "") for the study, by section and by item."""
+        found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+        for row in self.summary.fillna({"dataset": "", "architecture": ""}).itertuples():
+            sections = found.setdefault((row.dataset, row.architecture), {})
+            sections.setdefault(row.section, {})[row.item] = row.value
+        return found
 
 
-def read_table(folder: Path, name: str) -> pd.DataFrame:
+def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.DataFrame:
     """Return one table with text, truth and number columns typed as such.
 
-    A class called "NA" or "None" stays that text: only number columns have missing values.
     Raises ``TableError`` when a required file or a column is missing or a number is not one.
     """
     path = Path(folder) / f"{name}.csv"
-    wanted = COLUMNS[name]
-    if not path.is_file():
-        if name in REQUIRED:
-            raise TableError(
-                f"{path} does not exist; the report needs {', '.join(REQUIRED)}.csv in one folder"
-            )
-        table = pd.DataFrame({column: pd.Series(dtype=str) for column in wanted})
-    else:
-        later = LATER.get(name, ())
-        table = tables.read_table(path, [column for column in wanted if column not in later])
-        for column in later:
-            words = table[column] if column in table else pd.Series("", index=table.index)
-            table[column] = words if column in columns.TEXT_COLUMNS else words.replace("", "nan")
-    for column in table.columns:
-        if column in columns.TRUTH_COLUMNS:
-            words = table[column].astype(str).str.strip().str.lower()
-            table[column] = words.isin(("true", "1", "1.0"))
-        elif column in wanted and column not in columns.TEXT_COLUMNS:
-            try:
-                table[column] = table[column].astype(float)
-            except ValueError as error:
-                raise TableError(f"{path}, column {column}: {error}") from error
+    if not path.is_file() and name not in required:
+        kinds = {column.name: _TYPES.get(column.kind, float) for column in TABLES[name].columns}
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+    table = read_table(path, name)
+    for column in TABLES[name].columns:
+        if column.kind == TRUTH:
+            words = table[column.name].astype(str).str.strip().str.lower()
+            table[column.name] = words.isin(("true", "1", "1.0"))
+        elif column.kind == TEXT:
+            table[column.name] = table[column.name].fillna("")
+        else:
+            table[column.name] = table[column.name].astype(float)
     return table
+
+
+def read_tables(folder: Path, required: Sequence[str] = REQUIRED) -> StudyTables:
+    """Return all tables of a study from a folder of CSV files; any not required may be missing."""
+    found = {name: read(Path(folder), name, required) for name in TABLES}
+    recall = found["recall"]
+    if recall.empty:
+        raise TableError(f"{Path(folder) / 'recall.csv'} has no rows: nothing was evaluated")
+    pairs = recall[PANEL].drop_duplicates()
+    compressed = recall[~recall["method"].isin(REFERENCE_ARMS)]
+    return StudyTables(
+        **found,
+        panels=list(pairs.itertuples(index=False, name=None)),
+        methods=order_methods(list(compressed["method"].unique())),
+        ratios=sorted(float(ratio) for ratio in compressed["ratio"].dropna().unique()),
+    )
 
 
 def order_methods(names: list[str]) -> list[str]:
@@ -139,22 +116,6 @@ def order_as(names: Sequence[str], order: Sequence[str]) -> list[str]:
     """Return names in the given order, those that it does not have after them as they came."""
     known = [name for name in order if name in names]
     return known + [name for name in names if name not in known]
-
-
-def read_tables(folder: Path) -> StudyTables:
-    """Return all tables of a study from a folder of CSV files."""
-    found = {name: read_table(Path(folder), name) for name in COLUMNS}
-    recall = found["recall"]
-    if recall.empty:
-        raise TableError(f"{Path(folder) / 'recall.csv'} has no rows: nothing was evaluated")
-    pairs = recall[["dataset", "architecture"]].drop_duplicates()
-    pruned = recall[~recall["method"].isin(REFERENCES)]
-    return StudyTables(
-        **found,
-        panels=list(pairs.itertuples(index=False, name=None)),
-        methods=order_methods(list(pruned["method"].unique())),
-        ratios=sorted(float(ratio) for ratio in pruned["ratio"].dropna().unique()),
-    )
 
 
 def of_panel(table: pd.DataFrame, panel: tuple[str, str]) -> pd.DataFrame:

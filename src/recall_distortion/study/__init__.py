@@ -8,10 +8,8 @@ holds. Nothing here imports torch, because the Snakefile loads a study at every 
 
 from __future__ import annotations
 
-from recall_distortion.study.models import Network, Study, format_ratio
+from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import (
-    CONTROL,
-    DENSE,
     METHODS,
     Dataset,
     Jobs,
@@ -24,8 +22,6 @@ from recall_distortion.study.parts import (
 from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema
 
 __all__ = [
-    "CONTROL",
-    "DENSE",
     "METHODS",
     "OVERRIDES",
     "Dataset",
@@ -38,7 +34,6 @@ __all__ = [
     "RecipePair",
     "Study",
     "check_feasible",
-    "format_ratio",
     "load",
     "parse",
     "schema",

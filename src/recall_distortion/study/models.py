@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from recall_distortion.errors import StudyError
+from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.study import references
 from recall_distortion.study.parts import (
-    CONTROL,
     METHODS,
-    RESEED,
-    RESERVED,
     Dataset,
     Jobs,
     Method,
@@ -23,6 +22,8 @@ from recall_distortion.study.parts import (
     RecipePair,
     Strict,
 )
+from recall_distortion.system.errors import StudyError
+from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, UNCOMPRESSED_TEXT, format_ratio
 
 # The ratios of a job stand in the names of folders and, beside data set, network, bundle and seeds,
 # of log files; file systems allow 255 characters.
@@ -41,47 +42,67 @@ class Study(Strict):
     _name: str = PrivateAttr("")
     _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    description: str = Field(min_length=1, description="One or two sentences for the report.")
-    seeds: int = Field(ge=1, le=100_000, description="Replicates: how many seeds are trained.")
-    first_seed: int = Field(0, ge=0, lt=2**31, description="The first replicate's seed.")
-    datasets: dict[Name, Dataset] = Field(min_length=1, description="Data sets by name.")
-    recipes: dict[Name, RecipePair] = Field(min_length=1, description="Recipes by name.")
-    methods: dict[Name, Method] = Field({}, description="Methods beyond the built-in ones.")
-    panels: list[Panel] = Field(min_length=1, description="What is trained and pruned.")
+    description: str = Field(
+        min_length=1, description="What the study asks, in one or two sentences."
+    )
+    seeds: int = Field(
+        ge=1,
+        le=100_000,
+        description="How many times each network is trained, each time from another seed.",
+    )
+    first_seed: int = Field(0, ge=0, lt=2**31, description="The first seed; the others follow.")
+    datasets: dict[Name, Dataset] = Field(
+        min_length=1, description="The data sets, each by a name."
+    )
+    recipes: dict[Name, RecipePair] = Field(
+        min_length=1, description="How networks are trained and fine-tuned, each way by a name."
+    )
+    methods: dict[Name, Method] = Field(
+        {}, description="Pruning methods beyond the built-in ones, each by a name."
+    )
+    panels: list[Panel] = Field(
+        min_length=1,
+        description="Which networks are trained on which data set, and how they are pruned.",
+    )
     ratios: list[Annotated[float, Field(gt=1, le=1e6)]] = Field(
-        min_length=1, description="Parameters before pruning over parameters after."
+        min_length=1,
+        description="The pruning ratios: parameters before pruning over parameters after.",
     )
     count: Literal["total", "prunable"] = Field(
         "total",
-        description="What a ratio counts: all parameters (ShrinkBench's rule) or prunable weights.",
+        description="What a ratio counts: total, all parameters, as ShrinkBench does; or prunable, "
+        "the prunable weights alone.",
     )
     selection: Literal["holdout", "test"] = Field(
         "holdout",
-        description="Where the best epoch is chosen: on held-out training images, or on the test "
-        "set as the published study did.",
+        description="What the best epoch is chosen on: holdout, training images that were held "
+        "out; or test, the test set, as in the published study.",
     )
     level: float = Field(
-        0.99, gt=0.5, lt=1, description="Confidence level of each interval (0.99 = 99 %)."
+        0.99, gt=0.5, lt=1, description="The one confidence level of all intervals (0.99 = 99 %)."
     )
     crossfit_splits: int = Field(
-        20, ge=1, le=1000, description="Random halvings of the test set for the cross-fitted slope."
+        20,
+        ge=1,
+        le=1000,
+        description="How often the test set is halved at random for the cross-fitted slope.",
     )
     engine: Literal["auto", "sequential", "vectorized"] = Field(
         "auto",
-        description="Networks are computed one after another or vectorized, many at once; auto "
-        "takes what was measured to be faster for a network and device. Results are the same but "
-        "for rounding, which grows over training.",
+        description="How networks are computed: sequential, one after another; vectorized, many "
+        "at once; auto, whichever was measured to be faster for the network and the device. "
+        "Results are the same but for rounding, which grows over training.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="What networks compute with in training; weights, gradients' sums, criteria "
-        "and predictions are always in float32.",
+        description="The numbers that networks are trained with. Weights, sums of gradients, "
+        "criteria and predictions are always in float32.",
     )
     deterministic: bool = Field(
         False,
-        description="On a GPU, compute only by what gives the same bits each time, which may take "
-        "longer; otherwise sums there may differ by rounding between two runs. On a CPU results "
-        "are the same bits either way.",
+        description="Whether a GPU computes the same bits each time, which may take longer; "
+        "otherwise two runs on it may differ by rounding. On a CPU results are the same bits "
+        "either way.",
     )
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
@@ -105,75 +126,19 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _references_hold(self) -> Study:
-        for name in self.methods:
-            if name in METHODS or name in RESERVED:
-                raise ValueError(f"methods: {name!r} is built in; give yours another name")
-        known = [CONTROL, *METHODS, *self.methods]
-        recipes: dict[tuple[str, str], str] = {}
+        references.check_methods(self.methods)
         for index, panel in enumerate(self.panels):
-            where = f"panels.{index}"
-            if panel.dataset not in self.datasets:
-                raise ValueError(
-                    f"{where}.dataset: {panel.dataset!r} is not among the study's datasets: "
-                    f"{', '.join(self.datasets)}"
-                )
-            for method in panel.methods:
-                if method == RESEED:
-                    raise ValueError(
-                        f"{where}.methods: {RESEED} is no method to list; every study measures it "
-                        "between its dense networks"
-                    )
-                if method not in known:
-                    raise ValueError(
-                        f"{where}.methods: unknown method {method!r}; valid: {', '.join(known)}"
-                    )
-            _no_repeats(f"{where}.methods", panel.methods)
-            _no_repeats(f"{where}.architectures", panel.architectures)
-            if panel.recipe is None and len(self.recipes) > 1:
-                raise ValueError(
-                    f"{where}.recipe: name one of the study's recipes: {', '.join(self.recipes)}"
-                )
-            if panel.recipe is not None and panel.recipe not in self.recipes:
-                raise ValueError(
-                    f"{where}.recipe: {panel.recipe!r} is not among the study's recipes: "
-                    f"{', '.join(self.recipes)}"
-                )
-            for architecture in panel.architectures:
-                recipe = panel.recipe or next(iter(self.recipes))
-                before = recipes.setdefault((panel.dataset, architecture), recipe)
-                if before != recipe:
-                    raise ValueError(
-                        f"{where}.recipe: {architecture} on {panel.dataset} has recipe {before!r} "
-                        f"in an earlier panel and {recipe!r} here; one dense network has one recipe"
-                    )
-        for unused in set(self.datasets) - {panel.dataset for panel in self.panels}:
-            raise ValueError(f"datasets.{unused}: no panel uses it; remove it or add a panel")
-        for unused in set(self.recipes) - set(recipes.values()):
-            raise ValueError(f"recipes.{unused}: no panel uses it; remove it or name it in a panel")
-        for unused in set(self.methods) - {m for panel in self.panels for m in panel.methods}:
-            raise ValueError(f"methods.{unused}: no panel uses it; remove it or list it in a panel")
-        self._check_bundles(known)
+            references.check_panel(
+                f"panels.{index}", panel, self.datasets, self.recipes, self.methods
+            )
+        references.check_recipes(self.panels, self._recipe_name(None))
+        references.check_use(self.panels, self.datasets, self.recipes, self.methods)
+        references.check_bundles(self.jobs.bundles, self.methods)
         self._check_ratio_groups()
         return self
 
-    def _check_bundles(self, known: list[str]) -> None:
-        taken: dict[str, str] = {}
-        for bundle, methods in self.jobs.bundles.items():
-            where = f"jobs.bundles.{bundle}"
-            if bundle in known or bundle in RESERVED:
-                raise ValueError(f"{where}: {bundle!r} is a method's name; give it another")
-            _no_repeats(where, methods)
-            for method in methods:
-                if method not in known:
-                    raise ValueError(
-                        f"{where}: unknown method {method!r}; valid: {', '.join(known)}"
-                    )
-                if method in taken:
-                    raise ValueError(f"{where}: {method!r} is already in bundle {taken[method]!r}")
-                taken[method] = bundle
-
     def _check_ratio_groups(self) -> None:
-        ratios = ["1", *map(format_ratio, self.ratios)]
+        ratios = [UNCOMPRESSED_TEXT, *map(format_ratio, self.ratios)]
         longest = max((_joined(group) for group in _groups(ratios, self.jobs.ratios)), key=len)
         if len(longest) > LONGEST_RATIOS:
             raise ValueError(
@@ -198,13 +163,21 @@ class Study(Strict):
         """Return each (data set, architecture) once, with its recipe and all its methods."""
         found: dict[tuple[str, str], Network] = {}
         for panel in self.panels:
-            recipe = self.recipes[panel.recipe or next(iter(self.recipes))]
+            recipe = self.recipes[self._recipe_name(panel.recipe)]
             for architecture in panel.architectures:
                 key = (panel.dataset, architecture)
                 earlier = found[key].methods if key in found else ()
                 methods = (*earlier, *(m for m in panel.methods if m not in earlier))
                 found[key] = Network(panel.dataset, architecture, recipe, methods)
         return list(found.values())
+
+    def architectures(self) -> dict[str, tuple[str, int]]:
+        """Return the family and depth of each architecture that is trained, by its name.
+
+        ``depth`` orders the networks of one family from small to large.
+        """
+        names = dict.fromkeys(network.architecture for network in self.networks())
+        return {name: (ARCHITECTURES[name].family, ARCHITECTURES[name].depth) for name in names}
 
     def network(self, dataset: str, architecture: str) -> Network:
         """Return one (data set, architecture) of the study."""
@@ -229,7 +202,7 @@ class Study(Strict):
         control is not run at the others.
         """
         methods = self.bundles(dataset, architecture)[bundle]
-        ratios = ["1"] if CONTROL in methods else []
+        ratios = [UNCOMPRESSED_TEXT] if CONTROL in methods else []
         if any(method != CONTROL for method in methods):
             ratios += [format_ratio(ratio) for ratio in self.ratios]
         return {_joined(group): group for group in _groups(ratios, self.jobs.ratios)}
@@ -253,11 +226,15 @@ class Study(Strict):
         """Yield every (data set, architecture, method, ratio), the dense networks left out."""
         for network in self.networks():
             for method in network.methods:
-                for ratio in [1.0] if method == CONTROL else self.ratios:
+                for ratio in [UNCOMPRESSED] if method == CONTROL else self.ratios:
                     yield network.dataset, network.architecture, method, ratio
 
     def facts(self) -> dict[str, Any]:
-        """Return what a report states of the study, as plain values."""
+        """Return what a report states of the study, as plain values.
+
+        ``methods`` defines every method of the study (see ``_method_facts``).
+        """
+        names = dict.fromkeys(name for panel in self.panels for name in panel.methods)
         return {
             "name": self.folder,
             "description": self.description,
@@ -268,7 +245,36 @@ class Study(Strict):
             "selection": self.selection,
             "recipes": {name: recipe.model_dump() for name, recipe in self.recipes.items()},
             "crossfit_splits": self.crossfit_splits,
+            "methods": {name: self._method_facts(name) for name in names},
         }
+
+    def _method_facts(self, name: str) -> dict[str, Any]:
+        """Return what defines a method, without what its criterion does not use.
+
+        ``epsilon`` is a number where the method sets it; else the weight decay by the name of each
+        recipe that trains networks for the method. The control's ``criterion`` is None.
+        """
+        if name == CONTROL:
+            return {"criterion": None}
+        method = self.method(name)
+        found = method.model_dump(include={"criterion", "scope", "schedule"})
+        criterion = CRITERIA[method.criterion]
+        if criterion.needs_gradient:
+            found["gradient_examples"] = method.gradient_examples
+        if criterion.uses_epsilon and method.epsilon is not None:
+            found["epsilon"] = method.epsilon
+        elif criterion.uses_epsilon:
+            used = {self._recipe_name(p.recipe) for p in self.panels if name in p.methods}
+            found["epsilon"] = {
+                key: recipe.training.weight_decay
+                for key, recipe in self.recipes.items()
+                if key in used
+            }
+        return found
+
+    def _recipe_name(self, named: str | None) -> str:
+        """Return the recipe that a panel names, or the only one where it names none."""
+        return named or next(iter(self.recipes))
 
     def training_parameters(self, dataset: str, architecture: str) -> dict[str, Any]:
         """Return exactly what decides the dense networks, besides data and seeds."""
@@ -320,23 +326,12 @@ class Network:
     methods: tuple[str, ...]
 
 
-def format_ratio(ratio: float) -> str:
-    """Return a ratio as it stands in file names and tables: ``2``, ``2.5``."""
-    return str(int(ratio)) if float(ratio).is_integer() else repr(float(ratio))
-
-
 def _groups(values: list[_T], size: int) -> list[list[_T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _joined(ratios: list[str]) -> str:
     return "-".join(ratios)
-
-
-def _no_repeats(where: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{where}: {name!r} is listed twice")
 
 
 def _slug(value: Any) -> str:

@@ -9,12 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from recall_distortion.catalogue import ARCHITECTURES, CRITERIA, SOURCES
-
-DENSE = "dense"
-CONTROL = "control"
-RESEED = "reseed"  # slopes between dense networks of two seeds, which every study's tables hold
-RESERVED = (DENSE, CONTROL, RESEED)  # what tables say in place of a pruning method
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.data.sources import SOURCES
+from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.vocabulary import CONTROL
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 SourceName = Literal[tuple(SOURCES)]  # type: ignore[valid-type]
@@ -31,20 +29,34 @@ class Strict(BaseModel):
 class Dataset(Strict):
     """Where a data set comes from and how it is split."""
 
-    source: SourceName = Field(description="The kind of data set.")
+    source: SourceName = Field(
+        description="Which data set it is; arrays and folder are data of your own."
+    )
     path: str | None = Field(
-        None, description="The .npz file (arrays) or the folder of class folders (folder)."
+        None,
+        description="Where your own data lie: an .npz file (arrays), or a folder with one folder "
+        "of images a class (folder).",
     )
     holdout: float = Field(
-        0.1, gt=0, lt=1, description="Fraction of the training set held out for validation."
+        0.1,
+        gt=0,
+        lt=1,
+        description="Fraction of the training images that are not trained on but held out to "
+        "choose the best epoch.",
     )
     test_fraction: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Fraction set aside for testing, for sources without a test set of their own.",
+        description="Fraction of the images that is set aside for testing where the data come "
+        "without a test set.",
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Of the random splits, one for all networks.")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the random splits, which are the same for all networks.",
+    )
 
     @model_validator(mode="after")
     def _check_path(self) -> Dataset:
@@ -64,101 +76,115 @@ class Dataset(Strict):
 class Phase(Strict):
     """A stretch of training at one learning rate; momentum starts anew with each phase."""
 
-    epochs: int = Field(ge=1, le=10_000, description="Passes over the training images.")
-    learning_rate: float = Field(gt=0, le=100, description="SGD's step size.")
+    epochs: int = Field(
+        ge=1, le=10_000, description="How often it passes over the training images."
+    )
+    learning_rate: float = Field(gt=0, le=100, description="The step size of SGD in this phase.")
 
 
 class Recipe(Strict):
     """How a network is trained or fine-tuned: SGD with Nesterov momentum."""
 
-    phases: list[Phase] = Field(min_length=1, description="Run one after another.")
-    batch_size: int = Field(128, ge=1, description="Images a step.")
+    phases: list[Phase] = Field(min_length=1, description="The phases of training, in their order.")
+    batch_size: int = Field(128, ge=1, description="How many images a step of SGD takes.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0 is plain SGD.")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty of the optimizer.")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Weight decay: each step adds this multiple of a weight to its gradient.",
+    )
     augmentation: list[Literal["flip", "crop"]] = Field(
         [],
-        description="flip: mirrored with probability 1/2; crop: random crop after padding by 4.",
+        description="How training images are varied. flip: mirrored left to right with probability "
+        "1/2; crop: cut out at a random place after 4 pixels were added on each side.",
     )
 
 
 class RecipePair(Strict):
     """How the dense networks are trained and how the pruned ones are fine-tuned."""
 
-    training: Recipe = Field(description="From initial weights to the dense network.")
-    finetuning: Recipe = Field(description="After pruning, and for the control without it.")
+    training: Recipe = Field(description="From the initial weights to the dense network.")
+    finetuning: Recipe = Field(
+        description="How networks are trained after pruning; the control alike, without pruning."
+    )
 
 
 class Method(Strict):
     """A pruning method: what scores a weight, what the scores are ranked over, and when."""
 
-    criterion: CriterionName = Field(description="The score of a weight; the lowest go.")
+    criterion: CriterionName = Field(
+        description="What scores a weight; the weights with the lowest scores are pruned."
+    )
     scope: Literal["global", "layer"] = Field(
-        "global", description="Rank all prunable weights together, or each layer's alone."
+        "global",
+        description="global ranks all prunable weights together, layer those of each layer alone.",
     )
     schedule: Literal["one_shot"] = Field(
-        "one_shot", description="Prune once, then fine-tune with the masks held."
+        "one_shot",
+        description="one_shot prunes once and then fine-tunes; pruned weights stay zero.",
     )
     gradient_examples: int = Field(
-        128, ge=1, description="Training images whose mean loss gives the gradient."
+        128,
+        ge=1,
+        description="How many training images the gradient is computed from, where the criterion "
+        "has one.",
     )
     epsilon: float | None = Field(
         None,
         ge=0,
-        description="The decay that the criterion adds or deducts; by default the weight decay "
-        "of the training recipe.",
+        description="The number that the criterion takes for the weight decay, where it has one; "
+        "by default the weight decay of the recipe that trained the network.",
     )
 
     @model_validator(mode="after")
     def _check_scope(self) -> Method:
-        if self.criterion == "undecayed_signed" and self.scope == "layer":
-            raise ValueError("undecayed_signed reproduces a global threshold; use scope: global")
+        if CRITERIA[self.criterion].keeps_more and self.scope == "layer":
+            raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
         return self
 
 
 METHODS: dict[str, Method] = {
-    "magnitude": Method(criterion="magnitude"),
-    "layerwise_magnitude": Method(criterion="magnitude", scope="layer"),
-    "gradient": Method(criterion="gradient"),
-    "regularized_gradient": Method(criterion="regularized_gradient"),
-    "undecayed": Method(criterion="undecayed"),
-    "undecayed_signed": Method(criterion="undecayed_signed"),
-    "random": Method(criterion="random"),
+    name: Method(criterion=facts.criterion, scope=facts.scope) for name, facts in BUILT_IN.items()
 }
 
 
 class Panel(Strict):
     """Architectures trained on one data set, and the methods that each is pruned by."""
 
-    dataset: Name = Field(description="A key of datasets.")
-    architectures: list[ArchitectureName] = Field(min_length=1, description="Networks to train.")
+    dataset: Name = Field(description="The name of a data set of this study.")
+    architectures: list[ArchitectureName] = Field(
+        min_length=1, description="The networks to train on it."
+    )
     methods: list[Name] = Field(
         min_length=1,
-        description=f"{CONTROL} (fine-tuning without pruning), {', '.join(METHODS)}, or a key of "
-        "methods.",
+        description=f"How they are pruned: {', '.join(METHODS)}, or a method that this study "
+        f"defines under methods; {CONTROL} is the same fine-tuning without pruning.",
     )
     recipe: Name | None = Field(
-        None, description="A key of recipes; may be left out where there is only one."
+        None,
+        description="The name of a recipe of this study; may be left out where there is only one.",
     )
 
 
 class Jobs(Strict):
     """How the work is cut into jobs; a replicate's result does not depend on it."""
 
-    replicates: int = Field(10, ge=1, description="Consecutive seeds that one job carries.")
+    replicates: int = Field(10, ge=1, description="How many consecutive seeds a job trains.")
     ratios: int = Field(
         1,
         ge=1,
-        description="Consecutive ratios that one job carries; with 1 an added ratio recomputes no "
-        "other.",
+        description="How many consecutive ratios a job prunes at; with 1, adding a ratio to the "
+        "study recomputes no other.",
     )
     at_once: int | None = Field(
         None,
         ge=1,
-        description="Networks that are vectorized at once, at most; by default what was measured "
-        "to be fastest. Less needs less memory.",
+        description="How many networks are computed at once, at most; by default the number that "
+        "was measured to be fastest. Fewer need less memory.",
     )
     bundles: dict[Name, list[Name]] = Field(
         {},
-        description=f"Methods, {CONTROL} among them, that share a job, which pays where starting "
-        "Python costs more than training; a method in no bundle has jobs of its own.",
+        description=f"Methods, {CONTROL} among them, that share a job, by a name of your choice. "
+        "It saves time where starting Python takes longer than training. A method in no bundle "
+        "has jobs of its own.",
     )

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from recall_distortion.catalogue import ARCHITECTURES, fraction_to_keep, parameter_counts
-from recall_distortion.errors import NetworkError, StudyError
+from recall_distortion.compression.ratios import fraction_to_keep
+from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study.models import Study
-from recall_distortion.study.parts import CONTROL
+from recall_distortion.system.errors import NetworkError, StudyError
+from recall_distortion.vocabulary import CONTROL
 
 
 class ImageShape(Protocol):

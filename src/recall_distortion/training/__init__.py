@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from recall_distortion.training.blocks import HISTORY_COLUMNS, train_block
+from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
 from recall_distortion.training.engines import Engine, choose
 from recall_distortion.training.images import DeviceImages, TrainingImages
-from recall_distortion.training.loop import Fitted, NonFiniteLoss, Run, fit, fit_runs
+from recall_distortion.training.loop import fit, fit_runs
 from recall_distortion.training.unfinished import Unfinished
 
 __all__ = [

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from recall_distortion import data, networks
-from recall_distortion.errors import TrainingError
-from recall_distortion.logs import progress
-from recall_distortion.replicates import (
+from recall_distortion.system.errors import TrainingError
+from recall_distortion.system.logs import progress
+from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
+from recall_distortion.training.engines import choose
+from recall_distortion.training.images import TrainingImages
+from recall_distortion.training.loop import fit_runs
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import (
+    TRAINING,
     Block,
     Failure,
     copy_state,
-    generator,
     save_block,
     software,
     stack,
     write_rows,
 )
-from recall_distortion.training.engines import choose
-from recall_distortion.training.images import TrainingImages
-from recall_distortion.training.loop import NonFiniteLoss, Run, fit_runs
 from recall_distortion.training.unfinished import Unfinished
+from recall_distortion.vocabulary import DENSE, UNCOMPRESSED_TEXT
 
 HISTORY_COLUMNS = (
     "method",
@@ -76,35 +79,40 @@ def train_block(
         [f"{architecture} seed {seed}" for seed in seeds],
         sum(phase["epochs"] for phase in recipe["phases"]),
     )
-    kept = Unfinished(
-        unfinished,
-        {
-            "data": Path(data_path),
-            "architecture": architecture,
-            "selection": selection,
-            "device": str(device),
-        },
-    )
-    states, trained, failures, history = [], [], [], []
+    facts = {
+        "data": Path(data_path),
+        "architecture": architecture,
+        "selection": selection,
+        "device": str(device),
+    }
+    kept = Unfinished(unfinished, facts)
     fitted = fit_runs(network, images, recipe, runs, engine=way, report=report, unfinished=kept)
-    for seed, found in zip(seeds, fitted, strict=True):
-        if isinstance(found, NonFiniteLoss):
-            print(f"error: {architecture}: {found}; this replicate is left out", flush=True)
-            failures.append(Failure("dense", "1", "training", seed, str(found)))
-            continue
-        states.append(found.state)
-        trained.append(seed)
-        history += [{"method": "dense", "ratio": "1", **row} for row in found.history]
+    trained, failures = _parted(architecture, seeds, fitted)
     if not trained:
         kept.remove()
         raise TrainingError(
             f"{architecture}: no replicate of seeds {seeds[0]} to {seeds[-1]} could be trained; "
             f"the first: {failures[0].reason}. Try a smaller learning rate"
         )
+    cell = {"method": DENSE, "ratio": UNCOMPRESSED_TEXT}
+    history = [{**cell, **row} for found in trained.values() for row in found.history]
     write_rows(history_path, HISTORY_COLUMNS, history)
-    facts = {"device": str(device), "engine": str(way), **software()}
-    save_block(
-        weights_path,
-        Block(architecture, channels, classes, trained, stack(states), failures, facts),
-    )
+    states = stack([found.state for found in trained.values()])
+    made = {"device": str(device), "engine": str(way), **software()}
+    block = Block(architecture, channels, classes, list(trained), states, failures, made)
+    save_block(weights_path, block)
     kept.remove()
+
+
+def _parted(
+    architecture: str, seeds: Sequence[int], fitted: Iterable[Fitted | NonFiniteLoss]
+) -> tuple[dict[int, Fitted], list[Failure]]:
+    """Return what was trained, by seed, and what was not."""
+    trained, failures = {}, []
+    for seed, found in zip(seeds, fitted, strict=True):
+        if isinstance(found, NonFiniteLoss):
+            print(f"error: {architecture}: {found}; this replicate is left out", flush=True)
+            failures.append(Failure(DENSE, UNCOMPRESSED_TEXT, TRAINING, seed, str(found)))
+        else:
+            trained[seed] = found
+    return trained, failures

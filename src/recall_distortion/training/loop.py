@@ -7,18 +7,16 @@ as its leading dimension, and what one draws, learns and keeps does not depend o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.sgd import sgd
 
-from recall_distortion.errors import TrainingError
-from recall_distortion.replicates import generator
+from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
+from recall_distortion.training.descent import Descent, cross_entropy, step
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
+from recall_distortion.training.replicates import TRAINING
 from recall_distortion.training.stacks import Stack, split
 from recall_distortion.training.unfinished import Unfinished
 
@@ -30,37 +28,13 @@ EVALUATION_IMAGES = {"cpu": 1024, "cuda": 16_384}
 Report = Callable[[list[dict[str, Any]], range], None]
 
 
-class NonFiniteLoss(TrainingError):
-    """A replicate's loss stopped being a number."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One network to fit: whose random choices, from which state, with which weights pruned.
-
-    ``masks`` maps weights to booleans of their shapes, false where pruned.
-    """
-
-    seed: int
-    state: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch."""
-
-    state: dict[str, Tensor]
-    history: list[dict[str, Any]]
-
-
 def fit(
     network: nn.Module,
     images: TrainingImages,
     recipe: Mapping[str, Any],
     *,
     seed: int,
-    stage: str = "training",
+    stage: str = TRAINING,
     masks: Mapping[str, Tensor] | None = None,
     report: Report | None = None,
 ) -> Fitted:
@@ -82,7 +56,7 @@ def fit_runs(
     runs: Sequence[Run],
     *,
     engine: Engine | None = None,
-    stage: str = "training",
+    stage: str = TRAINING,
     report: Report | None = None,
     unfinished: Unfinished | None = None,
 ) -> Iterator[Fitted | NonFiniteLoss]:
@@ -140,100 +114,6 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
     return Fitted(state, result["history"])
 
 
-@dataclass
-class _Best:
-    """The states of the epochs with the lowest validation loss so far, and those losses."""
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-
-    def update(self, stack: Stack, losses: list[float], epoch: int) -> None:
-        """Keep the networks whose loss is lower than before."""
-        if not self.tensors:
-            self.tensors = {name: torch.zeros_like(value) for name, value in stack.tensors.items()}
-            self.losses, self.epochs = [float("inf")] * len(stack), [0] * len(stack)
-        better = [k for k, loss in enumerate(losses) if loss < self.losses[k]]
-        for k in better:
-            self.losses[k], self.epochs[k] = losses[k], epoch
-        if len(better) == len(stack):
-            for name, value in stack.tensors.items():
-                self.tensors[name].copy_(value)
-        elif better:
-            places = torch.tensor(better, device=stack.parameters[0].device)
-            for name, value in stack.tensors.items():
-                self.tensors[name].index_copy_(0, places, value.index_select(0, places))
-
-
-@dataclass
-class _Course:
-    """How far the training of a stack has come: all that its next epoch depends on."""
-
-    stack: Stack
-    orders: list[torch.Generator]
-    choices: list[torch.Generator]
-    histories: list[list[dict[str, Any]]]
-    failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
-    best: _Best = field(default_factory=_Best)
-    epoch: int = 0
-    momentum: list[Tensor | None] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> _Course:
-        """Return the course before the first epoch."""
-        prefix = "" if stage == "training" else f"{stage} "
-        orders = [generator(run.seed, f"{prefix}order") for run in runs]
-        choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
-        return cls(stack, orders, choices, [[] for _ in runs])
-
-    def keep(self, unfinished: Unfinished) -> None:
-        """Write it."""
-        tensors = {f"now/{name}": value for name, value in self.stack.tensors.items()}
-        tensors |= {f"best/{name}": value for name, value in self.best.tensors.items()}
-        tensors |= {
-            f"momentum/{position}": value
-            for position, value in enumerate(self.momentum)
-            if value is not None
-        }
-        for name, generators in self._generators():
-            tensors |= {f"{name}/{k}": one.get_state() for k, one in enumerate(generators)}
-        state = {
-            "epoch": self.epoch,
-            "histories": self.histories,
-            "failures": [[k, str(failure)] for k, failure in self.failures.items()],
-            "best_losses": self.best.losses,
-            "best_epochs": self.best.epochs,
-        }
-        unfinished.keep(tensors, state)
-
-    def go_on(self, unfinished: Unfinished) -> None:
-        """Become what ``keep`` wrote in a killed job, if it did."""
-        kept = unfinished.running()
-        if kept is None:
-            return
-        tensors, state = kept
-        self.epoch, self.histories = state["epoch"], state["histories"]
-        self.failures = {k: NonFiniteLoss(message) for k, message in state["failures"]}
-        self.best.losses, self.best.epochs = state["best_losses"], state["best_epochs"]
-        for name, value in self.stack.tensors.items():
-            value.copy_(tensors[f"now/{name}"])
-            self.best.tensors[name] = torch.empty_like(value).copy_(tensors[f"best/{name}"])
-        # Momentum lies in memory as its parameter does: the fused step relies on it.
-        self.momentum = [
-            torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"momentum/{position}"])
-            if f"momentum/{position}" in tensors
-            else None
-            for position, parameter in enumerate(self.stack.parameters)
-        ]
-        for name, generators in self._generators():
-            for k, one in enumerate(generators):
-                one.set_state(tensors[f"{name}/{k}"])
-        print(f"training goes on after epoch {self.epoch}", flush=True)
-
-    def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
-        return [("order", self.orders), ("choice", self.choices)]
-
-
 def _fit_stack(
     stack: Stack,
     images: TrainingImages,
@@ -244,14 +124,13 @@ def _fit_stack(
     unfinished: Unfinished,
     places: range,
 ) -> list[Fitted | NonFiniteLoss]:
-    course = _Course.start(stack, runs, stage)
+    course = Course.start(stack, runs, stage)
     masks = _masks(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
     course.go_on(unfinished)
 
-    histories, failures, best = course.histories, course.failures, course.best
     last = 0  # the last epoch of a phase
     for phase_number, phase in enumerate(recipe["phases"], start=1):
         first, last = last + 1, last + phase["epochs"]
@@ -259,12 +138,9 @@ def _fit_stack(
             continue
         if course.epoch < first:
             course.momentum = [None] * len(stack.parameters)
+        rate = phase["learning_rate"]
         optimizer = Descent(
-            stack.parameters,
-            course.momentum,
-            phase["learning_rate"],
-            recipe["momentum"],
-            recipe["weight_decay"],
+            stack.parameters, course.momentum, rate, recipe["momentum"], recipe["weight_decay"]
         )
         for epoch in range(course.epoch + 1, last + 1):
             training = _epoch(
@@ -277,40 +153,17 @@ def _fit_stack(
                 masks,
             )
             validation, accuracies = _validate(stack, images.validation)
-            rows = []
-            for k, run in enumerate(runs):
-                if k in failures:
-                    continue
-                row = {
-                    "seed": run.seed,
-                    "phase": phase_number,
-                    "epoch": epoch,
-                    "learning_rate": phase["learning_rate"],
-                    "training_loss": training[k],
-                    "validation_loss": validation[k],
-                    "validation_accuracy": accuracies[k],
-                }
-                histories[k].append(row)
-                rows.append(row)
-                failure = _non_finite(row)
-                if failure is not None:
-                    failures[k] = failure
+            now = {"phase": phase_number, "epoch": epoch, "learning_rate": rate}
+            rows = course.record(runs, now, training, validation, accuracies)
             if report is not None:
                 report(rows, places)
-            if len(failures) == len(runs):
-                return [failures[k] for k in range(len(runs))]
-            best.update(stack, validation, epoch)
+            if len(course.failures) == len(runs):
+                return course.results()
+            course.best.update(stack, validation, epoch)
             course.epoch = epoch
             if unfinished.due():
                 course.keep(unfinished)
-
-    found: list[Fitted | NonFiniteLoss] = []
-    for k, history in enumerate(histories):
-        for row in history:
-            row["selected"] = int(row["epoch"] == best.epochs[k])
-        state = {name: value[k].clone() for name, value in best.tensors.items()}
-        found.append(failures[k] if k in failures else Fitted(state, history))
-    return found
+    return course.results()
 
 
 def _masks(stack: Stack, runs: Sequence[Run]) -> dict[int, Tensor]:
@@ -333,57 +186,6 @@ def _masks(stack: Stack, runs: Sequence[Run]) -> dict[int, Tensor]:
         )
         if name in masked
     }
-
-
-def _non_finite(row: Mapping[str, Any]) -> NonFiniteLoss | None:
-    for name in ("training_loss", "validation_loss"):
-        if not row[name] < float("inf"):
-            return NonFiniteLoss(
-                f"seed {row['seed']}: {name.replace('_', ' ')} is {row[name]} in epoch "
-                f"{row['epoch']} (learning rate {row['learning_rate']:g})"
-            )
-    return None
-
-
-class Descent:
-    """SGD with Nesterov momentum and weight decay by torch's functional form.
-
-    The class ``torch.optim.SGD`` does the same step, but its first use imports torch's compiler,
-    which takes as long as importing torch.
-    """
-
-    def __init__(
-        self,
-        parameters: list[Tensor],
-        buffers: list[Tensor | None],
-        rate: float,
-        momentum: float,
-        decay: float,
-    ) -> None:
-        self.parameters = parameters
-        self._buffers = buffers  # None before the first step; the step writes into the list
-        self._options = {
-            "lr": rate,
-            "momentum": momentum,
-            "nesterov": momentum > 0,
-            "weight_decay": decay,
-            "dampening": 0.0,
-            "maximize": False,
-            "fused": True,
-        }
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """Change the parameters by one step along their gradients."""
-        # The fused kernel walks through memory, so a gradient must lie there as its parameter does:
-        # a convolution's may come back in another order of dimensions.
-        aligned = [
-            gradient
-            if gradient.stride() == parameter.stride()
-            else torch.empty_like(parameter).copy_(gradient)
-            for parameter, gradient in zip(self.parameters, gradients, strict=True)
-        ]
-        sgd(self.parameters, aligned, self._buffers, **self._options)
 
 
 def _epoch(
@@ -411,28 +213,6 @@ def _epoch(
     return (total / len(images)).tolist()
 
 
-def step(
-    stack: Stack,
-    optimizer: Descent,
-    images: Tensor,
-    labels: Tensor,
-    masks: Mapping[int, Tensor],
-) -> Tensor:
-    """Make one step on images [K B, C, H, W] with labels [K, B]; return the mean losses [K]."""
-    losses = _losses(stack.logits(images, training=True), labels).mean(1)
-    gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
-    if masks:
-        torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))
-    optimizer.step(gradients)
-    return losses.detach()
-
-
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy [K, B] of logits [K, B, classes]."""
-    # With the images innermost the classes' exponentials are taken over whole arrays.
-    return F.cross_entropy(logits.mT, labels, reduction="none")
-
-
 def evaluation_batch(stack: Stack, device: torch.device) -> int:
     """Return how many images each network of a stack is evaluated on at once."""
     return max(EVALUATION_IMAGES[device.type] // len(stack), 1)
@@ -449,6 +229,6 @@ def _validate(stack: Stack, images: DeviceImages) -> tuple[list[float], list[flo
         part = slice(start, start + size)
         logits = stack.logits(images.batch(part))
         labels = images.labels[part].expand(len(stack), -1)
-        loss += _losses(logits, labels).sum(1)
+        loss += cross_entropy(logits, labels).sum(1)
         correct += (logits.argmax(2) == labels).sum(1)
     return (loss / len(images)).tolist(), (correct / len(images)).tolist()

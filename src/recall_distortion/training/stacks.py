@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from recall_distortion import replicates
+from recall_distortion.training import replicates
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 import recall_distortion
-from recall_distortion import files
-from recall_distortion.errors import TableError, UnwritableError
-from recall_distortion.replicates import load_tensors, save_tensors, software
+from recall_distortion.system import files
+from recall_distortion.system.errors import TableError, UnwritableError
+from recall_distortion.training.replicates import load_tensors, save_tensors, software
 
 #: Seconds of training that may be lost; the epoch that is running comes on top. Shorter jobs leave
 #: nothing.
@@ -32,7 +32,7 @@ INTERVAL = 10.0
 LARGEST_SHARE = 0.05
 
 #: The files and folders of the package that decide how a job goes on.
-_CODE = ("fast", "networks", "training", "replicates.py")
+_CODE = ("fast", "networks", "training")
 _RUNNING = "running.safetensors"
 
 
@@ -162,10 +162,8 @@ class Unfinished:
         self._cost = self._last - began
 
     def _save(self, path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
-        # Among a fitted network's tensors may be views of one memory, which the format refuses.
-        copied = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         fits = {"fingerprint": self.fingerprint, "first": self._written}
-        save_tensors(path, copied, fits | metadata)
+        save_tensors(path, tensors, fits | metadata)
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], Any] | None:
         try:

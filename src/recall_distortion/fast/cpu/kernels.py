@@ -29,7 +29,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from recall_distortion.errors import NetworkError
+from recall_distortion.system.errors import NetworkError
 
 #: The place of a maximum that is not above 0: no gradient passes.
 DEAD = 4

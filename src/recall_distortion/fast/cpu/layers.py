@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recall_distortion.errors import NetworkError
+from recall_distortion.system.errors import NetworkError
 
 _FIRST_ALONE = (
     "the compiled layer has first derivatives alone, by backward() and torch.autograd.grad; with "

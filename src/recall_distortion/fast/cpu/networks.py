@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from recall_distortion.errors import NetworkError
 from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
 from recall_distortion.networks.layers import adaptive_max_pool
 from recall_distortion.networks.lenet import LeNet5
 from recall_distortion.networks.small import CNN
+from recall_distortion.system.errors import NetworkError
 
 
 class _Form(nn.Module):

@@ -1,16 +1,15 @@
-"""The report's figures: tables in, matplotlib figures out, and figures as pictures.
+"""The report's figures: tables in, matplotlib figures out, and figures as pictures and files.
 
-One module per figure; what they share is in ``drawing``, how they become files in ``rendering``.
+One module per figure; what they share is in ``drawing``, how they become pixels in ``rendering``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pandas as pd
 
 from recall_distortion.report.figures.accuracy import accuracy_figure
 from recall_distortion.report.figures.alpha import alpha_figure
@@ -21,9 +20,9 @@ from recall_distortion.report.figures.recall import recall_figure
 from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.figures.sparsity import sparsity_figure
 from recall_distortion.report.figures.tradeoff import tradeoff_figure
-from recall_distortion.report.pictures import KINDS, SPARSITY, Picture, figure_name
-from recall_distortion.report.readings import readings
+from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture, figure_name
 from recall_distortion.report.tables import StudyTables, of_panel, read_tables
+from recall_distortion.system.files import replacing, write_json
 
 __all__ = [
     "Drawing",
@@ -36,40 +35,62 @@ __all__ = [
     "recall_figure",
     "sparsity_figure",
     "tradeoff_figure",
+    "write_figures",
 ]
 
 CSS_PIXELS_PER_INCH = 96
 
 
-def panel_drawings(
-    data: StudyTables, table: pd.DataFrame, panel: tuple[str, str]
-) -> dict[str, Callable[[], Drawing]]:
-    """Return for one panel what draws each kind of figure; ``table`` is the data's ``readings``."""
-    recall = of_panel(data.recall, panel)
-    alpha, intervals = of_panel(data.alpha, panel), of_panel(data.intervals, panel)
+def panel_drawings(data: StudyTables, panel: tuple[str, str]) -> dict[str, Callable[[], Drawing]]:
+    """Return for one panel what draws each kind of figure."""
+    recall, networks = of_panel(data.recall, panel), of_panel(data.networks, panel)
+    slopes, pooled, accuracy, tradeoff, classes, dense = (
+        of_panel(data.view(name), panel)
+        for name in ("slopes", "pooled", "accuracy", "tradeoff", "classes", "dense_classes")
+    )
     return {
-        "effects": lambda: effects_figure(of_panel(table, panel)),
-        "alpha": lambda: alpha_figure(alpha, intervals),
-        "tradeoff": lambda: tradeoff_figure(of_panel(data.tradeoff, panel), intervals),
-        "balances": lambda: balances_figure(recall),
-        "accuracy": lambda: accuracy_figure(recall),
-        "recall": lambda: recall_figure(recall),
+        "effects": lambda: effects_figure(of_panel(data.leading, panel)),
+        "alpha": lambda: alpha_figure(networks, slopes),
+        "tradeoff": lambda: tradeoff_figure(tradeoff, slopes),
+        "balances": lambda: balances_figure(recall, pooled, accuracy),
+        "accuracy": lambda: accuracy_figure(accuracy),
+        "recall": lambda: recall_figure(classes, dense),
     }
 
 
 def draw_all(tables: Path) -> Iterator[tuple[str, Picture]]:
     """Yield every figure of a folder of tables with its file name (``figure_names``)."""
     data = read_tables(tables)
-    table = readings(data)
-    drawings = {panel: panel_drawings(data, table, panel) for panel in data.panels}
+    drawings = {panel: panel_drawings(data, panel) for panel in data.panels}
     for kind in KINDS:
         for panel in data.panels:
             with _collected_after():
                 picture = _picture(drawings[panel][kind]())
             yield figure_name(kind, panel), picture
     with _collected_after():
-        picture = _picture(sparsity_figure(data.sparsity))
+        picture = _picture(sparsity_figure(data.view("sparsity")))
     yield SPARSITY, picture
+
+
+def write_figures(tables: Path, folder: Path) -> list[Path]:
+    """Write every figure of the tables into ``folder`` as PNG and return the paths.
+
+    Names are those of ``figure_names``; the same tables give the same bytes. ``CAPTIONS`` beside
+    them holds what ``build_report`` needs in order to place them.
+    """
+    captions = {}
+    paths = []
+    for name, picture in draw_all(tables):
+        paths.append(Path(folder) / name)
+        with replacing(paths[-1]) as temporary:
+            temporary.write_bytes(picture.png)
+        captions[name] = {
+            field.name: getattr(picture, field.name)
+            for field in dataclasses.fields(Picture)
+            if field.name != "png"
+        }
+    write_json(Path(folder) / CAPTIONS, captions)
+    return paths
 
 
 @contextmanager

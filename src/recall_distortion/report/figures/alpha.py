@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,20 +18,23 @@ from recall_distortion.report import style
 from recall_distortion.report.figures.drawing import (
     WIDTH,
     Drawing,
+    Place,
+    axes_of_methods,
     far_out,
     grid_shape,
     legend,
     margins,
     methods_of,
+    verdict_handles,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.report.pictures import WHISKER
-from recall_distortion.report.summaries import ratio_text
-from recall_distortion.report.tables import CONTROL
+from recall_distortion.vocabulary import CONTROL, RETRAINED, UNCOMPRESSED, VERDICTS, format_ratio
 
 # Above this, a linear axis would flatten the boxes around 1; the axis turns logarithmic at 2.
 LINEAR_TO = 2.0
 LOG_FROM = 4.5
+BAND = "#e3e6ea"  # of the control's interval
+Cell = tuple[str, float]  # method, ratio
 
 
 def alpha_limits(stats: list[dict], ends: list[float]) -> tuple[float, float]:
@@ -54,121 +58,142 @@ def alpha_limits(stats: list[dict], ends: list[float]) -> tuple[float, float]:
     return float(low - room), float(high + room)
 
 
-def alpha_figure(alpha: pd.DataFrame, intervals: pd.DataFrame) -> Drawing:
+@dataclass(frozen=True)
+class _Content:
+    """What is drawn: boxes and intervals (mean, low, high, verdict) by cell, and the order."""
+
+    boxes: dict[Cell, dict]
+    intervals: dict[Cell, tuple[float, float, float, str]]
+    methods: list[str]
+    ratios: list[float]
+
+    @classmethod
+    def of(cls, networks: pd.DataFrame, slopes: pd.DataFrame) -> _Content:
+        methods = methods_of(networks)
+        ratios = networks.loc[networks["method"].isin(methods), "ratio"].unique()
+        finite = networks[np.isfinite(networks["alpha"])]
+        boxes = {
+            key: boxplot_stats(group["alpha"].to_numpy(), whis=style.WHISKER)[0]
+            for key, group in finite.groupby(["method", "ratio"], sort=False)
+        }
+        intervals = {
+            (row.method, row.ratio): (row.mean, row.low, row.high, row.verdict)
+            for row in slopes.itertuples()
+        }
+        return cls(boxes, intervals, methods, sorted(ratios))
+
+    @property
+    def control(self) -> list[Cell]:
+        return [(CONTROL, UNCOMPRESSED)] if (CONTROL, UNCOMPRESSED) in self.boxes else []
+
+    @property
+    def band(self) -> tuple[float, float] | None:
+        """The interval of the control's mean, if it has one."""
+        found = self.intervals.get((CONTROL, UNCOMPRESSED))
+        return found[1:3] if found and np.all(np.isfinite(found[1:3])) else None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        ends = [end for key in self.boxes if key in self.intervals
+                for end in self.intervals[key][1:3]]  # fmt: skip
+        return alpha_limits(list(self.boxes.values()), [end for end in ends if math.isfinite(end)])
+
+
+def alpha_figure(networks: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
     """Return boxplots of the fine-tuned slopes by ratio, one axes per method, for one panel.
 
-    ``alpha`` and ``intervals`` are rows of one dataset and architecture. Boxes span the quartiles,
-    whiskers reach to the last model within 1.5 interquartile ranges, the diamond is the mean with
-    the interval of ``intervals``. The verdict stands above each box as colour and mark (form of
-    the paper's Figures 1 to 4).
+    ``networks`` and ``slopes`` are the panel's rows of that table and that view. Boxes span the
+    quartiles, whiskers reach to the last network within 1.5 interquartile ranges, the diamond is
+    the mean with its interval. The verdict stands above each box as colour and mark (form of the
+    paper's Figures 1 to 4).
     """
-    alpha = alpha[alpha["state"] == "finetuned"]
-    intervals = intervals[intervals["state"] == "finetuned"]
-    methods = methods_of(alpha)
-    ratios = sorted(alpha.loc[alpha["method"].isin(methods), "ratio"].unique())
-    finite = alpha[np.isfinite(alpha["alpha"])]
-    boxes: dict[tuple[str, float], dict] = {
-        key: boxplot_stats(group["alpha"].to_numpy(), whis=WHISKER)[0]
-        for key, group in finite.groupby(["method", "ratio"], sort=False)
-        if key[0] in methods or key[0] == CONTROL
-    }
-    limits_of = {
-        (row.method, row.ratio): (row.mean, row.low, row.high, row.verdict)
-        for row in intervals.itertuples()
-    }
-    control = limits_of.get((CONTROL, 1.0))
-    band = control[1:3] if control and np.all(np.isfinite(control[1:3])) else None
-    ends = [end for key in boxes if key in limits_of for end in limits_of[key][1:3]]
-    low, high = alpha_limits(list(boxes.values()), [end for end in ends if math.isfinite(end)])
-    logarithmic = high > LOG_FROM
+    fine = (networks["state"] == RETRAINED) & (networks["failure"] == "")
+    networks, slopes = networks[fine], slopes[slopes["state"] == RETRAINED]
+    content = _Content.of(networks, slopes)
+    low, high = content.limits
     with figure_style():
-        rows, columns = grid_shape(len(methods), 4 if len(methods) > 6 else 3)
+        rows, columns = grid_shape(len(content.methods), 4 if len(content.methods) > 6 else 3)
         width = WIDTH if columns > 2 else 1.0 + 3.9 * columns
         figure = Figure(figsize=(max(width, 6.4), 0.91 + 2.75 * rows))
-        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-        has_control = (CONTROL, 1.0) in boxes
-        for place, axes in enumerate(grid.flat):
-            if place >= len(methods):
-                axes.set_visible(False)
-                continue
-            method = methods[place]
-            cells = ([(CONTROL, 1.0)] if has_control else []) + [(method, r) for r in ratios]
-            _alpha_axes(axes, cells, boxes, limits_of, band)
-            axes.set_title(style.plain(method), loc="left", fontweight="bold", pad=7)
-            if place % columns == 0:
-                axes.set_ylabel("α, slope of balances")
-            else:
-                axes.tick_params(axis="y", length=0)
-            names = (["control"] if has_control else []) + [ratio_text(r) for r in ratios]
-            axes.set_xticks(range(len(names)), names)
-            if place >= len(methods) - columns:
-                axes.set_xlabel("pruning ratio")
-        first = grid.flat[0]
-        if logarithmic:
-            first.set_yscale("symlog", linthresh=LINEAR_TO, linscale=1.0)
-            ticks = [t for t in (-8, -4, -2, 0, 0.5, 1, 1.5, 2, 4, 8, 16, 32) if low <= t <= high]
-            first.yaxis.set_major_locator(FixedLocator(ticks))
-            first.yaxis.set_major_formatter(FixedFormatter([style.number(t, 1) for t in ticks]))
-            first.yaxis.set_minor_locator(NullLocator())
-        forward = first.yaxis.get_transform()
-        bottom, top = forward.transform(np.array([low, high]))
-        # A tenth of the height above the data is the strip of the verdict marks.
-        raised = float(forward.inverted().transform(np.array([top + 0.14 * (top - bottom)]))[0])
-        first.set_ylim(low, raised)
-        drawn = finite.loc[finite["method"].isin([*methods, CONTROL]), "alpha"]
-        outside = int(((drawn < low) | (drawn > high)).sum())
+        shape = (rows, columns)
+        for place in axes_of_methods(figure, content.methods, shape, pad=7, sharey=True):
+            _method(place, content)
+        logarithmic = high > LOG_FROM
+        _vertical(figure.axes[0], low, high, logarithmic)
         margins(figure, left=0.62, right=0.12, top=0.36, bottom=0.84, gap=(0.22, 0.62))
-        handles: list[Line2D | Patch] = [
-            Line2D([], [], linestyle="", marker=style.VERDICT_MARKERS[verdict], markersize=7,
-                   markerfacecolor="white" if verdict == "inconclusive" else colour,
-                   markeredgecolor=colour, label=verdict)
-            for verdict, colour in style.VERDICT_COLOURS.items()
-        ]  # fmt: skip
-        handles.append(
-            Line2D([], [], color=style.INK, marker="D", markersize=4, linewidth=1.4,
-                   label="mean and interval")
-        )  # fmt: skip
-        if band:
-            handles.append(Patch(facecolor="#e3e6ea", label="interval of the control's mean"))
-        legend(figure, handles, y=0.0)
-    return Drawing(figure, outside, int((~np.isfinite(alpha["alpha"])).sum()), logarithmic)
+        legend(figure, _handles(content))
+    alpha = networks["alpha"]
+    drawn = networks["method"].isin([*content.methods, CONTROL]) & np.isfinite(alpha)
+    outside = drawn & ((alpha < low) | (alpha > high))
+    return Drawing(figure, int(outside.sum()), int((~np.isfinite(alpha)).sum()), logarithmic)
 
 
-def _alpha_axes(
-    axes: Axes,
-    cells: list[tuple[str, float]],
-    boxes: dict[tuple[str, float], dict],
-    limits_of: dict[tuple[str, float], tuple[float, float, float, str]],
-    band: tuple[float, float] | None,
-) -> None:
+def _handles(content: _Content) -> list[Line2D | Patch]:
+    handles = verdict_handles(VERDICTS)
+    handles.append(
+        Line2D([], [], color=style.INK, marker="D", markersize=4, linewidth=1.4,
+               label="mean and interval")
+    )  # fmt: skip
+    if content.band:
+        handles.append(Patch(facecolor=BAND, label="interval of the control’s mean"))
+    return handles
+
+
+def _vertical(axes: Axes, low: float, high: float, logarithmic: bool) -> None:
+    """Set the vertical axis, with room for the verdicts' marks above the data."""
+    if logarithmic:
+        axes.set_yscale("symlog", linthresh=LINEAR_TO, linscale=1.0)
+        ticks = [t for t in (-8, -4, -2, 0, 0.5, 1, 1.5, 2, 4, 8, 16, 32) if low <= t <= high]
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_major_formatter(FixedFormatter([style.number(t, 1) for t in ticks]))
+        axes.yaxis.set_minor_locator(NullLocator())
+    forward = axes.yaxis.get_transform()
+    bottom, top = forward.transform(np.array([low, high]))
+    raised = float(forward.inverted().transform(np.array([top + 0.14 * (top - bottom)]))[0])
+    axes.set_ylim(low, raised)
+
+
+def _method(place: Place, content: _Content) -> None:
+    axes = place.axes
+    cells = [*content.control, *((place.name, ratio) for ratio in content.ratios)]
     axes.grid(axis="y")
-    if band:
-        axes.axhspan(*band, facecolor="#e3e6ea", edgecolor="none", zorder=0.5)
+    if content.band:
+        axes.axhspan(*content.band, facecolor=BAND, edgecolor="none", zorder=0.5)
     axes.axhline(1, color=style.INK, linewidth=1.0, zorder=1)
     axes.set_xlim(-0.6, len(cells) - 0.4)
+    for position, cell in enumerate(cells):
+        _cell(axes, position, cell, content)
     axes.tick_params(axis="x", length=0)
-    for place, cell in enumerate(cells):
-        mean, low, high, verdict = limits_of.get(cell, (math.nan, math.nan, math.nan, ""))
-        colour = style.VERDICT_COLOURS.get(verdict, style.MUTED)
-        if item := boxes.get(cell):
-            faint = cell[0] == CONTROL
-            axes.bxp(
-                [item], positions=[place], widths=0.56, patch_artist=True, showfliers=True,
-                manage_ticks=False,
-                boxprops={"facecolor": colour, "alpha": 0.28, "edgecolor": colour,
-                          "hatch": "////" if faint else None},
-                medianprops={"color": colour, "linewidth": 1.6},
-                whiskerprops={"color": colour}, capprops={"color": colour},
-                flierprops={"marker": ".", "markersize": 3.5, "markerfacecolor": colour,
-                            "markeredgecolor": "none", "alpha": 0.8},
-            )  # fmt: skip
-        if math.isfinite(mean):
-            if math.isfinite(low) and math.isfinite(high):
-                axes.vlines(place, low, high, color=style.INK, linewidth=1.4, zorder=4)
-            axes.plot(place, mean, "D", color=style.INK, markersize=3.6, zorder=5)
-        if verdict in style.VERDICT_MARKERS:
-            axes.plot(
-                place, 0.945, style.VERDICT_MARKERS[verdict],
-                transform=axes.get_xaxis_transform(), markersize=6.5, markeredgecolor=colour,
-                markerfacecolor="white" if verdict == "inconclusive" else colour, clip_on=False,
-            )  # fmt: skip
+    names = ["control" if cell in content.control else format_ratio(cell[1]) for cell in cells]
+    axes.set_xticks(range(len(names)), names)
+    if place.left:
+        axes.set_ylabel("α, slope of balances")
+    else:
+        axes.tick_params(axis="y", length=0)
+    if place.bottom:
+        axes.set_xlabel("compression ratio")
+
+
+def _cell(axes: Axes, position: int, cell: Cell, content: _Content) -> None:
+    mean, low, high, verdict = content.intervals.get(cell, (math.nan, math.nan, math.nan, ""))
+    look = style.look(verdict)
+    if item := content.boxes.get(cell):
+        axes.bxp(
+            [item], positions=[position], widths=0.56, patch_artist=True, showfliers=True,
+            manage_ticks=False,
+            boxprops={"facecolor": look.colour, "alpha": 0.28, "edgecolor": look.colour,
+                      "hatch": "////" if cell[0] == CONTROL else None},
+            medianprops={"color": look.colour, "linewidth": 1.6},
+            whiskerprops={"color": look.colour}, capprops={"color": look.colour},
+            flierprops={"marker": ".", "markersize": 3.5, "markerfacecolor": look.colour,
+                        "markeredgecolor": "none", "alpha": 0.8},
+        )  # fmt: skip
+    if math.isfinite(mean):
+        if math.isfinite(low) and math.isfinite(high):
+            axes.vlines(position, low, high, color=style.INK, linewidth=1.4, zorder=4)
+        axes.plot(position, mean, "D", color=style.INK, markersize=3.6, zorder=5)
+    if look.words:
+        axes.plot(
+            position, 0.945, look.marker, transform=axes.get_xaxis_transform(), markersize=6.5,
+            markeredgecolor=look.colour, markerfacecolor=look.fill, clip_on=False,
+        )  # fmt: skip

@@ -6,6 +6,7 @@ Figures are built as objects, never through pyplot, so that nothing is shared be
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from recall_distortion.report import style
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.report.summaries import ratio_text
-from recall_distortion.report.tables import CONTROL, DENSE, order_methods
+from recall_distortion.report.tables import order_methods
+from recall_distortion.vocabulary import REFERENCE_ARMS, format_ratio
 
 WIDTH = 11.0  # inches; 1056 CSS pixels, the width of the page's column
 
@@ -37,8 +38,8 @@ class Drawing:
 
 
 def methods_of(table: pd.DataFrame) -> list[str]:
-    """Return the pruning methods of a table in the report's order."""
-    found = table.loc[~table["method"].isin((DENSE, CONTROL, "reseed")), "method"].unique()
+    """Return the compression methods of a table in the report's order."""
+    found = table.loc[~table["method"].isin(REFERENCE_ARMS), "method"].unique()
     return order_methods(list(found))
 
 
@@ -46,6 +47,32 @@ def grid_shape(count: int, most: int) -> tuple[int, int]:
     """Return rows and columns for ``count`` panels, at most ``most`` abreast, evenly filled."""
     rows = max(1, math.ceil(count / most))
     return rows, max(1, math.ceil(count / rows))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of a figure's small axes: what it is of, whether it stands at the left, at the bottom."""
+
+    axes: Axes
+    name: str
+    left: bool
+    bottom: bool
+
+
+def axes_of_methods(
+    figure: Figure, methods: list[str], shape: tuple[int, int], pad: float = 6, **shared: object
+) -> list[Place]:
+    """Return one axes per method in a grid of rows and columns, titled, the rest of it hidden."""
+    grid = figure.subplots(*shape, squeeze=False, **shared)
+    places = []
+    for index, axes in enumerate(grid.flat):
+        if index >= len(methods):
+            axes.set_visible(False)
+            continue
+        axes.set_title(style.plain(methods[index]), loc="left", fontweight="bold", pad=pad)
+        at_left, at_bottom = index % shape[1] == 0, index >= len(methods) - shape[1]
+        places.append(Place(axes, methods[index], at_left, at_bottom))
+    return places
 
 
 def margins(
@@ -81,6 +108,17 @@ def legend(figure: Figure, handles: list[Line2D | Patch], y: float = 0.0, **more
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, y), **options)
 
 
+def verdict_handles(verdicts: Iterable[str], line: float | None = None) -> list[Line2D | Patch]:
+    """Return the legend's entries of verdicts against 1; with ``line``, a mark on one that wide."""
+    looks = [style.look(verdict) for verdict in verdicts]
+    drawn = {"linestyle": ""} if line is None else {"linewidth": line}
+    return [
+        Line2D([], [], marker=look.marker, color=look.colour, markerfacecolor=look.fill,
+               markersize=7 if line is None else 6, label=look.words, **drawn)
+        for look in looks
+    ]  # fmt: skip
+
+
 def method_handles(methods: list[str]) -> list[Line2D | Patch]:
     """Return the legend's entries of the methods."""
     handles: list[Line2D | Patch] = []
@@ -97,7 +135,7 @@ def ratio_axis(axes: Axes, ratios: list[float]) -> None:
     """Make the x axis logarithmic, with a tick at each of the ratios."""
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ratios))
-    axes.xaxis.set_major_formatter(FixedFormatter([ratio_text(ratio) for ratio in ratios]))
+    axes.xaxis.set_major_formatter(FixedFormatter([format_ratio(ratio) for ratio in ratios]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(min(ratios) / 1.35, max(ratios) * 1.35)
 

@@ -1,0 +1,108 @@
+"""Write docs/tables.md: what the tables hold, from their schema.
+
+``python docs/tables.py`` writes the page; with ``--check`` it only says whether the page is what
+the schema gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from recall_distortion.tables.schema import TABLES
+from recall_distortion.tables.views import VIEWS
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "tables.md"
+
+EARLIER = {
+    "`alpha.csv`": "`networks.csv`; `accuracy_after` is `accuracy`",
+    "`crossfit.csv`": "`networks.csv`: `crossfit_numerator`, `crossfit_denominator`",
+    "`sparsity.csv`": "`networks.csv`, in the rows of both states; the cells' means are estimates "
+    "of `realised ratio` and others",
+    "`engines.csv`": "`networks.csv`: `device`, `engine`, `torch`",
+    "`failures.csv`": "`networks.csv`: rows with a `failure`; stage `training` is state `dense`, "
+    "`finetuning` is `retrained`",
+    "`intercepts.csv`": "`networks.csv`: `intercept`, `slope_with_intercept`; their means are "
+    "estimates of `intercept`",
+    "`intervals.csv`": "`estimates.csv`: alpha, mean, against one; `mean` is `estimate`",
+    "`pooled.csv`": "`estimates.csv`: alpha, pooled and cross-fitted, against one; each further "
+    "column is a quantity",
+    "`narrow`, `per_model` of `pooled.csv`": "the verdicts of `effective classes` and of "
+    "`unstable networks`",
+    "`effects.csv`": "`estimates.csv`: alpha against control; `basis` is the estimator of the row "
+    "that leads",
+    "its reading *(de-)intensifies beyond the control*": "`verdict` (de-)intensification, "
+    "`reading` "
+    "beyond the control",
+    "*as the control shows too*, *not told from the control*": "`reading` as the control, not "
+    "distinguishable",
+    "`equal_sparsity.csv`": "`estimates.csv`: against a method; *intensifies less* is "
+    "de-intensification",
+    "`seeds_needed.csv`": "`estimates.csv`: seeds needed; `effect` is `reference`, the question "
+    "`alpha` is against one",
+    "`tradeoff.csv`": "`estimates.csv`: accuracy against dense and control; `improves` is the "
+    "verdict against dense",
+    "`influence.csv`": "`estimates.csv`: alpha without the class, share of the denominator",
+    "`engine` of `mixed_models.csv` and `mixed_model_fits.csv`": "`fitter`",
+    "`true_probability` in files of predictions": "`loss`, -log of it",
+}
+MODULES = {
+    "recall_distortion.catalogue": "recall_distortion.networks.plans, .compression.facts, "
+    ".data.sources",
+    "recall_distortion.columns, .tables": "recall_distortion.tables.schema, .tables.files",
+    "recall_distortion.distortion": "recall_distortion.measures.distortion",
+    "recall_distortion.measurement": "recall_distortion.inference.jobs, .measures.networks, "
+    ".tables.predictions",
+    "recall_distortion.checksums": "recall_distortion.system.sealed",
+    "recall_distortion.replicates": "recall_distortion.training.replicates, .training.randomness",
+    "recall_distortion.inference.tables": "recall_distortion.inference.jobs",
+    "recall_distortion.inference.simulate": "recall_distortion.simulation",
+    "recall_distortion.errors, .files, .logs, ...": "recall_distortion.system.errors, "
+    ".system.files, .system.logs, ...",
+}
+
+
+def statements() -> list[tuple[str, str, str]]:
+    """Return quantity, estimator and what it is held against of every kind of estimate."""
+    found = {}
+    for view in VIEWS.values():
+        for part in view.parts:
+            against = part.against or "–"
+            if part.against.startswith("="):
+                against = "a method" if part.against == "=reference" else "one, control"
+            of_class = " (a class)" if part.of_class else ""
+            found[part.quantity + of_class, part.estimator, against] = None
+    return list(found)
+
+
+def page() -> str:
+    """Return the page as the schema gives it."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined, autoescape=False,
+    )  # fmt: skip
+    template = environment.from_string((DOCS / "tables.md.j2").read_text("utf-8"))
+    return template.render(tables=TABLES, statements=statements(), earlier=EARLIER, modules=MODULES)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the page; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    found = page()
+    if parser.parse_args(arguments).check:
+        if PAGE.read_text("utf-8") == found:
+            return 0
+        print(f"{PAGE.name} is not what the schema gives; run python docs/tables.py")
+        return 1
+    PAGE.write_text(found, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""A pruning method, criterion x scope x schedule, applied to one replicate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import BoolTensor, Tensor, nn
+
+from recall_distortion import networks
+from recall_distortion.compression.pruning import criteria
+from recall_distortion.compression.pruning.masks import (
+    global_masks,
+    layer_masks,
+    signed_threshold_masks,
+)
+from recall_distortion.training.engines import Engine
+from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.randomness import generator
+
+
+def loss_gradient(
+    network: nn.Module, images: DeviceImages, examples: int, *, seed: int
+) -> dict[str, Tensor]:
+    """Return the gradient of the mean cross-entropy by prunable weight.
+
+    As in ShrinkBench one mini-batch of training images in training mode; here the batch is drawn
+    from the replicate's seed, of a size that the method sets, without augmentation, and
+    batch norm's running statistics are left as they were. A batch larger than the training set is
+    the whole set.
+    """
+    index = torch.randperm(len(images), generator=generator(seed, "criterion batch"))[:examples]
+    index = index.to(images.labels.device)
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    module = Engine().module(network)
+    module.train()
+    loss = F.cross_entropy(module(images.batch(index)), images.labels[index])
+    weights = networks.prunable_parameters(network)
+    gradients = torch.autograd.grad(loss, list(weights.values()))
+    with torch.no_grad():
+        for name, value in network.named_buffers():
+            value.copy_(buffers[name])
+    return dict(zip(weights, gradients, strict=True))
+
+
+def method_masks(
+    network: nn.Module,
+    method: Mapping[str, Any],
+    fractions: Sequence[float],
+    gradients: Mapping[str, Tensor] | None,
+    *,
+    seed: int,
+) -> list[dict[str, BoolTensor]]:
+    """Return the masks that a method gives a network at each fraction to keep, by prunable weight.
+
+    ``method`` holds criterion, scope and epsilon as in a study. Random scores and ties depend on
+    the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
+    those at one fraction are the same whichever others are asked for.
+    """
+    criterion = criteria.CRITERIA[method["criterion"]]
+    scoring = generator(seed, "criterion scores")
+    with torch.no_grad():
+        scores = {
+            name: criterion(
+                weight,
+                gradients[name] if gradients is not None else None,
+                epsilon=method["epsilon"],
+                generator=scoring,
+            )
+            for name, weight in networks.prunable_parameters(network).items()
+        }
+    if method["criterion"] == "undecayed_signed":
+        return [signed_threshold_masks(scores, fraction) for fraction in fractions]
+    select = global_masks if method["scope"] == "global" else layer_masks
+    return [
+        select(scores, fraction, generator=generator(seed, "criterion ties"))
+        for fraction in fractions
+    ]
+
+
+def needs_gradient(method: Mapping[str, Any]) -> bool:
+    """Return whether a method's criterion looks at the gradient of the loss."""
+    return criteria.needs_gradient(method["criterion"])

@@ -1,0 +1,3 @@
+"""From networks and a test set to predictions."""
+
+from __future__ import annotations

@@ -1,0 +1,140 @@
+"""From replicates and a test set to predictions, one file per block and bundle of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recall_distortion import data, networks
+from recall_distortion.compression.blocks import load_compressed
+from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
+from recall_distortion.training import DeviceImages
+from recall_distortion.training.engines import Engine, is_deterministic
+from recall_distortion.training.loop import EVALUATION_IMAGES
+from recall_distortion.training.replicates import Block, Failure, load_block, software
+from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRESSED_TEXT
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Networks of one method at one ratio: their states, by the state that they are in.
+
+    ``states`` maps that to seeds and the tensors of each seed's network.
+    """
+
+    method: str
+    ratio: str
+    states: dict[str, tuple[list[int], Iterable[Mapping[str, Tensor]]]]
+    failures: list[Failure]
+    facts: dict[str, Any]
+
+
+def evaluate_block(
+    data_path: str | Path,
+    dense_path: str | Path,
+    compressed_paths: Sequence[str | Path],
+    predictions_path: str | Path,
+    *,
+    dataset: str,
+    device: str = "cpu",
+) -> None:
+    """Predict the test set by every network of a block and write the predictions.
+
+    Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
+    pruned networks before (``compressed``) and after fine-tuning (``retrained``). The file is as
+    ``tables.predictions`` says. One network follows another in single precision, whatever made
+    them, so that the same weights give the same predictions; without gradients vectorizing gains
+    nothing.
+    """
+    prepared = data.load(data_path)
+    dense = load_block(dense_path)
+    images = DeviceImages(
+        prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
+    )
+    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
+    network = network.to(device, memory_format=torch.channels_last)
+    engine = Engine(deterministic=is_deterministic(device))
+    module = engine.module(network)
+    parts, failures, trained = [], [], {}
+    for cell in _cells(dense, compressed_paths):
+        failures += [vars(failure) for failure in cell.failures]
+        trained[f"{cell.method}/{cell.ratio}"] = cell.facts
+        parts += [
+            Predictions(
+                dataset,
+                dense.architecture,
+                cell.method,
+                cell.ratio,
+                state,
+                seeds,
+                list(prepared.class_names),
+                prepared.test_labels,
+                trained={Trained.of(cell.facts): len(seeds)},
+                **_predict(module, states, images),
+            )
+            for state, (seeds, states) in cell.states.items()
+        ]
+    evaluated = {"device": str(device), "engine": str(engine), **software()}
+    made = {cell: {"trained": facts, "evaluated": evaluated} for cell, facts in trained.items()}
+    write_predictions(predictions_path, parts, failures=failures, made=made)
+
+
+def _cells(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Cell]:
+    """Yield the dense networks, or, where there are files of them, the compressed ones."""
+    if not compressed_paths:
+        own = (dense.state(seed) for seed in dense.seeds)
+        states = {DENSE: (dense.seeds, own)}
+        yield _Cell(DENSE, UNCOMPRESSED_TEXT, states, dense.failures, dense.facts)
+    for path in compressed_paths:
+        for part in load_compressed(path):
+            states = {}
+            if part.masks:
+                masked = [
+                    (dense.state(seed), part.masks, index)
+                    for index, seed in enumerate(part.mask_seeds)
+                ]
+                states[COMPRESSED] = part.mask_seeds, (_masked(*one) for one in masked)
+            retrained = Block("", 0, 0, part.seeds, part.retrained)
+            own = [retrained.state(seed) for seed in part.seeds]
+            states[RETRAINED] = part.seeds, own
+            yield _Cell(part.method, part.ratio, states, part.failures, part.facts)
+
+
+def _masked(
+    state: Mapping[str, Tensor], masks: Mapping[str, Tensor], index: int
+) -> dict[str, Tensor]:
+    return {
+        name: value * masks[name][index] if name in masks else value
+        for name, value in state.items()
+    }
+
+
+@torch.no_grad()
+def _predict(
+    network: nn.Module, states: Iterable[Mapping[str, Tensor]], images: DeviceImages
+) -> dict[str, np.ndarray]:
+    """Return the predicted classes, the losses and the probabilities [K, M], by these names."""
+    network.eval()
+    size = EVALUATION_IMAGES[images.labels.device.type]
+    found: dict[str, list[Tensor]] = {"predicted": [], "loss": [], "probability": []}
+    for state in states:
+        network.load_state_dict(state)
+        rows: list[tuple[Tensor, ...]] = []
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
+            # The images innermost: exponentials and maxima are then taken over whole arrays.
+            logits = network(images.batch(part)).T
+            highest, label = logits.softmax(0).max(0)
+            loss = F.cross_entropy(logits[None], images.labels[None, part], reduction="none")[0]
+            rows.append((label, loss, highest))
+        for values, parts in zip(found.values(), zip(*rows, strict=True), strict=True):
+            values.append(torch.cat(parts).cpu())
+    none = torch.zeros(0, len(images))
+    return {name: (torch.stack(v) if v else none).numpy() for name, v in found.items()}

@@ -1,0 +1,53 @@
+"""Every statement of a study about its cells, from its recalls and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from recall_distortion.inference.questions import (
+    accuracy,
+    classes,
+    effects,
+    equal_sparsity,
+    influence,
+    intercepts,
+    leading,
+    pooled,
+    seeds_needed,
+    slopes,
+    sparsity,
+    tradeoff,
+)
+from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.tables.views import melt
+
+
+def answers(
+    recall: pd.DataFrame, networks: pd.DataFrame, level: float = PAPER_LEVEL
+) -> dict[str, pd.DataFrame]:
+    """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``."""
+    of_slopes = slopes.slopes(networks, level)
+    of_pooled = pooled.pooled(recall, networks, level)
+    return {
+        "slopes": of_slopes,
+        "pooled": of_pooled,
+        "effects": effects.effects(networks, of_pooled, of_slopes, level),
+        "equal_sparsity": equal_sparsity.equal_sparsity(networks, of_pooled, level),
+        "seeds_needed": seeds_needed.seeds_needed(networks, of_pooled, level),
+        "accuracy": accuracy.accuracy(recall, level),
+        "tradeoff": tradeoff.tradeoff(recall, networks, of_slopes, level),
+        "classes": classes.class_changes(recall, level),
+        "dense_classes": classes.dense_classes(recall, level),
+        "influence": influence.influence(recall, of_slopes, level),
+        "intercepts": intercepts.intercepts(networks, level),
+        "sparsity": sparsity.sparsity(networks),
+    }
+
+
+def estimates(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the table of estimates that the questions' tables say, the leading rows marked."""
+    parts = [rows for name, table in found.items() if len(rows := melt(name, table))]
+    table = pd.concat(parts, ignore_index=True) if parts else melt("slopes", found["slopes"])
+    return leading.marked(table, leading.basis(found["slopes"], found["pooled"], found["effects"]))

@@ -1,0 +1,3 @@
+"""Mixed models: designs, the fitters that estimate them, their comparison."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The mixed models that a study's tables give."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""What is asked of a study, one question a file."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Intervals, tests and the bootstrap, of arrays."""
+
+from __future__ import annotations

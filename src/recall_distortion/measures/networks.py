@@ -1,0 +1,283 @@
+"""From predictions to the tables of recall and of networks: arrays in, tables out.
+
+Like ``distortion`` this needs no study, no network, no file and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recall_distortion.measures.distortion import (
+    Counts,
+    HalfBalances,
+    class_means,
+    class_rows,
+    crossfit_sums,
+    effective_classes,
+    intercepts,
+    quotients,
+    reseed_pairs,
+    slopes,
+    split_halves,
+)
+from recall_distortion.system.errors import TableError
+from recall_distortion.tables.predictions import Predictions
+from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import (
+    CELL,
+    COMPRESSED,
+    DENSE,
+    NETWORK,
+    PANEL,
+    RESEED,
+    STATES,
+    UNCOMPRESSED,
+)
+
+SPARSITY = ["realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total"]
+_MADE = ["device", "engine", "torch"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the slopes of K networks of one test set are computed from, a row each.
+
+    ``accuracy`` [K], normalized ``balance`` [K, C], ``halves`` [S, K, C] each; without halves the
+    cross-fitted sums are the plain ones, as of recalls known without error.
+    """
+
+    seeds: list[int]
+    accuracy: np.ndarray
+    balance: np.ndarray
+    halves: HalfBalances | None
+
+    def take(self, seeds: Sequence[int]) -> Observed:
+        """Return the networks of these seeds, in their order."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        halves = self.halves
+        if halves is not None:
+            halves = HalfBalances(halves.first[:, rows], halves.second[:, rows])
+        return Observed(list(seeds), self.accuracy[rows], self.balance[rows], halves)
+
+
+def slopes_table(before: Observed, after: Observed) -> pd.DataFrame:
+    """Return the slopes of the networks ``after`` on those ``before``, row by row."""
+    x, y = before.balance, after.balance
+    alphas = slopes(x, y)
+    if before.halves is None or after.halves is None:
+        numerator, denominator = (x * y).sum(1), (x**2).sum(1)
+    else:
+        numerator, denominator = crossfit_sums(before.halves, after.halves)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r2 = 1 - ((y - alphas[:, None] * x) ** 2).sum(1) / (y**2).sum(1)
+    intercept, slope = intercepts(x, y)
+    return pd.DataFrame(
+        {
+            "seed": before.seeds,
+            "accuracy": after.accuracy,
+            "accuracy_before": before.accuracy,
+            "alpha": alphas,
+            "alpha_crossfit": quotients(numerator, denominator),
+            "crossfit_numerator": numerator,
+            "crossfit_denominator": denominator,
+            "r2": r2,
+            "denominator": (x**2).sum(1),
+            "effective_classes": effective_classes(x**2),
+            "intercept": intercept,
+            "slope_with_intercept": slope,
+        }
+    )
+
+
+def reseed_table(dense: Observed) -> pd.DataFrame:
+    """Return the slopes between dense networks, as if the second of a pair were the first pruned.
+
+    They say how far training anew from another seed moves the recalls of the classes, a baseline
+    for what compression does. The rows' seed is the first of the pair.
+    """
+    pairs = reseed_pairs(dense.seeds)
+    first, second = ([pair[i] for pair in pairs] for i in (0, 1))
+    found = slopes_table(dense.take(first), dense.take(second))
+    return found.assign(method=RESEED, ratio=UNCOMPRESSED, state=DENSE)
+
+
+def measure(
+    predictions: Sequence[Predictions],
+    sparsity: pd.DataFrame,
+    failures: Sequence[Mapping[str, Any]],
+    *,
+    splits: int = 20,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables recall and networks of a study.
+
+    ``predictions`` are blocks of replicates in any order, ``sparsity`` has ``CELL``, seed and
+    ``SPARSITY``, and ``failures`` have ``NETWORK``, failure and what the network failed on (device,
+    engine, torch). The rows' order depends on the order in which data sets, architectures and
+    methods first appear, not on how their seeds are cut into blocks; rows of ``reseed`` come where
+    the dense networks do, before those of any method.
+    """
+    cells: dict[tuple[str, ...], list[Predictions]] = {}
+    for part in predictions:
+        key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
+        cells.setdefault(key, []).append(part)
+    merged = _ordered([_Cell.of(parts) for parts in cells.values()])
+    recall, networks = _measured(merged, splits)
+    # Where every dense network failed there is none to measure.
+    none = pd.DataFrame(columns=NETWORK).astype({"ratio": float, "seed": int})
+    table = pd.concat([frame for frame in networks if len(frame)] or [none], ignore_index=True)
+    table = table.merge(sparsity.astype({"ratio": float}), on=[*CELL, "seed"], how="left")
+    if failures:
+        failed = pd.DataFrame(failures).astype({"ratio": float})
+        table = pd.concat([table.assign(failure=""), failed], ignore_index=True)
+    table = _sorted(table.assign(failure=table.get("failure", "")), merged)
+    recalls = pd.concat(recall, ignore_index=True) if recall else pd.DataFrame()
+    return (
+        recalls.reindex(columns=COLUMNS["recall"]),
+        table.reindex(columns=COLUMNS["networks"]),
+    )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """All blocks of one cell and state, ordered by seed; ``made`` says what made each network."""
+
+    predictions: Predictions
+    made: pd.DataFrame
+
+    @classmethod
+    def of(cls, parts: Sequence[Predictions]) -> _Cell:
+        first = parts[0]
+        for part in parts[1:]:
+            _same_test_set(part, first)
+        seeds = np.concatenate([np.asarray(part.seeds, int) for part in parts])
+        order = np.argsort(seeds, kind="stable")
+        if len(np.unique(seeds)) != len(seeds):
+            raise TableError(
+                f"{first.architecture} on {first.dataset}, {first.method} at {first.ratio}: a seed "
+                "was evaluated twice; delete the study's predictions and run it again"
+            )
+        ways = [asdict(next(iter(part.trained))) for part in parts for _ in part.seeds]
+        made = pd.DataFrame([ways[i] for i in order], columns=_MADE)
+        own = {
+            name: _together([getattr(part, name) for part in parts], order)
+            for name in ("predicted", "loss", "probability")
+        }
+        whole = Predictions(**{**vars(first), **own, "seeds": seeds[order].tolist()})
+        return cls(whole, made)
+
+
+def _together(parts: Sequence[np.ndarray | None], order: np.ndarray) -> np.ndarray | None:
+    if any(part is None for part in parts):
+        return None
+    return np.concatenate(parts)[order]
+
+
+def _same_test_set(left: Predictions, right: Predictions) -> None:
+    if left.class_names != right.class_names or not np.array_equal(left.labels, right.labels):
+        raise TableError(
+            f"{left.architecture} on {left.dataset}: {left.method} at {left.ratio} and "
+            f"{right.method} at {right.ratio} were evaluated on different test sets, in whole or "
+            "in part; delete the study's predictions and run it again"
+        )
+
+
+def _ordered(cells: list[_Cell]) -> list[_Cell]:
+    parts = [cell.predictions for cell in cells]
+    panels = list(dict.fromkeys((part.dataset, part.architecture) for part in parts))
+    methods = list(dict.fromkeys(part.method for part in parts))
+
+    def position(cell: _Cell) -> tuple:
+        part = cell.predictions
+        return (
+            panels.index((part.dataset, part.architecture)),
+            part.method != DENSE,
+            methods.index(part.method),
+            float(part.ratio),
+            STATES.index(part.state),
+        )
+
+    return sorted(cells, key=position)
+
+
+def _sorted(table: pd.DataFrame, cells: list[_Cell]) -> pd.DataFrame:
+    """Return the networks in the order of the cells, ``reseed`` behind the dense ones."""
+    parts = [cell.predictions for cell in cells]
+    panels = {
+        panel: i
+        for i, panel in enumerate(
+            dict.fromkeys((part.dataset, part.architecture) for part in parts)
+        )
+    }
+    methods = dict.fromkeys([DENSE, RESEED, *(part.method for part in parts)])
+    ranks = {method: i for i, method in enumerate(methods)}
+    keys = pd.DataFrame(
+        {
+            "panel": [panels[panel] for panel in table[PANEL].itertuples(index=False, name=None)],
+            "method": table["method"].map(ranks),
+            "ratio": table["ratio"],
+            "state": table["state"].map(STATES.index),
+            "seed": table["seed"],
+        }
+    )
+    return table.iloc[keys.sort_values(list(keys), kind="stable").index].reset_index(drop=True)
+
+
+def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Return the frames of recall and of networks, a cell each."""
+    recall, networks = [], []
+    dense: dict[tuple[str, str], tuple[Predictions, Observed, np.ndarray]] = {}
+    for cell in cells:
+        part = cell.predictions
+        panel = part.dataset, part.architecture
+        if part.method != DENSE:
+            _check_dense(part, dense[panel][0] if panel in dense else None)
+        halves = dense[panel][2] if panel in dense else split_halves(part.labels, splits)
+        counts, own = _observed(part, halves)
+        keys = dict(zip(CELL, (*panel, part.method, float(part.ratio)), strict=True))
+        keys["state"] = part.state
+        if part.seeds:
+            recall.append(_recalls(part, counts).assign(**keys))
+        made = (
+            cell.made if part.state != COMPRESSED else cell.made.assign(**dict.fromkeys(_MADE, ""))
+        )
+        if part.method == DENSE:
+            dense[panel] = part, own, halves
+            table = pd.DataFrame({"seed": own.seeds, "accuracy": own.accuracy})
+            networks.append(table.assign(**keys).join(made))
+            reseed = dict(zip(PANEL, panel, strict=True)) | dict.fromkeys(_MADE, "")
+            networks.append(reseed_table(own).assign(**reseed))
+        else:
+            before = dense[panel][1].take(part.seeds)
+            networks.append(slopes_table(before, own).assign(**keys).join(made))
+    return recall, networks
+
+
+def _observed(part: Predictions, halves: np.ndarray) -> tuple[Counts, Observed]:
+    where = f"{part.architecture} on {part.dataset}, {part.method} at {part.ratio}"
+    counts = Counts.of(part.labels, part.predicted, part.class_names, where)
+    correct = part.predicted == part.labels
+    balances = HalfBalances.of(part.labels, correct, halves, len(part.class_names))
+    return counts, Observed(part.seeds, counts.accuracy, counts.normalized_balance, balances)
+
+
+def _recalls(part: Predictions, counts: Counts) -> pd.DataFrame:
+    classes = len(part.class_names)
+    loss, confidence = (
+        class_means(part.labels, values, classes) for values in (part.loss, part.probability)
+    )
+    return class_rows(counts, part.class_names, part.seeds, loss=loss, confidence=confidence)
+
+
+def _check_dense(part: Predictions, dense: Predictions | None) -> None:
+    """Raise ``TableError`` where a network's dense network is missing or saw other images."""
+    where = f"{part.architecture} on {part.dataset}, {part.method} at {part.ratio}"
+    if dense is None:
+        raise TableError(f"{where}: there are no predictions of its dense networks")
+    _same_test_set(part, dense)
+    if lost := sorted(set(part.seeds) - set(dense.seeds)):
+        raise TableError(f"{where}: there is no dense network of seed {lost[0]} to compare with")

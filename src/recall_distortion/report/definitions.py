@@ -1,0 +1,118 @@
+"""What each method of a page is: its formula, a sentence, and the numbers that it was run with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.report.phrases import join
+from recall_distortion.report.style import label
+from recall_distortion.vocabulary import CONTROL, DENSE, RESEED
+
+# What the formulas are made of; the page says it once.
+SYMBOLS = (
+    "θ is a weight; g the gradient by it of the mean cross-entropy, without weight decay; ε the "
+    "number that a criterion takes for the weight decay. The weights with the lowest scores are "
+    "removed."
+)
+NOT_DEFINED = "Not defined in these tables."
+_NO_SCORE = "–"
+_NOTHING_REMOVED = "The same retraining with nothing removed."
+_ARMS = {
+    CONTROL: _NOTHING_REMOVED,
+    DENSE: "The trained network, from which nothing is removed.",
+    RESEED: "Two dense networks of different seeds, one beside the other.",
+}
+_SCOPES = {
+    "global": "all prunable weights ranked together",
+    "layer": "ranked within each layer, so that every layer keeps the same fraction",
+}
+_SCHEDULES = {"one_shot": "pruned once, then fine-tuned"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A method as the page explains it; ``source`` is where its criterion comes from, or empty."""
+
+    method: str
+    formula: str
+    sentence: str
+    source: str = ""
+
+
+def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[Definition]:
+    """Return what defines each of ``methods``, then what else the study's facts define.
+
+    ``study_facts["methods"]`` is what ``Study.facts`` gives: criterion, scope, schedule and, where
+    they are used, gradient_examples and epsilon by the method's name. Tables from elsewhere may
+    come without: built-in names are then explained as far as they are known, others not defined.
+    """
+    defined = study_facts.get("methods")
+    if not isinstance(defined, Mapping):
+        defined = {}
+    names = dict.fromkeys([*map(str, methods), *map(str, defined)])
+    return [_definition(name, defined.get(name)) for name in names]
+
+
+def _definition(name: str, facts: Any) -> Definition:
+    if not isinstance(facts, Mapping) or "criterion" not in facts:
+        if name in _ARMS:
+            return Definition(name, _NO_SCORE, _ARMS[name])
+        if name not in BUILT_IN:
+            return Definition(name, _NO_SCORE, NOT_DEFINED)
+        facts = {"criterion": BUILT_IN[name].criterion, "scope": BUILT_IN[name].scope}
+    criterion = CRITERIA.get(str(facts["criterion"]))
+    if facts["criterion"] is None:
+        return Definition(name, _NO_SCORE, _NOTHING_REMOVED)
+    if criterion is None:
+        return Definition(name, _NO_SCORE, NOT_DEFINED)
+    settings = [
+        f"criterion {criterion.name}" if criterion.name != name else "",
+        _SCOPES.get(str(facts.get("scope")), ""),
+        _SCHEDULES.get(str(facts.get("schedule")), ""),
+        _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
+        _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
+    ]
+    said = "; ".join(setting for setting in settings if setting)
+    sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
+    return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _gradient(examples: Any) -> str:
+    if not _is_number(examples):
+        return ""
+    return f"g over {examples:,} training images drawn at random, or all if there are fewer"
+
+
+def _epsilon(value: Any) -> str:
+    """Return ε as a phrase: a number that the study sets, or decays by the name of a recipe."""
+    if _is_number(value):
+        return f"ε = {_decimal(value)}, set by the study"
+    if not isinstance(value, Mapping) or not value or not all(map(_is_number, value.values())):
+        return "the value of ε is not stated in these tables"
+    recipes: dict[float, list[str]] = {}
+    for name, decay in value.items():
+        recipes.setdefault(float(decay), []).append(label(name))
+    (first, names), *others = recipes.items()
+    said = f"ε = {_decimal(first)}, the weight decay of the training recipe"
+    if others:
+        said += f"{'s' if len(names) > 1 else ''} {join(names)}"
+    return "; ".join([said, *(f"{_decimal(decay)} for {join(those)}" for decay, those in others)])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _decimal(value: float) -> str:
+    """Return a number of a study in full and short: 0, 0.01, 5e-4."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{Decimal(repr(float(value))).normalize():f}"
+    _, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    rest = "".join(map(str, digits[1:]))
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[0]}{'.' if rest else ''}{rest}e{int(exponent) + len(rest)}"

@@ -1,0 +1,114 @@
+"""Whether the parts of a study name each other rightly: panels, methods, recipes, bundles.
+
+Each function raises ``ValueError`` with a message that names the key and what would be valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from recall_distortion.study.parts import METHODS, Panel
+from recall_distortion.vocabulary import CONTROL, REFERENCE_ARMS, RESEED
+
+
+def known_methods(methods: Iterable[str]) -> list[str]:
+    """Return what a panel may list: the control, the built-in methods and the study's own."""
+    return [CONTROL, *METHODS, *methods]
+
+
+def check_methods(methods: Iterable[str]) -> None:
+    """Check that the study's own methods have names of their own."""
+    for name in methods:
+        if name in METHODS or name in REFERENCE_ARMS:
+            raise ValueError(f"methods: {name!r} is built in; give yours another name")
+
+
+def check_panel(
+    where: str,
+    panel: Panel,
+    datasets: Collection[str],
+    recipes: Collection[str],
+    methods: Iterable[str],
+) -> None:
+    """Check that all that a panel names is there, and nothing is listed twice."""
+    if panel.dataset not in datasets:
+        raise ValueError(
+            f"{where}.dataset: {panel.dataset!r} is not among the study's datasets: "
+            f"{', '.join(datasets)}"
+        )
+    known = known_methods(methods)
+    for method in panel.methods:
+        if method == RESEED:
+            raise ValueError(
+                f"{where}.methods: {RESEED} is no method to list; every study measures it "
+                "between its dense networks"
+            )
+        if method not in known:
+            raise ValueError(
+                f"{where}.methods: unknown method {method!r}; valid: {', '.join(known)}"
+            )
+    check_no_repeats(f"{where}.methods", panel.methods)
+    check_no_repeats(f"{where}.architectures", panel.architectures)
+    if panel.recipe is None and len(recipes) > 1:
+        raise ValueError(f"{where}.recipe: name one of the study's recipes: {', '.join(recipes)}")
+    if panel.recipe is not None and panel.recipe not in recipes:
+        raise ValueError(
+            f"{where}.recipe: {panel.recipe!r} is not among the study's recipes: "
+            f"{', '.join(recipes)}"
+        )
+
+
+def check_recipes(panels: Sequence[Panel], only: str) -> None:
+    """Check that no network has two recipes; ``only`` is that of panels that name none."""
+    recipes: dict[tuple[str, str], str] = {}
+    for index, panel in enumerate(panels):
+        recipe = panel.recipe or only
+        for architecture in panel.architectures:
+            before = recipes.setdefault((panel.dataset, architecture), recipe)
+            if before != recipe:
+                raise ValueError(
+                    f"panels.{index}.recipe: {architecture} on {panel.dataset} has recipe "
+                    f"{before!r} in an earlier panel and {recipe!r} here; one dense network has "
+                    "one recipe"
+                )
+
+
+def check_use(
+    panels: Sequence[Panel],
+    datasets: Mapping[str, Any],
+    recipes: Mapping[str, Any],
+    methods: Mapping[str, Any],
+) -> None:
+    """Check that a panel uses every data set, recipe and method that the study defines."""
+    for unused in set(datasets) - {panel.dataset for panel in panels}:
+        raise ValueError(f"datasets.{unused}: no panel uses it; remove it or add a panel")
+    only = next(iter(recipes))
+    for unused in set(recipes) - {panel.recipe or only for panel in panels}:
+        raise ValueError(f"recipes.{unused}: no panel uses it; remove it or name it in a panel")
+    for unused in set(methods) - {name for panel in panels for name in panel.methods}:
+        raise ValueError(f"methods.{unused}: no panel uses it; remove it or list it in a panel")
+
+
+def check_bundles(bundles: Mapping[str, list[str]], methods: Iterable[str]) -> None:
+    """Check that bundles have names of their own and no method is in two of them."""
+    known = known_methods(methods)
+    taken: dict[str, str] = {}
+    for bundle, bundled in bundles.items():
+        where = f"jobs.bundles.{bundle}"
+        if bundle in known or bundle in REFERENCE_ARMS:
+            raise ValueError(f"{where}: {bundle!r} is a method's name; give it another")
+        check_no_repeats(where, bundled)
+        for method in bundled:
+            if method not in known:
+                raise ValueError(f"{where}: unknown method {method!r}; valid: {', '.join(known)}")
+            if method in taken:
+                raise ValueError(f"{where}: {method!r} is already in bundle {taken[method]!r}")
+            taken[method] = bundle
+
+
+def check_no_repeats(where: str, names: Sequence[str]) -> None:
+    """Check that no name is listed twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{where}: {name!r} is listed twice")

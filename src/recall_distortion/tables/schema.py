@@ -1,0 +1,272 @@
+"""The tables of a study, declared once: what a row is, and of each column its kind and meaning.
+
+Reading, writing, the documentation and the report's lists follow from this. No training job imports
+it, so that a better sentence retrains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recall_distortion.vocabulary import (
+    CELL,
+    CELL_STATE,
+    FITTERS,
+    NETWORK,
+    READINGS,
+    STATES,
+)
+
+# Kinds of columns: words, even where one looks like a number ("1", "NA"); True, False or nothing;
+# any number; a number from 0 to 1; a whole number from 0 on; a ratio from 1 on.
+TEXT, TRUTH, NUMBER, SHARE, COUNT, RATIO = "text", "truth", "number", "share", "count", "ratio"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, kind and meaning, and the words that it may hold if these are few.
+
+    ``later`` marks what tables of earlier versions lack; it is read as empty there.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    words: tuple[str, ...] = ()
+    later: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what a row is, the columns that identify one, and all columns in their order."""
+
+    row: str
+    key: list[str]
+    columns: list[Column]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns."""
+        return [column.name for column in self.columns]
+
+
+_SHARED: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("dataset", TEXT, "The data set, by its name in the study."),
+        Column("architecture", TEXT, "The network's architecture."),
+        Column("method", TEXT, "The compression method, or an arm: dense, control, reseed."),
+        Column("ratio", RATIO, "The nominal compression ratio; 1 where nothing is removed."),
+        Column("state", TEXT, "When the network was evaluated.", STATES),
+        Column("seed", COUNT, "The replicate; of reseed, the first of the pair."),
+        Column("class_name", TEXT, "The class by name."),
+        Column("n", COUNT, "How many networks the number comes from."),
+        Column("level", SHARE, "The confidence level of the interval."),
+        Column("note", TEXT, "What is missing or smaller than expected, and why."),
+    )
+}
+
+
+def _table(row: str, key: list[str], *columns: Column | str) -> Table:
+    return Table(row, key, [_SHARED[c] if isinstance(c, str) else c for c in columns])
+
+
+_RECALL = _table(
+    "a network and class",
+    [*NETWORK, "class"],
+    *NETWORK,
+    Column("class", COUNT, "The class by number, from 0 on."),
+    "class_name",
+    Column("support", COUNT, "Test images of the class."),
+    Column("correct", COUNT, "Those that the network classifies correctly."),
+    Column("predicted", COUNT, "Test images of any class that the network takes for this one."),
+    Column("recall", SHARE, "correct / support."),
+    Column("precision", SHARE, "correct / predicted; empty where the class is never predicted."),
+    Column("accuracy", SHARE, "The network's accuracy over all test images."),
+    Column("balance", NUMBER, "Recall balance: recall - accuracy."),
+    Column("normalized_balance", NUMBER, "Normalized recall balance: balance / accuracy."),
+    Column("mean_loss", NUMBER, "Mean of -log p(true class) over the class's images.", later=True),
+    Column("confidence", SHARE, "Mean probability of the predicted class over them.", later=True),
+)
+
+_NETWORKS = _table(
+    "a network; of reseed, a pair of dense networks",
+    NETWORK,
+    *NETWORK,
+    Column("accuracy", SHARE, "Test accuracy."),
+    Column("accuracy_before", SHARE, "Test accuracy of its dense network."),
+    Column("alpha", NUMBER, "No-intercept slope of the normalized balances on the dense ones."),
+    Column("alpha_crossfit", NUMBER, "The same, cross-fitted over halves of the test set."),
+    Column("crossfit_numerator", NUMBER, "What alpha_crossfit is the quotient of."),
+    Column("crossfit_denominator", NUMBER, "The sum of squared dense balances, cross-fitted."),
+    Column("r2", NUMBER, "Uncentred r² of the no-intercept fit."),
+    Column("denominator", NUMBER, "The sum of squared normalized balances of the dense network."),
+    Column("effective_classes", NUMBER, "1 / sum of the classes' squared shares in it."),
+    Column("intercept", NUMBER, "The intercept of a fit that has one.", later=True),
+    Column("slope_with_intercept", NUMBER, "The slope of that fit.", later=True),
+    Column("realised_ratio", NUMBER, "The compression ratio that was reached."),
+    Column("kept_fraction", SHARE, "kept_prunable / prunable."),
+    Column("kept_prunable", COUNT, "Prunable weights that were kept."),
+    Column("prunable", COUNT, "Prunable weights."),
+    Column("total", COUNT, "All parameters."),
+    Column("device", TEXT, "What it was trained on, or where compressed retrained: cpu, a GPU."),
+    Column("engine", TEXT, "How: one after another or vectorized, and in which precision."),
+    Column("torch", TEXT, "The version of torch."),
+    Column("failure", TEXT, "Why the network could not be trained or retrained."),
+)
+
+_ESTIMATES = _table(
+    "a statement about a cell",
+    [*CELL_STATE, "class", "quantity", "estimator", "against", "reference"],
+    *CELL_STATE,
+    Column("class", TEXT, "The class by number that the statement is about, or all."),
+    "class_name",
+    Column("quantity", TEXT, "What is estimated."),
+    Column("estimator", TEXT, "How: mean of the networks' own, pooled, cross-fitted, ..."),
+    Column("against", TEXT, "What it is held against: one, zero, control, dense, a method."),
+    Column("reference", NUMBER, "The value of that; of seeds_needed, the effect to be seen."),
+    "n",
+    Column(
+        "estimate",
+        NUMBER,
+        "The number: a difference where it is held against an arm or a method.",
+    ),
+    Column("std_error", NUMBER, "Its standard error.", later=True),
+    Column("df", NUMBER, "Degrees of freedom.", later=True),
+    Column("low", NUMBER, "Lower end of the interval."),
+    Column("high", NUMBER, "Upper end of the interval."),
+    Column("p", SHARE, "Two-sided p value of no difference."),
+    Column("p_adjusted", SHARE, "p adjusted over the family."),
+    "level",
+    Column("family", TEXT, "Over what intervals or p values belong together."),
+    Column("family_size", COUNT, "How many they are."),
+    Column("verdict", TEXT, "What the interval says."),
+    Column("reading", TEXT, "What that is worth beside the control.", READINGS),
+    Column("leads", TRUTH, "Whether page, figures and metrics take this row for the cell."),
+    "note",
+)
+
+_TESTS = _table(
+    "a comparison of two cells",
+    ["question", *CELL, "left", "right"],
+    Column("question", TEXT, "What is asked: ratio, architecture, dataset, method, control."),
+    *CELL,
+    Column("left", TEXT, "One level of what the question varies."),
+    Column("right", TEXT, "The other level."),
+    Column("alternative", TEXT, "What the test tries to show of left - right, in scipy's words."),
+    Column("paired", TRUTH, "Whether the slopes are paired by seed."),
+    Column("n_left", COUNT, "Slopes on the left."),
+    Column("n_right", COUNT, "Slopes on the right."),
+    Column("estimate", NUMBER, "Mean of the left slopes less that of the right ones."),
+    Column("t", NUMBER, "The t statistic."),
+    Column("df", NUMBER, "Its degrees of freedom."),
+    Column("p", SHARE, "The p value."),
+    Column("p_adjusted", SHARE, "p adjusted over the family."),
+    Column("adjustment", TEXT, "How it was adjusted."),
+    Column("family", TEXT, "The column of the paper's table that the row belongs to."),
+    "note",
+)
+
+_MIXED_MODELS = _table(
+    "a term of a mixed model by one fitter",
+    ["model", "fitter", *CELL, "term"],
+    Column("model", TEXT, "The model, with the networks that it was fitted to."),
+    Column("fitter", TEXT, "What fitted it.", FITTERS),
+    *CELL,
+    Column("term", TEXT, "The term: slope, level, trend, or sd(...) of a random effect."),
+    Column("estimate", NUMBER, "Its estimate, on the scale of the slopes."),
+    Column("std_error", NUMBER, "Its standard error."),
+    Column("df", NUMBER, "Degrees of freedom (pymer4: Satterthwaite's)."),
+    Column("low", NUMBER, "Lower end of the interval."),
+    Column("high", NUMBER, "Upper end of the interval."),
+    Column("level", SHARE, "The confidence level of the interval.", later=True),
+    Column("p_intensification", SHARE, "One-sided p value of a term above its null value."),
+    Column("p_deintensification", SHARE, "One-sided p value of a term below it."),
+    Column("p_intensification_adjusted", SHARE, "The first, adjusted over the model (Holm)."),
+    Column("p_deintensification_adjusted", SHARE, "The second, adjusted likewise."),
+    Column("verdict", TEXT, "What the adjusted p values say."),
+)
+
+_MIXED_MODEL_FITS = _table(
+    "a mixed model by one fitter",
+    ["model", "fitter"],
+    Column("model", TEXT, "The model, with the networks that it was fitted to."),
+    Column("fitter", TEXT, "What fitted it.", FITTERS),
+    Column("formula", TEXT, "The model in lme4's words."),
+    Column("rows", COUNT, "Rows that it was fitted to."),
+    Column("groups", TEXT, "Levels of each random effect."),
+    Column("loglik", NUMBER, "The REML log-likelihood."),
+    Column("singular", TRUTH, "Whether a variance is zero."),
+    Column("converged", TRUTH, "Whether the fit converged."),
+    Column("message", TEXT, "What the fitter says."),
+    Column("seconds", NUMBER, "How long the fit took."),
+    Column("spread", NUMBER, "Largest over smallest residual deviation among the cells."),
+    Column("believe", TEXT, "What to believe: the model, or the bootstrap."),
+)
+
+_PUBLISHED = _table(
+    "a published cell beside this study's",
+    CELL,
+    *CELL,
+    Column("published_verdict", TEXT, "The published verdict."),
+    Column("verdict", TEXT, "This study's, by the published criterion."),
+    Column("agrees", TRUTH, "Whether they are the same; empty without an interval here."),
+    Column("published_alpha", NUMBER, "The published pooled slope."),
+    Column("pooled_alpha", NUMBER, "This study's."),
+    Column("published_accuracy", NUMBER, "The published mean accuracy."),
+    Column("accuracy", SHARE, "This study's."),
+)
+
+_SUMMARY = _table(
+    "a number that the page states of a panel or of the study",
+    ["dataset", "architecture", "section", "item"],
+    "dataset",
+    "architecture",
+    Column("section", TEXT, "The part of the page."),
+    Column("item", TEXT, "What the number says."),
+    Column("value", NUMBER, "The number."),
+)
+
+#: The tables of a study by name, in the order of a reader's questions.
+TABLES: dict[str, Table] = {
+    "recall": _RECALL,
+    "networks": _NETWORKS,
+    "estimates": _ESTIMATES,
+    "tests": _TESTS,
+    "mixed_models": _MIXED_MODELS,
+    "mixed_model_fits": _MIXED_MODEL_FITS,
+    "published": _PUBLISHED,
+    "summary": _SUMMARY,
+}
+#: What jobs hand to each other, and facts that ship with the package.
+OTHERS: dict[str, Table] = {
+    "sparsity": _table(
+        "a pruned network",
+        [*CELL, "seed"],
+        *CELL,
+        "seed",
+        *(c for c in _NETWORKS.columns if c.name in
+          ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
+    ),
+    "published_verdicts": _table(
+        "a published cell",
+        CELL,
+        *CELL,
+        Column("verdict", TEXT, "The published verdict."),
+        Column("source", TEXT, "The figure of the paper."),
+    ),
+    "published_slopes": _table(
+        "a published cell",
+        CELL,
+        *CELL,
+        Column("pooled_alpha", NUMBER, "The published pooled slope."),
+        Column("r2", NUMBER, "Its uncentred r²."),
+        Column("mean_accuracy", SHARE, "The published mean accuracy."),
+        Column("source", TEXT, "The figure of the paper."),
+    ),
+}  # fmt: skip
+ALL = {**TABLES, **OTHERS}
+#: The names of each table's columns.
+COLUMNS: dict[str, list[str]] = {name: table.names for name, table in ALL.items()}
+COEFFICIENT_COLUMNS = COLUMNS["mixed_models"]
+FIT_COLUMNS = COLUMNS["mixed_model_fits"]

@@ -1,0 +1,377 @@
+"""The table of estimates seen as one table a question, a row a cell, and back.
+
+A question computes its numbers a row a cell, beside each other; estimates.csv holds them one below
+another, so that a new measure is more rows. ``VIEWS`` says once which number is which row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
+from recall_distortion.vocabulary import (
+    ALL_CLASSES,
+    CELL_STATE,
+    CONTROL,
+    DENSE,
+    ONE,
+    ZERO,
+)
+
+# Estimators.
+MEAN, POOLED, CROSSFIT, MEDIAN, COUNT = "mean", "pooled", "cross-fitted", "median", "count"
+MEDIAN_CROSSFIT = "median, cross-fitted"
+LEAST, LARGEST, WITH_INTERCEPT = "least", "largest", "with an intercept"
+DEVIATION = "standard deviation"
+POWER, POWER_CAUTIOUS = "power 0.8", "power 0.8, cautious"
+
+# Quantities.
+ALPHA = "alpha"
+ALPHA_EQUAL = "alpha at equal sparsity"
+ALPHA_DENSER = "alpha against denser networks"
+ALPHA_WITHOUT = "alpha without the class"
+ACCURACY = "accuracy"
+ACCURACY_EQUAL = "accuracy at equal sparsity"
+ACCURACY_DENSER = "accuracy against denser networks"
+RECALL = "recall"
+SHARE = "share of the denominator"
+LEADING_SHARE = "largest share of the denominator"
+NEVER_NAMED_BY = "networks that never name the class"
+SEEDS_NEEDED = "seeds needed"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of estimates.csv: one number of each row of a view, with what goes along with it.
+
+    ``fields`` maps columns of estimates.csv to those of the view. ``against`` is a word, or the
+    name of the view's column that holds it where it begins with "=". ``leads`` is the word of the
+    view's column ``basis`` in whose rows this part leads and has the view's verdict and reading.
+    """
+
+    quantity: str
+    estimator: str
+    fields: Mapping[str, str]
+    against: str = ""
+    of_class: bool = False
+    reference: float | None = None
+    family: str = ""
+    leads: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """A question's table: what identifies its rows beside cell and state, and its parts.
+
+    ``places`` are columns of estimates.csv that identify rows of the view too, by the view's names.
+    """
+
+    parts: Sequence[Part]
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+def _interval(estimate: str, start: str = "", **more: str) -> dict[str, str]:
+    prefix = f"{start}_" if start else ""
+    return {"n": "n", "estimate": estimate, "low": f"{prefix}low", "high": f"{prefix}high",
+            "level": "level", **more}  # fmt: skip
+
+
+def _alone(estimate: str, **more: str) -> dict[str, str]:
+    return {"n": "n", "estimate": estimate, **more}
+
+
+_T = {"std_error": "std_error", "df": "df"}
+_FAMILY = {"family_size": "family_size"}
+_CLASS = {"class": "class", "class_name": "class_name"}
+_LEADING = {"class": "leading_index", "class_name": "leading_class"}
+
+
+def _against_method(kind: str, quantity: str, accuracy: str) -> list[Part]:
+    ends = _interval(f"{kind}_difference", kind, **_FAMILY, verdict=f"{kind}_reading")
+    moved = _interval(f"{kind}_accuracy", f"{kind}_accuracy", **_FAMILY)
+    if kind == "nominal":
+        ends["note"] = "note"
+    return [
+        Part(quantity, CROSSFIT, ends, "=reference", family="ratios"),
+        Part(accuracy, MEAN, moved, "=reference", family="ratios"),
+    ]
+
+
+VIEWS: dict[str, View] = {
+    "slopes": View(
+        [
+            Part(
+                ALPHA, MEAN, _interval("mean", **_T, **_FAMILY, verdict="verdict", note="note"),
+                ONE, reference=1.0, family="ratios",
+            ),
+            Part(ALPHA, MEDIAN_CROSSFIT, _alone("alpha_crossfit")),
+            Part("networks without a slope", COUNT, {"estimate": "nonfinite"}),
+        ]
+    ),
+    "pooled": View(
+        [
+            Part(
+                ALPHA, CROSSFIT,
+                _interval("alpha_crossfit", "crossfit", **_FAMILY, verdict="crossfit_verdict",
+                          note="note"),
+                ONE, reference=1.0, family="ratios",
+            ),
+            Part(ALPHA, POOLED, _interval("alpha"), ONE, reference=1.0),
+            Part("r2", POOLED, _alone("r2")),
+            Part("denominator", MEAN, _alone("denominator")),
+            Part("reliability", POOLED, _alone("reliability")),
+            Part("unstable networks", COUNT, _alone("unstable", verdict="interpret")),
+            Part("effective classes", POOLED, _alone("effective_classes", verdict="narrow")),
+            Part("effective classes", MEDIAN, _alone("median_effective_classes")),
+            Part(
+                LEADING_SHARE, POOLED,
+                _alone("leading_share", **_LEADING),
+                of_class=True,
+            ),
+            Part("classes never named", COUNT, _alone("unnamed")),
+        ]
+    ),
+    "effects": View(
+        [
+            Part(
+                ALPHA, MEAN,
+                _interval("difference", **_T, **_FAMILY, reference="control", p="p",
+                          p_adjusted="p_adjusted", verdict="verdict", reading="reading",
+                          note="note"),
+                CONTROL, family="ratios", leads=MEAN,
+            ),
+            Part(
+                ALPHA, CROSSFIT,
+                _interval("crossfit_difference", "crossfit", **_FAMILY,
+                          reference="crossfit_control", verdict="verdict", reading="reading",
+                          note="note"),
+                CONTROL, family="ratios", leads=CROSSFIT,
+            ),
+        ]
+    ),
+    "equal_sparsity": View(
+        [
+            Part("realised ratio", MEAN,
+                 {"estimate": "realised_ratio", "reference": "reference_ratio"}, "=reference"),
+            *_against_method("nominal", ALPHA, ACCURACY),
+            *_against_method("equal", ALPHA_EQUAL, ACCURACY_EQUAL),
+            *_against_method("denser", ALPHA_DENSER, ACCURACY_DENSER),
+        ],
+        {"against": "reference"},
+    ),
+    "seeds_needed": View(
+        [
+            Part(
+                SEEDS_NEEDED, POWER,
+                _alone("seeds", reference="effect", level="level", note="note"), "=question",
+            ),
+            Part(SEEDS_NEEDED, POWER_CAUTIOUS,
+                 _alone("seeds_cautious", reference="effect", level="level"), "=question"),
+            Part("alpha's deviation", DEVIATION, _alone("sd", reference="effect"), "=question"),
+        ],
+        {"against": "question", "reference": "effect"},
+    ),
+    "accuracy": View(
+        [
+            Part(ACCURACY, MEAN, _interval("mean", **_T)),
+            Part("variance of the balance", MEAN, _alone("variance")),
+        ]
+    ),
+    "tradeoff": View(
+        [
+            Part(
+                ACCURACY, MEAN,
+                _interval("accuracy_change", "accuracy", **_T, reference="accuracy_before",
+                          verdict="improves", note="note"),
+                DENSE,
+            ),
+            Part(
+                ACCURACY, MEAN,
+                _interval("accuracy_over_control", "over_control", reference="control_accuracy",
+                          n="control_n"),
+                CONTROL,
+            ),
+            Part("variance of the balance", MEAN,
+                 _alone("variance_change", reference="variance_before"), DENSE),
+        ]
+    ),
+    "classes": View(
+        [Part(RECALL, MEAN, _interval("change", **_T, **_CLASS, reference="before"), DENSE, True)],
+        _CLASS,
+    ),
+    "dense_classes": View(
+        [Part(RECALL, MEAN, _interval("mean", **_T, **_CLASS), of_class=True)], _CLASS
+    ),
+    "influence": View(
+        [
+            Part(
+                ALPHA_WITHOUT, MEAN,
+                _interval("mean", **_T, **_CLASS, verdict="verdict", note="changes"), ONE, True,
+                1.0,
+            ),
+            Part(SHARE, POOLED, {"estimate": "share", **_CLASS}, "", True),
+            Part(NEVER_NAMED_BY, COUNT, {"estimate": "unnamed", **_CLASS}, "", True),
+        ],
+        _CLASS,
+    ),
+    "intercepts": View(
+        [
+            Part("intercept", MEAN,
+                 _interval("intercept", "intercept", **_T), ZERO, reference=0.0),
+            Part(ALPHA, WITH_INTERCEPT, _alone("slope_with_intercept")),
+        ]
+    ),
+    "sparsity": View(
+        [
+            Part("realised ratio", MEAN, _alone("mean_ratio")),
+            Part("realised ratio", LEAST, _alone("min_ratio")),
+            Part("realised ratio", LARGEST, _alone("max_ratio")),
+            Part("kept fraction", MEAN, _alone("kept_fraction")),
+            Part("kept weights", MEAN, _alone("kept_prunable")),
+            Part("prunable weights", MEAN, _alone("prunable")),
+            Part("parameters", MEAN, _alone("total")),
+        ]
+    ),
+}  # fmt: skip
+
+
+def melt(name: str, wide: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of estimates.csv that a view's table ``wide`` says."""
+    found = [_rows(part, wide) for part in VIEWS[name].parts] if len(wide) else []
+    if not found:
+        return pd.DataFrame(columns=COLUMNS["estimates"])
+    order = pd.concat([rows.assign(_part=i) for i, rows in enumerate(found)])
+    order = order.rename_axis("_row").reset_index().sort_values(["_row", "_part"], kind="stable")
+    return order.reindex(columns=COLUMNS["estimates"]).reset_index(drop=True)
+
+
+def _rows(part: Part, wide: pd.DataFrame) -> pd.DataFrame:
+    rows = wide[CELL_STATE].copy()
+    rows["class"], rows["class_name"] = ALL_CLASSES, ""
+    rows = rows.assign(quantity=part.quantity, estimator=part.estimator, family=part.family)
+    given = part.against.removeprefix("=")
+    rows["against"] = wide[given] if part.against.startswith("=") else part.against
+    rows["reference"] = np.nan if part.reference is None else part.reference
+    for column, own in part.fields.items():
+        if own in wide:
+            # Whole numbers that may be missing would make all estimates beside them such.
+            rows[column] = wide[own] if _is_text(column) else wide[own].astype(float)
+    rows["leads"] = False
+    if part.leads:
+        leads = wide["basis"] == part.leads
+        rows["leads"] = leads
+        rows[["verdict", "reading"]] = rows[["verdict", "reading"]].where(leads, "")
+        # Without a control nothing leads, and the first part says why.
+        mine = leads | ((wide["basis"] == "") & (part.leads == MEAN))
+        rows["note"] = rows["note"].where(mine, "")
+    said = [column for column in part.fields if column in ("estimate", "note") and column in rows]
+    told = pd.concat([rows[c].notna() & (rows[c].astype(str) != "") for c in said], axis=1)
+    return rows[told.any(axis=1)]
+
+
+def spread(name: str, estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return a view's table from the rows of estimates.csv, its cells in their order."""
+    view = VIEWS[name]
+    keys = [*CELL_STATE, *view.places.values()]
+    parts = pd.concat([_columns(part, view, estimates) for part in view.parts])
+    # The first of what several parts say of one row: n, level, notes.
+    found = parts.groupby(keys, sort=False, dropna=False).first().reset_index()
+    names = dict.fromkeys(own for part in view.parts for own in part.fields.values())
+    found = found.reindex(columns=dict.fromkeys([*keys, *names, *_basis(view)]))
+    return _typed(view, _in_order(found, estimates))
+
+
+def _columns(part: Part, view: View, estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return the view's columns that a part gives, with the keys of the view's rows."""
+    chosen = (estimates["quantity"] == part.quantity) & (estimates["estimator"] == part.estimator)
+    chosen &= (estimates["class"] != ALL_CLASSES) == part.of_class
+    if not part.against.startswith("="):
+        chosen &= estimates["against"] == part.against
+    elif view.places.get("against") == "reference":
+        chosen &= ~estimates["against"].isin((ONE, ZERO, CONTROL, DENSE, ""))
+    rows = estimates[chosen]
+    found = rows[CELL_STATE].copy()
+    for own, column in {
+        own: column for column, own in {**part.fields, **view.places}.items()
+    }.items():
+        values = rows[column]
+        found[own] = values.mask(values == "") if _is_text(column) else values
+    if part.leads:
+        leads = rows["leads"].astype(bool)
+        found["basis"] = pd.Series(part.leads, index=rows.index).where(leads)
+        for own in ("verdict", "reading"):
+            found[own] = found[own].where(leads)
+    return found
+
+
+def _basis(view: View) -> list[str]:
+    return ["basis"] if any(part.leads for part in view.parts) else []
+
+
+def _is_text(column: str) -> bool:
+    return column in _TEXTS
+
+
+_TEXTS = {column.name for column in TABLES["estimates"].columns if column.kind == TEXT}
+
+
+def _typed(view: View, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with "" for texts and NaN for numbers that are missing."""
+    kinds = {own: column for part in view.parts for column, own in part.fields.items()}
+    kinds |= {own: column for column, own in view.places.items()} | {"basis": "note"}
+    for own, column in kinds.items():
+        if own in found:
+            missing = found[own].isna()
+            text = _is_text(column)
+            found[own] = found[own].astype(object).mask(missing, "" if text else np.nan)
+            if not text:
+                found[own] = found[own].astype(float)
+    return found
+
+
+def _in_order(found: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in the order in which their cells first stand in estimates.csv."""
+    cells = estimates[CELL_STATE].drop_duplicates().reset_index(drop=True)
+    place = found.merge(cells.reset_index(names="_place"), on=CELL_STATE, how="left")["_place"]
+    return found.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+LEADING = [
+    *CELL_STATE, "n", "basis", "difference", "difference_low", "difference_high", "p_adjusted",
+    "verdict", "reading", "alpha", "alpha_low", "alpha_high", "alpha_verdict", "level",
+    "family_size", "note",
+]  # fmt: skip
+
+
+def leading(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return what each cell shows where it leads: its slope against 1, and against the control.
+
+    One row a retrained cell and for reseed, with the columns ``LEADING``: ``alpha`` with interval
+    and ``alpha_verdict`` (against 1), ``difference`` with interval, ``verdict`` (against 0) and
+    ``reading``, both on one ``basis``, an estimator. What a study's tables do not hold is NaN or
+    "".
+    """
+    led = estimates[estimates["leads"].astype(bool) & (estimates["quantity"] == ALPHA)]
+    own, effect = (led[led["against"] == against] for against in (ONE, CONTROL))
+    names = {"estimator": "basis", "estimate": "alpha", "low": "alpha_low", "high": "alpha_high",
+             "verdict": "alpha_verdict"}  # fmt: skip
+    kept = [*CELL_STATE, "n", *names, "level", "family_size", "note"]
+    found = own[kept].rename(columns=names)
+    names = {"estimate": "difference", "low": "difference_low", "high": "difference_high",
+             "note": "note_effect"}  # fmt: skip
+    kept = [*CELL_STATE, *names, "p_adjusted", "verdict", "reading"]
+    found = found.merge(effect[kept].rename(columns=names), on=CELL_STATE, how="left")
+    # Where nothing leads against the control, the first estimate there says why.
+    silent = estimates[(estimates["quantity"] == ALPHA) & (estimates["against"] == CONTROL)]
+    silent = silent[silent["note"].fillna("") != ""].drop_duplicates(CELL_STATE)
+    why = found[CELL_STATE].merge(silent[[*CELL_STATE, "note"]], on=CELL_STATE, how="left")["note"]
+    found["note_effect"] = found["note_effect"].where(found["reading"].notna(), why)
+    notes = found[["note", "note_effect"]].fillna("")
+    found["note"] = ["; ".join(dict.fromkeys(filter(None, pair))) for pair in notes.to_numpy()]
+    for word in ("verdict", "reading", "alpha_verdict"):
+        found[word] = found[word].fillna("")
+    return _in_order(found[LEADING], estimates)

@@ -1,0 +1,187 @@
+"""What is trained, how far it has come, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recall_distortion.system.errors import TrainingError
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import TRAINING
+from recall_distortion.training.stacks import Stack
+from recall_distortion.training.unfinished import Unfinished
+
+
+class NonFiniteLoss(TrainingError):
+    """A replicate's loss stopped being a number."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to fit: whose random choices, from which state, with which weights pruned.
+
+    ``masks`` maps weights to booleans of their shapes, false where pruned.
+    """
+
+    seed: int
+    state: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch."""
+
+    state: dict[str, Tensor]
+    history: list[dict[str, Any]]
+
+
+@dataclass
+class Best:
+    """The states of the epochs with the lowest validation loss so far, and those losses."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+
+    def update(self, stack: Stack, losses: list[float], epoch: int) -> None:
+        """Keep the networks whose loss is lower than before."""
+        if not self.tensors:
+            self.tensors = {name: torch.zeros_like(value) for name, value in stack.tensors.items()}
+            self.losses, self.epochs = [float("inf")] * len(stack), [0] * len(stack)
+        better = [k for k, loss in enumerate(losses) if loss < self.losses[k]]
+        for k in better:
+            self.losses[k], self.epochs[k] = losses[k], epoch
+        if len(better) == len(stack):
+            for name, value in stack.tensors.items():
+                self.tensors[name].copy_(value)
+        elif better:
+            places = torch.tensor(better, device=stack.parameters[0].device)
+            for name, value in stack.tensors.items():
+                self.tensors[name].index_copy_(0, places, value.index_select(0, places))
+
+
+@dataclass
+class Course:
+    """How far the training of a stack has come: all that its next epoch depends on."""
+
+    stack: Stack
+    orders: list[torch.Generator]
+    choices: list[torch.Generator]
+    histories: list[list[dict[str, Any]]]
+    failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
+    best: Best = field(default_factory=Best)
+    epoch: int = 0
+    momentum: list[Tensor | None] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> Course:
+        """Return the course before the first epoch."""
+        prefix = "" if stage == TRAINING else f"{stage} "
+        orders = [generator(run.seed, f"{prefix}order") for run in runs]
+        choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
+        return cls(stack, orders, choices, [[] for _ in runs])
+
+    def keep(self, unfinished: Unfinished) -> None:
+        """Write it."""
+        tensors = {f"now/{name}": value for name, value in self.stack.tensors.items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.tensors.items()}
+        tensors |= {
+            f"momentum/{position}": value
+            for position, value in enumerate(self.momentum)
+            if value is not None
+        }
+        for name, generators in self._generators():
+            tensors |= {f"{name}/{k}": one.get_state() for k, one in enumerate(generators)}
+        state = {
+            "epoch": self.epoch,
+            "histories": self.histories,
+            "failures": [[k, str(failure)] for k, failure in self.failures.items()],
+            "best_losses": self.best.losses,
+            "best_epochs": self.best.epochs,
+        }
+        unfinished.keep(tensors, state)
+
+    def go_on(self, unfinished: Unfinished) -> None:
+        """Become what ``keep`` wrote in a killed job, if it did."""
+        kept = unfinished.running()
+        if kept is None:
+            return
+        tensors, state = kept
+        self.epoch, self.histories = state["epoch"], state["histories"]
+        self.failures = {k: NonFiniteLoss(message) for k, message in state["failures"]}
+        self.best.losses, self.best.epochs = state["best_losses"], state["best_epochs"]
+        for name, value in self.stack.tensors.items():
+            value.copy_(tensors[f"now/{name}"])
+            self.best.tensors[name] = torch.empty_like(value).copy_(tensors[f"best/{name}"])
+        # Momentum lies in memory as its parameter does: the fused step relies on it.
+        self.momentum = [
+            torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"momentum/{position}"])
+            if f"momentum/{position}" in tensors
+            else None
+            for position, parameter in enumerate(self.stack.parameters)
+        ]
+        for name, generators in self._generators():
+            for k, one in enumerate(generators):
+                one.set_state(tensors[f"{name}/{k}"])
+        print(f"training goes on after epoch {self.epoch}", flush=True)
+
+    def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
+        return [("order", self.orders), ("choice", self.choices)]
+
+    def record(
+        self,
+        runs: Sequence[Run],
+        epoch: Mapping[str, Any],
+        training: list[float],
+        validation: list[float],
+        accuracies: list[float],
+    ) -> list[dict[str, Any]]:
+        """Add an epoch to the histories and return its rows; a loss that is none is a failure.
+
+        Networks that failed before are left out.
+        """
+        rows = []
+        for k, run in enumerate(runs):
+            if k in self.failures:
+                continue
+            row = {
+                "seed": run.seed,
+                **epoch,
+                "training_loss": training[k],
+                "validation_loss": validation[k],
+                "validation_accuracy": accuracies[k],
+            }
+            self.histories[k].append(row)
+            rows.append(row)
+            failure = _non_finite(row)
+            if failure is not None:
+                self.failures[k] = failure
+        return rows
+
+    def results(self) -> list[Fitted | NonFiniteLoss]:
+        """Return each network's best epoch, or why it has none."""
+        found: list[Fitted | NonFiniteLoss] = []
+        for k, history in enumerate(self.histories):
+            if k in self.failures:
+                found.append(self.failures[k])
+                continue
+            for row in history:
+                row["selected"] = int(row["epoch"] == self.best.epochs[k])
+            state = {name: value[k].clone() for name, value in self.best.tensors.items()}
+            found.append(Fitted(state, history))
+        return found
+
+
+def _non_finite(row: Mapping[str, Any]) -> NonFiniteLoss | None:
+    for name in ("training_loss", "validation_loss"):
+        if not row[name] < float("inf"):
+            return NonFiniteLoss(
+                f"seed {row['seed']}: {name.replace('_', ' ')} is {row[name]} in epoch "
+                f"{row['epoch']} (learning rate {row['learning_rate']:g})"
+            )
+    return None

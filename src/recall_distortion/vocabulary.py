@@ -1,0 +1,65 @@
+"""The words that tables, studies, code and pages share, each written once.
+
+Identifiers only, and how a ratio is written: what the words mean to a reader stands where no
+training job imports it (``tables.schema``, ``report``), so that a better sentence retrains nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+# Keys of tables. A panel is a data set and an architecture, a cell one method at one ratio of it.
+PANEL = ["dataset", "architecture"]
+CELL = [*PANEL, "method", "ratio"]
+CELL_STATE = [*CELL, "state"]
+NETWORK = [*CELL_STATE, "seed"]
+
+# Reference arms: what stands in the column "method" and is no way of compressing.
+DENSE = "dense"  # trained, nothing removed
+CONTROL = "control"  # the same retraining with nothing removed
+RESEED = "reseed"  # between two dense networks of different seeds
+REFERENCE_ARMS = (DENSE, CONTROL, RESEED)
+
+# The compression ratio of networks that nothing was taken from, as a number and as it is written.
+UNCOMPRESSED = 1.0
+UNCOMPRESSED_TEXT = "1"
+
+# States of a network. The first is also the name of its arm.
+COMPRESSED = "compressed"  # pruned, before any retraining
+RETRAINED = "retrained"  # after fine-tuning
+STATES = (DENSE, COMPRESSED, RETRAINED)
+
+# Verdicts of an interval of a slope against 1, or of a difference of slopes against 0.
+INTENSIFICATION = "intensification"
+DEINTENSIFICATION = "de-intensification"
+INCONCLUSIVE = "inconclusive"
+VERDICTS = (INTENSIFICATION, DEINTENSIFICATION, INCONCLUSIVE)
+CONCLUSIVE = (INTENSIFICATION, DEINTENSIFICATION)
+
+# Readings of a cell beside the control.
+BEYOND_CONTROL = "beyond the control"
+AS_CONTROL = "as the control"
+NOT_DISTINGUISHABLE = "not distinguishable"
+READINGS = (BEYOND_CONTROL, AS_CONTROL, NOT_DISTINGUISHABLE)
+
+# What an estimate is held against, besides an arm or a method.
+ONE = "one"
+ZERO = "zero"
+ALL_CLASSES = "all"
+
+# What a mixed model is fitted by, and what its table may say is to be believed.
+PYMER4 = "pymer4"
+STATSMODELS = "statsmodels"
+BOOTSTRAP = "bootstrap"
+FITTERS = (PYMER4, STATSMODELS, BOOTSTRAP)
+MODEL = "model"
+
+
+def format_ratio(ratio: float) -> str:
+    """Return a ratio as files, tables and pages have it: 2, 2.5, 1000000; empty for NaN.
+
+    The text reads back as the same number.
+    """
+    if math.isnan(ratio):
+        return ""
+    return str(int(ratio)) if float(ratio).is_integer() else repr(float(ratio))
