@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recall_distortion.networks.plans import Counts
 from recall_distortion.system.errors import NetworkError
+from recall_distortion.vocabulary import format_ratio
 
 
 def fraction_to_keep(counts: Counts, ratio: float, count: str, network: str = "network") -> float:
@@ -26,8 +27,8 @@ def fraction_to_keep(counts: Counts, ratio: float, count: str, network: str = "n
     if round(fraction * counts.prunable_weights) < 1:
         largest = largest_ratio(counts, count)
         raise NetworkError(
-            f"{network} cannot reach ratio {ratio:g} with count: {count}; its largest feasible "
-            f"ratio is {largest:g}. Use smaller ratios"
+            f"{network} cannot reach ratio {format_ratio(ratio)} with count: {count}; its largest "
+            f"feasible ratio is {largest:g}. Use smaller ratios"
             + (", or count: prunable" if count == "total" else "")
         )
     return fraction

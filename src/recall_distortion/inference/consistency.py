@@ -14,7 +14,15 @@ import pandas as pd
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import require_unique
-from recall_distortion.vocabulary import CELL, DENSE, NETWORK, PANEL, RESEED, RETRAINED
+from recall_distortion.vocabulary import (
+    CELL,
+    DENSE,
+    NETWORK,
+    PANEL,
+    RESEED,
+    RETRAINED,
+    format_ratio,
+)
 
 _REMADE = "recall.csv and networks.csv"
 
@@ -137,7 +145,7 @@ def _refuse(
         row = table.loc[wrong].iloc[0]
         state = f"{row['state']}, " if "state" in row else ""
         raise TableError(
-            f"{what} {row['method']} at {row['ratio']:g}, {state}seed {row['seed']:g}, of "
-            f"{row['architecture']} on {row['dataset']}; a table is damaged: delete {remade} and "
+            f"{what} {row['method']} at {format_ratio(row['ratio'])}, {state}seed "
+            f"{row['seed']:g}, of {row['architecture']} on {row['dataset']}; a table is damaged: delete {remade} and "
             "run the study again"
         )

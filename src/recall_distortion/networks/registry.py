@@ -15,7 +15,7 @@ from recall_distortion.networks.resnet import ResNet
 from recall_distortion.networks.small import CNN, MLP
 from recall_distortion.system.errors import NetworkError
 
-#: Name -> constructor of (channels, classes). The names are those of ``catalogue.ARCHITECTURES``.
+#: Name -> constructor of (channels, classes). The names are those of ``plans.ARCHITECTURES``.
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "mlp": MLP,
     "cnn": CNN,
@@ -62,7 +62,7 @@ def prunable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def counts(network: nn.Module) -> Counts:
-    """Return the network's parameter counts as ``catalogue.parameter_counts`` does by name."""
+    """Return the network's parameter counts as ``plans.parameter_counts`` does by name."""
     modules = [module for _, module in _prunable_modules(network)]
     return Counts(
         total=sum(parameter.numel() for parameter in network.parameters()),

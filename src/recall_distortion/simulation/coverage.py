@@ -8,6 +8,7 @@ from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.simulation import arrays, estimators
 from recall_distortion.simulation.design import Cell, Design
 from recall_distortion.simulation.rows import Row, mean, settings, share
+from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED
 
 T_FAMILY = "t intervals"
 BOOTSTRAP_FAMILY = "bootstrap intervals"
@@ -96,7 +97,7 @@ def t_design(seeds: int, images: int | None, skew: float = 0.0) -> Design:
 def bootstrap_design(seeds: int, images: int | None, skew: float = 0.0) -> Design:
     """Return a design of a control at 0.95 and a cell at 1.1 whose slopes vary more."""
     cells = (
-        Cell("control", 1.0, 0.95, sd=0.05, agreement=0.5),
+        Cell(CONTROL, UNCOMPRESSED, 0.95, sd=0.05, agreement=0.5),
         Cell("magnitude", 10.0, 1.1, sd=0.2, agreement=0.3),
     )
     return Design(cells, seeds=seeds, images=images, skew=skew)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recall_distortion.system.errors import StudyError
+from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED
 
 RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)  # the paper's
 
@@ -60,7 +61,7 @@ def sweep(
     Other options go to every ``Cell``.
     """
     spread = [float(sds)] * len(alphas) if isinstance(sds, int | float) else list(sds)
-    cells = [] if control is None else [Cell("control", 1.0, control, spread[0], **options)]
+    cells = [] if control is None else [Cell(CONTROL, UNCOMPRESSED, control, spread[0], **options)]
     for ratio, alpha, sd in zip(RATIOS, alphas, spread, strict=False):
         cells.append(Cell(method, ratio, alpha, sd, **options))
     return tuple(cells)

@@ -13,6 +13,7 @@ from recall_distortion.simulation import arrays, estimators
 from recall_distortion.simulation.arrays import Sums
 from recall_distortion.simulation.design import RATIOS, Cell, Design, sweep
 from recall_distortion.simulation.rows import Row, settings, share
+from recall_distortion.vocabulary import CONTROL
 
 LEVEL_FAMILY = "error rates"
 POWER_FAMILY = "power"
@@ -141,7 +142,7 @@ def _single(test: str, p: np.ndarray) -> dict[str, np.ndarray]:
 def _error_rows(design: Design, found: dict[str, list[np.ndarray]]) -> list[Row]:
     first, last = design.cells[0], design.cells[-1]
     notes = []
-    if last.sd > first.sd and first.method == "control":
+    if last.sd > first.sd and first.method == CONTROL:
         notes.append(f"sd growing from {first.sd:g} to {last.sd:g}")
     if first.agreement != last.agreement:
         notes.append(f"control agreement {first.agreement:g}")

@@ -268,5 +268,3 @@ OTHERS: dict[str, Table] = {
 ALL = {**TABLES, **OTHERS}
 #: The names of each table's columns.
 COLUMNS: dict[str, list[str]] = {name: table.names for name, table in ALL.items()}
-COEFFICIENT_COLUMNS = COLUMNS["mixed_models"]
-FIT_COLUMNS = COLUMNS["mixed_model_fits"]

@@ -55,7 +55,7 @@ ADJUSTED_WITHIN = {
     "architecture": ["dataset", "method", "ratio"],
     "dataset": ["method", "ratio"],
     "method": ["dataset", "architecture", "ratio"],
-    "control": ["dataset", "architecture", "left"],
+    CONTROL: ["dataset", "architecture", "left"],
 }
 
 Cell = tuple[str, str, str, float]  # dataset, architecture, method, ratio
@@ -253,7 +253,7 @@ def _control_rows(
     for (dataset, architecture, method, ratio), slopes in cells.items():
         if (dataset, architecture) in controls:
             yield _row(
-                "control",
+                CONTROL,
                 method,
                 CONTROL,
                 paired_test(slopes, controls[dataset, architecture], "two-sided"),

@@ -164,7 +164,7 @@ def _method(place: Place, content: _Content) -> None:
     for position, cell in enumerate(cells):
         _cell(axes, position, cell, content)
     axes.tick_params(axis="x", length=0)
-    names = ["control" if cell in content.control else format_ratio(cell[1]) for cell in cells]
+    names = [CONTROL if cell in content.control else format_ratio(cell[1]) for cell in cells]
     axes.set_xticks(range(len(names)), names)
     if place.left:
         axes.set_ylabel("α, slope of balances")

@@ -61,7 +61,7 @@ class _Content:
             if len(control):
                 block.insert(0, CONTROL, control.reindex(shown.index))
             blocks[method] = 100 * block.to_numpy(dtype=float)
-        columns = ["control"] if len(control) else []
+        columns = [CONTROL] if len(control) else []
         columns += [format_ratio(ratio) for ratio in ratios]
         names = [
             f"{style.label(row.class_name, LONGEST)}  {style.number(100 * row.mean, 1)}"

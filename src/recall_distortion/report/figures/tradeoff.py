@@ -95,7 +95,7 @@ def _handles(cells: pd.DataFrame, control: pd.DataFrame) -> list[Line2D | Patch]
     handles = verdict_handles((verdict for verdict in VERDICTS if verdict in found), line=1.2)
     if len(control):
         handles.append(Line2D([], [], color=style.CONTROL_COLOUR, marker="X", linewidth=1.2,
-                              markersize=6.5, label="control"))  # fmt: skip
+                              markersize=6.5, label=CONTROL))  # fmt: skip
     return [*handles, Patch(facecolor=BETTER, label="both improve")]
 
 
