@@ -144,8 +144,9 @@ def _refuse(
     if wrong.any():
         row = table.loc[wrong].iloc[0]
         state = f"{row['state']}, " if "state" in row else ""
+        network = f"{row['architecture']} on {row['dataset']}"
         raise TableError(
             f"{what} {row['method']} at {format_ratio(row['ratio'])}, {state}seed "
-            f"{row['seed']:g}, of {row['architecture']} on {row['dataset']}; a table is damaged: delete {remade} and "
-            "run the study again"
+            f"{row['seed']:g}, of {network}; a table is damaged: delete {remade} and run the study "
+            "again"
         )
