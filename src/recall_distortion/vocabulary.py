@@ -46,6 +46,8 @@ READINGS = (BEYOND_CONTROL, AS_CONTROL, NOT_DISTINGUISHABLE)
 ONE = "one"
 ZERO = "zero"
 ALL_CLASSES = "all"
+# What no compression method may be called: tables have these words in the same places.
+RESERVED = (*REFERENCE_ARMS, ONE, ZERO, ALL_CLASSES)
 
 # What a mixed model is fitted by, and what its table may say is to be believed.
 PYMER4 = "pymer4"

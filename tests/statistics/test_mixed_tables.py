@@ -65,7 +65,7 @@ def test_every_model_has_its_rows(written) -> None:
         ("across_datasets_scaled", "statsmodels"),
     ]
     refused = facts[facts["model"].str.startswith("across")]
-    assert refused["message"].str.startswith("not estimated: there is one ").all()
+    assert refused["message"].str.startswith("not estimated: one ").all()
     assert refused["believe"].isna().all()
     assert facts.loc[~facts["model"].str.startswith("across"), "believe"].notna().all()
     assert (table.groupby(["model", "fitter"])["term"].first() != "").all()

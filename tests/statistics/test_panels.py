@@ -123,10 +123,10 @@ def test_fitters_and_plain_r_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["resnet20"], "there is one architecture: it cannot show how alpha depends on the number"),
+        (["resnet20"], "one architecture cannot show how alpha depends on the number"),
         (
             ["resnet20", "resnet32"],
-            "there are two architectures: .* from other differences between the architectures",
+            "how alpha depends on .* cannot be .* from other differences between two architectures",
         ),
     ],
 )
@@ -195,12 +195,11 @@ def test_across_datasets_needs_two_and_three_panels() -> None:
     networks = datasets()
     model = across_datasets(with_dense(networks[networks["dataset"] == "a"]))[0]
     assert model.name == "across_datasets"
-    assert model.reason == (
-        "there is one data set: it cannot show how alpha depends on the dense error"
-    )
+    assert model.reason == ("one data set cannot show how alpha depends on the dense error")
     two = networks[networks["architecture"] == "mlp"]
     reason = across_datasets(with_dense(two))[0].reason
-    assert reason.startswith("there are two panels: how alpha depends")
+    assert reason.startswith("how alpha depends on the dense error cannot be distinguished")
+    assert reason.endswith("between two panels")
     in_one = networks[(networks["method"] == "magnitude") | (networks["dataset"] == "a")]
     three = {**ERRORS, ("a", "lenet5"): 0.15}
     more = in_one[in_one["architecture"] == "mlp"].assign(architecture="lenet5")

@@ -81,7 +81,8 @@ class TestAnswer:
         assert f"in {beyond} of 4 cells" in text
         assert f"{same} {'does' if same == 1 else 'do'} as the control does" in text
         lower = (cells["alpha_verdict"] == DEINTENSIFICATION).sum()
-        assert f"{same} of the {lower} “de-intensified” cell" in text
+        assert same == lower == 2
+        assert "All “de-intensified” cells only do as the control does" in text
         assert "The test set is too small" not in text
         leading = data.leading.set_index("method")
         assert f"control α {leading['alpha'][CONTROL]:.2f} (" in text

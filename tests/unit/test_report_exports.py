@@ -11,6 +11,7 @@ from report_tables import SMALL, change, make
 
 from recall_distortion.report import exports, metrics, write_plot_data
 from recall_distortion.report.tables import read, read_tables
+from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import CONTROL, RETRAINED, VERDICTS
 
 FIRST_COLUMNS = [
@@ -91,9 +92,10 @@ def test_ratios_that_are_not_whole_stay(tmp_path: Path) -> None:
     assert set(pd.read_csv(tmp_path / "plots.csv")["ratio"]) == {1.0, 2.5, 4.0}
 
 
-def test_tables_without_a_summary_have_no_metrics(tmp_path: Path) -> None:
+def test_metrics_need_the_summary(tmp_path: Path) -> None:
     make(tmp_path)
     change(tmp_path, "networks", lambda table: table[table["failure"] == ""])
     assert metrics(tmp_path)["digits"]["mlp"]["failures"] == 0
     (tmp_path / "summary.csv").unlink()
-    assert metrics(tmp_path) == {"digits": {"mlp": {}}}
+    with pytest.raises(TableError, match=r"summary\.csv: no such table; run the study again"):
+        metrics(tmp_path)

@@ -83,8 +83,10 @@ class TestArranged:
         }  # fmt: skip
 
     def test_seeds_stand_side_by_side(self, large_tables: Path) -> None:
-        table = read_tables(large_tables).view("seeds_needed")
-        wide = seeds_side_by_side(table)
+        data = read_tables(large_tables)
+        table = data.view("seeds_needed")
+        wide = seeds_side_by_side(table, data.view("deviations"))
+        assert wide["sd"].notna().any()
         assert len(wide) * table["effect"].nunique() == len(table)
         for effect in (0.02, 0.05, 0.1):
             for name in ("seeds", "seeds_cautious"):

@@ -22,6 +22,7 @@ from recall_distortion.inference.questions import (
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.tables.views import melt
+from recall_distortion.vocabulary import CELL_STATE
 
 
 def answers(
@@ -30,12 +31,15 @@ def answers(
     """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``."""
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
+    asked = [*CELL_STATE, "question"]
+    needed = seeds_needed.seeds_needed(networks, of_pooled, level)
     return {
         "slopes": of_slopes,
         "pooled": of_pooled,
         "effects": effects.effects(networks, of_pooled, of_slopes, level),
         "equal_sparsity": equal_sparsity.equal_sparsity(networks, of_pooled, level),
-        "seeds_needed": seeds_needed.seeds_needed(networks, of_pooled, level),
+        "seeds_needed": needed.drop(columns="sd"),
+        "deviations": needed.drop_duplicates(asked)[[*asked, "n", "sd"]],
         "accuracy": accuracy.accuracy(recall, level),
         "tradeoff": tradeoff.tradeoff(recall, networks, of_slopes, level),
         "classes": classes.class_changes(recall, level),

@@ -20,7 +20,8 @@ from recall_distortion.inference.questions.summary import summary
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.measures.networks import measure
 from recall_distortion.system.errors import TableError
-from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.system.logs import warn
+from recall_distortion.tables.files import earlier_tables, read_table, write_table
 from recall_distortion.tables.predictions import Predictions, read_predictions
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import NETWORK, STATSMODELS
@@ -46,6 +47,12 @@ def write_measures(
     recall, networks = measure(parts, sparsities, failures, splits=splits)
     write_table(recall_csv, "recall", recall)
     write_table(networks_csv, "networks", networks)
+    if old := earlier_tables(Path(recall_csv).parent):
+        warn(
+            f"{Path(recall_csv).parent} still holds {', '.join(old)} of an earlier version, which "
+            "nothing reads or writes any more; delete them. docs/tables.md says where their "
+            "numbers stand now"
+        )
 
 
 def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping]]:

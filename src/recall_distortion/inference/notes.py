@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+# How messages of mixed models begin: of one that was not fitted, of one whose fitters disagree.
+NOT_ESTIMATED = "not estimated"
+DISAGREE = "the fitters disagree"
 NO_CONTROL = "no control: nothing separates pruning from further training"
 ONE_REPLICATE = "one replicate: no standard deviation and no interval"
 ONE_PAIR = "fewer than two pairs of seeds"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from recall_distortion.inference.notes import DISAGREE, NOT_ESTIMATED
 from recall_distortion.inference.questions.summary_items import kind_of_model
 from recall_distortion.report import style
 from recall_distortion.report.computed import cells_made
@@ -23,8 +24,6 @@ _QUESTIONS = {
     "seeds_needed": "seeds needed",
     "tradeoff": "accuracy beside distortion",
 }
-# How messages of mixed models begin.
-_ABSENT, _APART = "not estimated", "the fitters disagree"
 
 
 def test_sets(data: StudyTables) -> list[dict[str, Any]]:
@@ -54,9 +53,9 @@ def mixed_models(data: StudyTables) -> dict[str, Any]:
     """Return how the mixed models went: fits, how well the fitters agree, which to believe."""
     found = numbers(data, STUDY, "mixed")
     fits = data.mixed_model_fits[data.mixed_model_fits["fitter"] != BOOTSTRAP]
-    absent = fits.loc[fits["message"].str.startswith(_ABSENT), "message"]
-    apart = fits.loc[fits["message"].str.startswith(_APART), "model"]
-    reasons = absent.str.removeprefix(_ABSENT).str.lstrip(": ")
+    absent = fits.loc[fits["message"].str.startswith(NOT_ESTIMATED), "message"]
+    apart = fits.loc[fits["message"].str.startswith(DISAGREE), "model"]
+    reasons = absent.str.removeprefix(NOT_ESTIMATED).str.lstrip(": ")
     return {
         "models": found.count("models"),
         "fits": found.count("fits"),

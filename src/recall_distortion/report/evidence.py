@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recall_distortion.inference.questions.summary_items import OTHERS
+from recall_distortion.inference.questions.tradeoff import BOTH
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, Numbers, numbers
 from recall_distortion.report.phrases import (
@@ -20,7 +21,6 @@ from recall_distortion.vocabulary import CONTROL, RETRAINED
 # More cells than this are counted in a sentence, not named.
 MOST_NAMED = 12
 MOST_CLASSES = 3  # named as those that verdicts hang on
-_BOTH = "both"  # the word of what improves accuracy and balance
 
 
 def tradeoff_facts(data: StudyTables) -> dict[str, Any] | None:
@@ -31,8 +31,8 @@ def tradeoff_facts(data: StudyTables) -> dict[str, Any] | None:
     if cells.empty:
         return None
     found = numbers(data, STUDY, "tradeoff")
-    both = cells[cells["improves"] == _BOTH]
-    control = fine[(fine["method"] == CONTROL) & (fine["improves"] == _BOTH)]
+    both = cells[cells["improves"] == BOTH]
+    control = fine[(fine["method"] == CONTROL) & (fine["improves"] == BOTH)]
     names = ("cells", "unknown", "both", "accuracy", "balance", "neither", "worse")
     return {
         **{name: found.count(name) for name in names},

@@ -277,7 +277,7 @@ def mixed_tables(data: StudyTables) -> list[HtmlTable]:
 
 def seeds_table(data: StudyTables) -> HtmlTable:
     """Return the seeds needed with the effects beside each other."""
-    wide = seeds_side_by_side(data.view("seeds_needed"))
+    wide = seeds_side_by_side(data.view("seeds_needed"), data.view("deviations"))
     columns = [*SEEDS_KEYS]
     for name in wide.columns:
         if name.startswith("seeds_cautious_"):

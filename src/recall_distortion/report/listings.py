@@ -86,7 +86,8 @@ LISTINGS: dict[str, Listing] = {
     "verdicts": Listing(
         "Verdicts and intervals",
         "The published criterion: the t interval of the mean slope over networks, against 1. Where "
-        "“interpret” says “pooled slope only”, the test set is too small for the slopes of single "
+        "“interpret” says “cross-fitted slope of all networks”, "
+        "the test set is too small for the slopes of single "
         "networks: read the table of pooled slopes instead.",
         _columns(
             *_CELL, "n||whole", "mean|mean α|three", "low||three", "high||three", *_ERROR, *_LEVEL,

@@ -53,6 +53,15 @@ class Placed:
     picture: Picture
 
 
+# Keys of a study's facts whose words on the page are others.
+_NAMES = {
+    "count": "ratios count",
+    "finetuning": "fine-tuning",
+    "test_images": "test images",
+    "crossfit_splits": "halvings of the test set",
+}
+
+
 def describe(value: Any) -> str:
     """Return a value of the study's facts as text: mappings and lists written out."""
     if isinstance(value, Mapping):
@@ -60,11 +69,14 @@ def describe(value: Any) -> str:
         for key, item in value.items():
             text = describe(item)
             inner = f"({text})" if isinstance(item, Mapping) else text
-            parts.append(f"{str(key).replace('_', ' ')} {inner}".strip())
+            name = _NAMES.get(str(key), str(key).replace("_", " "))
+            parts.append(name if name == inner else f"{name} {inner}".strip())
         return ", ".join(parts)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple, set, frozenset, range)):
+        if not value:
+            return "none"
         items = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
         whole = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if whole and len(items) > 2 and items == list(range(items[0], items[0] + len(items))):
@@ -105,11 +117,8 @@ def _panel_pictures(
 
 def _facts(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     apart = {"name", "description", "selection", "title", "methods"}
-    names = {
-        "count": "ratios count", "finetuning": "fine-tuning", "test_images": "test images",
-    }  # fmt: skip
     return [
-        (names.get(str(key), str(key).replace("_", " ")), describe(value))
+        (_NAMES.get(str(key), str(key).replace("_", " ")), describe(value))
         for key, value in study.items()
         if key not in apart and value not in (None, "", [], {}, ())
     ]

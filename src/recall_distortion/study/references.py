@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from recall_distortion.study.parts import METHODS, Panel
-from recall_distortion.vocabulary import CONTROL, REFERENCE_ARMS, RESEED
+from recall_distortion.vocabulary import CONTROL, REFERENCE_ARMS, RESEED, RESERVED
 
 
 def known_methods(methods: Iterable[str]) -> list[str]:
@@ -20,8 +20,9 @@ def known_methods(methods: Iterable[str]) -> list[str]:
 def check_methods(methods: Iterable[str]) -> None:
     """Check that the study's own methods have names of their own."""
     for name in methods:
-        if name in METHODS or name in REFERENCE_ARMS:
-            raise ValueError(f"methods: {name!r} is built in; give yours another name")
+        if name in METHODS or name in RESERVED:
+            what = "is built in" if name in METHODS else "is a word of the tables"
+            raise ValueError(f"methods: {name!r} {what}; give yours another name")
 
 
 def check_panel(

@@ -33,14 +33,16 @@ def fitters_side_by_side(mixed: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFram
     return table
 
 
-def seeds_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+def seeds_side_by_side(table: pd.DataFrame, deviations: pd.DataFrame) -> pd.DataFrame:
     """Return the seeds needed with one row per cell and question, the effects beside each other.
 
-    ``table`` is the view ``seeds_needed``. Columns: cell, question, n, sd, level,
+    The arguments are the views of these names. Columns: cell, question, n, sd, level,
     ``seeds_<effect>`` and ``seeds_cautious_<effect>``, note.
     """
     keys = [*CELL, "question"]
-    wide = table.drop_duplicates(keys)[[*keys, "n", "sd", "level", "note"]]
+    wide = table.drop_duplicates(keys)[[*keys, "n", "level", "note"]]
+    wide = wide.merge(deviations[[*keys, "sd"]], on=keys, how="left")
+    wide = wide[[*keys, "n", "sd", "level", "note"]]
     for effect in sorted(table["effect"].dropna().unique()):
         side = table.loc[table["effect"] == effect, [*keys, "seeds", "seeds_cautious"]]
         names = {name: f"{name}_{format_ratio(effect)}" for name in ("seeds", "seeds_cautious")}

@@ -87,7 +87,7 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
             na_values={column.name: _MISSING for column in known.values() if column.kind != TEXT},
         )
     except FileNotFoundError:
-        raise TableError(_absent(Path(path), name)) from None
+        raise TableError(_absent(Path(path))) from None
     except (OSError, ValueError, csv.Error) as error:  # pandas' errors are ValueErrors
         if why := unreadable(path, error):
             raise TableError(why) from None
@@ -112,9 +112,14 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
     return table
 
 
-def _absent(path: Path, name: str) -> str:
-    old = [f"{earlier}.csv" for earlier in _EARLIER.get(name, ())]
-    if any(path.with_name(earlier).exists() for earlier in old):
+def earlier_tables(folder: str | Path) -> list[str]:
+    """Return the names of tables in a folder that only an earlier version wrote."""
+    names = [f"{name}.csv" for names in _EARLIER.values() for name in names]
+    return [name for name in names if Path(folder, name).exists()]
+
+
+def _absent(path: Path) -> str:
+    if earlier_tables(path.parent):
         return (
             f"{path}: no such table, but tables of an earlier version lie beside it; run the study "
             "again. docs/tables.md says what became of each"

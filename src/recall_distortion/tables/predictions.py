@@ -18,7 +18,7 @@ import numpy as np
 
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
-from recall_distortion.vocabulary import DENSE, RETRAINED, STATES
+from recall_distortion.vocabulary import ALL_CLASSES, DENSE, ONE, RETRAINED, STATES, ZERO
 
 #: The largest finite number in half precision: a loss is never written as infinite.
 LARGEST_LOSS = float(np.finfo(np.float16).max)
@@ -171,6 +171,8 @@ def _part(
     method, ratio, state = key.split("/")
     if state in _EARLIER_STATES:
         raise TableError(f"{path}: an earlier version wrote it ({key}); {sealed.REMEDY}")
+    if method in (ONE, ZERO, ALL_CLASSES):
+        raise ValueError(f"a method is called {method!r}, a word of the tables")
     if state not in STATES or not 1 <= float(ratio) < math.inf:
         raise ValueError(f"the key {key!r}")
     if not _are_seeds(seeds):

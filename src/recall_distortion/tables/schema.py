@@ -124,12 +124,13 @@ _ESTIMATES = _table(
     Column("quantity", TEXT, "What is estimated."),
     Column("estimator", TEXT, "How: mean of the networks' own, pooled, cross-fitted, ..."),
     Column("against", TEXT, "What it is held against: one, zero, control, dense, a method."),
-    Column("reference", NUMBER, "The value of that; of seeds_needed, the effect to be seen."),
+    Column("reference", NUMBER, "The value of that; of seeds needed, the effect to be seen."),
     "n",
     Column(
         "estimate",
         NUMBER,
-        "The number: a difference where it is held against an arm or a method.",
+        "The number. Of alpha, accuracy, recall and variance a difference where it is held against "
+        "an arm or a method.",
     ),
     Column("std_error", NUMBER, "Its standard error.", later=True),
     Column("df", NUMBER, "Degrees of freedom.", later=True),
@@ -140,9 +141,15 @@ _ESTIMATES = _table(
     "level",
     Column("family", TEXT, "Over what intervals or p values belong together."),
     Column("family_size", COUNT, "How many they are."),
-    Column("verdict", TEXT, "What the interval says."),
+    Column(
+        "verdict",
+        TEXT,
+        "What the interval says, of effects where the row leads. Of effective classes why the "
+        "slope is narrow, of unstable networks which slope to interpret, of accuracy against dense "
+        "what improves.",
+    ),
     Column("reading", TEXT, "What that is worth beside the control.", READINGS),
-    Column("leads", TRUTH, "Whether page, figures and metrics take this row for the cell."),
+    Column("leads", TRUTH, "Whether the page's answer takes this row for the cell's alpha."),
     "note",
 )
 

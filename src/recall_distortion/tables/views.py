@@ -91,8 +91,13 @@ _LEADING = {"class": "leading_index", "class_name": "leading_class"}
 
 
 def _against_method(kind: str, quantity: str, accuracy: str) -> list[Part]:
-    ends = _interval(f"{kind}_difference", kind, **_FAMILY, verdict=f"{kind}_reading")
-    moved = _interval(f"{kind}_accuracy", f"{kind}_accuracy", **_FAMILY)
+    ends = _interval(
+        f"{kind}_difference", kind, **_FAMILY, verdict=f"{kind}_reading",
+        reference=f"{kind}_other",
+    )  # fmt: skip
+    moved = _interval(
+        f"{kind}_accuracy", f"{kind}_accuracy", **_FAMILY, reference=f"{kind}_other_accuracy"
+    )
     if kind == "nominal":
         ends["note"] = "note"
     return [
@@ -120,7 +125,7 @@ VIEWS: dict[str, View] = {
                           note="note"),
                 ONE, reference=1.0, family="ratios",
             ),
-            Part(ALPHA, POOLED, _interval("alpha"), ONE, reference=1.0),
+            Part(ALPHA, POOLED, _interval("alpha", **_FAMILY), ONE, reference=1.0, family="ratios"),
             Part("r2", POOLED, _alone("r2")),
             Part("denominator", MEAN, _alone("denominator")),
             Part("reliability", POOLED, _alone("reliability")),
@@ -156,7 +161,7 @@ VIEWS: dict[str, View] = {
     "equal_sparsity": View(
         [
             Part("realised ratio", MEAN,
-                 {"estimate": "realised_ratio", "reference": "reference_ratio"}, "=reference"),
+                 _alone("realised_ratio", reference="reference_ratio"), "=reference"),
             *_against_method("nominal", ALPHA, ACCURACY),
             *_against_method("equal", ALPHA_EQUAL, ACCURACY_EQUAL),
             *_against_method("denser", ALPHA_DENSER, ACCURACY_DENSER),
@@ -171,9 +176,11 @@ VIEWS: dict[str, View] = {
             ),
             Part(SEEDS_NEEDED, POWER_CAUTIOUS,
                  _alone("seeds_cautious", reference="effect", level="level"), "=question"),
-            Part("alpha's deviation", DEVIATION, _alone("sd", reference="effect"), "=question"),
         ],
         {"against": "question", "reference": "effect"},
+    ),
+    "deviations": View(
+        [Part("alpha's deviation", DEVIATION, _alone("sd"), "=question")], {"against": "question"}
     ),
     "accuracy": View(
         [
@@ -213,8 +220,8 @@ VIEWS: dict[str, View] = {
                 _interval("mean", **_T, **_CLASS, verdict="verdict", note="changes"), ONE, True,
                 1.0,
             ),
-            Part(SHARE, POOLED, {"estimate": "share", **_CLASS}, "", True),
-            Part(NEVER_NAMED_BY, COUNT, {"estimate": "unnamed", **_CLASS}, "", True),
+            Part(SHARE, POOLED, _alone("share", **_CLASS), "", True),
+            Part(NEVER_NAMED_BY, COUNT, _alone("unnamed", **_CLASS), "", True),
         ],
         _CLASS,
     ),

@@ -16,7 +16,7 @@ import pandas as pd
 from recall_distortion.inference.mixed.coefficients import COEFFICIENT_COLUMNS, of_fit
 from recall_distortion.inference.mixed.fitters import pymer4, statsmodels
 from recall_distortion.inference.mixed.model import MixedModel, not_estimated
-from recall_distortion.inference.notes import joined
+from recall_distortion.inference.notes import DISAGREE, NOT_ESTIMATED, joined
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.system.errors import InferenceError
 from recall_distortion.tables.files import require_columns, require_unique
@@ -36,8 +36,6 @@ ESTIMATE_TOLERANCE = 1e-5
 ESTIMATE_TOLERANCE_IN_ERRORS = 1e-4
 STD_ERROR_TOLERANCE = 1e-3
 LOGLIK_TOLERANCE = 1e-3
-# How the message of a fit begins that the other fitter contradicts.
-DISAGREE = "the fitters disagree"
 
 
 def require_fitter(fitter: str) -> None:
@@ -62,7 +60,7 @@ def fit(
     require_fitter(fitter)
     seconds = 0.0
     if model.reason:
-        found = not_estimated(model, f"not estimated: {model.reason}")
+        found = not_estimated(model, f"{NOT_ESTIMATED}: {model.reason}")
     else:
         _MODULES[fitter].prepare()  # imports, which are not the fit's time
         start = time.perf_counter()

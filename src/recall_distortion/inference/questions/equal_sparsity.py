@@ -83,6 +83,7 @@ COLUMNS = [
     *CELL_STATE, "reference", "realised_ratio", "reference_ratio", "n",
     *(f"{kind}_{name}" for kind in _KINDS for name in ("difference", "low", "high", "reading")),
     *(f"{kind}_accuracy{end}" for kind in _KINDS for end in ("", "_low", "_high")),
+    *(f"{kind}_other{end}" for kind in _KINDS for end in ("", "_accuracy")),
     "level", "family_size", "note",
 ]  # fmt: skip
 _NUMBERS = [name for name in COLUMNS if name.startswith(_KINDS) and not name.endswith("_reading")]
@@ -298,10 +299,11 @@ def _row(
     found = row | {"level": level}
     notes, n = [], row["n"]
     for kind in _KINDS:
-        difference = low = high = np.nan
+        difference = low = high = other = other_accuracy = np.nan
         accuracy = (np.nan,) * 3
         if kind in sides:
-            pairs, (difference, low, high, _) = sides[kind]
+            pairs, (difference, low, high, other) = sides[kind]
+            other_accuracy = pairs["accuracy_other"].mean()
             accuracy = interval(differences(pairs["accuracy"], pairs["accuracy_other"]), level)
             sums = pairs.drop(columns=["accuracy", "accuracy_other"])
             lost = int((~np.isfinite(sums).all(axis=1)).sum())
@@ -325,5 +327,7 @@ def _row(
             f"{kind}_accuracy": accuracy[0],
             f"{kind}_accuracy_low": accuracy[1],
             f"{kind}_accuracy_high": accuracy[2],
+            f"{kind}_other": other,
+            f"{kind}_other_accuracy": other_accuracy,
         }
     return found | {"note": joined(row["note"], *dict.fromkeys(notes))}

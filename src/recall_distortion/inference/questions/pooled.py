@@ -42,7 +42,7 @@ COLUMNS = [
     "leading_class", "leading_share", "unnamed", "narrow", "note",
 ]  # fmt: skip
 # Which slopes of a cell are to be interpreted: those of its networks, or the pooled one alone.
-PER_NETWORK, POOLED_ALONE = "slopes of single networks", "pooled slope only"
+PER_NETWORK, POOLED_ALONE = "slopes of single networks", "cross-fitted slope of all networks"
 # With fewer effective classes one class has most of the slope's weight.
 LEAST_EFFECTIVE = 2.0
 # Why a slope is narrow, in the column of that name.
@@ -64,7 +64,8 @@ NO_CROSSFIT = "the cross-fitted sums of {} of {} replicates are not finite: no c
 NO_BALANCE = "{} of {} replicates have balances that are not finite (an accuracy of 0): no slope"
 NO_SPREAD = "equal recalls before pruning in every replicate: no slope"
 INDISTINCT = (
-    "{} of {} dense denominators cannot be distinguished from zero: interpret the pooled slope only"
+    "{} of {} dense denominators cannot be distinguished from zero: interpret the cross-fitted "
+    "slope of all networks only"
 )
 TOO_SMALL = "the test set is too small for the differences between the classes' recalls"
 INDISTINCT_SUM = (

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from recall_distortion.inference.mixed.comparison import DISAGREE
+from recall_distortion.inference.notes import DISAGREE, NOT_ESTIMATED
 from recall_distortion.inference.questions.equal_sparsity import STANDARD, sparsities
 from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.seeds_needed import POWER
@@ -55,7 +55,6 @@ NOTED = (
 )  # fmt: skip
 MOST_NOTES = 12
 # What the message of a mixed model begins with that could not be fitted.
-NOT_ESTIMATED = "not estimated"
 
 
 @dataclass(frozen=True)

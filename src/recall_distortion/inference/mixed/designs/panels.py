@@ -109,7 +109,7 @@ def across_datasets(networks: pd.DataFrame) -> list[MixedModel]:
     error = errors.reindex(pd.MultiIndex.from_frame(rows[PANEL])).to_numpy(dtype=float)
     rows = rows.assign(error=error / ERROR_UNIT)
     sets = rows["dataset"].nunique()
-    one = "there is one data set: it cannot show how alpha depends on the dense error"
+    one = "one data set cannot show how alpha depends on the dense error"
     reason = one if sets == 1 else ""
     reason = reason or _too_few(rows["panel"].nunique(), "panel", "the dense error")
     return _models("across_datasets", rows, notes, "error", reason, {})
@@ -121,10 +121,10 @@ def _too_few(count: int, what: str, predictor: str) -> str:
     if count >= LEAST_PANELS:
         return ""
     if count == 1:
-        return f"there is one {what}: it cannot show how alpha depends on {predictor}"
+        return f"one {what} cannot show how alpha depends on {predictor}"
     return (
-        f"there are two {what}s: how alpha depends on {predictor} cannot be distinguished from "
-        f"other differences between the {what}s"
+        f"how alpha depends on {predictor} cannot be distinguished from other differences between "
+        f"two {what}s"
     )
 
 
