@@ -228,7 +228,7 @@ def test_study_prints_its_time_and_its_jobs():
     check(found, "this version")
     table = text.split("rule, this version")[1]
     jobs = {line.split()[0]: line.split()[1] for line in table.splitlines()[1:]}
-    assert jobs.keys() >= {"train", "compress", "infer_fit", "report"}
+    assert jobs.keys() >= {"train", "compress", "fit", "report"}
     assert all(int(count) > 0 for count in jobs.values())
 
 
@@ -245,8 +245,8 @@ def test_load_prints_every_step_of_every_study_and_its_growth():
         "load",
         *("--many", 72, "--few", 36, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20),
     )
-    steps = ["measure", "infer_tests", "infer_fit pymer4", "infer_fit statsmodels"]
-    steps += ["infer", "figures", "report"]
+    steps = ["measure", "estimate", "fit pymer4", "fit statsmodels"]
+    steps += ["compare_fits", "summarize", "figures", "report"]
     costs = re.findall(r"^(\w+(?: \w+)?)\s\s+([\d.]+)\s+(\d+)$", text, re.MULTILINE)
     assert [step for step, _, _ in costs] == 3 * steps
     for step, seconds, memory in costs:

@@ -84,7 +84,7 @@ def assert_same_tables(left: Path, right: Path) -> None:
         one, other = (pd.read_csv(folder / name, dtype=str) for folder in (left, right))
         assert list(one) == list(other)
         kept = [column for column in one if column != "seconds"]
-        by_r = one["engine"] == "pymer4"
+        by_r = one["fitter"] == "pymer4"
         assert by_r.any()
         assert not by_r.all()
         pd.testing.assert_frame_equal(one.loc[~by_r, kept], other.loc[~by_r, kept])

@@ -141,9 +141,15 @@ def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
     study.write_text(text + "  ratios: 2\n")
     printed = finished_copy.snakemake("measure_all", "--config", "study=test")
     assert compressing(printed) == ["both at ratio 1-2", "both at ratio 10"]
-    for name in ("recall", "networks"):
-        path = Path(f"results/test/tables/{name}.csv")
-        assert (finished_copy.folder / path).read_bytes() == (finished.folder / path).read_bytes()
+    recall, before = (read(one, "recall") for one in (finished_copy, finished))
+    # Other networks at once round otherwise, which moves no label here, and a loss, kept in half
+    # precision, by a step at most.
+    soft = ["mean_loss", "confidence"]
+    assert recall.drop(columns=soft).equals(before.drop(columns=soft))
+    np.testing.assert_allclose(recall[soft], before[soft], rtol=2**-10, atol=2**-10)
+    # How many networks are vectorized at once follows from how many a job has.
+    networks, before = (read(one, "networks") for one in (finished_copy, finished))
+    assert networks.drop(columns="engine").equals(before.drop(columns="engine"))
     # One ratio a job again: that of ratio 10 carried it alone before, too.
     study.write_text(text)
     plan = finished_copy.snakemake("-n", "measure_all", "--config", "study=test")

@@ -106,7 +106,7 @@ def faked(project: Project, files: Mapping[str, str]) -> Project:
         path = project.folder / "system" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    module = project.folder / "src/recall_distortion/machine.py"
+    module = project.folder / "src/recall_distortion/system/machine.py"
     text = module.read_text()
     assert text.count('SYSTEM = Path("/")') == 1
     module.write_text(text.replace('Path("/")', f'Path("{project.folder / "system"}")'))

@@ -13,6 +13,8 @@ rule report:
             "vocabulary",
             "tables",
             "measures/distortion",
+            "inference/notes",
+            "inference/questions",
             "report",
         ),
         templates=get_templates(),
@@ -44,6 +46,8 @@ rule figures:
             "vocabulary",
             "tables",
             "measures/distortion",
+            "inference/notes",
+            "inference/questions",
             "report",
         ),
     output:
