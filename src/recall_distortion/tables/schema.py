@@ -141,13 +141,7 @@ _ESTIMATES = _table(
     "level",
     Column("family", TEXT, "Over what intervals or p values belong together."),
     Column("family_size", COUNT, "How many they are."),
-    Column(
-        "verdict",
-        TEXT,
-        "What the interval says, of effects where the row leads. Of effective classes why the "
-        "slope is narrow, of unstable networks which slope to interpret, of accuracy against dense "
-        "what improves.",
-    ),
+    Column("verdict", TEXT, "What the interval says; three quantities have words of their own."),
     Column("reading", TEXT, "What that is worth beside the control.", READINGS),
     Column("leads", TRUTH, "Whether the page's answer takes this row for the cell's alpha."),
     "note",
