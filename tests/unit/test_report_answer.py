@@ -14,7 +14,8 @@ from report_tables import LARGE, SMALL, Page, change, change_view, make, words
 
 from recall_distortion.inference.questions.influence import CHANGES, KEEPS
 from recall_distortion.report import answer, evidence, phrases, style
-from recall_distortion.report.tables import of_panel, read_tables
+from recall_distortion.report.tables import read_tables
+from recall_distortion.tables.study import of_panel
 from recall_distortion.tables.views import CROSSFIT, MEAN
 from recall_distortion.vocabulary import (
     AS_CONTROL,
@@ -72,7 +73,7 @@ class TestAnswer:
     def test_it_counts_what_leads(self, large_tables: Path, tmp_path: Path) -> None:
         text = words(large_tables, tmp_path / "report.html")
         data = read_tables(large_tables)
-        cells = answer.pruning_cells(data)
+        cells = data.cells
         pairs = pd.Series(list(zip(cells["verdict"], cells["reading"], strict=True)))
         beyond = (pairs == (INTENSIFICATION, BEYOND_CONTROL)).sum()
         same = (cells["reading"] == AS_CONTROL).sum()
@@ -93,7 +94,7 @@ class TestAnswer:
         """The bootstrap needs five; the slopes of single networks are stable."""
         tables = make(tmp_path / "tables", LARGE, seeds=4)
         data = read_tables(tables)
-        assert set(answer.pruning_cells(data)["basis"]) == {MEAN}
+        assert set(data.cells["basis"]) == {MEAN}
         (facts,) = (answer.panel_facts(data, panel) for panel in data.panels)
         assert facts["bases"] == ["mean of single networks’ slopes, t interval"]
         row = data.view("effects").iloc[0]
@@ -102,7 +103,7 @@ class TestAnswer:
 
     def test_a_small_test_set_is_read_pooled(self, small_tables: Path, small_page: str) -> None:
         data = read_tables(small_tables)
-        assert set(answer.pruning_cells(data)["basis"]) == {CROSSFIT}
+        assert set(data.cells["basis"]) == {CROSSFIT}
         (facts,) = (answer.panel_facts(data, panel) for panel in data.panels)
         # The adjusted p belongs to the t-test, which is not what is interpreted here.
         assert not any("adjusted p" in cell.title for row in facts["grid"] for cell in row.cells)

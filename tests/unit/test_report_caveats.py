@@ -14,7 +14,7 @@ from report_tables import Page, change, make, words
 
 from recall_distortion.report import caveats
 from recall_distortion.report.computed import computed, crossed_engines
-from recall_distortion.report.tables import StudyTables, read_tables
+from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.vocabulary import COMPRESSED, DENSE, RESEED, RETRAINED
 
 
@@ -86,7 +86,7 @@ class TestComputed:
 
     def changed(
         self, folder: Path, changed: Callable[[pd.DataFrame], Any], **options: Any
-    ) -> StudyTables:
+    ) -> ReportTables:
         """Return an invented study's tables after a change of its networks."""
         change(make(folder, **options), "networks", changed)
         return read_tables(folder)

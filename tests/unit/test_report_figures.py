@@ -18,7 +18,7 @@ from recall_distortion.report.figures.alpha import alpha_limits
 from recall_distortion.report.figures.drawing import far_out, usual_limits
 from recall_distortion.report.figures.recall import MOST_CLASSES
 from recall_distortion.report.figures.rendering import png_bytes
-from recall_distortion.report.tables import StudyTables, read_tables
+from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import (
     AS_CONTROL,
@@ -30,7 +30,7 @@ from recall_distortion.vocabulary import (
 
 
 @pytest.fixture(scope="module")
-def large(large_tables: Path) -> StudyTables:
+def large(large_tables: Path) -> ReportTables:
     return read_tables(large_tables)
 
 
@@ -111,7 +111,7 @@ class TestFiles:
         assert (np.abs(pixels.astype(int) - blue).max(axis=1) <= 20).sum() > 100
         assert (pixels == 255).all(axis=1).any()
 
-    def test_drawing_leaves_the_users_settings_alone(self, large: StudyTables) -> None:
+    def test_drawing_leaves_the_users_settings_alone(self, large: ReportTables) -> None:
         import matplotlib
 
         before = dict(matplotlib.rcParams)
@@ -141,7 +141,7 @@ class TestAxes:
 
 
 class TestAlpha:
-    def test_far_outliers_do_not_flatten_the_boxes(self, large: StudyTables) -> None:
+    def test_far_outliers_do_not_flatten_the_boxes(self, large: ReportTables) -> None:
         networks, slopes = large.networks.copy(), large.view("slopes")
         calm = figures.alpha_figure(networks, slopes)
         cell = (networks["method"] == "magnitude") & (networks["state"] == "retrained")
@@ -150,14 +150,14 @@ class TestAlpha:
         assert drawing.outside == calm.outside + 1
         assert drawing.figure.axes[0].get_ylim()[1] < 2 * calm.figure.axes[0].get_ylim()[1]
 
-    def test_the_axis_always_shows_one(self, large: StudyTables) -> None:
+    def test_the_axis_always_shows_one(self, large: ReportTables) -> None:
         networks = large.networks.assign(alpha=large.networks["alpha"] / 100 + 0.3)
         drawing = figures.alpha_figure(networks, large.view("slopes").iloc[:0])
         low, high = drawing.figure.axes[0].get_ylim()
         assert low < 1 < high
 
     def test_slopes_that_are_not_finite_are_counted_and_failures_are_not(
-        self, large: StudyTables
+        self, large: ReportTables
     ) -> None:
         networks, slopes = large.networks.copy(), large.view("slopes")
         assert (networks["failure"] != "").sum() == 1
@@ -166,7 +166,7 @@ class TestAlpha:
         networks.loc[cell & (networks["ratio"] == 10), "alpha"] = np.inf
         assert figures.alpha_figure(networks, slopes).nonfinite == LARGE["seeds"]
 
-    def test_the_mean_is_the_tables(self, large: StudyTables) -> None:
+    def test_the_mean_is_the_tables(self, large: ReportTables) -> None:
         slopes = large.view("slopes").copy()
         cell = (slopes["method"] == "random") & (slopes["ratio"] == 10)
         cell &= slopes["state"] == "retrained"
@@ -214,7 +214,7 @@ class TestEffects:
         drawing = figures.effects_figure(read_tables(make(tmp_path, control=False)).leading)
         assert "No difference from a control" in drawing.figure.texts[0].get_text()
 
-    def test_one_axes_per_method_and_a_mark_per_cell(self, large: StudyTables) -> None:
+    def test_one_axes_per_method_and_a_mark_per_cell(self, large: ReportTables) -> None:
         drawing = figures.effects_figure(large.leading)
         axes = _visible(drawing)
         assert [item.get_title(loc="left") for item in axes] == ["magnitude", "random"]
@@ -226,7 +226,7 @@ class TestEffects:
             np.testing.assert_array_equal(drawn, wanted)
         assert drawing.outside == drawing.nonfinite == 0
 
-    def test_one_wide_interval_does_not_flatten_the_effects(self, large: StudyTables) -> None:
+    def test_one_wide_interval_does_not_flatten_the_effects(self, large: ReportTables) -> None:
         cells = large.leading.copy()
         last = cells.index[cells["method"] == "random"][-1]
         cells.loc[last, ["difference_low", "difference_high"]] = [-1e4, 1e4]
@@ -235,7 +235,7 @@ class TestEffects:
         assert -50 < low < 0 < high < 50
         assert drawing.outside == 1
 
-    def test_the_legend_has_what_is_shown(self, large: StudyTables) -> None:
+    def test_the_legend_has_what_is_shown(self, large: ReportTables) -> None:
         cells = large.leading[large.leading["method"] == "random"].copy()
         cells["verdict"] = [INCONCLUSIVE, INTENSIFICATION]
         cells["reading"] = [AS_CONTROL, BEYOND_CONTROL]
@@ -245,7 +245,7 @@ class TestEffects:
 
 
 class TestTradeoff:
-    def test_it_shades_where_both_improve(self, large: StudyTables) -> None:
+    def test_it_shades_where_both_improve(self, large: ReportTables) -> None:
         drawing = figures.tradeoff_figure(large.view("tradeoff"), large.view("slopes"))
         patch = drawing.figure.axes[0].patches[0]
         assert patch.get_x() == 0
@@ -254,7 +254,7 @@ class TestTradeoff:
         ratios = {text.get_text() for text in drawing.figure.axes[0].texts}
         assert ratios == {"2", "10"}
 
-    def test_a_mark_stands_at_the_tables_numbers(self, large: StudyTables) -> None:
+    def test_a_mark_stands_at_the_tables_numbers(self, large: ReportTables) -> None:
         drawing = figures.tradeoff_figure(large.view("tradeoff"), large.view("slopes"))
         marks = [
             (line.get_xdata()[0], line.get_ydata()[0])
@@ -310,7 +310,7 @@ def test_accuracy_intervals_stay_between_0_and_100_percent() -> None:
     assert max(patch.get_extents().y1 for patch in axes.patches) <= top
 
 
-def test_sparsity_spans_least_and_largest(large: StudyTables) -> None:
+def test_sparsity_spans_least_and_largest(large: ReportTables) -> None:
     sparsity = large.view("sparsity").copy()
     rows = (sparsity["method"] == "random") & (sparsity["ratio"] == 10)
     sparsity.loc[rows, ["min_ratio", "mean_ratio", "max_ratio"]] = [5.0, 8.0, 20.0]

@@ -23,7 +23,8 @@ from recall_distortion.report.phrases import (
     span,
     span_of,
 )
-from recall_distortion.report.tables import StudyTables, of_panel
+from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.study import of_panel
 from recall_distortion.tables.views import CROSSFIT, MEAN
 from recall_distortion.vocabulary import (
     AS_CONTROL,
@@ -145,7 +146,7 @@ def _cell_beside_control(row: Any, without: str) -> GridCell:
     )
 
 
-def grid(data: StudyTables, cells: pd.DataFrame, *, against_control: bool) -> list[GridRow]:
+def grid(data: ReportTables, cells: pd.DataFrame, *, against_control: bool) -> list[GridRow]:
     """Return one panel's table: methods down, ratios across."""
     without = _without_leading(data, cells)
     verbs = READING_VERBS if against_control else VERDICT_VERBS
@@ -174,7 +175,7 @@ def _said(row: Any, against_control: bool) -> Said:
     return row.alpha_verdict, ""
 
 
-def _without_leading(data: StudyTables, cells: pd.DataFrame) -> dict[tuple[str, float], str]:
+def _without_leading(data: ReportTables, cells: pd.DataFrame) -> dict[tuple[str, float], str]:
     """Return, by method and ratio, α without the class that leads, where slopes are narrow."""
     rows = _narrow(data).merge(cells[CELL], on=CELL)
     rows = rows.merge(data.view("influence"), on=CELL_STATE, suffixes=("_cell", ""))
@@ -186,13 +187,13 @@ def _without_leading(data: StudyTables, cells: pd.DataFrame) -> dict[tuple[str, 
     }
 
 
-def _narrow(data: StudyTables) -> pd.DataFrame:
+def _narrow(data: ReportTables) -> pd.DataFrame:
     """Return the pooled slopes of retrained cells that rest on few classes."""
     pooled = data.view("pooled")
     return pooled[(pooled["state"] == RETRAINED) & (pooled["narrow"] != "")]
 
 
-def _narrow_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any] | None:
+def _narrow_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, Any] | None:
     """Return what carries a panel's slopes where few classes do."""
     rows = of_panel(_narrow(data), panel)
     if rows.empty:
@@ -226,7 +227,7 @@ def _levels(found: Numbers) -> str:
     return " and ".join(parts) if parts else "intervals"
 
 
-def reference(data: StudyTables, panel: tuple[str, str], method: str) -> pd.Series | None:
+def reference(data: ReportTables, panel: tuple[str, str], method: str) -> pd.Series | None:
     """Return what leads of a panel's control or reseed baseline; None without one."""
     rows = of_panel(data.leading, panel)
     rows = rows[rows["method"] == method]
@@ -250,11 +251,6 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
     }
 
 
-def pruning_cells(data: StudyTables) -> pd.DataFrame:
-    """Return what the cells of compressing methods show where they lead."""
-    return data.leading[data.leading["method"].isin(data.methods)]
-
-
 def _counts(found: Numbers) -> dict[str, Any]:
     """Return how many cells there are, have each verdict against 1, have each effect."""
     return {
@@ -264,10 +260,10 @@ def _counts(found: Numbers) -> dict[str, Any]:
     }
 
 
-def panel_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any]:
+def panel_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, Any]:
     """Return what the page says of one dataset and architecture: numbers written out, the grid."""
     found = numbers(data, panel, "answer")
-    cells = of_panel(pruning_cells(data), panel)
+    cells = of_panel(data.cells, panel)
     against_control = bool((cells["reading"] != "").any())
     return {
         "dataset": panel[0],
@@ -296,7 +292,7 @@ def panel_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _dense_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str]:
+def _dense_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, str]:
     """Return the mean accuracy of a panel's dense networks with its interval and its level."""
     rows = of_panel(data.view("accuracy"), panel)
     row = next(rows[rows["method"] == DENSE].itertuples(), None)
@@ -307,7 +303,7 @@ def _dense_facts(data: StudyTables, panel: tuple[str, str]) -> dict[str, str]:
     }
 
 
-def _two_classes(data: StudyTables, panel: tuple[str, str], found: Numbers) -> str:
+def _two_classes(data: ReportTables, panel: tuple[str, str], found: Numbers) -> str:
     """Return the names of a panel's classes if they are two."""
     if found.count("classes") != 2:
         return ""
@@ -315,7 +311,7 @@ def _two_classes(data: StudyTables, panel: tuple[str, str], found: Numbers) -> s
     return join([f"“{style.label(name)}”" for name in names])
 
 
-def answer_facts(data: StudyTables) -> dict[str, Any]:
+def answer_facts(data: ReportTables) -> dict[str, Any]:
     """Return the numbers of the summary's sentences, over all panels."""
     found = numbers(data, STUDY, "answer")
     datasets: dict[str, list[str]] = {}
@@ -336,7 +332,7 @@ def answer_facts(data: StudyTables) -> dict[str, Any]:
         "levels": _levels(found),
         "has_control": bool((data.recall["method"] == CONTROL).any()),
         "control_failed": found.count("control_failures"),
-        "has_effects": bool((pruning_cells(data)["reading"] != "").any()),
+        "has_effects": bool((data.cells["reading"] != "").any()),
         "nonfinite": found.count("slopes/not_finite"),
         "slopes": f"{found.count('slopes'):,}",
         "failures": found.count("failures"),

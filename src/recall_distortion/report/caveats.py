@@ -11,7 +11,8 @@ from recall_distortion.report import style
 from recall_distortion.report.computed import cells_made
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import join, place, plural, span_of
-from recall_distortion.report.tables import StudyTables, of_panel
+from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import BOOTSTRAP, RETRAINED, format_ratio
 
 # What the questions whose notes the page shows are called there.
@@ -26,7 +27,7 @@ _QUESTIONS = {
 }
 
 
-def test_sets(data: StudyTables) -> list[dict[str, Any]]:
+def test_sets(data: ReportTables) -> list[dict[str, Any]]:
     """Return for each dataset how many test images it has, and what an intercept would change."""
     found = []
     for dataset in dict.fromkeys(panel[0] for panel in data.panels):
@@ -49,7 +50,7 @@ def test_sets(data: StudyTables) -> list[dict[str, Any]]:
     return found
 
 
-def mixed_models(data: StudyTables) -> dict[str, Any]:
+def mixed_models(data: ReportTables) -> dict[str, Any]:
     """Return how the mixed models went: fits, how well the fitters agree, which to believe."""
     found = numbers(data, STUDY, "mixed")
     fits = data.mixed_model_fits[data.mixed_model_fits["fitter"] != BOOTSTRAP]
@@ -79,7 +80,7 @@ def _small(value: float) -> str:
     return style.scientific(value) if math.isfinite(value) else ""
 
 
-def believed(data: StudyTables) -> list[dict[str, Any]]:
+def believed(data: ReportTables) -> list[dict[str, Any]]:
     """Return for each kind of mixed model what to believe, of how many, and their spreads."""
     found = numbers(data, STUDY, "mixed")
     said = data.mixed_model_fits[data.mixed_model_fits["believe"] != ""]
@@ -101,7 +102,7 @@ def believed(data: StudyTables) -> list[dict[str, Any]]:
     ]
 
 
-def notes(data: StudyTables) -> dict[str, Any]:
+def notes(data: ReportTables) -> dict[str, Any]:
     """Return the most frequent notes of the tables with how many rows of which question have them.
 
     ``more`` counts the others.
@@ -119,7 +120,7 @@ def notes(data: StudyTables) -> dict[str, Any]:
     }
 
 
-def broken(data: StudyTables) -> list[dict[str, Any]]:
+def broken(data: ReportTables) -> list[dict[str, Any]]:
     """Return, by panel, the retrained cells whose networks know little more than one class."""
     found = []
     for panel in data.panels:
@@ -142,7 +143,7 @@ def broken(data: StudyTables) -> list[dict[str, Any]]:
     return found
 
 
-def missing(data: StudyTables) -> list[str]:
+def missing(data: ReportTables) -> list[str]:
     """Return what the design of the study leaves unanswerable, and why, as sentences."""
     limits = numbers(data, STUDY, "limits")
     found = []

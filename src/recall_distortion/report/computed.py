@@ -10,7 +10,8 @@ from recall_distortion.inference.questions.summary_items import MADE_BY, made
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import join, place, plural
-from recall_distortion.report.tables import StudyTables, of_panel
+from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import CELL, DENSE, format_ratio
 
 
@@ -24,7 +25,7 @@ def engine_text(device: str, engine: str, torch: str) -> str:
     return " ".join(filter(None, words)) + software
 
 
-def computed(data: StudyTables) -> list[str]:
+def computed(data: ReportTables) -> list[str]:
     """Return a sentence for each way in which networks were computed: which, how many, how."""
     counts = numbers(data, STUDY, "computed")
     cells = _cells(data)
@@ -40,7 +41,7 @@ def computed(data: StudyTables) -> list[str]:
     return found
 
 
-def crossed_engines(data: StudyTables) -> list[dict[str, Any]]:
+def crossed_engines(data: ReportTables) -> list[dict[str, Any]]:
     """Return the panels whose cells were not all computed alike, and what computed which cells."""
     found = []
     cells = _cells(data)
@@ -56,7 +57,7 @@ def crossed_engines(data: StudyTables) -> list[dict[str, Any]]:
     return found
 
 
-def _cells(data: StudyTables) -> pd.DataFrame:
+def _cells(data: ReportTables) -> pd.DataFrame:
     """Return which cells were computed in which ways: CELL and ``MADE_BY``."""
     return made(data.networks)[[*CELL, *MADE_BY]].drop_duplicates()
 

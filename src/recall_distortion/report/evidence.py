@@ -15,7 +15,8 @@ from recall_distortion.report.phrases import (
     plural,
     span_of,
 )
-from recall_distortion.report.tables import StudyTables, of_panel, order_methods
+from recall_distortion.report.tables import ReportTables, order_methods
+from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import CONTROL, RETRAINED
 
 # More cells than this are counted in a sentence, not named.
@@ -23,7 +24,7 @@ MOST_NAMED = 12
 MOST_CLASSES = 3  # named as those that verdicts hang on
 
 
-def tradeoff_facts(data: StudyTables) -> dict[str, Any] | None:
+def tradeoff_facts(data: ReportTables) -> dict[str, Any] | None:
     """Return whether any cell improves accuracy and balance together; None without estimates."""
     fine = data.view("tradeoff")
     fine = fine[fine["state"] == RETRAINED]
@@ -46,7 +47,7 @@ def tradeoff_facts(data: StudyTables) -> dict[str, Any] | None:
     }
 
 
-def class_facts(data: StudyTables) -> dict[str, Any] | None:
+def class_facts(data: ReportTables) -> dict[str, Any] | None:
     """Return how many verdicts hang on a single class, and on which; None without estimates."""
     rows = data.view("influence")
     if rows.empty:
@@ -71,7 +72,7 @@ def class_facts(data: StudyTables) -> dict[str, Any] | None:
     }
 
 
-def seeds_facts(data: StudyTables) -> dict[str, Any] | None:
+def seeds_facts(data: ReportTables) -> dict[str, Any] | None:
     """Return how many seeds the cells need beside how many they have; None without estimates."""
     table = data.view("seeds_needed")
     if table.empty:
@@ -106,7 +107,7 @@ def _seeds_for(found: Numbers, start: str, effect: str) -> dict[str, Any]:
     }
 
 
-def sparsity_facts(data: StudyTables) -> dict[str, Any]:
+def sparsity_facts(data: ReportTables) -> dict[str, Any]:
     """Return whether all methods are equally sparse, and what those that are not show if they are.
 
     ``methods`` has an entry for each method that is compared at equal sparsity: its comparisons
@@ -180,7 +181,7 @@ def _survivals(found: Numbers, method: str, references: list[str]) -> list[str]:
     return parts if len(references) > 1 else []
 
 
-def published_facts(data: StudyTables) -> dict[str, int] | None:
+def published_facts(data: ReportTables) -> dict[str, int] | None:
     """Return how many published verdicts agree with the study's; None where it has none of them."""
     found = numbers(data, STUDY, "published")
     if not found.count("cells"):

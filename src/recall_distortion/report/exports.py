@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recall_distortion.report.tables import REQUIRED, StudyTables, read_tables
+from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
 from recall_distortion.system.files import replacing
 from recall_distortion.vocabulary import CELL_STATE, RETRAINED
 
@@ -41,7 +41,7 @@ def metrics(tables: Path) -> dict[str, Any]:
     return found
 
 
-def plot_data(data: StudyTables) -> pd.DataFrame:
+def plot_data(data: ReportTables) -> pd.DataFrame:
     """Return one row per cell after fine-tuning: mean slope, its interval, mean accuracy.
 
     The difference from the control, on its basis, stands at the end; it is NaN without a control.

@@ -16,7 +16,7 @@ from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
 from recall_distortion.report import style
 from recall_distortion.report.listings import LISTINGS, MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
-from recall_distortion.report.tables import StudyTables, order_as
+from recall_distortion.report.tables import ReportTables, order_as
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
 from recall_distortion.vocabulary import (
     CELL,
@@ -230,13 +230,13 @@ def _by_state(key: str, table: pd.DataFrame, title: str) -> list[HtmlTable]:
     ]
 
 
-def verdict_tables(data: StudyTables) -> list[HtmlTable]:
+def verdict_tables(data: ReportTables) -> list[HtmlTable]:
     """Return the tables of verdicts, with which slopes of a cell are to be interpreted."""
     table = _beside(data.view("slopes"), data.view("pooled"), interpret="interpret")
     return _by_state("verdicts", table, "Verdicts against 1")
 
 
-def tradeoff_table(data: StudyTables) -> HtmlTable:
+def tradeoff_table(data: ReportTables) -> HtmlTable:
     """Return the table of accuracy beside distortion, with the cells' own means after it."""
     table = _beside(data.view("tradeoff"), data.view("accuracy"),
                     accuracy_after="mean", variance_after="variance")  # fmt: skip
@@ -244,7 +244,7 @@ def tradeoff_table(data: StudyTables) -> HtmlTable:
     return listing("tradeoff", table)
 
 
-def influence_table(data: StudyTables) -> HtmlTable:
+def influence_table(data: ReportTables) -> HtmlTable:
     """Return the cells without each class, those classes first that change a verdict."""
     table = _beside(data.view("influence"), data.view("slopes"),
                     mean_all="mean", verdict_all="verdict")  # fmt: skip
@@ -263,7 +263,7 @@ def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
     return found
 
 
-def mixed_tables(data: StudyTables) -> list[HtmlTable]:
+def mixed_tables(data: ReportTables) -> list[HtmlTable]:
     """Return one table per kind of mixed model, the fitters side by side, and their fits."""
     table = fitters_side_by_side(data.mixed_models, data.mixed_model_fits)
     found = []
@@ -275,7 +275,7 @@ def mixed_tables(data: StudyTables) -> list[HtmlTable]:
     return [*(found or [listing("mixed", table)]), listing("fits", data.mixed_model_fits)]
 
 
-def seeds_table(data: StudyTables) -> HtmlTable:
+def seeds_table(data: ReportTables) -> HtmlTable:
     """Return the seeds needed with the effects beside each other."""
     wide = seeds_side_by_side(data.view("seeds_needed"), data.view("deviations"))
     columns = [*SEEDS_KEYS]
@@ -296,7 +296,7 @@ def network_tables(networks: pd.DataFrame) -> list[HtmlTable]:
     ]
 
 
-def section_tables(data: StudyTables) -> dict[str, list[HtmlTable]]:
+def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
     intercepts = _beside(data.view("intercepts"), data.view("slopes"), slope="mean")
     # A network is as sparse retrained as before.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recall_distortion.report.tables import StudyTables
+from recall_distortion.report.tables import ReportTables
 
 STUDY = ("", "")
 
@@ -27,6 +27,6 @@ class Numbers:
         return int(value) if math.isfinite(value) else 0
 
 
-def numbers(data: StudyTables, place: tuple[str, str], section: str) -> Numbers:
+def numbers(data: ReportTables, place: tuple[str, str], section: str) -> Numbers:
     """Return the numbers of a section: of a panel, of a data set (name, ""), or of the study."""
     return Numbers(data.numbers.get(place, {}).get(section, {}))

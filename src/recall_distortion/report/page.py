@@ -40,7 +40,7 @@ from recall_distortion.report.pictures import (
     figure_name,
     read_figures,
 )
-from recall_distortion.report.tables import REQUIRED, StudyTables, read_tables
+from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
 from recall_distortion.system.files import write_text
 
 
@@ -168,7 +168,7 @@ def build_report(
     write_text(output, page)
 
 
-def _of_study(data: StudyTables, study: Mapping[str, Any]) -> dict[str, Any]:
+def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page says of the study as a whole and of how it was made."""
     name = str(study.get("name") or join([str(panel[0]) for panel in data.panels[:1]]))
     return {
@@ -202,7 +202,7 @@ def _defined(item: Definition) -> dict[str, str]:
     }
 
 
-def _of_panels(data: StudyTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+def _of_panels(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     """Return what the page says of each data set and architecture, its pictures among it."""
     panels = [panel_facts(data, panel) for panel in data.panels]
     for panel, facts in zip(data.panels, panels, strict=True):
@@ -216,7 +216,7 @@ def _of_panels(data: StudyTables, pictures: Mapping[str, Picture]) -> dict[str, 
     }
 
 
-def _of_sections(data: StudyTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     """Return what the sections after the answer say, and all tables."""
     listings = section_tables(data)
     every = [found for section in listings.values() for found in section]

@@ -302,9 +302,7 @@ def _columns(part: Part, view: View, estimates: pd.DataFrame) -> pd.DataFrame:
         chosen &= ~estimates["against"].isin((ONE, ZERO, CONTROL, DENSE, ""))
     rows = estimates[chosen]
     found = rows[CELL_STATE].copy()
-    for own, column in {
-        own: column for column, own in {**part.fields, **view.places}.items()
-    }.items():
+    for column, own in [*part.fields.items(), *view.places.items()]:
         values = rows[column]
         found[own] = values.mask(values == "") if _is_text(column) else values
     if part.leads:

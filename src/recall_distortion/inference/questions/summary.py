@@ -17,11 +17,11 @@ from recall_distortion.inference.questions.summary_sections import (
     STUDY,
     Place,
     Rows,
-    StudyTables,
     least_and_most,
 )
 from recall_distortion.inference.statistics import bootstrap
 from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import (
     CELL,
     CONTROL,
@@ -66,9 +66,7 @@ def _study(tables: StudyTables) -> Rows:
     yield STUDY, "answer", {
         "panels": len(tables.panels),
         "methods": len(tables.methods),
-        "ratios": tables.recall.loc[
-            tables.recall["method"].isin(tables.methods), "ratio"
-        ].nunique(),
+        "ratios": len(tables.ratios),
         "failures": len(tables.failed),
         "control_failures": (tables.failed["method"] == CONTROL).sum(),
         "slopes": len(slopes),
@@ -94,12 +92,12 @@ def _study(tables: StudyTables) -> Rows:
 def _panels(tables: StudyTables) -> Rows:
     effects = tables.view("effects")
     for panel in tables.panels:
-        cells = _with_effects(tables.of_panel(tables.cells, panel))
-        arms = tables.of_panel(tables.leading, panel).set_index("method")
+        cells = _with_effects(of_panel(tables.cells, panel))
+        arms = of_panel(tables.leading, panel).set_index("method")
         number, accuracy = _dense(tables, panel)
-        failures = len(tables.of_panel(tables.failed, panel))
+        failures = len(of_panel(tables.failed, panel))
         counts = _counts(cells)
-        against_control = (tables.of_panel(effects, panel)["basis"] != "").any()
+        against_control = (of_panel(effects, panel)["basis"] != "").any()
         yield panel, "metrics", {
             "dense_accuracy": accuracy,
             "control_alpha": arms["alpha"].get(CONTROL, np.nan),
@@ -108,7 +106,7 @@ def _panels(tables: StudyTables) -> Rows:
                if against_control else {}),
             "failures": failures,
         }  # fmt: skip
-        networks = made(tables.of_panel(tables.networks, panel))
+        networks = made(of_panel(tables.networks, panel))
         networks = networks[networks["method"].isin(tables.methods)]
         low, high = (arms[f"alpha_{end}"].get(RESEED, np.nan) for end in ("low", "high"))
         yield (
@@ -116,19 +114,19 @@ def _panels(tables: StudyTables) -> Rows:
             "answer",
             {
                 "dense_networks": number,
-                "classes": tables.of_panel(tables.recall, panel)["class"].nunique(),
+                "classes": of_panel(tables.recall, panel)["class"].nunique(),
                 # Whether weak classes of one dense network are weak (1) or strong (-1) in another.
                 "reseed_recurs": float(low > 0) - float(high < 0),
                 **counts,
                 **least_and_most("networks", networks.groupby(CELL, sort=False).size()),
-                **_small(tables.of_panel(tables.view("pooled"), panel)),
+                **_small(of_panel(tables.view("pooled"), panel)),
             },
         )
 
 
 def _dense(tables: StudyTables, panel: Place) -> tuple[int, float]:
     """Return how many dense networks a panel has, and their mean accuracy."""
-    rows = tables.of_panel(tables.view("accuracy"), panel)
+    rows = of_panel(tables.view("accuracy"), panel)
     rows = rows[rows["method"] == DENSE]
     return (int(rows["n"].iloc[0]), float(rows["mean"].iloc[0])) if len(rows) else (0, np.nan)
 

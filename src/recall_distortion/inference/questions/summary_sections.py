@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,7 @@ from recall_distortion.inference.questions.summary_items import (
     made,
 )
 from recall_distortion.inference.questions.tradeoff import ACCURACY, BALANCE, BOTH, NEITHER
-from recall_distortion.tables.views import leading, spread
+from recall_distortion.tables.study import Panel, StudyTables, of_panel
 from recall_distortion.vocabulary import (
     BOOTSTRAP,
     CELL,
@@ -32,13 +30,12 @@ from recall_distortion.vocabulary import (
     INTENSIFICATION,
     PANEL,
     PYMER4,
-    REFERENCE_ARMS,
     RETRAINED,
     STATSMODELS,
     format_ratio,
 )
 
-Place = tuple[str, str]
+Place = Panel  # a panel, a data set and "", or STUDY
 STUDY: Place = ("", "")
 Rows = Iterator[tuple[Place, str, Mapping[str, float]]]
 
@@ -54,57 +51,6 @@ NOTED = (
     "slopes", "pooled", "effects", "equal_sparsity", "tests", "seeds_needed", "tradeoff",
 )  # fmt: skip
 MOST_NOTES = 12
-# What the message of a mixed model begins with that could not be fitted.
-
-
-@dataclass(frozen=True)
-class StudyTables:
-    """The tables of one study, and what is looked up in them more than once."""
-
-    recall: pd.DataFrame
-    networks: pd.DataFrame
-    estimates: pd.DataFrame
-    tests: pd.DataFrame
-    mixed_models: pd.DataFrame
-    mixed_model_fits: pd.DataFrame
-    published: pd.DataFrame
-    _views: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-    def view(self, name: str) -> pd.DataFrame:
-        """Return a question's table, a row a cell."""
-        if name not in self._views:
-            self._views[name] = spread(name, self.estimates)
-        return self._views[name]
-
-    @cached_property
-    def leading(self) -> pd.DataFrame:
-        """What each cell shows where it leads."""
-        return leading(self.estimates)
-
-    @cached_property
-    def panels(self) -> list[Place]:
-        """The data sets with their architectures."""
-        return list(self.recall[PANEL].drop_duplicates().itertuples(index=False, name=None))
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """The compressing methods."""
-        return [name for name in self.recall["method"].unique() if name not in REFERENCE_ARMS]
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        """The rows of ``leading`` of compressing methods."""
-        return self.leading[self.leading["method"].isin(self.methods)]
-
-    @cached_property
-    def failed(self) -> pd.DataFrame:
-        """The networks that could not be trained or retrained."""
-        return self.networks[self.networks["failure"].fillna("") != ""]
-
-    @staticmethod
-    def of_panel(table: pd.DataFrame, panel: Place) -> pd.DataFrame:
-        """Return the rows of one data set and architecture."""
-        return table[(table["dataset"] == panel[0]) & (table["architecture"] == panel[1])]
 
 
 def least_and_most(item: str, values: Iterable[float]) -> dict[str, float]:
@@ -339,8 +285,8 @@ def of_panels(tables: StudyTables) -> Rows:
     """Yield what each panel's caveats state."""
     for panel in tables.panels:
         yield panel, "broken", _broken(tables, panel)
-        yield panel, "computed", {"ways": _ways(tables.of_panel(tables.networks, panel))}
-        rows = tables.of_panel(tables.view("influence"), panel)
+        yield panel, "computed", {"ways": _ways(of_panel(tables.networks, panel))}
+        rows = of_panel(tables.view("influence"), panel)
         rows = rows[(rows["state"] == RETRAINED) & rows["low"].notna() & rows["high"].notna()]
         changed = rows[rows["changes"] == CHANGES].groupby("class", sort=False).size()
         changed = changed.sort_values(ascending=False, kind="stable")
@@ -354,11 +300,11 @@ def _broken(tables: StudyTables, panel: Place) -> dict[str, float]:
     class gives to 1. Such networks have huge balances, the same in every seed where all name one
     class: alpha then says which class that is, not what became of weak ones.
     """
-    recall = tables.of_panel(tables.recall, panel)
+    recall = of_panel(tables.recall, panel)
     support = recall.drop_duplicates("class")["support"]
     one_class = support.max() / support.sum()
     most = one_class + LITTLE_MORE * (1 - one_class)
-    cells = tables.of_panel(tables.view("accuracy"), panel)
+    cells = of_panel(tables.view("accuracy"), panel)
     cells = cells[(cells["state"] == RETRAINED) & (cells["mean"] <= most)]
     dense = recall.loc[recall["method"] == DENSE, "accuracy"]
     if cells.empty:

@@ -21,8 +21,9 @@ from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.figures.sparsity import sparsity_figure
 from recall_distortion.report.figures.tradeoff import tradeoff_figure
 from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture, figure_name
-from recall_distortion.report.tables import StudyTables, of_panel, read_tables
+from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.system.files import replacing, write_json
+from recall_distortion.tables.study import of_panel
 
 __all__ = [
     "Drawing",
@@ -41,7 +42,7 @@ __all__ = [
 CSS_PIXELS_PER_INCH = 96
 
 
-def panel_drawings(data: StudyTables, panel: tuple[str, str]) -> dict[str, Callable[[], Drawing]]:
+def panel_drawings(data: ReportTables, panel: tuple[str, str]) -> dict[str, Callable[[], Drawing]]:
     """Return for one panel what draws each kind of figure."""
     recall, networks = of_panel(data.recall, panel), of_panel(data.networks, panel)
     slopes, pooled, accuracy, tradeoff, classes, dense = (

@@ -22,7 +22,7 @@ from recall_distortion.report.figures.drawing import (
     ratio_axis,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.report.tables import of_panel
+from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import CELL, PANEL
 
 

@@ -1,0 +1,69 @@
+"""The tables of one study together, and what several readers look up in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from recall_distortion.tables.views import leading, spread
+from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS
+
+Panel = tuple[str, str]  # data set and architecture
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The tables that hold a study's numbers, by their names in the schema."""
+
+    recall: pd.DataFrame
+    networks: pd.DataFrame
+    estimates: pd.DataFrame
+    tests: pd.DataFrame
+    mixed_models: pd.DataFrame
+    mixed_model_fits: pd.DataFrame
+    published: pd.DataFrame
+    _views: dict[str, pd.DataFrame] = field(init=False, repr=False, default_factory=dict)
+
+    def view(self, name: str) -> pd.DataFrame:
+        """Return a question's table, a row a cell (``views.VIEWS``)."""
+        if name not in self._views:
+            self._views[name] = spread(name, self.estimates)
+        return self._views[name]
+
+    @cached_property
+    def leading(self) -> pd.DataFrame:
+        """What each cell shows where it leads (``views.leading``)."""
+        return leading(self.estimates)
+
+    @cached_property
+    def panels(self) -> list[Panel]:
+        """The data sets with their architectures, in the order of the recalls."""
+        return list(self.recall[PANEL].drop_duplicates().itertuples(index=False, name=None))
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """The compression methods; reference arms are none."""
+        return [name for name in self.recall["method"].unique() if name not in REFERENCE_ARMS]
+
+    @cached_property
+    def ratios(self) -> list[float]:
+        """The compression ratios of these methods, rising."""
+        ratios = self.recall.loc[self.recall["method"].isin(self.methods), "ratio"]
+        return sorted(float(ratio) for ratio in ratios.dropna().unique())
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The rows of ``leading`` of compression methods."""
+        return self.leading[self.leading["method"].isin(self.methods)]
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        """The networks that could not be trained or retrained."""
+        return self.networks[self.networks["failure"].fillna("") != ""]
+
+
+def of_panel(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return the rows of one data set and architecture."""
+    return table[(table["dataset"] == panel[0]) & (table["architecture"] == panel[1])]
