@@ -187,7 +187,7 @@ def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
 
 def measuring(paths: Sequence[Path]) -> Cost:
     """Measure recalls and slopes of files of predictions."""
-    from recall_distortion.inference.jobs import write_measures
+    from recall_distortion.inference.jobs.measure import write_measures
 
     with tempfile.TemporaryDirectory() as name:
         tables = [Path(name) / f"{table}.csv" for table in ("recall", "networks")]

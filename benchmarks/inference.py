@@ -90,7 +90,7 @@ def _with_sparsities(networks: pd.DataFrame, parameters: int) -> pd.DataFrame:
 
 
 def tests(folder: Path) -> None:
-    from recall_distortion.inference.jobs import write_estimates
+    from recall_distortion.inference.jobs.estimate import write_estimates
 
     families = {name: ("resnet", depth) for name, (depth, _) in ARCHITECTURES.items()}
     outputs = {name: folder / f"{name}.csv" for name in ESTIMATED}
@@ -99,7 +99,7 @@ def tests(folder: Path) -> None:
 
 
 def fit(folder: Path, panels: list[tuple], start: int, fitter: str) -> None:
-    from recall_distortion.inference.jobs import write_fits
+    from recall_distortion.inference.jobs.fit import write_fits
 
     part = panels[start : start + NETWORKS_PER_FIT]
     stem = folder / f"{start}-{fitter}"
@@ -114,7 +114,7 @@ def fit(folder: Path, panels: list[tuple], start: int, fitter: str) -> None:
 
 
 def combine(folder: Path) -> None:
-    from recall_distortion.inference.jobs import write_mixed_models
+    from recall_distortion.inference.jobs.fit import write_mixed_models
 
     write_mixed_models(
         sorted(folder.glob("*.coefficients")),
@@ -124,7 +124,7 @@ def combine(folder: Path) -> None:
 
 
 def summarize(folder: Path) -> None:
-    from recall_distortion.inference.jobs import write_summary
+    from recall_distortion.inference.jobs.summarize import write_summary
 
     names = (*MEASURED, "estimates", "tests", *FITTED, "published", "summary")
     write_summary(*(folder / f"{name}.csv" for name in names))

@@ -122,7 +122,7 @@ def _part(
 
 
 def measuring(folder: Path) -> None:
-    from recall_distortion.inference.jobs import write_measures
+    from recall_distortion.inference.jobs.measure import write_measures
 
     files = sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
     tables = (folder / f"{name}.csv" for name in ("recall", "networks"))

@@ -56,11 +56,12 @@ MODULES = {
     ".data.sources",
     "recall_distortion.columns, .tables": "recall_distortion.tables.schema, .tables.files",
     "recall_distortion.distortion": "recall_distortion.measures.distortion",
-    "recall_distortion.measurement": "recall_distortion.inference.jobs, .measures.networks, "
+    "recall_distortion.measurement": "recall_distortion.inference.jobs.measure, "
+    ".measures.networks, "
     ".tables.predictions",
     "recall_distortion.checksums": "recall_distortion.system.sealed",
     "recall_distortion.replicates": "recall_distortion.training.replicates, .training.randomness",
-    "recall_distortion.inference.tables": "recall_distortion.inference.jobs",
+    "recall_distortion.inference.tables": "recall_distortion.inference.jobs.estimate, .jobs.fit",
     "recall_distortion.inference.simulate": "recall_distortion.simulation",
     "recall_distortion.errors, .files, .logs, ...": "recall_distortion.system.errors, "
     ".system.files, .system.logs, ...",

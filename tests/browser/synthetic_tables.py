@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from recall_distortion.inference.estimates import answers, estimates
-from recall_distortion.inference.jobs import write_summary
+from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.inference.questions import contrasts, published
 from recall_distortion.measures.networks import measure
 from recall_distortion.tables.files import write_table

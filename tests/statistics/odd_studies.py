@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recall_distortion.inference import jobs
+from recall_distortion.inference.jobs.estimate import write_estimates
+from recall_distortion.inference.jobs.fit import write_fits, write_mixed_models
+from recall_distortion.inference.jobs.measure import write_measures
+from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.report import build_report, metrics
 from recall_distortion.report.figures import write_figures
 from recall_distortion.tables.files import read_table, write_table
@@ -131,16 +134,16 @@ def run(
     paths = {name: folder / f"{name}.csv" for name in TABLES}
     predictions = _predictions(folder / "predictions.safetensors", cells, labels, seeds, failed)
     sparsity = _sparsity(folder / "of_block.csv", cells, seeds)
-    jobs.write_measures([predictions], [sparsity], paths["recall"], paths["networks"], splits=4)
+    write_measures([predictions], [sparsity], paths["recall"], paths["networks"], splits=4)
     measured = paths["recall"], paths["networks"]
-    jobs.write_estimates(*measured, paths, architectures={})
+    write_estimates(*measured, paths, architectures={})
     fits = []
     for fitter in FITTERS:
         fits.append((folder / f"{fitter}.coefficients", folder / f"{fitter}.fit"))
-        jobs.write_fits(*measured, [("odd", "mlp")], fitter, *fits[-1], over_panels=True)
+        write_fits(*measured, [("odd", "mlp")], fitter, *fits[-1], over_panels=True)
     of_models = paths["mixed_models"], paths["mixed_model_fits"]
-    jobs.write_mixed_models([pair[0] for pair in fits], [pair[1] for pair in fits], *of_models)
-    jobs.write_summary(*paths.values())
+    write_mixed_models([pair[0] for pair in fits], [pair[1] for pair in fits], *of_models)
+    write_summary(*paths.values())
     write_figures(folder, folder / "figures")
     study = {"name": "odd"}
     build_report(folder, folder / "report.html", study=study, figures=folder / "figures")

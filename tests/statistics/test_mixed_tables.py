@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recall_distortion.inference import jobs
+from recall_distortion.inference.jobs import fit as jobs
 from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.comparison import DISAGREE
 from recall_distortion.inference.mixed.designs import class_level

@@ -182,7 +182,7 @@ def test_check_r_stack_knows_which_rpy2_needs_which_r(monkeypatch) -> None:
 
 def test_importing_the_package_is_light() -> None:
     code = (
-        "import sys, recall_distortion.inference.jobs\n"
+        "import sys, recall_distortion.inference.jobs.fit\n"
         "heavy = {'pymer4', 'rpy2', 'statsmodels', 'polars', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

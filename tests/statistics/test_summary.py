@@ -12,7 +12,7 @@ import pytest
 import synthetic
 
 from recall_distortion.inference.estimates import answers, estimates
-from recall_distortion.inference.jobs import write_summary
+from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.inference.questions import contrasts, published
 from recall_distortion.inference.questions.effects import BEYOND_CONTROL
 from recall_distortion.inference.questions.summary import summary

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recall_distortion.inference.jobs import write_measures
+from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.system import sealed
 from recall_distortion.tables.files import read_table, write_table
 

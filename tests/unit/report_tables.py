@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from recall_distortion.inference.jobs import write_summary
+from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.report import build_report
 from recall_distortion.report.tables import read
 from recall_distortion.tables.files import write_table

@@ -16,7 +16,7 @@ from damaged_helpers import message
 from test_fuzz import BLOCK, LABELS, PREDICTIONS, SEALED, TABLES, WEIGHTS, sealed_file
 
 from recall_distortion import data
-from recall_distortion.inference.jobs import write_measures
+from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import RecallDistortionError, TableError
 from recall_distortion.tables.predictions import read_predictions

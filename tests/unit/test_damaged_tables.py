@@ -9,7 +9,7 @@ import pytest
 from core_helpers import REPOSITORY
 from damaged_helpers import message
 
-from recall_distortion.inference.jobs import write_estimates
+from recall_distortion.inference.jobs.estimate import write_estimates
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
 

@@ -245,7 +245,8 @@ def test_what_only_some_jobs_need_is_imported_by_no_other():
     """Each of these costs every job that imports it about a second or more."""
     check = (
         "import sys\n"
-        "import recall_distortion.measures.networks, recall_distortion.report\n"
+        "import recall_distortion.inference.jobs.measure, recall_distortion.report\n"
+        "import recall_distortion.inference.jobs.summarize\n"
         "late = {'matplotlib', 'scipy.stats', 'statsmodels', 'rpy2', 'pymer4'}\n"
         "found = late & set(sys.modules)\n"
         "assert not found, found\n"

@@ -49,7 +49,7 @@ rule measure:
             "vocabulary",
             "tables",
             "measures",
-            "inference/jobs",
+            "inference/jobs/measure",
         ),
     output:
         recall=f"{TABLES}/recall.csv",

@@ -3,7 +3,7 @@
 from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion.inference.jobs import write_mixed_models
+    from recall_distortion.inference.jobs.fit import write_mixed_models
 
     write_mixed_models(
         snakemake.input.coefficients,

@@ -3,7 +3,7 @@
 from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion.inference.jobs import write_estimates
+    from recall_distortion.inference.jobs.estimate import write_estimates
 
     write_estimates(
         snakemake.input.recall,

@@ -7,7 +7,7 @@ with job_log(snakemake.log[0]):
 
     processor.fix_addresses()
 
-    from recall_distortion.inference.jobs import write_fits
+    from recall_distortion.inference.jobs.fit import write_fits
 
     write_fits(
         snakemake.input.recall,

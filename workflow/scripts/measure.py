@@ -3,7 +3,7 @@
 from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion.inference.jobs import write_measures
+    from recall_distortion.inference.jobs.measure import write_measures
 
     write_measures(
         snakemake.input.predictions,

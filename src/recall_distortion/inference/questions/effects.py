@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from recall_distortion.inference.notes import NO_CONTROL, NO_END, joined
 from recall_distortion.inference.questions.pooled import FEW, PER_NETWORK
@@ -173,6 +172,8 @@ def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
         # Equal differences leave no doubt, whether they are zero or not.
         p = float(low == high == 0)
         if low < high:
+            from scipy import stats  # most of a second, for those who test
+
             p = float(stats.ttest_1samp(found, 0).pvalue)
     row = {
         "n": len(pairs),

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from recall_distortion.inference.notes import (
     NO_CONTROL,
@@ -99,6 +98,8 @@ def seeds_needed(
 
 def upper_limit(sd: np.ndarray, n: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
     """Return the one-sided upper limits of normal standard deviations estimated from n values."""
+    from scipy import stats  # most of a second, for those who ask
+
     return sd * np.sqrt((n - 1) / stats.chi2.ppf(1 - confidence, n - 1))
 
 

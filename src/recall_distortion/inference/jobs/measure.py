@@ -1,0 +1,77 @@
+"""From files of predictions to the tables of recall and of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from recall_distortion.measures.networks import measure
+from recall_distortion.system.errors import TableError
+from recall_distortion.system.logs import warn
+from recall_distortion.tables.files import earlier_tables, read_table, write_table
+from recall_distortion.tables.predictions import Predictions, read_predictions
+from recall_distortion.tables.schema import COLUMNS
+
+
+def write_measures(
+    predictions: Iterable[str | Path],
+    sparsity: Iterable[str | Path],
+    recall_csv: str | Path,
+    networks_csv: str | Path,
+    *,
+    splits: int = 20,
+) -> None:
+    """Write the tables recall and networks of a study from its files of predictions.
+
+    ``sparsity`` are the tables that pruning jobs write beside their networks.
+    """
+    parts, failures = _read_all(predictions)
+    # All that can be damaged is read before anything is written.
+    known = {(part.dataset, part.architecture, part.method) for part in parts}
+    rows = [_sparsities(path, known) for path in sparsity]
+    sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
+    recall, networks = measure(parts, sparsities, failures, splits=splits)
+    write_table(recall_csv, "recall", recall)
+    write_table(networks_csv, "networks", networks)
+    if old := earlier_tables(Path(recall_csv).parent):
+        warn(
+            f"{Path(recall_csv).parent} still holds {', '.join(old)} of an earlier version, which "
+            "nothing reads or writes any more; delete them. docs/tables.md says where their "
+            "numbers stand now"
+        )
+
+
+def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping]]:
+    """Return what all files of predictions hold; no network may stand in two of them."""
+    parts: list[Predictions] = []
+    failures: list[Mapping] = []
+    files: dict[tuple, str | Path] = {}
+    for path in paths:
+        found, failed = read_predictions(path)
+        parts += found
+        failures += failed
+        for part in found:
+            key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
+            for seed in part.seeds:
+                if (other := files.setdefault((*key, seed), path)) != path:
+                    raise TableError(
+                        f"{other} and {path} both hold seed {seed} of {part.architecture} on "
+                        f"{part.dataset}, {part.method} at {part.ratio}; one of them, or the "
+                        "weights under dense or compressed that it was made of, is another's: "
+                        "delete both, and these weights of both, and run the study again"
+                    )
+    return parts, failures
+
+
+def _sparsities(path: str | Path, known: set[tuple[str, str, str]]) -> pd.DataFrame:
+    """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
+    table = read_table(path, "sparsity")
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        if (row["dataset"], row["architecture"], row["method"]) not in known:
+            raise TableError(
+                f"{path}, line {line}: {row['method']} of {row['architecture']} on "
+                f"{row['dataset']} has no predictions; delete the file and run the study again"
+            )
+    return table
