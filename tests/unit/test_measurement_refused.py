@@ -17,6 +17,7 @@ from measured_helpers import (
     write_sparsity,
 )
 
+from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.predictions import read_predictions
 
@@ -136,3 +137,13 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
         assert "run the study again" in str(caught.value), what
     with pytest.raises(TableError, match="no such file"):
         read_predictions(tmp_path / "none.safetensors")
+
+
+def test_tables_of_an_earlier_version_beside_the_new_ones_are_named_once(tmp_path):
+    """Nothing reads them, and they say something else than what lies beside them."""
+    path = write_predictions(tmp_path / "dense.safetensors", [0, 1], [DENSE])
+    (tmp_path / "alpha.csv").write_text("dataset\n")
+    (tmp_path / "effects.csv").write_text("dataset\n")
+    with pytest.warns(UserWarning, match=r"still holds alpha\.csv, effects\.csv .* delete them"):
+        write_measures([path], [], tmp_path / "recall.csv", tmp_path / "networks.csv")
+    assert (tmp_path / "alpha.csv").exists()  # they are the user's

@@ -133,3 +133,12 @@ def test_numbers_that_cannot_be_are_told(
     with pytest.raises(TableError, match=words) as caught:
         read_predictions(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("method", ["one", "zero", "all"])
+def test_a_method_named_by_a_word_of_the_tables_is_refused(tmp_path: Path, method: str) -> None:
+    """Estimates against 1, and of all classes, could not be told from those of such a method."""
+    path = tmp_path / "predictions.safetensors"
+    write_predictions(path, [part(method=method, ratio="2", state="retrained")])
+    with pytest.raises(TableError, match=f"a method is called '{method}'"):
+        read_predictions(path)

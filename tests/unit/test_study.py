@@ -111,6 +111,9 @@ WRONG = [
     ("methods.gradient", {"criterion": "gradient"}, None, ["methods: 'gradient'", "built in"]),
     ("methods.control", {"criterion": "gradient"}, None, ["methods: 'control'", "built in"]),
     ("methods.reseed", {"criterion": "gradient"}, None, ["methods: 'reseed'", "built in"]),
+    ("methods.one", {"criterion": "gradient"}, None, ["methods: 'one'", "a word of the tables"]),
+    ("methods.zero", {"criterion": "gradient"}, None, ["methods: 'zero'", "a word of the tables"]),
+    ("methods.all", {"criterion": "gradient"}, None, ["methods: 'all'", "another name"]),
     ("methods.other", {"criterion": "gradient"}, None, ["methods.other", "no panel uses it"]),
     (
         "panels.0.architectures",

@@ -21,7 +21,8 @@ def check_methods(methods: Iterable[str]) -> None:
     """Check that the study's own methods have names of their own."""
     for name in methods:
         if name in METHODS or name in RESERVED:
-            what = "is built in" if name in METHODS else "is a word of the tables"
+            built_in = name in METHODS or name in REFERENCE_ARMS
+            what = "is built in" if built_in else "is a word of the tables"
             raise ValueError(f"methods: {name!r} {what}; give yours another name")
 
 
