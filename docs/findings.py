@@ -83,9 +83,7 @@ class Page:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        # Each study's table has all published cells; a panel's data set has its study's name.
-        found = [tables(study, "published").query("dataset == @study") for study in PANELS]
-        self.published = pd.concat(found, ignore_index=True)
+        self.published = pd.concat([self._published(study) for study in PANELS], ignore_index=True)
         self.ratios = sorted({float(ratio) for ratio in self.published["ratio"]})
 
     def offered(self) -> dict[str, Any]:
@@ -99,13 +97,14 @@ class Page:
             "number": number,
         }
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
-        return own | {"n": self._replicates(), **self._varied()}
+        return own | {"n": self.replicates(*PANELS), **self._varied()}
 
     def verdicts(self, study: str) -> list[list[str]]:
         """Return a row a ratio of magnitude pruning: published, here, slope, effect, reading."""
         found = []
+        published = self._published(study).set_index("ratio")
         for ratio in self.ratios:
-            cell = self._published(study, ratio)
+            cell = published.loc[ratio]
             effect = self.tables.row(study, "effects", "magnitude", ratio)
             found.append(
                 [
@@ -234,16 +233,17 @@ class Page:
         return [span(unit * self.paired(left, right, name)) for name, unit in columns.items()]
 
     def paired(self, left: Cell, right: Cell, column: str = "alpha") -> np.ndarray:
-        """Return mean and interval of the difference of two cells, paired by seed."""
+        """Return mean and interval of the difference of two cells, over the seeds of both."""
         sides = [
             self.tables.cell(study, "networks", *cell).set_index("seed")[column]
             for study, *cell in (left, right)
         ]
-        return np.array(interval((sides[0] - sides[1]).to_numpy(float), LEVEL))
+        seeds = sides[0].index.intersection(sides[1].index)
+        differences = sides[0].loc[seeds] - sides[1].loc[seeds]
+        return np.array(interval(differences.to_numpy(float), LEVEL))
 
-    def moved(self, study: str) -> list[str]:
-        """Return the cells of a study whose slope differs from fashion_mnist's."""
-        cells = self._varied()["varied"]
+    def moved(self, study: str, cells: Sequence[tuple[str, float]]) -> list[str]:
+        """Return those of a study's cells whose slope differs from fashion_mnist's."""
         ends = {cell: self.paired((study, *cell), ("fashion_mnist", *cell))[1:] for cell in cells}
         return [self.cell_name(*cell) for cell, (low, high) in ends.items() if low > 0 or high < 0]
 
@@ -262,18 +262,17 @@ class Page:
         row = rows.iloc[0]
         return f"{row['seeds']:,.0f} ({row['seeds_cautious']:,.0f})"
 
-    def _published(self, study: str, ratio: float) -> pd.Series:
-        table = self.published
-        rows = table[(table["dataset"] == study) & (table["ratio"] == ratio)]
-        if len(rows) != 1:
-            raise ValueError(f"published.csv has {len(rows)} cells of {study} at {ratio:g}")
-        return rows.iloc[0]
-
-    def _replicates(self) -> int:
-        counts = {int(n) for study in PANELS for n in self.tables(study, "effects")["n"]}
+    def replicates(self, *studies: str) -> int:
+        """Return how many seeds each cell of these studies has."""
+        counts = {int(n) for study in studies for n in self.tables(study, "effects")["n"]}
         if len(counts) != 1:
-            raise ValueError(f"the panels' cells have different numbers of seeds: {sorted(counts)}")
+            raise ValueError(f"the cells of {studies} differ in their seeds: {sorted(counts)}")
         return counts.pop()
+
+    def _published(self, study: str) -> pd.DataFrame:
+        """Return the published cells that a study has; its table has the others too."""
+        table = self.tables(study, "published")
+        return table[table["dataset"].isin(self.tables(study, "networks")["dataset"])]
 
     def _varied(self) -> dict[str, list[tuple[str, float]]]:
         """Return the cells of the studies that vary fashion_mnist."""
@@ -281,7 +280,12 @@ class Page:
         table = table[table["state"] == RETRAINED]
         cells = [(row.method, float(row.ratio)) for row in table.itertuples()]
         script = [cell for cell in cells if cell[0] == "script_undecayed"]
-        return {"varied": [cell for cell in cells if cell not in script], "script": script}
+        every = [(CONTROL, 1.0)] + [(method, ratio) for method in METHODS for ratio in self.ratios]
+        return {
+            "varied": [cell for cell in cells if cell not in script],
+            "script": script,
+            "every": every,
+        }
 
 
 def holds(comparison: bool | np.bool_, sentence: str) -> str:
@@ -308,8 +312,10 @@ def signed(value: float) -> str:
 def span(values: Sequence[float]) -> str:
     """Return an estimate with the ends of its interval in text."""
     estimate, *ends = (float(value) for value in values)
-    # An end that rounds to zero would hide on which side of it the interval ends.
-    low, high = (number(end, 3 if abs(end) < 0.005 else 2) for end in ends)
+    # An end that rounds to zero or one would hide on which side of it the interval ends.
+    low, high = (
+        number(end, 3 if any(abs(end - mark) < 0.005 for mark in (0, 1)) else 2) for end in ends
+    )
     return f"{number(estimate)} ({low}..{high})"
 
 

@@ -75,6 +75,20 @@ def test_studies_are_compared_seed_by_seed(findings, page):
     assert f"| control | {findings.number(mean)} (" in section
 
 
+def test_a_gpu_and_a_cpu_are_compared_over_the_seeds_of_both(findings, page):
+    gpu, cpu = (
+        {
+            row["seed"]: float(row["alpha"])
+            for row in rows(study, "networks", method="magnitude", ratio="2", state="retrained")
+        }
+        for study in ("fashion_mnist_gpu", "fashion_mnist")
+    )
+    assert cpu.keys() < gpu.keys()
+    mean = statistics.fmean(gpu[seed] - cpu[seed] for seed in cpu)
+    section = page.partition("**Does the device matter?**")[2]
+    assert f"| magnitude, 2 | {findings.number(mean)} (" in section
+
+
 @pytest.mark.parametrize("method", ["magnitude", "gradient", "undecayed"])
 def test_at_the_same_sparsity_networks_are_compared_seed_by_seed(findings, page, method):
     signed, other = (
@@ -127,6 +141,11 @@ def test_a_sentence_that_the_tables_do_not_bear_out_is_refused(findings):
     assert findings.holds(True, "It holds.") == "It holds."
     with pytest.raises(ValueError, match=r"do not bear out: 'It does not\.'"):
         findings.holds(False, "It does not.")
+
+
+def test_an_interval_shows_on_which_side_of_zero_or_one_it_ends(findings):
+    assert findings.span([0.5, -0.002, 0.998]) == "0.50 (−0.002..0.998)"
+    assert findings.span([0.5, 0.21, 1.31]) == "0.50 (0.21..1.31)"
 
 
 def test_a_number_has_a_true_minus_sign_and_no_negative_zero(findings):

@@ -24,6 +24,7 @@ STUDIES = [
         "digits",
         "fashion_mnist",
         "fashion_mnist_equal_sparsity",
+        "fashion_mnist_gpu",
         "fashion_mnist_no_decay",
         "fashion_mnist_test_selection",
         "mnist",
