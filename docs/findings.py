@@ -124,6 +124,17 @@ class Page:
         return int((self.published["verdict"] == self.published["published_verdict"]).sum())
 
     @property
+    def decided(self) -> int:
+        """How many of the published verdicts that hold are not inconclusive."""
+        same = self.published["verdict"] == self.published["published_verdict"]
+        return int((same & (self.published["verdict"] != INCONCLUSIVE)).sum())
+
+    def agreeing(self, study: str) -> str:
+        """Return how many of a study's verdicts are the published ones, of how many."""
+        table = self._published(study)
+        return f"{(table['verdict'] == table['published_verdict']).sum()} of {len(table)}"
+
+    @property
     def others(self) -> int:
         """How many verdicts were published of cells that no study here has."""
         table = self.tables(next(iter(PANELS)), "published")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from recall_distortion.data import describe
+from recall_distortion.data.preparing import describe
 from recall_distortion.study import Study, check_feasible, load, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from recall_distortion.compression.facts import BUILT_IN, CRITERIA
 from recall_distortion.compression.ratios import fraction_to_keep, largest_ratio
 from recall_distortion.data.sources import SOURCES
-from recall_distortion.networks.plans import ARCHITECTURES, Counts, parameter_counts
+from recall_distortion.networks.parameters import Counts
+from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.system.errors import NetworkError
 
 # docs/methods.md, section 4: total, prunable and the fraction kept at 2, 4, 10, 20, 50.
@@ -100,10 +104,12 @@ def test_unknown_names():
 
 def test_the_catalogue_agrees_with_criteria_and_networks():
     from recall_distortion import networks
-    from recall_distortion.compression.pruning.criteria import CRITERIA as FUNCTIONS
+    from recall_distortion.compression.pruning import scores
 
-    assert set(CRITERIA) == set(FUNCTIONS)
-    assert set(ARCHITECTURES) == set(networks.NETWORKS)
+    assert set(CRITERIA) == {module.name for module in pkgutil.iter_modules(scores.__path__)}
+    families = {facts.family for facts in ARCHITECTURES.values()}
+    modules = [import_module(f"{networks.__name__}.{family}") for family in families]
+    assert set(ARCHITECTURES) == {name for module in modules for name in module.NETWORKS}
     for source in SOURCES.values():
         known = (source.channels, source.classes, source.image_size)
         assert all(value is None for value in known) == source.needs_path
@@ -115,8 +121,10 @@ def test_the_facts_of_a_criterion_are_those_of_its_function(name):
 
     from recall_distortion.compression.pruning import criteria
 
+    criterion = criteria.load(name)
+
     def scores(gradient: float, epsilon: float) -> torch.Tensor:
-        return criteria.CRITERIA[name](
+        return criterion.score(
             torch.tensor([1.0, -2.0, 3.0]),
             torch.tensor([0.5, gradient, -0.5]),
             epsilon=epsilon,
@@ -125,13 +133,13 @@ def test_the_facts_of_a_criterion_are_those_of_its_function(name):
 
     facts = CRITERIA[name]
     assert facts.name == name
-    assert facts.needs_gradient == criteria.needs_gradient(name)
+    assert facts.needs_gradient == criterion.needs_gradient
     assert facts.needs_gradient == (not torch.equal(scores(0.25, 0.1), scores(4.0, 0.1)))
     assert facts.uses_epsilon == (not torch.equal(scores(0.25, 0.1), scores(0.25, 0.7)))
     assert facts.uses_epsilon == ("ε" in facts.formula)
     if name != "random":
         assert facts.needs_gradient == ("g" in facts.formula)
-    assert facts.keeps_more == (name == "undecayed_signed")
+    assert facts.keeps_more == (criterion.select is not None)
     for text in (facts.formula, facts.meaning, facts.source):
         assert text
     assert facts.meaning.endswith(".")

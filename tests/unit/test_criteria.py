@@ -25,7 +25,7 @@ EXPECTED = {
 
 def score(name: str, weight: torch.Tensor, gradient: torch.Tensor | None, epsilon: float = EPSILON):
     generator = torch.Generator().manual_seed(1)
-    return criteria.CRITERIA[name](weight, gradient, epsilon=epsilon, generator=generator)
+    return criteria.load(name).score(weight, gradient, epsilon=epsilon, generator=generator)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -44,7 +44,7 @@ def test_a_signed_score_keeps_its_sign():
     assert torch.equal(score("undecayed", weight, gradient, 1.0), torch.tensor([2.0, 2.0]))
 
 
-@pytest.mark.parametrize("name", sorted(criteria.CRITERIA))
+@pytest.mark.parametrize("name", sorted(CRITERIA))
 def test_a_criterion_changes_neither_weight_nor_gradient(name):
     weight, gradient = torch.tensor(THETA), torch.tensor(GRADIENT)
     score(name, weight, gradient)
@@ -119,5 +119,5 @@ def test_a_missing_gradient_is_told(name):
 
 
 def test_the_others_need_none():
-    for name in set(criteria.CRITERIA) - NEED_GRADIENT:
+    for name in set(CRITERIA) - NEED_GRADIENT:
         assert score(name, torch.tensor(THETA), None).shape == (5,)

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from recall_distortion import data
 from recall_distortion.data import digits as digits_module
-from recall_distortion.data import prepared as prepared_module
+from recall_distortion.data import preparing
 from recall_distortion.data.images import RawData
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
@@ -91,7 +91,7 @@ def test_mean_and_deviation_are_those_of_the_fit_images(digits):
 def test_moments_in_several_chunks_and_of_a_constant_channel():
     images = np.random.default_rng(0).integers(0, 256, (9, 3, 700, 701)).astype(np.uint8)
     images[:, 1] = 7
-    mean, std = prepared_module._moments(images, np.array([0, 2, 3, 8]))
+    mean, std = preparing._moments(images, np.array([0, 2, 3, 8]))
     chosen = images[[0, 2, 3, 8]] / 255
     np.testing.assert_allclose(mean, chosen.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(std[[0, 2]], chosen.std((0, 2, 3))[[0, 2]], rtol=1e-6)

@@ -38,7 +38,7 @@ APART = {
 # Facts without torch, which lie before the study though their rooms do not. The page, too, reads
 # what a criterion is.
 FACTS = {
-    "study": {"networks.plans", "compression.facts", "compression.ratios"},
+    "study": {"networks.parameters", "networks.plans", "compression.facts", "compression.ratios"},
     "report": {"compression.facts"},
 }
 

@@ -19,7 +19,7 @@ from recall_distortion.compression.pruning.masks import (
     layer_masks,
     signed_threshold_masks,
 )
-from recall_distortion.networks.plans import Counts
+from recall_distortion.networks.parameters import Counts
 from recall_distortion.system.errors import NetworkError
 
 

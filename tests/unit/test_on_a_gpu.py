@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recall_distortion import networks
 from recall_distortion.compression.blocks import compress_block
-from recall_distortion.compression.pruning.criteria import CRITERIA
+from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.training import TrainingImages, loop, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm

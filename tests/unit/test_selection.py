@@ -11,7 +11,7 @@ from compression_helpers import dense_network, images_of, same, write_dense
 from core_helpers import method, recipe, write_prepared
 
 from recall_distortion import data, networks
-from recall_distortion.compression.pruning.criteria import CRITERIA
+from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
     method_masks,

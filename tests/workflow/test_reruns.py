@@ -23,6 +23,10 @@ MEASURED = {"measure": 1, **AFTER}
 COMPRESSED = {"compress": 6, "evaluate": 4, **MEASURED}
 TRAINED = {"train": 2, "compress": 6, "evaluate": 6, **MEASURED}
 PREPARED = {"prepare": 1, **TRAINED}
+# Of an edit of one module.
+PRUNED = {"compress": 4, "evaluate": 2, **MEASURED}
+REFITTED = {"fit": 2, "compare_fits": 1}
+ESTIMATED = {"estimate": 1, "summarize": 1, "figures": 1, "report": 1}
 
 # For each change of the table: edits of the study file (old text, new text, what runs again).
 ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
@@ -90,7 +94,8 @@ OWN_TESTS = {
     "a method's epsilon, scope, gradient_examples",
     "source, holdout, test_fraction, seed of a data set; your own .npz file",
     "gpus, jobs_per_gpu, data_root, --cores",
-    "a file of the package, a rule's script",
+    "a file of the package that decides numbers, a rule's script",
+    "comments, docstrings, messages; errors, logs, files; other networks and criteria",
     "a file's time, by git, dvc pull or touch",
 }
 
@@ -181,18 +186,73 @@ def test_settings_of_the_machine_and_times_rerun_nothing(study: Project) -> None
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
+        ("src/recall_distortion/system/processor.py", {**TRAINED, **REFITTED}),
         ("src/recall_distortion/training/loop.py", TRAINED),
+        ("src/recall_distortion/networks/mlp.py", TRAINED),
         ("src/recall_distortion/compression/pruning/criteria.py", {**COMPRESSED, "evaluate": 6}),
+        ("src/recall_distortion/compression/pruning/scores/magnitude.py", PRUNED),
         ("src/recall_distortion/measures/networks.py", MEASURED),
+        ("src/recall_distortion/inference/questions/pooled.py", ESTIMATED),
+        ("src/recall_distortion/report/answer.py", {"figures": 1, "report": 1}),
         ("workflow/scripts/train.py", TRAINED),
         ("workflow/scripts/compare_fits.py", {"compare_fits": 1, "summarize": 1, "report": 1}),
     ],
 )
-def test_an_edited_file_reruns_the_rules_that_name_it(
+def test_an_edited_file_reruns_the_rules_that_depend_on_it(
     study: Project, path: str, expected: dict[str, int]
 ) -> None:
-    first = (study.folder / path).read_text()[:20]
-    assert plan_after(study, path, first, f"# Edited.\n{first}") == expected
+    last = (study.folder / path).read_text()[-20:]
+    assert plan_after(study, path, last, f"{last}\n_EDITED = True\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("training/loop.py", "from __future__", "# In other words.\nfrom __future__"),
+        ("training/blocks.py", "Try a smaller learning rate", "Try another one"),
+        ("system/errors.py", "import annotations\n", "import annotations\n\nEDITED = True\n"),
+        ("networks/resnet.py", "kaiming_normal = True", "kaiming_normal = False"),
+        ("networks/cnn.py", '"cnn": CNN', '"cnn": CNN, "cnn2": CNN'),
+        (
+            "networks/plans.py",
+            '    "mlp": ',
+            '    "other": Architecture("mlp", 9, 8, _mlp),\n    "mlp": ',
+        ),
+        ("compression/pruning/scores/undecayed.py", ".abs()", ".square()"),
+        ("simulation/levels.py", "NETWORKS = 5", "NETWORKS = 6"),
+    ],
+)
+def test_an_edit_that_decides_no_number_of_the_study_reruns_nothing(
+    study: Project, path: str, old: str, new: str
+) -> None:
+    assert plan_after(study, f"src/recall_distortion/{path}", old, new) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("tables/schema.py", "accuracy over all test images", "accuracy on the test set"),
+        ("compression/facts.py", "The smallest weights go", "Small weights go"),
+    ],
+)
+def test_a_better_description_retrains_nothing(
+    study: Project, path: str, old: str, new: str
+) -> None:
+    planned = plan_after(study, f"src/recall_distortion/{path}", old, new)
+    assert not {"prepare", "train", "compress", "evaluate"} & planned.keys()
+
+
+def test_a_new_criterion_reruns_nothing(study: Project) -> None:
+    scores = study.folder / "src/recall_distortion/compression/pruning/scores"
+    added = scores / "squared.py"
+    added.write_text((scores / "magnitude.py").read_text().replace("abs()", "square()"))
+    first = '        Criterion(\n            "magnitude",'
+    facts = f'        Criterion("squared", "θ²", "Small squares go.", "a test"),\n{first}'
+    try:
+        planned = plan_after(study, "src/recall_distortion/compression/facts.py", first, facts)
+    finally:
+        added.unlink()
+    assert planned.keys() <= {"figures", "report"}
 
 
 @pytest.mark.slow

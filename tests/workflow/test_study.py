@@ -167,7 +167,7 @@ def test_added_seeds_train_only_their_own_block(finished_copy: Project) -> None:
 
 def test_an_edit_of_the_code_reruns_what_it_decides(finished_copy: Project) -> None:
     path = finished_copy.folder / "src/recall_distortion/measures/distortion.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path.write_text(path.read_text() + "\nEDITED = True\n")
     plan = finished_copy.snakemake("-n", "--config", "study=test")
     assert "Measuring recall distortion" in plan
     assert "Training" not in plan

@@ -1,87 +1,3 @@
-import os
-import sys
-from base64 import urlsafe_b64encode
-from contextlib import suppress
-from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import available_cpu_count
-
-# The package beside this workflow, whichever one the environment holds or PYTHONPATH names.
-SOURCE = Path(workflow.basedir, "src")
-sys.path.insert(0, str(SOURCE))
-
-from recall_distortion.system import environment
-
-# Before anything else is imported. Jobs inherit what is left.
-LEFT_OUT = environment.leave_out(os.environ, SOURCE, sys.path)
-if LEFT_OUT:
-    print(
-        f"Jobs ignore of your environment: {', '.join(LEFT_OUT)}.",
-        file=sys.stderr,
-    )
-
-from recall_distortion.configuration import configure
-from recall_distortion.system import machine, provenance
-from recall_distortion.system.errors import RecallDistortionError
-from recall_distortion.system.processes import hold, only_one_alive
-
-try:
-    environment.check_folders(Path.cwd(), sys.executable)
-    CONFIGURATION = configure(config)
-except RecallDistortionError as error:
-    raise WorkflowError(str(error)) from None
-
-STUDY = CONFIGURATION.study
-RESULTS = f"results/{STUDY.folder}"
-
-# A killed Snakemake leaves its locks, lists of files. Those of this study's files are nobody's if no
-# Snakemake lives that works on it; other studies' may be in use, and are not in its way.
-ALONE = only_one_alive(f".snakemake/living/{STUDY.folder}")
-if ALONE:
-    for lock in Path(".snakemake/locks").glob("*.lock"):
-        with suppress(FileNotFoundError):  # another study's end takes all locks away
-            if any(
-                line.startswith(f"{RESULTS}/") for line in lock.read_text().splitlines()
-            ):
-                lock.unlink()
-
-# What jobs on this machine share, unless --resources says so. On a cluster (--jobs) its scheduler
-# knows. `--cores all` is for Snakemake the number of processors, though a container may have fewer.
-if workflow.resource_settings.nodes is None:
-    if workflow.resource_settings.cores == available_cpu_count() > machine.cores():
-        workflow.register_resource("_cores", machine.cores())
-    if "mem_mb" not in workflow.global_resources and machine.memory_mb():
-        workflow.register_resource("mem_mb", machine.memory_mb())
-    if CONFIGURATION.gpus and "gpu" not in workflow.global_resources:
-        workflow.register_resource(
-            "gpu", CONFIGURATION.gpus * CONFIGURATION.jobs_per_gpu
-        )
-
-
-def begin():
-    """End here if this study is being computed already.
-
-    Of two that start at once both may pass Snakemake's lock, and the end of another study in this
-    folder takes that away.
-    """
-    if not hold(f".snakemake/held/{STUDY.folder}"):
-        raise WorkflowError(
-            f"{RESULTS}: another Snakemake is at work on this study in this folder. Wait for its end."
-        )
-
-
-def finish():
-    """Write down how the results were made, and say where the report lies."""
-    try:
-        provenance.save(RESULTS, get_record)
-    except RecallDistortionError as error:
-        raise WorkflowError(str(error)) from None
-    page = Path(f"{RESULTS}/report.html")
-    if page.exists():
-        print(f"The report: {page.resolve()}")
-
-
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
 DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"
 COMPRESSED = (
@@ -109,53 +25,17 @@ wildcard_constraints:
     fitter="|".join(FITTERS),
 
 
-def get_record(path, kind="metadata"):
-    """Return the file in which Snakemake keeps how it made an output: the path in base64."""
-    name = urlsafe_b64encode(path.encode()).decode()
-    # Longer names than the file system takes are cut, and all parts but the last are folders.
-    size = os.pathconf(".", "PC_NAME_MAX") - 1
-    *folders, last = (name[at : at + size] for at in range(0, len(name), size))
-    return Path(f".snakemake/{kind}", *(f"@{folder}" for folder in folders), last)
+def get_code(script, *keys):
+    """Return what gives each file that decides a rule's numbers a word, which an edit changes.
 
-
-def get_mark(path):
-    """Return the file that Snakemake keeps while it makes an output."""
-    return get_record(path, "incomplete")
-
-
-# Results that came by git, DVC or a copy are known to Snakemake from here on, dry runs included.
-if workflow.is_main_process:
-    try:
-        RESTORED = provenance.restore(RESULTS, get_record, get_mark)
-        if ALONE:
-            provenance.catch_up(RESULTS, get_record)
-    except RecallDistortionError as error:
-        raise WorkflowError(str(error)) from None
-    if RESTORED.known:
-        print(
-            f"{RESULTS}: {RESTORED.known} files are as {provenance.NAME} records them.",
-            file=sys.stderr,
-        )
-    for name in RESTORED.foreign:
-        print(
-            f"{name} is not what {provenance.NAME} records, and is made again.",
-            file=sys.stderr,
-        )
-
-
-def get_code(script, *names):
-    """Return a rule's script and the package's files that decide its result.
-
-    All are compared by content, so an edit reruns the rule and a new time does not.
+    ``keys`` are the wildcards that say what of networks and methods its jobs use.
     """
-    package = Path("src/recall_distortion")
-    found = [Path("workflow/scripts", f"{script}.py")]
-    for name in names:
-        path = package / name
-        found += (
-            sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        )
-    return [str(path) for path in found]
+
+    def code(wildcards):
+        told = STUDY.modules(*(wildcards[key] for key in keys)) if keys else ()
+        return deciding(f"workflow/scripts/{script}.py", "src", told)
+
+    return code
 
 
 def get_network_files(pattern, **wildcards):

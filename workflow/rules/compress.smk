@@ -2,16 +2,6 @@ rule compress:
     input:
         data=DATA,
         dense=f"{DENSE}.safetensors",
-        code=get_code(
-            "compress",
-            "vocabulary",
-            "system/sealed",
-            "data/prepared",
-            "networks",
-            "fast",
-            "training",
-            "compression",
-        ),
     output:
         weights=f"{COMPRESSED}.safetensors",
         sparsity=f"{COMPRESSED}.sparsity.csv",
@@ -28,6 +18,7 @@ rule compress:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
+        code=get_code("compress", "dataset", "architecture", "bundle"),
         deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}",
         compression=lambda wildcards: STUDY.compression_parameters(

@@ -1,11 +1,6 @@
 rule prepare:
     input:
         source=get_source,
-        code=get_code(
-            "prepare",
-            "system/sealed",
-            "data",
-        ),
     output:
         data=DATA,
     log:
@@ -15,6 +10,7 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
+        code=get_code("prepare"),
         dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     message:
         "Preparing {wildcards.dataset}"

@@ -3,18 +3,6 @@ rule evaluate:
         data=DATA,
         dense=f"{DENSE}.safetensors",
         compressed=get_compressed_of_bundle,
-        code=get_code(
-            "evaluate",
-            "vocabulary",
-            "system/sealed",
-            "data/prepared",
-            "networks",
-            "fast",
-            "training",
-            "compression",
-            "tables/predictions",
-            "evaluation",
-        ),
     output:
         predictions=f"{PREDICTIONS}.safetensors",
     log:
@@ -27,6 +15,7 @@ rule evaluate:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
+        code=get_code("evaluate", "dataset", "architecture"),
         deterministic=STUDY.deterministic,
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"
@@ -44,13 +33,6 @@ rule measure:
     input:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
-        code=get_code(
-            "measure",
-            "vocabulary",
-            "tables",
-            "measures",
-            "inference/jobs/measure",
-        ),
     output:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
@@ -61,6 +43,7 @@ rule measure:
     resources:
         mem_mb=2000,
     params:
+        code=get_code("measure"),
         splits=STUDY.crossfit_splits,
     message:
         "Measuring recall distortion"

@@ -2,19 +2,6 @@ rule estimate:
     input:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
-        code=get_code(
-            "estimate",
-            "vocabulary",
-            "tables",
-            "measures/distortion",
-            "measures/rounding",
-            "inference/consistency",
-            "inference/estimates",
-            "inference/jobs/estimate",
-            "inference/notes",
-            "inference/statistics",
-            "inference/questions",
-        ),
         facts=get_published_facts(),
     output:
         estimates=report(
@@ -35,6 +22,7 @@ rule estimate:
     resources:
         mem_mb=2000,
     params:
+        code=get_code("estimate"),
         level=STUDY.level,
         architectures=STUDY.architectures(),
     message:
@@ -47,17 +35,6 @@ rule fit:
     input:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
-        code=get_code(
-            "fit",
-            "vocabulary",
-            "system/processor",
-            "tables",
-            "measures/rounding",
-            "inference/jobs/fit",
-            "inference/notes",
-            "inference/statistics",
-            "inference/mixed",
-        ),
     output:
         coefficients=f"{FIT}.csv",
         fit=f"{FIT}.fit.csv",
@@ -73,6 +50,7 @@ rule fit:
     resources:
         mem_mb=2000,
     params:
+        code=get_code("fit"),
         models=lambda wildcards: STUDY.fits()[wildcards.networks],
         level=STUDY.level,
     message:
@@ -85,15 +63,6 @@ rule compare_fits:
     input:
         coefficients=get_fit_files(".csv"),
         fits=get_fit_files(".fit.csv"),
-        code=get_code(
-            "compare_fits",
-            "vocabulary",
-            "tables",
-            "measures/rounding",
-            "inference/jobs/fit",
-            "inference/notes",
-            "inference/mixed",
-        ),
     output:
         mixed_models=report(
             f"{TABLES}/mixed_models.csv",
@@ -109,6 +78,8 @@ rule compare_fits:
         "../envs/study.yaml"
     resources:
         mem_mb=1000,
+    params:
+        code=get_code("compare_fits"),
     message:
         "Comparing the mixed models' fitters"
     script:
@@ -129,14 +100,6 @@ rule summarize:
                 "published",
             )
         },
-        code=get_code(
-            "summarize",
-            "vocabulary",
-            "tables",
-            "inference/jobs/summarize",
-            "inference/notes",
-            "inference/questions",
-        ),
     output:
         summary=f"{TABLES}/summary.csv",
     log:
@@ -145,6 +108,8 @@ rule summarize:
         "../envs/study.yaml"
     resources:
         mem_mb=1000,
+    params:
+        code=get_code("summarize"),
     message:
         "Counting what the estimates say"
     script:

@@ -8,15 +8,6 @@ rule report:
         ],
         figures=[f"{FIGURES}/{name}.png" for name in get_figure_names()],
         captions=f"{FIGURES}/captions.json",
-        code=get_code(
-            "report",
-            "vocabulary",
-            "tables",
-            "measures/distortion",
-            "inference/notes",
-            "inference/questions",
-            "report",
-        ),
         templates=get_templates(),
     output:
         page=f"{RESULTS}/report.html",
@@ -31,6 +22,7 @@ rule report:
     resources:
         mem_mb=1500,
     params:
+        code=get_code("report"),
         study=STUDY.facts(),
     message:
         "Writing the report"
@@ -41,15 +33,6 @@ rule report:
 rule figures:
     input:
         tables=[*rules.measure.output, *rules.estimate.output],
-        code=get_code(
-            "figures",
-            "vocabulary",
-            "tables",
-            "measures/distortion",
-            "inference/notes",
-            "inference/questions",
-            "report",
-        ),
     output:
         **{
             name.replace("-", "_"): report(
@@ -68,6 +51,8 @@ rule figures:
         "../envs/study.yaml"
     resources:
         mem_mb=1500,
+    params:
+        code=get_code("figures"),
     message:
         "Drawing the figures"
     script:

@@ -1,15 +1,6 @@
 rule train:
     input:
         data=DATA,
-        code=get_code(
-            "train",
-            "vocabulary",
-            "system/sealed",
-            "data/prepared",
-            "networks",
-            "fast",
-            "training",
-        ),
     output:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",
@@ -25,6 +16,7 @@ rule train:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
+        code=get_code("train", "dataset", "architecture"),
         deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{block}}",
         training=lambda wildcards: STUDY.training_parameters(

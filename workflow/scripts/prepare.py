@@ -3,7 +3,7 @@
 from recall_distortion.system.logs import job_log
 
 with job_log(snakemake.log[0]):
-    from recall_distortion.data import prepare
+    from recall_distortion.data.preparing import prepare
 
     # Where the data lie is read from the configuration and is no parameter of the rule: moving
     # them reruns nothing.

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recall_distortion import data, networks
+from recall_distortion import networks
 from recall_distortion.compression.pruning.masks import Sparsity, keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
     method_masks,
     needs_gradient,
 )
+from recall_distortion.data.prepared import load
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import progress
@@ -118,7 +119,7 @@ def compress_block(
     is left out and recorded as a failure; the others go on. ``engine`` and ``unfinished`` are as in
     ``train_block``.
     """
-    prepared = data.load(data_path)
+    prepared = load(data_path)
     dense = load_block(dense_path)
     images = TrainingImages.of(
         prepared, selection=selection, device=device, augmentation=recipe["augmentation"]

@@ -1,7 +1,7 @@
 """What is known of criteria and built-in methods without torch; studies and pages read it.
 
 Sentences stand here, so no job that computes networks imports this: a better one retrains nothing.
-The functions are in ``pruning.criteria``, which a test holds against these facts.
+The functions are in ``pruning.scores``, which a test holds against these facts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recall_distortion.networks.plans import Counts
+from recall_distortion.networks.parameters import Counts
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.vocabulary import format_ratio
 

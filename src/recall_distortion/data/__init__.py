@@ -11,12 +11,27 @@ Shape(channels=1, image_size=8, classes=10)
 >>> data.load("digits.safetensors").train_images.shape  # doctest: +SKIP
 (899, 1, 8, 8)
 
-Nothing here imports torch before a torchvision set is read.
+Nothing here imports torch before a torchvision set is read. What reads sources is imported when it
+is first asked for: who loads a prepared data set does not depend on it.
 """
 
 from __future__ import annotations
 
-from recall_distortion.data.images import Shape
-from recall_distortion.data.prepared import PreparedData, describe, load, prepare
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recall_distortion.data.prepared import PreparedData, Shape, load
+    from recall_distortion.data.preparing import describe, prepare
 
 __all__ = ["PreparedData", "Shape", "describe", "load", "prepare"]
+
+_MODULES = dict.fromkeys(("PreparedData", "Shape", "load"), "prepared") | dict.fromkeys(
+    ("describe", "prepare"), "preparing"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

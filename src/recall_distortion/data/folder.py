@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from recall_distortion.data.images import RawData, Shape, check_class_names
+from recall_distortion.data.images import RawData, check_class_names
+from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.files import unreadable
 

@@ -17,15 +17,6 @@ FEW_LEVELS = 16
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a network must know of a data set; ``image_size`` is the shorter side in pixels."""
-
-    channels: int
-    image_size: int
-    classes: int
-
-
-@dataclass(frozen=True)
 class RawData:
     """A source as read: images uint8 [N, C, H, W], labels int64 [N] in 0..classes-1.
 

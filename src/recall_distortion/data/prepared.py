@@ -1,27 +1,14 @@
-"""From a source to the one file that all later steps read, and back."""
+"""The one file that all later steps read a data set from."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from recall_distortion.data import arrays, digits, folder, torchvision_sets
-from recall_distortion.data.images import RawData, Shape, unusual_values
-from recall_distortion.data.sources import SOURCES, Source
-from recall_distortion.data.splits import stratified_split
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
-from recall_distortion.system.logs import warn
-
-DEFAULT_TEST_FRACTION = 0.5
-
-# Splits draw from streams of their own, so that a change of one leaves the other as it is.
-_TEST_STREAM = 0
-_HOLDOUT_STREAM = 1
 
 _TENSORS = {
     "train_images": (np.uint8, 4),
@@ -37,6 +24,15 @@ _METADATA = ("class_names", "source", "checksum", "holdout", "seed")
 
 _WHAT = "prepared data set"
 _REMEDY = "delete it and run the step 'prepare' again"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network must know of a data set; ``image_size`` is the shorter side in pixels."""
+
+    channels: int
+    image_size: int
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -67,73 +63,6 @@ class PreparedData:
         return Shape(channels, min(height, width), len(self.class_names))
 
 
-def describe(source: str, *, path: str | None = None) -> Shape:
-    """Return channels, image size and classes of a source, without torch and without its images.
-
-    ``path`` is the file or folder of the sources ``arrays`` and ``folder``. Raises ``DataError``
-    for an unknown source, or a path that is missing or does not hold such a data set.
-    """
-    known = _known(source, path)
-    if source == "arrays":
-        return arrays.describe(_user_path(path))
-    if source == "folder":
-        return folder.describe(_user_path(path))
-    return Shape(known.channels, known.image_size, known.classes)
-
-
-def prepare(
-    source: str,
-    output: Path,
-    *,
-    path: str | None,
-    data_root: str,
-    holdout: float,
-    test_fraction: float | None,
-    seed: int,
-    download: bool = True,
-) -> None:
-    """Write a source as one sealed file at ``output``, all of it or nothing.
-
-    ``holdout`` is the fraction of the training images held out of fitting, ``test_fraction`` that
-    of all images that become the test set where the source has none of its own (default 0.5);
-    both splits are stratified by class and follow from ``seed``. torchvision's sets are looked for
-    under ``data_root`` and downloaded where missing unless ``download`` is False. The same
-    arguments and source give the same bytes. Raises ``DataError``.
-    """
-    known = _known(source, path)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
-    if known.has_test_set and not known.needs_path:
-        _refuse_test_fraction(test_fraction, source)
-    raw = _read(source, path, data_root, download)
-    if known.needs_path:
-        for words in _unusual(raw, path):
-            warn(words)
-    try:
-        raw, fit_index, holdout_index = _split(raw, holdout, test_fraction, seed)
-    except DataError as error:
-        raise DataError(f"{path or source}: {error}") from None
-    mean, std = _moments(raw.train_images, fit_index)
-    tensors = {
-        "train_images": raw.train_images,
-        "train_labels": raw.train_labels,
-        "fit_index": fit_index,
-        "holdout_index": holdout_index,
-        "test_images": raw.test_images,
-        "test_labels": raw.test_labels,
-        "mean": mean,
-        "std": std,
-    }
-    metadata = {
-        "class_names": list(raw.class_names),
-        "source": source,
-        "checksum": raw.checksum,
-        "holdout": float(holdout),
-        "seed": seed,
-    }
-    sealed.write(output, tensors, metadata)
-
-
 def load(path: str | Path) -> PreparedData:
     """Return the data set that ``prepare`` wrote at ``path``.
 
@@ -155,123 +84,6 @@ def load(path: str | Path) -> PreparedData:
         source=metadata["source"],
         checksum=metadata["checksum"],
     )
-
-
-def _known(source: str, path: str | None) -> Source:
-    if source not in SOURCES:
-        raise DataError(f"unknown data source {source!r}; known are {', '.join(SOURCES)}")
-    known = SOURCES[source]
-    if known.needs_path and not path:
-        raise DataError(f"the source {source!r} needs a path to {known.description}")
-    if path and not known.needs_path:
-        raise DataError(f"the source {source!r} takes no path, but {path!r} is given; leave it out")
-    return known
-
-
-def _refuse_test_fraction(test_fraction: float | None, what: str) -> None:
-    if test_fraction is not None:
-        raise DataError(
-            f"{what} has its own test set, so a test_fraction of {test_fraction!r} has no meaning; "
-            "leave test_fraction out"
-        )
-
-
-def _user_path(path: str | None) -> Path:
-    found = _expanded(path or "")
-    try:
-        found.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise DataError(
-            f"{found} cannot be looked up ({error.strerror}); give a path that can be read"
-        ) from None
-    return found
-
-
-def _expanded(path: str) -> Path:
-    # Path.expanduser raises an error for the home of someone unknown; this leaves it as it is.
-    return Path(os.path.expanduser(path))
-
-
-def _read(source: str, path: str | None, data_root: str, download: bool) -> RawData:
-    if source == "digits":
-        return digits.read()
-    if source == "arrays":
-        return arrays.read(_user_path(path))
-    if source == "folder":
-        return folder.read(_user_path(path))
-    return torchvision_sets.read(source, _expanded(data_root), download=download)
-
-
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
-
-
-def _unusual(raw: RawData, path: str | None) -> Iterator[str]:
-    for part, images in (("training", raw.train_images), ("test", raw.test_images)):
-        if images is not None and (words := unusual_values(images)):
-            where = f"{path}, {part} images" if raw.test_images is not None else path
-            yield f"{where}: {words}"
-
-
-def _split(
-    raw: RawData, holdout: float, test_fraction: float | None, seed: int
-) -> tuple[RawData, np.ndarray, np.ndarray]:
-    """Return the data with a test set, and which training images are fitted to and held out."""
-    if raw.test_images is not None:
-        _refuse_test_fraction(test_fraction, "the source")
-    else:
-        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-        raw = _with_test_set(raw, fraction, seed)
-    fit_index, holdout_index = stratified_split(
-        raw.train_labels,
-        holdout,
-        _generator(seed, _HOLDOUT_STREAM),
-        part="hold-out set",
-        class_names=raw.class_names,
-    )
-    return raw, fit_index, holdout_index
-
-
-def _with_test_set(raw: RawData, fraction: float, seed: int) -> RawData:
-    rest, taken = stratified_split(
-        raw.train_labels,
-        fraction,
-        _generator(seed, _TEST_STREAM),
-        part="test set",
-        class_names=raw.class_names,
-    )
-    return RawData(
-        train_images=raw.train_images[rest],
-        train_labels=raw.train_labels[rest],
-        test_images=raw.train_images[taken],
-        test_labels=raw.train_labels[taken],
-        class_names=raw.class_names,
-        checksum=raw.checksum,
-    )
-
-
-def _moments(images: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation [C], float32, of images[index] scaled to 0..1.
-
-    Sums are whole numbers, hence exact in any order. A constant channel gets 1 in place of 0, so
-    that it can be divided by.
-    """
-    _, channels, height, width = images.shape
-    total, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
-    step = max(1, (1 << 22) // (channels * height * width))
-    for start in range(0, len(index), step):
-        values = images[index[start : start + step]].astype(np.uint32)
-        total += values.sum(axis=(0, 2, 3), dtype=np.int64)
-        squares += (values * values).sum(axis=(0, 2, 3), dtype=np.int64)
-    count = len(index) * height * width
-    mean = total / (255 * count)
-    variance = [
-        (count * int(square) - int(value) ** 2) / (255 * count) ** 2
-        for value, square in zip(total, squares, strict=True)
-    ]
-    std = np.sqrt(variance)
-    std[std == 0] = 1
-    return mean.astype(np.float32), std.astype(np.float32)
 
 
 def _problem(tensors: dict[str, np.ndarray], classes: int) -> str | None:

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recall_distortion import data, networks
+from recall_distortion import networks
 from recall_distortion.compression.blocks import load_compressed
+from recall_distortion.data.prepared import load
 from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
 from recall_distortion.training import DeviceImages
 from recall_distortion.training.engines import Engine, is_deterministic
@@ -53,7 +54,7 @@ def evaluate_block(
     them, so that the same weights give the same predictions; without gradients vectorizing gains
     nothing.
     """
-    prepared = data.load(data_path)
+    prepared = load(data_path)
     dense = load_block(dense_path)
     images = DeviceImages(
         prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device

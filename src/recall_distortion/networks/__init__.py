@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recall_distortion.networks.registry import (
-        NETWORKS,
         build,
+        constructor,
         counts,
         initialize,
         prunable_parameters,
     )
 
-__all__ = ["NETWORKS", "build", "counts", "initialize", "prunable_parameters"]
+__all__ = ["build", "constructor", "counts", "initialize", "prunable_parameters"]
 
 
 def __getattr__(name: str) -> Any:

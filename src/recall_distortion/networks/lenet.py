@@ -34,3 +34,7 @@ class LeNet5(nn.Module):
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
         return self.classifier(x)
+
+
+#: What a study calls it -> what makes it for (channels, classes).
+NETWORKS = {"lenet5": LeNet5}

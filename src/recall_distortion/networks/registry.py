@@ -5,27 +5,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
-from recall_distortion.networks.lenet import LeNet5
-from recall_distortion.networks.plans import Counts
-from recall_distortion.networks.resnet import ResNet
-from recall_distortion.networks.small import CNN, MLP
+from recall_distortion.networks.parameters import Counts
+from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.system.errors import NetworkError
 
-#: Name -> constructor of (channels, classes). The names are those of ``plans.ARCHITECTURES``.
-NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
-    "mlp": MLP,
-    "cnn": CNN,
-    "lenet5": LeNet5,
-    "resnet20": functools.partial(ResNet, blocks=3),
-    "resnet32": functools.partial(ResNet, blocks=5),
-    "resnet44": functools.partial(ResNet, blocks=7),
-    "resnet56": functools.partial(ResNet, blocks=9),
-    "resnet110": functools.partial(ResNet, blocks=18),
-}
+
+def constructor(name: str) -> Callable[[int, int], nn.Module]:
+    """Return what makes a network of (channels, classes); raises ``NetworkError`` if unknown."""
+    if name not in ARCHITECTURES:
+        raise NetworkError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
+    # By name, so that a job depends on the code of no network but its own.
+    module = import_module(f"recall_distortion.networks.{ARCHITECTURES[name].family}")
+    return module.NETWORKS[name]
 
 
 def build(name: str, *, channels: int, classes: int) -> nn.Module:
@@ -34,13 +30,12 @@ def build(name: str, *, channels: int, classes: int) -> nn.Module:
     Its initial weights come from PyTorch's global generator; ``initialize`` draws them again from
     a generator of one's own. Raises ``NetworkError`` for an unknown name or impossible sizes.
     """
-    if name not in NETWORKS:
-        raise NetworkError(f"unknown architecture {name!r}; known are {', '.join(NETWORKS)}")
+    make = constructor(name)
     if channels < 1 or classes < 2:
         raise NetworkError(
             f"{name} needs at least 1 channel and 2 classes, not {channels} and {classes}"
         )
-    network = NETWORKS[name](channels, classes)
+    network = make(channels, classes)
     _initialize(network, None)
     return network
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -57,3 +59,13 @@ class ResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(images)))
         x = self.stage3(self.stage2(self.stage1(x)))
         return self.classifier(x.mean((-2, -1)))
+
+
+#: What a study calls them -> what makes them for (channels, classes).
+NETWORKS = {
+    "resnet20": functools.partial(ResNet, blocks=3),
+    "resnet32": functools.partial(ResNet, blocks=5),
+    "resnet44": functools.partial(ResNet, blocks=7),
+    "resnet56": functools.partial(ResNet, blocks=9),
+    "resnet110": functools.partial(ResNet, blocks=18),
+}

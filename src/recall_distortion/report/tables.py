@@ -9,20 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from recall_distortion.compression.facts import BUILT_IN
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
 from recall_distortion.tables.schema import TABLES, TEXT, TRUTH
 from recall_distortion.tables.study import StudyTables
 
-METHOD_ORDER = (
-    "magnitude",
-    "layerwise_magnitude",
-    "gradient",
-    "regularized_gradient",
-    "undecayed",
-    "undecayed_signed",
-    "random",
-)
+METHOD_ORDER = tuple(BUILT_IN)
 _TYPES = {TEXT: str, TRUTH: bool}  # all others are numbers
 REQUIRED = ("recall", "networks", "estimates")  # and for the page the summary
 

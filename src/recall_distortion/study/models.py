@@ -307,6 +307,20 @@ class Study(Strict):
             "engine": self._engine_parameters(),
         }
 
+    def modules(self, dataset: str, architecture: str, bundle: str | None = None) -> list[str]:
+        """Return what a network's jobs import by name: its module, a bundle's criteria.
+
+        A module of its fast form is among them whether there is one or not.
+        """
+        family = ARCHITECTURES[architecture].family
+        methods = self.bundles(dataset, architecture)[bundle] if bundle else ()
+        criteria = {self.method(name).criterion for name in methods if name != CONTROL}
+        return [
+            f"recall_distortion.networks.{family}",
+            f"recall_distortion.fast.cpu.{family}",
+            *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
+        ]
+
     def _engine_parameters(self) -> dict[str, Any]:
         """Return what decides how networks are computed, besides the network and the device."""
         return {

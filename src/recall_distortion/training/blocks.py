@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from recall_distortion import data, networks
+from recall_distortion import networks
+from recall_distortion.data.prepared import load
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.system.logs import progress
 from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
@@ -63,7 +64,7 @@ def train_block(
     on; it is removed at the end. A replicate whose loss is not finite is left out and recorded as a
     failure; the others go on. Raises ``TrainingError`` where every one of them failed.
     """
-    prepared = data.load(data_path)
+    prepared = load(data_path)
     images = TrainingImages.of(
         prepared, selection=selection, device=device, augmentation=recipe["augmentation"]
     )

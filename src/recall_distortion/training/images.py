@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recall_distortion.data import PreparedData
+from recall_distortion.data.prepared import PreparedData
 from recall_distortion.training.augmentation import AUGMENTATIONS
 
 

@@ -1,7 +1,13 @@
-"""How much a weight matters: pure functions, one tensor in, its scores out.
+"""How much a weight matters: pure functions by name, one tensor in, its scores out.
+
+>>> import torch
+>>> from recall_distortion.compression.pruning import criteria
+>>> criteria.magnitude(torch.tensor([0.5, -2.0]))
+tensor([0.5000, 2.0000])
 
 Every criterion is called as ``criterion(weight, gradient, *, epsilon, generator)`` and returns a
-tensor of the weight's shape; the weights with the lowest scores are pruned.
+tensor of the weight's shape; the weights with the lowest scores are pruned. Each is the function
+``score`` of its own module in ``scores``; ``compression.facts`` has what is known of it.
 
 ``gradient`` is that of the mean cross-entropy alone. The paper writes L for the loss with decay and
 T = L - (epsilon / 2) |theta|^2 for the loss without it; in PyTorch the decay lives in the
@@ -10,107 +16,54 @@ optimizer, so what ``backward()`` gives is already the gradient of T (docs/metho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from inspect import Parameter, signature
 
-import torch
-from torch import Tensor
+from torch import BoolTensor, Tensor
 
 from recall_distortion.system.errors import NetworkError
 
-Criterion = Callable[..., Tensor]
+_SCORES = "recall_distortion.compression.pruning.scores"
 
 
-def magnitude(
-    weight: Tensor,
-    gradient: Tensor | None = None,
-    *,
-    epsilon: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return abs(theta): magnitude pruning (MP)."""
-    return weight.abs()
+@dataclass(frozen=True)
+class Criterion:
+    """What scores weights.
 
-
-def gradient(
-    weight: Tensor,
-    gradient: Tensor | None,
-    *,
-    epsilon: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return abs(theta g): the gradient pruning (GP) that was run (ShrinkBench)."""
-    return (weight * _given(gradient)).abs()
-
-
-def regularized_gradient(
-    weight: Tensor,
-    gradient: Tensor | None,
-    *,
-    epsilon: float,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return abs(theta (g + epsilon theta)): GP as the paper's text defines it."""
-    return (weight * (_given(gradient) + epsilon * weight)).abs()
-
-
-def undecayed(
-    weight: Tensor,
-    gradient: Tensor | None,
-    *,
-    epsilon: float,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return abs(-theta g + epsilon theta^2): undecayed pruning (UP) with the absolute value."""
-    return undecayed_signed(weight, gradient, epsilon=epsilon).abs()
-
-
-def undecayed_signed(
-    weight: Tensor,
-    gradient: Tensor | None,
-    *,
-    epsilon: float,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return -theta g + epsilon theta^2 without the absolute value, as the published script did.
-
-    These scores go with ``masks.signed_threshold_masks``, not with an exact count.
+    ``select`` makes masks of the scores by parameter and the fraction to keep, where not the
+    weights with the highest scores stay.
     """
-    return -weight * _given(gradient) + epsilon * weight**2
+
+    score: Callable[..., Tensor]
+    select: Callable[[Mapping[str, Tensor], float], dict[str, BoolTensor]] | None = None
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the scores look at the gradient: those that do have no default for it."""
+        return signature(self.score).parameters["gradient"].default is Parameter.empty
 
 
-def random(
-    weight: Tensor,
-    gradient: Tensor | None = None,
-    *,
-    epsilon: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return a uniform score per weight: random pruning (RP)."""
-    if generator is None:
-        raise NetworkError("random scores need a generator, so that they can be drawn again")
-    return torch.rand(weight.shape, generator=generator).to(weight)
+def load(name: str) -> Criterion:
+    """Return a criterion by its name; raises ``NetworkError`` for an unknown one."""
+    module = f"{_SCORES}.{name}"
+    if not name.isidentifier() or find_spec(module) is None:
+        raise NetworkError(f"unknown criterion {name!r}; there is no module {module}")
+    found = import_module(module)
+    return Criterion(found.score, getattr(found, "select", None))
 
 
-CRITERIA: dict[str, Criterion] = {
-    function.__name__: function
-    for function in (
-        magnitude,
-        gradient,
-        regularized_gradient,
-        undecayed,
-        undecayed_signed,
-        random,
-    )
-}
-
-
-def needs_gradient(name: str) -> bool:
-    """Return whether a criterion looks at the gradient: one that does has no default for it."""
-    return signature(CRITERIA[name]).parameters["gradient"].default is Parameter.empty
-
-
-def _given(gradient: Tensor | None) -> Tensor:
+def given(gradient: Tensor | None) -> Tensor:
+    """Return a gradient; raises ``NetworkError`` where there is none."""
     if gradient is None:
         raise NetworkError("this criterion needs the gradient of the loss, and none was given")
     return gradient
+
+
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    try:
+        return load(name).score
+    except NetworkError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -10,7 +10,7 @@ from torch import BoolTensor, Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.compression.ratios import fraction_to_keep
-from recall_distortion.networks.plans import Counts
+from recall_distortion.networks.parameters import Counts
 from recall_distortion.system.errors import NetworkError
 
 

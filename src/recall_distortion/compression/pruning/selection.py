@@ -1,4 +1,4 @@
-"""A pruning method, criterion x scope x schedule, applied to one replicate."""
+"""A pruning method, criterion and scope, applied to one replicate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from torch import BoolTensor, Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning import criteria
-from recall_distortion.compression.pruning.masks import (
-    global_masks,
-    layer_masks,
-    signed_threshold_masks,
-)
+from recall_distortion.compression.pruning.masks import global_masks, layer_masks
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
@@ -59,11 +55,11 @@ def method_masks(
     the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
     those at one fraction are the same whichever others are asked for.
     """
-    criterion = criteria.CRITERIA[method["criterion"]]
+    criterion = criteria.load(method["criterion"])
     scoring = generator(seed, "criterion scores")
     with torch.no_grad():
         scores = {
-            name: criterion(
+            name: criterion.score(
                 weight,
                 gradients[name] if gradients is not None else None,
                 epsilon=method["epsilon"],
@@ -71,8 +67,8 @@ def method_masks(
             )
             for name, weight in networks.prunable_parameters(network).items()
         }
-    if method["criterion"] == "undecayed_signed":
-        return [signed_threshold_masks(scores, fraction) for fraction in fractions]
+    if criterion.select is not None:
+        return [criterion.select(scores, fraction) for fraction in fractions]
     select = global_masks if method["scope"] == "global" else layer_masks
     return [
         select(scores, fraction, generator=generator(seed, "criterion ties"))
@@ -82,4 +78,4 @@ def method_masks(
 
 def needs_gradient(method: Mapping[str, Any]) -> bool:
     """Return whether a method's criterion looks at the gradient of the loss."""
-    return criteria.needs_gradient(method["criterion"])
+    return criteria.load(method["criterion"]).needs_gradient

@@ -1,7 +1,25 @@
-"""The small convolutional networks in compiled loops on a CPU."""
+"""The small convolutional networks in compiled loops on a CPU.
+
+The fast form of the networks that ``recall_distortion.networks.<name>`` has is in the module of the
+same name here. It is imported by that name, so that a job depends on no form but its own network's.
+"""
 
 from __future__ import annotations
 
-from recall_distortion.fast.cpu.networks import faster
+from importlib import import_module
+from importlib.util import find_spec
+
+from torch import nn
 
 __all__ = ["faster"]
+
+_PLAIN = "recall_distortion.networks"
+
+
+def faster(network: nn.Module) -> nn.Module | None:
+    """Return the fast form of a network that lies on a CPU, or None where there is none."""
+    package, _, name = type(network).__module__.rpartition(".")
+    form = f"{__name__}.{name}"
+    if package != _PLAIN or find_spec(form) is None:
+        return None
+    return import_module(form).faster(network)

@@ -1,19 +1,15 @@
-"""LeNet-5 and the CNN with convolution, pooling and rectifier computed as one layer."""
+"""What the fast forms share: the layers of another's network, three of them computed as one."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
-from recall_distortion.networks.layers import adaptive_max_pool
-from recall_distortion.networks.lenet import LeNet5
-from recall_distortion.networks.small import CNN
 from recall_distortion.system.errors import NetworkError
 
 
-class _Form(nn.Module):
+class Form(nn.Module):
     """A network of another's layers: their parameters are shared, by the same names."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -22,7 +18,7 @@ class _Form(nn.Module):
         for name, layer in network.named_children():
             self.add_module(name, layer)
 
-    def train(self, mode: bool = True) -> _Form:
+    def train(self, mode: bool = True) -> Form:
         """Set the plain network's mode too, whose layers these are."""
         for network in self._plain:
             network.train(mode)
@@ -36,52 +32,21 @@ class _Form(nn.Module):
         return pooled_convolution(images, convolution.weight, convolution.bias, padding)
 
 
-class FastLeNet5(_Form):
-    """``networks.lenet.LeNet5`` on a CPU."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, classes] of images [N, C, H, W]."""
-        x = self.pooled(self.conv1, images)
-        x = self.pooled(self.conv2, x)
-        if x.shape[-2:] != (5, 5):
-            x = adaptive_max_pool(x, 5)
-        x = F.relu(self.fc1(x.flatten(1)))
-        x = F.relu(self.fc2(x))
-        return self.classifier(x)
-
-
-class FastCNN(_Form):
-    """``networks.small.CNN`` on a CPU."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, classes] of images [N, C, H, W]."""
-        x = self.pooled(self.conv1, images)
-        x = self.pooled(self.conv2, x)
-        if x.shape[-2:] != (2, 2):
-            x = adaptive_max_pool(x, 2)
-        x = F.relu(self.fc1(x.flatten(1)))
-        return self.classifier(x)
-
-
-_FORMS: dict[type[nn.Module], type[_Form]] = {LeNet5: FastLeNet5, CNN: FastCNN}
-_FORWARD = {network: network.forward for network in _FORMS}  # what the forms compute
-
-
-def faster(network: nn.Module) -> nn.Module | None:
-    """Return the fast form of a network that lies on a CPU, or None where there is none.
+def form_of(network: nn.Module, kind: type[nn.Module], form: type[Form]) -> Form | None:
+    """Return a network's fast form, or None where the network is not of its kind on a CPU.
 
     There is none where a convolution was replaced, or a ``forward`` of it or of the network: the
     form would compute what the network no longer does.
     """
-    kind = type(network)  # a class derived from one of them may compute something else
-    if kind not in _FORMS or kind.forward is not _FORWARD[kind] or "forward" in vars(network):
+    # A class derived from the kind may compute something else.
+    if type(network) is not kind or "forward" in vars(network):
         return None
     if not all(map(_is_computed, (network.conv1, network.conv2))):
         return None
     weight = network.conv1.weight
     if weight.device.type != "cpu" or weight.dtype not in COMPILED:
         return None
-    return _FORMS[kind](network)
+    return form(network)
 
 
 def _is_computed(layer: nn.Module) -> bool:

@@ -1,0 +1,163 @@
+"""What code decides the numbers of a job, and one word for what each file of it says.
+
+The workflow compares these words with those of the last time, so that an edit reruns what depends
+on it and nothing else. What a job imports is read from its source, at any depth; what is imported
+by a name that only the job knows, its network's module and its criteria's, is told.
+
+An edit that changes no number changes no word: of a comment, a docstring, or the text of what is
+raised, printed or warned of.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import UnionType
+
+#: Rooms of which nothing decides a number but what is named here: errors, files, logs, devices.
+_DECIDING = {"system": ("processor", "sealed")}
+#: Facts about everything that a job may use, of which it uses what it is told.
+_FACTS = ("networks.plans",)
+
+#: Statements whose text is for people, and functions that only show it to them.
+_SHOWN = ("print", "warn")
+_DIGITS = 16  # of a word; 64 bits
+
+
+def deciding(script: str | Path, source: str | Path, told: Sequence[str] = ()) -> dict[str, str]:
+    """Return a word for each file that decides what a script computes, by the file's path.
+
+    ``source`` is the folder of packages that the script imports from; the paths of their files are
+    relative to it. ``told`` are dotted names of modules that are imported by name where they exist.
+    """
+    script, source = Path(script), Path(source)
+    files = {script.as_posix(): script}
+    left = [*_imported(script, source)]
+    for module in told:
+        left += _existing(module, source)
+    seen = set()
+    while left:
+        module = left.pop()
+        if module in seen or not _decides(module):
+            continue
+        seen.add(module)
+        path = _file(module, source)
+        files[path.relative_to(source).as_posix()] = path
+        left += _imported(path, source)
+    return {name: word(path) for name, path in sorted(files.items())}
+
+
+@cache
+def word(path: Path) -> str:
+    """Return what a source file says as a word, the same as long as only people read the change."""
+    text = path.read_text(encoding="utf-8")
+    return hashlib.sha256(said(text, _tree(path)).encode()).hexdigest()[:_DIGITS]
+
+
+def said(text: str, tree: ast.Module | None = None) -> str:
+    """Return source code without comments, docstrings, empty lines and texts for people."""
+    lines = [line.encode() for line in text.splitlines()]
+    tree = tree or ast.parse(text)
+    cut = [*_comments(lines, tree), *_texts(tree)]
+    # From the last to the first, so that a place that is cut out moves no other one.
+    for (row, column), (end, end_column) in sorted(cut, reverse=True):
+        lines[row] = lines[row][:column] + lines[end][end_column:]
+        del lines[row + 1 : end + 1]
+    return "\n".join(line.decode().rstrip() for line in lines if line.strip())
+
+
+_Place = tuple[int, int]  # row and byte within it, both from 0
+_Part = tuple[_Place, _Place]  # its first byte, and the one after its last
+
+
+def _comments(lines: Sequence[bytes], tree: ast.Module) -> Iterator[_Part]:
+    """Yield where comments lie: what follows a # that is in no string."""
+    strings = list(_strings(tree, bytes | str))
+    for row, line in enumerate(lines):
+        column = line.find(b"#")
+        while column >= 0:
+            inside = [part for part in strings if part[0] <= (row, column) < part[1]]
+            if not inside:
+                yield (row, column), (row, len(line))
+                break
+            column = line.find(b"#", column + 1)
+
+
+def _texts(tree: ast.Module) -> Iterator[_Part]:
+    """Yield where docstrings lie, and texts in what is raised or shown."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield _part(node)
+        elif isinstance(node, ast.Raise) or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in _SHOWN
+        ):
+            yield from _strings(node, str)
+
+
+def _strings(node: ast.AST, kind: type | UnionType) -> Iterator[_Part]:
+    """Yield where a piece of code has strings of a kind, formatted ones among them."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.JoinedStr) or (
+            isinstance(part, ast.Constant) and isinstance(part.value, kind)
+        ):
+            yield _part(part)
+        else:
+            yield from _strings(part, kind)
+
+
+def _part(node: ast.expr | ast.Expr) -> _Part:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return (node.lineno - 1, node.col_offset), (node.end_lineno - 1, node.end_col_offset)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _imported(path: Path, source: Path) -> tuple[str, ...]:
+    """Return the modules of ``source`` that a file imports, and the packages that they lie in."""
+    found = []
+    for name in _names(_tree(path)):
+        found += _existing(name, source)
+    return tuple(dict.fromkeys(found))
+
+
+def _existing(name: str, source: Path) -> list[str]:
+    """Return the modules that a dotted name leads to: packages on the way, and what it names."""
+    parts = name.split(".")
+    # The first part is a package of its own, which imports nothing until it is asked.
+    modules = [".".join(parts[:size]) for size in range(2, len(parts) + 1)]
+    return [module for module in modules if _file(module, source).is_file()]
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that code imports when it runs."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    else:
+        parts = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            parts = [*node.orelse]
+        for part in parts:
+            yield from _names(part)
+
+
+def _file(module: str, source: Path) -> Path:
+    path = source.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _decides(module: str) -> bool:
+    _, _, inner = module.partition(".")
+    room, _, rest = inner.partition(".")
+    return inner not in _FACTS and rest in _DECIDING.get(room, (rest,))

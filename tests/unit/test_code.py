@@ -1,0 +1,175 @@
+"""What code decides a job's numbers: read from the source, and the same as what a job imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from core_helpers import REPOSITORY
+
+from recall_distortion.system.code import deciding, said
+
+SOURCE = REPOSITORY / "src"
+SCRIPTS = REPOSITORY / "workflow/scripts"
+MLP = ["recall_distortion.networks.mlp", "recall_distortion.fast.cpu.mlp"]
+CNN = ["recall_distortion.networks.cnn", "recall_distortion.fast.cpu.cnn"]
+SCORES = "recall_distortion.compression.pruning.scores"
+
+
+def words(script: str, *told: str, source: Path = SOURCE) -> dict[str, str]:
+    """Return the words of a script's files, its own by its name."""
+    found = deciding(SCRIPTS / f"{script}.py", source, told)
+    return {name.removeprefix("recall_distortion/"): word for name, word in found.items()}
+
+
+CODE = '''"""Sums."""
+
+# Why.
+def total(values):
+    """Return the sum."""
+    if not values:
+        raise ValueError(f"no values in {values!r}: " "give one")  # none
+    print("a # sum")
+    return sum(values) + len("#")
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"""Sums."""', '"""Sums of values."""'),
+        ("# Why.\n", ""),
+        ('"""Return the sum."""', '"""Return the sum.\n\n    Of all.\n    """'),
+        ("  # none", "  # nothing: # 'é'"),
+        ('f"no values in {values!r}: " "give one"', '"none"'),
+        ('print("a # sum")', 'print(f"a {1}")'),
+        ("    print", "\n\n    print"),
+    ],
+)
+def test_what_only_people_read_changes_nothing(old: str, new: str) -> None:
+    assert old in CODE
+    assert said(CODE.replace(old, new)) == said(CODE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sum(values)", "max(values)"),
+        ('len("#")', 'len("##")'),
+        ("ValueError", "TypeError"),
+        ("if not values", "if values"),
+    ],
+)
+def test_what_a_computer_reads_does(old: str, new: str) -> None:
+    assert old in CODE
+    assert said(CODE.replace(old, new)) != said(CODE)
+
+
+def test_what_is_left_is_the_program_that_the_file_holds() -> None:
+    """Every file of the package parses without its comments, docstrings and messages."""
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        left = said(text)
+        for name in ("def ", "class "):
+            assert left.count(f"\n{name}") <= text.count(f"\n{name}")
+            names = [line for line in text.splitlines() if line.startswith(name)]
+            assert [line for line in left.splitlines() if line.startswith(name)] == [
+                line.partition("  #")[0].rstrip() for line in names
+            ]
+
+
+def test_a_job_depends_on_its_own_network_and_criteria_alone() -> None:
+    trained = words("train", *MLP)
+    assert {"networks/mlp.py", "networks/registry.py", "training/loop.py"} <= trained.keys()
+    assert {"system/processor.py", "data/prepared.py", "vocabulary.py"} <= trained.keys()
+    assert not {"networks/cnn.py", "networks/lenet.py", "networks/plans.py"} & trained.keys()
+    assert not any("fast/cpu/" in name for name in trained if not name.endswith("__init__.py"))
+    assert not any(name.startswith(("compression", "tables", "study")) for name in trained)
+    assert {"fast/cpu/kernels.py", "fast/cpu/cnn.py"} <= words("train", *CNN).keys()
+    compressed = words("compress", *MLP, f"{SCORES}.undecayed")
+    own = {name for name in compressed if name.startswith("compression/pruning/scores/")}
+    assert own == {
+        f"compression/pruning/scores/{name}.py"
+        for name in ("__init__", "undecayed", "undecayed_signed")
+    }
+    assert "compression/facts.py" not in compressed
+
+
+def test_errors_files_logs_and_simulations_decide_nothing() -> None:
+    for script in SCRIPTS.glob("*.py"):
+        found = words(script.stem, *CNN)
+        assert {name for name in found if name.startswith("system/")} <= {
+            "system/processor.py",
+            "system/sealed.py",
+        }
+        assert not any(name.startswith("simulation/") for name in found)
+
+
+def test_a_package_counts_as_far_as_it_is_imported(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    for name, text in {
+        "__init__.py": "",
+        "rooms/__init__.py": "from house.rooms import kitchen\n",
+        "rooms/kitchen.py": "def cook():\n    from house import pantry\n",
+        "rooms/attic.py": "",
+        "pantry.py": "if TYPE_CHECKING:\n    import house.rooms.attic\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    script = tmp_path / "script.py"
+    script.write_text("with open('x'):\n    from house.rooms.kitchen import cook\n")
+    found = {Path(name).name for name in deciding(script, tmp_path)}
+    assert found == {"script.py", "__init__.py", "kitchen.py", "pantry.py"}
+    assert "house/rooms/attic.py" in deciding(script, tmp_path, ["house.rooms.attic", "house.none"])
+
+
+# Runs a job's steps and prints what of the package they imported.
+JOBS = """
+import json, sys
+from pathlib import Path
+folder = Path(sys.argv[2])
+step, recipe = sys.argv[1], {"phases": [{"epochs": 1, "learning_rate": 0.1}], "batch_size": 64,
+    "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "augmentation": []}
+from recall_distortion.system import processor
+data, dense, compressed = (folder / f"{n}.safetensors" for n in ("data", "dense", "compressed"))
+if step == "prepare":
+    from recall_distortion.data.preparing import prepare
+    prepare("digits", data, path=None, data_root="", holdout=0.1, test_fraction=0.8, seed=0)
+elif step == "train":
+    from recall_distortion.training import train_block
+    train_block(data, dense, folder / "history.csv", architecture="cnn", seeds=[0, 1],
+        recipe=recipe, selection="holdout")
+elif step == "compress":
+    from recall_distortion.compression.blocks import compress_block
+    method = {"criterion": "undecayed", "scope": "global", "epsilon": 0.1, "gradient_examples": 50}
+    compress_block(data, dense, compressed, folder / "sparsity.csv", folder / "history.csv",
+        dataset="digits", ratios=["1", "2"], methods={"control": None, "mine": method},
+        count="prunable", recipe=recipe, selection="holdout")
+elif step == "evaluate":
+    from recall_distortion.evaluation.predictions import evaluate_block
+    evaluate_block(data, dense, [compressed], folder / "out.safetensors", dataset="digits")
+print(json.dumps([name for name in sys.modules if name.startswith("recall_distortion.")]))
+"""
+TOLD = {"train": CNN, "compress": [*CNN, f"{SCORES}.undecayed"], "evaluate": CNN}
+
+
+@pytest.mark.slow
+def test_what_jobs_import_is_what_was_read_from_the_source(tmp_path: Path) -> None:
+    """So that nothing which is imported by a name goes unseen."""
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    for step in ("prepare", "train", "compress", "evaluate"):
+        command = [sys.executable, "-c", JOBS, step, str(tmp_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        imported = set(json.loads(done.stdout.splitlines()[-1]))
+        expected = {
+            name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            for name in words(step, *TOLD.get(step, []))
+        }
+        unseen = {name.removeprefix("recall_distortion.") for name in imported} - expected
+        allowed = {name for name in unseen if name.partition(".")[0] == "system"}
+        assert unseen - allowed <= {"networks.plans"}, step
