@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,8 +49,10 @@ def recall_table(
 
     Raises ``TableError`` for indices out of range or a class without a test image.
     """
-    whole = isinstance(classes, int | np.integer)
-    names = [str(i) for i in range(classes)] if whole else list(classes)
+    if isinstance(classes, int | np.integer):
+        names = [str(i) for i in range(classes)]
+    else:
+        names = list(classes)
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise TableError(
@@ -89,7 +90,8 @@ class Counts:
 
     @property
     def accuracy(self) -> np.ndarray:
-        return self.correct.sum(1) / self.support.sum()
+        accuracy: np.ndarray = self.correct.sum(1) / self.support.sum()
+        return accuracy
 
     @property
     def normalized_balance(self) -> np.ndarray:
@@ -113,7 +115,8 @@ def normalized(correct: np.ndarray, support: np.ndarray) -> np.ndarray:
 def slopes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the no-intercept slopes over the last axis; NaN where the denominator is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (before * after).sum(-1) / (before**2).sum(-1)
+        found: np.ndarray = (before * after).sum(-1) / (before**2).sum(-1)
+    return found
 
 
 def effective_classes(squares: np.ndarray) -> np.ndarray:
@@ -124,7 +127,8 @@ def effective_classes(squares: np.ndarray) -> np.ndarray:
     where every balance is zero or one is unknown.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 / ((squares / squares.sum(-1, keepdims=True)) ** 2).sum(-1)
+        effective: np.ndarray = 1 / ((squares / squares.sum(-1, keepdims=True)) ** 2).sum(-1)
+    return effective
 
 
 def class_means(labels: np.ndarray, values: np.ndarray | None, classes: int) -> np.ndarray | None:
@@ -132,7 +136,8 @@ def class_means(labels: np.ndarray, values: np.ndarray | None, classes: int) -> 
     if values is None:
         return None
     one_hot = np.eye(classes)[labels]
-    return values.astype(float) @ one_hot / one_hot.sum(0)
+    means: np.ndarray = values.astype(float) @ one_hot / one_hot.sum(0)
+    return means
 
 
 def class_rows(
@@ -197,7 +202,9 @@ class HalfBalances:
     second: np.ndarray
 
     @classmethod
-    def of(cls, labels: np.ndarray, correct: np.ndarray, halves: np.ndarray, classes: int) -> Any:
+    def of(
+        cls, labels: np.ndarray, correct: np.ndarray, halves: np.ndarray, classes: int
+    ) -> HalfBalances:
         one_hot = np.eye(classes, dtype=np.float32)[labels]  # [M, C]
         hits = correct.astype(np.float32)
         found = []
@@ -271,7 +278,8 @@ def denominator_error(
     with np.errstate(invalid="ignore", divide="ignore"):
         v = recall * (1 - recall) / (support * accuracy**2)
     squared = np.maximum(balance**2 - v, 0)
-    return np.sqrt((4 * squared * v + 2 * v**2).sum(-1))
+    errors: np.ndarray = np.sqrt((4 * squared * v + 2 * v**2).sum(-1))
+    return errors
 
 
 def paired_balances(recall: pd.DataFrame) -> pd.DataFrame:

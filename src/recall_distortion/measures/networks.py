@@ -172,9 +172,8 @@ class _Cell:
 
 
 def _together(parts: Sequence[np.ndarray | None], order: np.ndarray) -> np.ndarray | None:
-    if any(part is None for part in parts):
-        return None
-    return np.concatenate(parts)[order]
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known)[order] if len(known) == len(parts) else None
 
 
 def _same_test_set(left: Predictions, right: Predictions) -> None:
@@ -191,7 +190,7 @@ def _ordered(cells: list[_Cell]) -> list[_Cell]:
     panels = list(dict.fromkeys((part.dataset, part.architecture) for part in parts))
     methods = list(dict.fromkeys(part.method for part in parts))
 
-    def position(cell: _Cell) -> tuple:
+    def position(cell: _Cell) -> tuple[int, bool, int, float, int]:
         part = cell.predictions
         return (
             panels.index((part.dataset, part.architecture)),

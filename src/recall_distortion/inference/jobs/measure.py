@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -43,11 +44,11 @@ def write_measures(
         )
 
 
-def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping]]:
+def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping[str, Any]]]:
     """Return what all files of predictions hold; no network may stand in two of them."""
     parts: list[Predictions] = []
-    failures: list[Mapping] = []
-    files: dict[tuple, str | Path] = {}
+    failures: list[Mapping[str, Any]] = []
+    files: dict[tuple[str | int, ...], str | Path] = {}
     for path in paths:
         found, failed = read_predictions(path)
         parts += found

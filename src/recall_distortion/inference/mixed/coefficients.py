@@ -31,7 +31,8 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p, kind="stable")  # NaN sorts last
     adjusted = np.full(p.size, np.nan)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    return np.minimum(adjusted, 1)
+    capped: np.ndarray = np.minimum(adjusted, 1)
+    return capped
 
 
 def tested(

@@ -145,7 +145,8 @@ def combine(
 def _believe(by_fitter: pd.DataFrame, agreed: bool) -> str:
     converged = by_fitter["converged"]
     if agreed and converged.drop(BOOTSTRAP, errors="ignore").any():
-        return by_fitter["believe"].iloc[0]
+        of_model: str = by_fitter["believe"].iloc[0]
+        return of_model
     return BOOTSTRAP if converged.get(BOOTSTRAP, False) else ""
 
 

@@ -108,7 +108,7 @@ class Fit:
     message: str
 
 
-def terms_table(rows: list[dict]) -> pd.DataFrame:
+def terms_table(rows: list[dict[str, str | float]]) -> pd.DataFrame:
     """Return the table of fixed effects; what a row does not say is missing, its factor 1."""
     table = pd.DataFrame(rows, columns=TERM_COLUMNS)
     return table.astype({"ratio": float, "null": float, "factor": float}).fillna({"factor": 1.0})

@@ -137,7 +137,7 @@ def _family(question: str, held: pd.Series) -> str:
     return f"{question}: {'/'.join(words)}"
 
 
-def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[tuple]:
+def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[tuple[Any, ...]]:
     return list(dict.fromkeys(tuple(cell[position] for position in positions) for cell in cells))
 
 
@@ -292,4 +292,5 @@ def _dense_errors(networks: pd.DataFrame) -> dict[str, float]:
     """Return each data set's mean dense test error, every architecture weighing the same."""
     dense = networks[networks["method"] == DENSE]
     by_architecture = 1 - dense.groupby(PANEL)["accuracy"].mean()
-    return by_architecture.groupby("dataset").mean().dropna().to_dict()
+    errors: dict[str, float] = by_architecture.groupby("dataset").mean().dropna().to_dict()
+    return errors

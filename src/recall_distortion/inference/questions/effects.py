@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.notes import NO_CONTROL, NO_END, joined
-from recall_distortion.inference.questions.pooled import FEW, PER_NETWORK
+from recall_distortion.inference.questions.pooled import FEW, PER_NETWORK, Key
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics import bootstrap
 from recall_distortion.inference.statistics.intervals import (
@@ -66,7 +66,14 @@ _NUMBERS = [
 _VALUES = ["alpha", "crossfit_numerator", "crossfit_denominator"]
 _POOLED = ["interpret", "crossfit_low", "crossfit_high", "crossfit_verdict"]
 
-Key = tuple[str, str, str, float, str]  # the values of CELL_STATE
+
+class Crossfitted(NamedTuple):
+    """A pooled cross-fitted difference, its bootstrap interval, and the slope subtracted."""
+
+    difference: float
+    low: float
+    high: float
+    other: float
 
 
 def effects(
@@ -187,9 +194,7 @@ def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     return row | {"p": p, "p_adjusted": min(1.0, p * family) if np.isfinite(p) else np.nan}
 
 
-def crossfit_differences(
-    pairs: Mapping[Any, pd.DataFrame], level: float
-) -> dict[Any, tuple[float, float, float, float]]:
+def crossfit_differences(pairs: Mapping[Any, pd.DataFrame], level: float) -> dict[Any, Crossfitted]:
     """Return each pair's pooled cross-fitted difference, its bootstrap interval, the other slope.
 
     A pair has a row per seed, ``crossfit_numerator`` and ``crossfit_denominator`` of one side and,
@@ -198,7 +203,7 @@ def crossfit_differences(
     shared: dict[tuple[int, ...], list[Any]] = {}
     for key, table in pairs.items():
         shared.setdefault(tuple(table.index), []).append(key)
-    found = {}
+    found: dict[Any, Crossfitted] = {}
     for keys in shared.values():
         y, x, v, u = (
             np.column_stack([pairs[key][name].to_numpy(float) for key in keys])
@@ -208,13 +213,13 @@ def crossfit_differences(
         with np.errstate(invalid="ignore", divide="ignore"):
             other = v.sum(0) / np.where(u.sum(0) > 0, u.sum(0), np.nan)
         values = np.stack([drawn.estimate, *drawn.interval(level), other], axis=1)
-        found |= dict(zip(keys, map(tuple, values.tolist()), strict=True))
+        found |= dict(zip(keys, map(Crossfitted._make, values.tolist()), strict=True))
     return found
 
 
 def _read(
     row: dict[str, Any],
-    crossfitted: tuple[float, float, float, float],
+    crossfitted: Crossfitted,
     own: pd.Series,
     control: pd.Series,
 ) -> dict[str, Any]:
@@ -225,7 +230,7 @@ def _read(
         low = high = np.nan
     stable = own["interpret"] == control["interpret"] == PER_NETWORK
     per_model = stable and row["n"] < bootstrap.LEAST_REPLICATES
-    ends = (row["low"], row["high"]) if per_model else (low, high)
+    ends: tuple[float, float] = (row["low"], row["high"]) if per_model else (low, high)
     found = verdict(*ends, null=0.0)
     name = "slope_verdict" if per_model else "crossfit_verdict"
     reading = BEYOND_CONTROL if found in CONCLUSIVE else NOT_DISTINGUISHABLE

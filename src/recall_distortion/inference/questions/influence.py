@@ -17,7 +17,8 @@ from recall_distortion.inference.statistics.intervals import (
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.vocabulary import CELL_STATE, DENSE, NETWORK, PANEL, RETRAINED, UNCOMPRESSED
 
-_DENSE = (DENSE, UNCOMPRESSED, DENSE)  # method, ratio, state
+_Cell = tuple[str, float, str]  # of a panel: method, ratio, state
+_DENSE: _Cell = (DENSE, UNCOMPRESSED, DENSE)
 CHANGES, KEEPS = "the verdict changes", "the verdict stays"
 COLUMNS = [
     *CELL_STATE, "class", "class_name", "share", "unnamed", "n", "mean", "low", "high", "std_error",
@@ -35,7 +36,8 @@ def slopes_without(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     # Sums over the others, not the total less one: where one class dominates, that would cancel.
     others = 1 - np.eye(before.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ((before * after) @ others) / (before**2 @ others)
+        without: np.ndarray = ((before * after) @ others) / (before**2 @ others)
+    return without
 
 
 def influence(
@@ -102,7 +104,7 @@ def _rows(
         }
 
 
-def _without(networks: pd.DataFrame) -> Iterator[tuple[tuple, pd.DataFrame, np.ndarray]]:
+def _without(networks: pd.DataFrame) -> Iterator[tuple[_Cell, pd.DataFrame, np.ndarray]]:
     """Yield each retrained cell of a panel, its dense networks, and its slopes without each class.
 
     The dense networks' balances and predictions have a row a seed; the slopes are [n, C].

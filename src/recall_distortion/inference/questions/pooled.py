@@ -132,6 +132,7 @@ def pooled(
 
 
 _CROSSFIT = ["crossfit_numerator", "crossfit_denominator"]
+Key = tuple[str, str, str, float, str]  # the values of CELL_STATE
 _OF_PANEL = NETWORK[len(PANEL) :]  # what identifies a network of a panel
 
 
@@ -147,9 +148,10 @@ def _sums(recall: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     dense = _looked_up(table, before, "recall")
     x = dense["normalized_balance"].to_numpy(float)
     y = _looked_up(table["normalized_balance"], after, "recall").to_numpy(float)
-    error = denominator_error(
-        *(dense[name].to_numpy(float) for name in ("recall", "support", "accuracy")), x
+    recalls, support, accuracy = (
+        dense[name].to_numpy(float) for name in ("recall", "support", "accuracy")
     )
+    error = denominator_error(recalls, support, accuracy, x)
     half = rows["crossfit_denominator"].to_numpy(float)
     return rows.assign(
         product=(x * y).sum(1),
@@ -160,7 +162,7 @@ def _sums(recall: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         error=error,
         # Not "less than": one that is unknown, or zero without error, is not distinguishable.
         indistinct=~(half > DISTINGUISHABLE * error),
-        single=dense["support"].to_numpy(float).min(1) < 2,
+        single=support.min(1) < 2,
     )
 
 
@@ -193,10 +195,10 @@ def _cells(sums: pd.DataFrame, classes: pd.DataFrame, level: float) -> list[dict
     ``classes`` is what ``_dense_classes`` gives.
     """
     cells = {key: group.sort_values("seed") for key, group in sums.groupby(CELL_STATE, sort=False)}
-    shared: dict[tuple[int, ...], list[tuple]] = {}
+    shared: dict[tuple[int, ...], list[Key]] = {}
     for key, group in cells.items():
         shared.setdefault(tuple(group["seed"]), []).append(key)
-    found: dict[tuple, dict[str, Any]] = {}
+    found: dict[Key, dict[str, Any]] = {}
     for keys in shared.values():
         columns = {
             name: np.column_stack([cells[key][name].to_numpy(float) for key in keys])

@@ -10,6 +10,7 @@ the pilot's own deviation misses the planned power about half the time).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,8 @@ def upper_limit(sd: np.ndarray, n: np.ndarray, confidence: float = CONFIDENCE) -
     """Return the one-sided upper limits of normal standard deviations estimated from n values."""
     from scipy import stats  # most of a second, for those who ask
 
-    return sd * np.sqrt((n - 1) / stats.chi2.ppf(1 - confidence, n - 1))
+    limits: np.ndarray = sd * np.sqrt((n - 1) / stats.chi2.ppf(1 - confidence, n - 1))
+    return limits
 
 
 def replicates_for(
@@ -147,10 +149,11 @@ def _power(size: np.ndarray, n: np.ndarray, significance: float) -> np.ndarray:
     # for the right one where the effect is dozens of standard errors and the power 1. A standard
     # deviation of zero leaves no doubt.
     larger = np.where(np.isnan(larger) | np.isinf(size), 1.0, larger)
-    return larger + np.nan_to_num(smaller, nan=0.0)
+    power: np.ndarray = larger + np.nan_to_num(smaller, nan=0.0)
+    return power
 
 
-def _questions(used: pd.DataFrame) -> Iterator[dict]:
+def _questions(used: pd.DataFrame) -> Iterator[dict[str, Any]]:
     slopes = {
         cell: group.set_index("seed")["alpha"] for cell, group in used.groupby(CELL, sort=False)
     }
@@ -162,7 +165,7 @@ def _questions(used: pd.DataFrame) -> Iterator[dict]:
         yield {**named, "question": ONE, **_spread(values.to_numpy(float), ONE_REPLICATE)}
         control = slopes.get((dataset, architecture, CONTROL, UNCOMPRESSED))
         if control is None:
-            found = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
+            found: dict[str, Any] = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:
             pairs = pd.concat([values, control], axis=1, join="inner").to_numpy(float)
             size = max(np.abs(pairs).max(initial=0), 1)
@@ -172,7 +175,7 @@ def _questions(used: pd.DataFrame) -> Iterator[dict]:
         yield {**named, "question": CONTROL, **found}
 
 
-def _spread(values: np.ndarray, too_few: str, size: float = 1.0) -> dict:
+def _spread(values: np.ndarray, too_few: str, size: float = 1.0) -> dict[str, Any]:
     finite = np.isfinite(values)
     found = {"n": int(finite.sum()), "sd": np.nan, "note": ""}
     if not finite.all():
@@ -184,5 +187,5 @@ def _spread(values: np.ndarray, too_few: str, size: float = 1.0) -> dict:
     return {**found, "sd": 0.0 if equal else float(values.std(ddof=1))}
 
 
-def _whole(numbers: np.ndarray) -> pd.array:
+def _whole(numbers: np.ndarray) -> pd.arrays.IntegerArray:
     return pd.array(numbers, dtype="Int64")

@@ -46,19 +46,20 @@ def slopes(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
     for cell, group in used.groupby(CELL_STATE, sort=False):
         values = group["alpha"].to_numpy(dtype=float)
         found = t_interval(values, level)
+        low, high = float(found.low), float(found.high)
         named = dict(zip(CELL_STATE, cell, strict=True))
         rows.append(
             {
                 **named,
                 "n": int(np.isfinite(values).sum()),
                 "mean": float(found.mean),
-                "low": float(found.low),
-                "high": float(found.high),
+                "low": low,
+                "high": high,
                 "std_error": float(found.std_error),
                 "df": found.df if np.isfinite(found.std_error) else np.nan,
                 "level": level,
                 "family_size": int(sizes[tuple(named[key] for key in family)]),
-                "verdict": verdict(found.low, found.high),
+                "verdict": verdict(low, high),
                 "note": missing_interval(values),
                 "alpha_crossfit": _median(group),
                 "nonfinite": int((~np.isfinite(values)).sum()),

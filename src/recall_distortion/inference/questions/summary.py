@@ -155,7 +155,7 @@ def _crossed(cells: pd.DataFrame) -> dict[str, float]:
 
 def _levels(cells: pd.DataFrame) -> dict[str, float]:
     """Return the levels of the cells' intervals, alone and of a family together."""
-    found = {}
+    found: dict[str, float] = {}
     pairs = cells[["level", "family_size"]].dropna().drop_duplicates()
     for i, (level, size) in enumerate(pairs.itertuples(index=False), start=1):
         found |= {
@@ -170,7 +170,7 @@ def _small(pooled: pd.DataFrame) -> dict[str, float]:
     """Return of how many cells single slopes cannot be read, and how noisy their balances are."""
     pooled = pooled[pooled["state"] == RETRAINED]
     rows = pooled[pooled["interpret"] == POOLED_ALONE]
-    found = {"small/cells": len(rows), "small/of": len(pooled)}
+    found: dict[str, float] = {"small/cells": len(rows), "small/of": len(pooled)}
     if rows.empty:
         return found
     return {

@@ -231,7 +231,7 @@ def _believed(fits: pd.DataFrame) -> dict[str, float]:
     """Return of each kind of mixed model how many are to be believed, and the cells' scatter."""
     said = fits[fits["believe"].fillna("") != ""].drop_duplicates("model")
     kinds = said["model"].map(kind_of_model)
-    found = {}
+    found: dict[str, float] = {}
     for (kind, believe), rows in said.groupby([kinds, "believe"], sort=False):
         found[f"{kind}/{believe}/models"] = len(rows)
         if (spreads := rows["spread"].astype(float).dropna()).size:

@@ -113,7 +113,7 @@ def _row(
         "std_error": float(moved.std_error),
         "df": moved.df if np.isfinite(moved.low) else np.nan,
         "level": level,
-        "improves": _improves(above(moved.low, 0), narrows and not apart) if known else "",
+        "improves": _improves(above(float(moved.low), 0), narrows and not apart) if known else "",
         "variance_before": before,
         "variance_after": after,
         "variance_change": after - before,

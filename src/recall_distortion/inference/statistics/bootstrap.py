@@ -105,7 +105,7 @@ class Bootstrapped:
         return np.where(count > 0, p, np.nan)
 
 
-def ratio(numerators: np.ndarray, denominators: np.ndarray, **options) -> Bootstrapped:
+def ratio(numerators: np.ndarray, denominators: np.ndarray, **options: int) -> Bootstrapped:
     """Return the bootstrap of sum(numerators) / sum(denominators), each [n, m], for m statistics.
 
     The rows are replicates. All statistics share their draws; ``options`` are those of ``draws``.
@@ -138,7 +138,7 @@ def difference(
     denominators: np.ndarray,
     other_numerators: np.ndarray,
     other_denominators: np.ndarray,
-    **options,
+    **options: int,
 ) -> Bootstrapped:
     """Return the bootstrap of one ratio less another of the same replicates; all [n, m].
 
@@ -182,10 +182,11 @@ def _positive(totals: np.ndarray) -> np.ndarray:
 
 def _only_rounding(residuals: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return in which columns [m] all residuals [n, m] are rounding errors of terms of ``size``."""
-    return np.abs(residuals).max(0, initial=0) <= DUST * size
+    small: np.ndarray = np.abs(residuals).max(0, initial=0) <= DUST * size
+    return small
 
 
-def _draws(replicates: int, **options) -> np.ndarray:
+def _draws(replicates: int, **options: int) -> np.ndarray:
     if replicates < LEAST_REPLICATES:
         return np.empty((0, replicates))
     return draws(replicates, **options)
@@ -197,7 +198,8 @@ def effective_replicates(denominators: np.ndarray) -> np.ndarray:
     NaN where one is unknown or all are zero.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        return denominators.sum(0) ** 2 / (denominators**2).sum(0)
+        effective: np.ndarray = denominators.sum(0) ** 2 / (denominators**2).sum(0)
+    return effective
 
 
 def _studentize(

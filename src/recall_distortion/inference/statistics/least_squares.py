@@ -66,7 +66,9 @@ def clustered(
     return Bootstrapped(estimate, error, studentized, df)
 
 
-def _block(squares: np.ndarray, products: np.ndarray, stratum: np.ndarray, count: int):
+def _block(
+    squares: np.ndarray, products: np.ndarray, stratum: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return estimates and standard errors [p] and studentized draws [B, p] of one block.
 
     As in ``bootstrap``, everything is computed from residuals: draws shift the sample's estimate.
@@ -100,12 +102,14 @@ def _inverse(matrices: np.ndarray) -> np.ndarray:
     scaled = matrices / both
     usable = np.linalg.eigvalsh(scaled)[:, 0] > TOLERANCE
     scaled[~usable] = np.eye(matrices.shape[1])
-    found = np.linalg.inv(scaled) / both
+    found: np.ndarray = np.linalg.inv(scaled) / both
     found[~usable] = np.nan
     return found
 
 
-def _shift(weights: np.ndarray, squares: np.ndarray, scores: np.ndarray, stratum: np.ndarray):
+def _shift(
+    weights: np.ndarray, squares: np.ndarray, scores: np.ndarray, stratum: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what draws shift the estimates by, and their standard errors, [B, p] each.
 
     ``weights`` [B, clusters]; ``scores`` [clusters, p] are those of the sample's estimates.

@@ -81,7 +81,9 @@ def _nothing(left: np.ndarray, right: np.ndarray) -> Row:
     return {"estimate": estimate, "t": np.nan, "df": np.nan, "p": np.nan}
 
 
-def _tested(test: Any, left: np.ndarray, right: np.ndarray, alternative: str, **options) -> Row:
+def _tested(
+    test: Any, left: np.ndarray, right: np.ndarray, alternative: str, **options: bool
+) -> Row:
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         # Nearly or exactly equal samples: the infinite or NaN t that follows is in the table.
         warnings.filterwarnings("ignore", category=RuntimeWarning)

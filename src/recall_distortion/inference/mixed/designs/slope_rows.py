@@ -95,8 +95,10 @@ def described(row: pd.Series, with_panel: bool) -> str:
 
 def centred(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column [n] less the mean of its distinct values, however many rows each has."""
-    values = rows[column].to_numpy(dtype=float)
-    return values - np.unique(values).mean() if len(values) else values
+    values: np.ndarray = rows[column].to_numpy(dtype=float)
+    if len(values):
+        values = values - np.unique(values).mean()
+    return values
 
 
 def both_versions(design: Design) -> list[MixedModel]:
@@ -159,10 +161,11 @@ def _model(design: Design, name: str, formula: str, scale: pd.Series | None) -> 
     )
 
 
-def _fixed(design: Design) -> tuple[list[dict], list[np.ndarray], list[str]]:
+def _fixed(design: Design) -> tuple[list[dict[str, str | float]], list[np.ndarray], list[str]]:
     """Return the terms of each method, their columns [n], and what has no trend."""
     rows = design.rows
-    terms, columns, notes = [], [], []
+    terms: list[dict[str, str | float]] = []
+    columns, notes = [], []
     for method in dict.fromkeys(rows["method"]):
         of_method = (rows["method"] == method).to_numpy(dtype=float)
         ratios = rows.loc[rows["method"] == method, "ratio"].unique()

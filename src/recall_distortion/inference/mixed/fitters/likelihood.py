@@ -8,6 +8,7 @@ search of its own has found nothing higher.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
@@ -20,6 +21,19 @@ STARTS = (0.3, 3.0)
 XTOL, FTOL = 1e-7, 1e-13
 
 
+class _Alike(NamedTuple):
+    """Cross-products of groups that have as many levels of each term: ``shape``.
+
+    ``zz`` is Z'Z of each group, of which only the diagonal is kept where the rest is zero
+    (``diagonal``); ``zr`` is Z' times the group's rows.
+    """
+
+    shape: tuple[int, ...]
+    diagonal: bool
+    zz: np.ndarray
+    zr: np.ndarray
+
+
 class Profile:
     """The REML log-likelihood of deviations relative to the residual's, but for a constant."""
 
@@ -28,7 +42,7 @@ class Profile:
         self._rows, self._p = len(rows), data.fixed.shape[1]
         self._squares = rows.T @ rows
         ends = np.flatnonzero(np.diff(data.group)) + 1
-        alike: dict[tuple, list[tuple[np.ndarray, np.ndarray]]] = {}
+        alike: dict[tuple[tuple[int, ...], bool], list[tuple[np.ndarray, np.ndarray]]] = {}
         for index, of_group in enumerate(np.split(rows, ends)):
             random = [data.random[term][index] for term in terms]
             z = np.hstack(random)
@@ -39,7 +53,12 @@ class Profile:
                 found = np.diag(square) if diagonal else square, z.T @ of_group
                 alike.setdefault((shape, diagonal), []).append(found)
         self._alike = [
-            (shape, diagonal, *(np.stack(parts) for parts in zip(*found, strict=True)))
+            _Alike(
+                shape,
+                diagonal,
+                zz=np.stack([zz for zz, _ in found]),
+                zr=np.stack([zr for _, zr in found]),
+            )
             for (shape, diagonal), found in alike.items()
         ]
 
@@ -63,7 +82,7 @@ class Profile:
         xx, xy, yy = squares[:-1, :-1], squares[:-1, -1], squares[-1, -1]
         left_over = yy - xy @ np.linalg.solve(xx, xy)
         logdet += np.linalg.slogdet(xx)[1]
-        return -0.5 * (logdet + (self._rows - self._p) * np.log(left_over))
+        return float(-0.5 * (logdet + (self._rows - self._p) * np.log(left_over)))
 
 
 def maximum(data: Rotated, terms: Sequence[str]) -> np.ndarray:
@@ -82,4 +101,5 @@ def maximum(data: Rotated, terms: Sequence[str]) -> np.ndarray:
         )
         for start in STARTS
     ]
-    return np.abs(min(found, key=lambda result: result.fun).x)
+    deviations: np.ndarray = np.abs(min(found, key=lambda result: result.fun).x)
+    return deviations

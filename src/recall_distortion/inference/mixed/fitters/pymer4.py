@@ -57,7 +57,8 @@ def prepare() -> None:
         from rpy2.rinterface_lib import embedded
 
         if not embedded.isinitialized():
-            embedded.set_initoptions(("rpy2", "--quiet", "--vanilla"))
+            options = ("rpy2", "--quiet", "--vanilla")
+            embedded.set_initoptions(options)  # type: ignore[arg-type]  # rpy2 says it takes one
         with lazy_r_packages():
             import pymer4.tidystats.lmerTest  # noqa: F401
     _load("lmerTest", libraries)

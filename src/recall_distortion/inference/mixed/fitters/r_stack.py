@@ -70,7 +70,7 @@ def check_r_stack() -> str:
             f"{rscript} does not run: {answer.stderr.strip() or 'it says nothing'}. "
             f"Install R again, on Debian or Ubuntu with: apt-get install --reinstall {everything}"
         )
-    found = re.findall(rf"^{_MARK} (\S+)", answer.stdout, re.MULTILINE)
+    found: list[str] = re.findall(rf"^{_MARK} (\S+)", answer.stdout, re.MULTILINE)
     if not found:
         raise SetupError(
             f"{rscript} does not answer but says: {answer.stdout.strip() or 'nothing'}. "

@@ -8,6 +8,7 @@ to rounding; at that size it took 2.5 s in place of 15 s with sparse matrices (o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,7 @@ def rotated(rows: pd.DataFrame) -> Rotated:
     )
 
 
-def _of_seed(rows: pd.DataFrame, cells: dict, classes: dict) -> _Seed:
+def _of_seed(rows: pd.DataFrame, cells: Mapping[str, int], classes: Mapping[int, int]) -> _Seed:
     """Return a seed's rows rotated; ``cells`` and ``classes`` map each to its column."""
     after = rows.pivot(index="cell", columns="class", values="after")
     first = rows[rows["cell"] == rows["cell"].iloc[0]].set_index("class")["before"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,23 +55,24 @@ def grouped(model: MixedModel) -> Rotated:
     return Rotated(codes[order], model.response[order], model.fixed[order], random)
 
 
-def likelihood(data: Rotated):
+def likelihood(data: Rotated) -> Any:
     """Return the ``MixedLM`` of grouped rows, without its two faults at a variance of zero."""
     from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
-    class Bounded(MixedLM):
-        def get_fe_params(self, cov_re, vcomp, tol=1e-10):
+    class Bounded(MixedLM):  # type: ignore[misc]  # statsmodels comes without types
+        def get_fe_params(self, cov_re: np.ndarray, vcomp: np.ndarray, tol: float = 1e-10) -> Any:
             # A relative variance below tol is taken for an infinite one.
             return super().get_fe_params(cov_re, np.maximum(vcomp, SMALLEST_VARIANCE), tol)
 
-        def hessian(self, params):
+        def hessian(self, params: Any) -> tuple[np.ndarray, bool]:
             # fit() ends by inverting the whole Hessian for standard errors, and fails where a
             # variance of zero makes it singular. The standard errors here need a block of it only.
             return -np.eye(self.k_fe + self.k_vc), False
 
-        def information(self, params) -> np.ndarray:
+        def information(self, params: Any) -> np.ndarray:
             """Return the information of the fixed effects [p, p], variances taken as known."""
-            return -super().hessian(params)[0][: self.k_fe, : self.k_fe]
+            whole: np.ndarray = super().hessian(params)[0]
+            return -whole[: self.k_fe, : self.k_fe]
 
     terms = sorted(data.random)
     components = VCSpec(
@@ -131,19 +133,21 @@ def fit(model: MixedModel) -> Fit:
     )
 
 
-def _maximized(mixed, start: np.ndarray):
+def _maximized(mixed: Any, start: np.ndarray) -> tuple[Any, float, bool]:
     """Return the best fit, its log-likelihood, and whether the last search gained nothing.
 
     ``start`` [terms] are deviations over that of the residual where another search has ended
     (``likelihood.maximum``), so that the first one here can confirm it.
     """
 
-    def search(values: np.ndarray):
+    def search(values: np.ndarray) -> tuple[Any, float]:
         found = mixed.fit(reml=True, method="powell", start_params=values, ftol=POWELL_FTOL)
         return found, float(found.llf)
 
-    def deviations(found) -> np.ndarray:
-        return np.sqrt(np.maximum(np.asarray(found.vcomp) / found.scale, SMALLEST_VARIANCE))
+    def deviations(found: Any) -> np.ndarray:
+        relative = np.maximum(np.asarray(found.vcomp) / found.scale, SMALLEST_VARIANCE)
+        reached: np.ndarray = np.sqrt(relative)
+        return reached
 
     start = np.maximum(start, np.sqrt(SMALLEST_VARIANCE))
     best, loglik = search(start)
