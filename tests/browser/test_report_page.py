@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ import pytest
 from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.report import build_report
 from recall_distortion.report.tables import read_tables
+from tests.synthetic.report import make_tables, study_facts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -47,25 +46,14 @@ pytestmark = [
 ]
 
 
-def _load_generator() -> ModuleType:
-    path = Path(__file__).with_name("synthetic_tables.py")
-    spec = importlib.util.spec_from_file_location("synthetic_tables", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with two networks, all methods, and names that attack the page."""
     folder = tmp_path_factory.mktemp("report")
-    generator = _load_generator()
     names = ("<script>document.title='owned'</script>", "a" * 200, *"234567")
-    generator.make_tables(folder / "tables", seeds=5, class_names=names)
+    make_tables(folder / "tables", seeds=5, class_names=names)
     facts = {
-        **generator.study_facts(),
+        **study_facts(),
         "selection": "test",
         "description": "<img src='https://example.org/x.png' onerror=\"document.title='owned'\">"
         + "unbroken" * 40,

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import ``synthetic``, which lies beside them."""
+"""Lets the tests of this folder import the helpers that lie beside them."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from synthetic import CONTROL, DENSE, drawn
 
 from recall_distortion.vocabulary import COMPRESSED, RETRAINED
+from tests.synthetic import CONTROL, DENSE, drawn
 
 MAGNITUDE = ("magnitude", 2.0, RETRAINED)
 RANDOM = ("random", 10.0, COMPRESSED)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import synthetic
 
 from recall_distortion.inference.questions.equal_sparsity import equal_sparsity
 from recall_distortion.vocabulary import CELL_STATE, CONTROL
+from tests import synthetic
 
 PANEL = ("digits", "mlp")
 RATIOS = (2.0, 4.0, 10.0)

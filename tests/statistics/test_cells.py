@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions.accuracy import accuracy
 from recall_distortion.inference.questions.classes import class_changes, dense_classes
 from recall_distortion.inference.questions.intercepts import intercepts
 from recall_distortion.inference.questions.sparsity import sparsity
+from recall_distortion.simulation import Cell, Design
+from recall_distortion.simulation import study as simulated_study
 from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import CELL_STATE, CONTROL, DENSE, RESEED
+from tests import synthetic
 
 
 def study(**options) -> synthetic.Tables:
@@ -108,14 +110,9 @@ def test_sparsity_over_the_networks_of_a_cell() -> None:
 
 
 def test_intercepts_have_the_t_interval_of_their_mean() -> None:
-    labels = np.repeat(np.arange(3), [40, 70, 20])  # elsewhere they are zero by construction
-    rng = np.random.default_rng(1)
-    balances = np.tile([-0.1, 0.05, 0.1], (8, 1))
-    right = {
-        cell: synthetic.drawn(rng, labels, 0.8, slope * balances)
-        for cell, slope in ((synthetic.DENSE, 1.0), (synthetic.CONTROL, 1.3))
-    }
-    networks = synthetic.pictured(labels, right, reseed=True)["networks"]
+    # With as many images in each class they would be zero by construction.
+    design = Design((Cell(CONTROL, 1.0, 1.3),), seeds=8, classes=3, images=(40, 70, 20))
+    networks = simulated_study(design, 1)["networks"]
     (row,) = intercepts(networks, 0.9).to_dict("records")
     assert row["method"] == CONTROL
     assert RESEED in set(networks["method"])

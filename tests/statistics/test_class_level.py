@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from fits import agreed
 from r_reference import lmer_in_r, needs_r
 
@@ -15,6 +14,7 @@ from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.designs import class_level, class_rows
 from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.system.errors import InferenceError, TableError
+from tests import synthetic
 
 CELLS = {
     ("control", 1.0): 0.75,

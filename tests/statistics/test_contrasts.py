@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions import contrasts
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RESEED, RETRAINED
+from tests import synthetic
 
 RATIOS = (2.0, 4.0, 10.0)
 ARCHITECTURES = {

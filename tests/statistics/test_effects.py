@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
-from synthetic import DENSE, drawn, pictured
 
 from recall_distortion.inference.questions.effects import COLUMNS, effects
 from recall_distortion.inference.questions.pooled import COLUMNS as POOLED_COLUMNS
@@ -31,6 +29,8 @@ from recall_distortion.vocabulary import (
     RETRAINED,
 )
 from recall_distortion.vocabulary import DENSE as DENSE_STATE
+from tests import synthetic
+from tests.synthetic import DENSE, drawn, pictured
 
 PANEL = ("digits", "mlp")
 CONTROL_CELL = (*PANEL, CONTROL, 1.0)

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-import synthetic
 from fits import agreed
 
 from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.designs import class_level
+from tests import synthetic
 
 pytestmark = pytest.mark.slow
 

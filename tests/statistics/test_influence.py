@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions import influence as module
@@ -21,6 +20,7 @@ from recall_distortion.vocabulary import (
     RESEED,
     RETRAINED,
 )
+from tests import synthetic
 
 FINE = ("magnitude", 2.0, RETRAINED)
 
@@ -143,23 +143,29 @@ def test_one_class_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("counts", [[0, 100, 0], [0, 0, 0]], ids=["one class", "accuracy 0"])
 def test_a_collapsed_method(counts: list[int]) -> None:
-    rng = np.random.default_rng(1)
-    dense = {seed: rng.binomial(100, [0.95, 0.8, 0.7]).tolist() for seed in range(5)}
-    cells = {synthetic.DENSE: dense, FINE: dict.fromkeys(range(5), counts)}
-    found = table(synthetic.counted(cells, [100] * 3))
+    study = synthetic.random_study(
+        {"magnitude": [2]},
+        seeds=5,
+        classes=3,
+        images=100,
+        control=False,
+        collapsed={FINE: counts},
+    )
+    found = table(study)
     assert len(found) == 3
     if sum(counts):
         assert np.isfinite(found[["mean", "low", "high"]].to_numpy()).all()
         # Balances are 2 for the class predicted and -1 for the others, whose own slopes are left.
-        assert found.loc[1, "mean"] == pytest.approx(slope_of_others(dense))
+        assert found.loc[1, "mean"] == pytest.approx(slope_of_others(study["recall"]))
     else:
         assert found["mean"].isna().all()
         assert set(found["n"]) == {0}
         assert set(found["changes"]) == {""}
 
 
-def slope_of_others(dense: dict[int, list[int]]) -> float:
-    x = np.array(list(dense.values())) / 100
+def slope_of_others(recall: pd.DataFrame) -> float:
+    dense = recall[recall["method"] == DENSE]
+    x = dense.pivot(index="seed", columns="class", values="recall").to_numpy()
     x = (x / x.mean(1, keepdims=True) - 1)[:, [0, 2]]
     return float((-x.sum(1) / (x**2).sum(1)).mean())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
 from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.coefficients import holm
@@ -16,6 +15,7 @@ from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.inference.statistics import bootstrap
 from recall_distortion.inference.statistics.least_squares import clustered
 from recall_distortion.tables.schema import COLUMNS
+from tests import synthetic
 
 CELLS = {("control", 1.0): 0.75, ("magnitude", 2.0): 0.9, ("magnitude", 10.0): 1.3}
 PANEL = {("digits", "mlp"): 0.0}

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from fits import agreed
 from r_reference import lmer_in_r, needs_r
 from scipy import stats
@@ -20,6 +19,7 @@ from recall_distortion.inference.mixed.fitters.likelihood import Profile, maximu
 from recall_distortion.inference.mixed.fitters.rotation import rotated
 from recall_distortion.inference.mixed.model import MixedModel
 from recall_distortion.tables.schema import COLUMNS
+from tests import synthetic
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from fits import agreed
 from r_reference import lmer_in_r, needs_r
 from scipy import stats
@@ -16,6 +15,7 @@ from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.coefficients import holm
 from recall_distortion.inference.mixed.designs.model_level import model_level
 from recall_distortion.system.errors import TableError
+from tests import synthetic
 
 PANEL = {("digits", "mlp"): 0.0}
 METHODS = {"magnitude": (1.3, 0.4, 0.0, 0.0), "undecayed": (0.9, -0.1, 0.0, 0.0)}

@@ -10,18 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_studies import (
-    SEEDS,
-    Predict,
-    always_right,
-    always_the_first,
-    always_wrong,
-    never_the_last,
-    one_class,
-    one_errs,
-    run,
-    some_errors,
-)
 
 from recall_distortion.inference.notes import NO_CONTROL
 from recall_distortion.inference.questions.influence import CHANGES
@@ -40,6 +28,17 @@ from recall_distortion.vocabulary import (
     RESEED,
     RETRAINED,
     STATSMODELS,
+)
+from tests.synthetic.chain import SEEDS, run
+from tests.synthetic.of_answers import (
+    Predict,
+    always_right,
+    always_the_first,
+    always_wrong,
+    never_the_last,
+    one_class,
+    one_errs,
+    some_errors,
 )
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from fits import agreed
 from r_reference import lmer_in_r, needs_r
 
@@ -20,6 +19,7 @@ from recall_distortion.inference.mixed.designs.panels import (
 )
 from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.system.errors import InferenceError
+from tests import synthetic
 
 SIZES = {"resnet20": 2.0**18, "resnet32": 2.0**19, "resnet56": 2.0**20, "resnet110": 2.0**21}
 METHODS = {"magnitude": (1.2, 0.3, -0.1, 0.05), "undecayed": (1.0, 0.1, 0.0, 0.0)}

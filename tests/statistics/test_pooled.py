@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from pooled_studies import CELL, CROSSED, MAGNITUDE, PLAIN, RANDOM, nothing, of, study, values
-from synthetic import CONTROL, DENSE, pictured
 
 from recall_distortion import vocabulary as words
 from recall_distortion.inference.questions.pooled import (
@@ -18,6 +17,7 @@ from recall_distortion.inference.questions.pooled import (
 from recall_distortion.inference.statistics import bootstrap
 from recall_distortion.measures.distortion import reseed_pairs
 from recall_distortion.system.errors import TableError
+from tests.synthetic import CONTROL, DENSE, pictured
 
 RESEED = (words.RESEED, 1.0, words.DENSE)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from pooled_studies import MAGNITUDE, PLAIN, nothing, of, study
-from synthetic import CONTROL, DENSE, drawn, pictured
 
 from recall_distortion import vocabulary as words
 from recall_distortion.inference.questions.pooled import (
@@ -14,6 +13,7 @@ from recall_distortion.inference.questions.pooled import (
     ONE_EACH,
     pooled,
 )
+from tests.synthetic import CONTROL, DENSE, drawn, pictured
 
 TRUTH = 1.3
 

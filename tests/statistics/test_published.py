@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
 from recall_distortion.inference.questions import published as module
 from recall_distortion.inference.questions.slopes import slopes as slopes_of
@@ -21,6 +20,7 @@ from recall_distortion.vocabulary import (
     RETRAINED,
     VERDICTS,
 )
+from tests import synthetic
 
 
 def tables(

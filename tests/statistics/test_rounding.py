@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions.seeds_needed import seeds_needed
@@ -23,6 +22,7 @@ from recall_distortion.vocabulary import (
     INCONCLUSIVE,
     INTENSIFICATION,
 )
+from tests import synthetic
 
 ULP = np.finfo(float).eps
 NEAR = [1.0, 1 + ULP, 1 - ULP / 2, 1 + 2 * ULP, 1 - ULP]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions import seeds_needed as module
 from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import CELL_STATE, COMPRESSED, DENSE, ONE
+from tests import synthetic
 
 MAGNITUDE = ("d", "mlp", "magnitude", 2.0)
 CONTROL = ("d", "mlp", "control", 1.0)

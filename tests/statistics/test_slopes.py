@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions import slopes as module
@@ -20,6 +19,7 @@ from recall_distortion.vocabulary import (
     RESEED,
     RETRAINED,
 )
+from tests import synthetic
 
 CELL = ("digits", "mlp", "magnitude", 2.0)
 

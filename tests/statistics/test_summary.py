@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
-from recall_distortion.inference.estimates import answers, estimates
-from recall_distortion.inference.jobs.summarize import write_summary
-from recall_distortion.inference.questions import contrasts, published
 from recall_distortion.inference.questions.effects import BEYOND_CONTROL
 from recall_distortion.inference.questions.summary import summary
 from recall_distortion.inference.questions.summary_items import EFFECTS, NONE, OTHERS, effect, made
-from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.files import read_table
 from recall_distortion.tables.schema import COLUMNS, TABLES
 from recall_distortion.tables.views import leading
 from recall_distortion.vocabulary import (
@@ -30,29 +26,19 @@ from recall_distortion.vocabulary import (
     NOT_DISTINGUISHABLE,
     RETRAINED,
 )
+from tests import synthetic
+from tests.synthetic import Tables
+from tests.synthetic.report import inferred, write_tables
 
 LEVEL = 0.99
 PANEL = ("digits", "mlp")
 STUDY = ("", "")
 METHODS = {"magnitude": [2.0, 4.0], "random": [2.0, 4.0], "wide": [2.0, 4.0]}
 
-Tables = dict[str, pd.DataFrame]
-
 
 def tables_of(study: Tables, **others: pd.DataFrame) -> Tables:
     """Return all tables that a summary is made from; of mixed models there are none."""
-    found = answers(study["recall"], study["networks"], LEVEL)
-    empty = {name: pd.DataFrame(columns=COLUMNS[name]) for name in TABLES}
-    return {
-        "recall": study["recall"],
-        "networks": study["networks"],
-        "estimates": estimates(found),
-        "tests": contrasts.tests(study["networks"], {}),
-        "mixed_models": empty["mixed_models"],
-        "mixed_model_fits": empty["mixed_model_fits"],
-        "published": published.published(study["networks"], found["slopes"], found["pooled"]),
-        **others,
-    }
+    return inferred(study["recall"], study["networks"], LEVEL) | others
 
 
 def numbers(tables: Tables, place: tuple[str, str], section: str) -> dict[str, float]:
@@ -87,10 +73,7 @@ def test_each_number_has_one_row_and_is_one(tables: Tables) -> None:
 
 
 def test_files_give_the_same_as_tables(tables: Tables, tmp_path: Path) -> None:
-    names = [name for name in TABLES if name != "summary"]
-    for name in names:
-        write_table(tmp_path / f"{name}.csv", name, tables[name])
-    write_summary(*(tmp_path / f"{name}.csv" for name in [*names, "summary"]))
+    write_tables(tmp_path, tables)
     found = read_table(tmp_path / "summary.csv", "summary")
     pd.testing.assert_frame_equal(found, summary(**tables), check_dtype=False)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from scipy import stats
 
 from recall_distortion.inference.questions import tradeoff as module
@@ -21,6 +20,7 @@ from recall_distortion.vocabulary import (
     INTENSIFICATION,
     RETRAINED,
 )
+from tests import synthetic
 
 PRUNED = ("magnitude", 2.0, COMPRESSED)
 FINE = ("magnitude", 2.0, RETRAINED)
@@ -180,13 +180,11 @@ def test_one_class_has_no_slope() -> None:
 
 @pytest.mark.parametrize("counts", [[100, 0], [0, 0]], ids=["one class predicted", "accuracy 0"])
 def test_a_collapsed_method(counts: list[int]) -> None:
-    rng = np.random.default_rng(1)
-    cells = {
-        cell: {seed: rng.binomial(100, [0.9, 0.7]).tolist() for seed in range(5)}
-        for cell in (synthetic.DENSE, synthetic.CONTROL)
-    }
-    found = table(synthetic.counted({**cells, FINE: dict.fromkeys(range(5), counts)}, [100, 100]))
-    row = found.iloc[1]
+    study = synthetic.random_study(
+        {"magnitude": [2]}, seeds=5, classes=2, images=100, collapsed={FINE: counts}
+    )
+    found = table(study).set_index(["method", "state"])
+    row = found.loc["magnitude", RETRAINED]
     accuracy = sum(counts) / 200
     assert row["accuracy_after"] == accuracy
     assert np.isfinite(row[[*ACCURACY, *OVER]].to_numpy(float)).all()

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
 from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.notes import NARROW, NO_CONTROL
 from recall_distortion.inference.questions import leading as questions_leading
 from recall_distortion.inference.questions.pooled import FEW_CLASSES, PER_NETWORK, POOLED_ALONE
+from recall_distortion.simulation import Design, sweep
+from recall_distortion.simulation import study as simulated_study
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
 from recall_distortion.tables.views import (
@@ -37,6 +38,7 @@ from recall_distortion.vocabulary import (
     RESEED,
     RETRAINED,
 )
+from tests import synthetic
 
 Answers = dict[str, pd.DataFrame]
 # Columns of a question's table that another view has.
@@ -74,17 +76,6 @@ def with_failures() -> synthetic.Tables:
     }
 
 
-def collapsed() -> synthetic.Tables:
-    """Networks of accuracy 0, which have no balances."""
-    rng = np.random.default_rng(1)
-    right = {
-        cell: {seed: rng.binomial(100, [0.95, 0.8, 0.7]).tolist() for seed in range(6)}
-        for cell in (synthetic.DENSE, synthetic.CONTROL)
-    }
-    right[MAGNITUDE] = {seed: [0, 0, 0] for seed in range(6)}
-    return synthetic.counted(right, [100] * 3)
-
-
 def narrow(seeds: int = 6) -> synthetic.Tables:
     """A class of a hundred images that no network knows carries every slope."""
     rng = np.random.default_rng(2)
@@ -98,14 +89,12 @@ def narrow(seeds: int = 6) -> synthetic.Tables:
 
 def reseeded(images: int = 400, seeds: int = 12) -> synthetic.Tables:
     """Networks drawn by image: the control's slope is 0.8, magnitude's 1.4."""
-    rng = np.random.default_rng(3)
-    labels = np.repeat(np.arange(4), images)
-    balances = np.tile([-0.2, -0.1, 0.1, 0.2], (seeds, 1))
-    right = {
-        cell: synthetic.drawn(rng, labels, 0.7, slope * balances)
-        for cell, slope in ((synthetic.DENSE, 1), (synthetic.CONTROL, 0.8), (MAGNITUDE, 1.4))
-    }
-    return synthetic.pictured(labels, right, splits=4, reseed=True)
+    design = Design(
+        sweep([1.4], control=0.8, sds=0.0, deviation=0.0, accuracy=0.7),
+        seeds=seeds, classes=4, images=images, accuracy=0.7, accuracy_sd=0.0, balance_sd=0.15,
+        class_share=1.0, seed_sd=0.0, splits=4, dataset="digits", architecture="mlp",
+    )  # fmt: skip
+    return simulated_study(design, 3)
 
 
 STUDIES = {
@@ -115,7 +104,9 @@ STUDIES = {
     "failures": with_failures,
     "one seed": lambda: synthetic.random_study({"magnitude": [2]}, seeds=1),
     "only the control": lambda: synthetic.random_study({}),
-    "accuracy 0": collapsed,
+    "accuracy 0": lambda: synthetic.random_study(
+        {"magnitude": [2]}, classes=3, images=100, collapsed={MAGNITUDE: [0, 0, 0]}
+    ),
     "one class": lambda: synthetic.random_study({"magnitude": [2]}, classes=1),
     "names": lambda: synthetic.random_study({"magnitude": [2]}, names=["NA", "1", "all", "a,b"]),
     "narrow": narrow,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
 from recall_distortion.inference.estimates import answers
 from recall_distortion.inference.jobs.estimate import write_estimates
@@ -18,6 +17,7 @@ from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import SEEDS_NEEDED, VIEWS, spread
 from recall_distortion.vocabulary import CELL_STATE, CONTROL, DENSE, RETRAINED
+from tests import synthetic
 
 WRITTEN = ("estimates", "tests", "published")
 ARCHITECTURES = {"mlp": ("mlp", 2)}
@@ -91,13 +91,9 @@ def test_a_method_that_keeps_more_weights_is_compared_at_equal_sparsity(tmp_path
 
 
 def _collapsed(counts: list[int]) -> Study:
-    rng = np.random.default_rng(1)
-    cells = {
-        cell: {seed: rng.binomial(100, [0.95, 0.8, 0.7]).tolist() for seed in range(6)}
-        for cell in (synthetic.DENSE, synthetic.CONTROL, ("magnitude", 2.0, RETRAINED))
-    }
-    cells["random", 2.0, RETRAINED] = dict.fromkeys(range(6), counts)
-    return synthetic.counted(cells, [100] * 3)
+    random = ("random", 2.0, RETRAINED)
+    methods = {"magnitude": [2], "random": [2]}
+    return synthetic.random_study(methods, classes=3, images=100, collapsed={random: counts})
 
 
 ODD: dict[str, Callable[[], Study]] = {

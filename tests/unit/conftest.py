@@ -33,12 +33,11 @@ def large_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_page(small_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of ``small_tables``."""
-    from report_tables import SYNTHETIC
-
     from recall_distortion.report import build_report
+    from tests.synthetic.report import study_facts
 
     output = tmp_path_factory.mktemp("page") / "report.html"
-    build_report(small_tables, output, study=SYNTHETIC.study_facts())
+    build_report(small_tables, output, study=study_facts())
     return output.read_text("utf-8")
 
 

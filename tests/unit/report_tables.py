@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
-from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.report import build_report
 from recall_distortion.report.tables import read
-from recall_distortion.tables.files import write_table
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.tables.views import melt, spread
 from recall_distortion.vocabulary import ONE
+from tests.synthetic.report import make_tables, write_tables
 
-
-def _load_generator() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "browser" / "synthetic_tables.py"
-    spec = importlib.util.spec_from_file_location("synthetic_tables", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SYNTHETIC = _load_generator()
 # A test set too small for the slopes of single networks, and large enough for the pooled ones.
 SMALL: dict[str, Any] = {
     "architectures": ("mlp",),
@@ -51,7 +36,7 @@ LARGE: dict[str, Any] = {
 
 def make(folder: Path, options: dict[str, Any] = SMALL, **changed: Any) -> Path:
     """Write an invented study's tables into a folder and return it."""
-    SYNTHETIC.make_tables(folder, **{**options, **changed})
+    make_tables(folder, **{**options, **changed})
     return folder
 
 
@@ -59,8 +44,7 @@ def change(folder: Path, name: str, changed: Callable[[pd.DataFrame], Any]) -> N
     """Change one of a folder's tables, in place or by what is returned, and its summary."""
     table = read(folder, name)
     found = changed(table)
-    write_table(folder / f"{name}.csv", name, table if found is None else found)
-    write_summary(*(folder / f"{name}.csv" for name in TABLES))
+    write_tables(folder, {name: table if found is None else found})
 
 
 def change_view(folder: Path, name: str, changed: Callable[[pd.DataFrame], Any]) -> None:

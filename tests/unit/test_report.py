@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_tables import SYNTHETIC, Page, change, make, words
+from report_tables import Page, change, make, words
 
 from recall_distortion.report import build_report, caveats, metrics, page, style, write_plot_data
 from recall_distortion.report.figures import write_figures
@@ -21,6 +21,7 @@ from recall_distortion.report.tables import read_tables
 from recall_distortion.tables.schema import TABLES, TEXT
 from recall_distortion.tables.views import ACCURACY, ALPHA, MEAN
 from recall_distortion.vocabulary import ONE, RETRAINED, STATSMODELS
+from tests.synthetic.report import study_facts
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ class TestPage:
             table.to_csv(path, index=False)
         assert {"note", "message", "formula", "failure", "device", "torch"} <= changed
         facts = {
-            **{name: hostile[i % 4] for i, name in enumerate(SYNTHETIC.study_facts())},
+            **{name: hostile[i % 4] for i, name in enumerate(study_facts())},
             "versions": {name: name for name in hostile},
             "recipes": {hostile[0]: {hostile[1]: [hostile[2]]}},
         }
@@ -168,7 +169,7 @@ class TestPage:
         assert any(hostile[0] in text and hostile[1] in text for text in alternatives)
 
     def test_same_tables_give_the_same_bytes(self, small_tables: Path, tmp_path: Path) -> None:
-        facts = SYNTHETIC.study_facts()
+        facts = study_facts()
         build_report(small_tables, tmp_path / "a.html", study=facts)
         build_report(small_tables, tmp_path / "b.html", study=facts)
         assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_tables import LARGE, SYNTHETIC, Page, change, change_view, make
+from report_tables import LARGE, Page, change, change_view, make
 
 from recall_distortion.report import build_report, html_tables, style
 from recall_distortion.report.listings import LISTINGS
@@ -26,6 +26,7 @@ from recall_distortion.vocabulary import (
     INTENSIFICATION,
     NOT_DISTINGUISHABLE,
 )
+from tests.synthetic.report import study_facts
 
 
 class TestReading:
@@ -250,7 +251,7 @@ class TestStyle:
 
 
 def test_the_generator_fills_every_column(small_tables: Path) -> None:
-    facts: dict[str, Any] = SYNTHETIC.study_facts()
+    facts: dict[str, Any] = study_facts()
     assert facts["name"] == "digits"
     for name in ("recall", "networks"):
         table = read(small_tables, name)

@@ -1,14 +1,14 @@
-"""Tables of an invented study, for tests of the report.
+"""All tables of a made-up study in a folder, for tests of the report.
 
-Networks answer a finite test set: recalls are drawn around a dense accuracy, and their deviations
-from it stretched by a known slope for each method and ratio. What such networks would answer is
-measured and inferred by the package itself, so that the tables fit together; only sparsities,
-failures and mixed models are invented to the shape of real ones.
+Recalls are drawn around a dense accuracy, and their deviations from it stretched by a known slope
+for each method and ratio. What such networks would answer is measured and inferred by the package
+itself, so that the tables fit together; only sparsities, failures and mixed models are invented to
+the shape of real ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.inference.questions import contrasts, published
 from recall_distortion.measures.networks import measure
+from recall_distortion.tables import views
 from recall_distortion.tables.files import write_table
 from recall_distortion.tables.predictions import Predictions, Trained
 from recall_distortion.tables.schema import COLUMNS, TABLES
@@ -28,13 +29,19 @@ from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
     CONTROL,
-    DENSE,
     FITTERS,
     MODEL,
     PYMER4,
     RETRAINED,
     STATSMODELS,
-    format_ratio,
+)
+from tests.synthetic.cells import DENSE, Place, Tables, places
+from tests.synthetic.of_answers import (
+    always_the_first,
+    always_wrong,
+    blocks,
+    recalling,
+    sparsities,
 )
 
 METHODS = (
@@ -86,94 +93,54 @@ def study_facts() -> dict[str, object]:
     }
 
 
-def _cells(
-    methods: Sequence[str], ratios: Sequence[float], accuracy: float, control: bool
-) -> Iterator[tuple[str, float, str, float, float]]:
-    """Yield method, ratio and state of a network, the accuracy aimed at, and the slope."""
-    yield DENSE, 1.0, DENSE, accuracy, 1.0
-    if control:
-        yield CONTROL, 1.0, RETRAINED, accuracy + 0.004, true_slope(CONTROL, 1.0)
-    for method in methods:
-        for ratio in ratios:
-            slope = true_slope(method, ratio)
-            lost = min(0.75 * (np.log2(ratio) / np.log2(50)) ** 1.2, 0.82)
-            lost *= 1.1 if method == "random" else 0.95
-            yield method, ratio, COMPRESSED, accuracy - lost, 2 + 3 * slope
-            yield method, ratio, RETRAINED, accuracy - 0.06 * (slope - 0.76) ** 1.2, slope
-
-
-def _answers(generator: np.random.Generator, labels: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """Return a network's predictions [M], right as often as ``recall`` [C] says."""
-    classes = len(recall)
-    right = generator.random(len(labels)) < np.clip(recall, 0.02, 0.998)[labels]
-    other = (labels + generator.integers(1, max(2, classes), len(labels))) % classes
-    return np.where(right, labels, other).astype(np.uint8)
-
-
-def _collapsed(labels: np.ndarray, seeds: int, classes: int) -> np.ndarray:
-    """Return predictions [K, M] of the first class alone; those of seed 0 are never right."""
-    found = np.zeros((seeds, len(labels)), np.uint8)
-    found[0] = (labels + 1) % classes
-    return found
+def _aimed(place: Place) -> tuple[float, float]:
+    """Return the accuracy that the networks of a place lose, and their slope."""
+    method, ratio, state = place
+    if place == DENSE:
+        return 0.0, 1.0
+    slope = true_slope(method, ratio)
+    if method == CONTROL:
+        return -0.004, slope
+    if state == COMPRESSED:
+        lost = min(0.75 * (np.log2(ratio) / np.log2(50)) ** 1.2, 0.82)
+        return lost * (1.1 if method == "random" else 0.95), 2 + 3 * slope
+    return 0.06 * (slope - 0.76) ** 1.2, slope
 
 
 def _predictions(
-    dataset: str,
-    architecture: str,
-    depth: int,
-    cells: dict[str, Any],
-    labels: np.ndarray,
     generator: np.random.Generator,
+    labels: np.ndarray,
+    of: list[Place],
+    seeds: int,
+    depth: int,
+    collapsed: str,
+    **options: Any,
 ) -> list[Predictions]:
-    names = list(cells["class_names"])
-    shape = generator.normal(0, 0.035, len(names))
-    found: dict[tuple[str, float, str], list[np.ndarray]] = {}
-    for _ in range(cells["seeds"]):
+    """Return what the networks of one panel answer; deeper ones are a little less accurate."""
+    classes = int(labels.max()) + 1
+    shape = generator.normal(0, 0.035, classes)
+    found: dict[Place, dict[int, np.ndarray]] = {place: {} for place in of}
+    for seed in range(seeds):
         accuracy = 0.945 - 0.02 * depth + generator.normal(0, 0.006)
-        own = shape + generator.normal(0, 0.02, len(names))
-        grid = cells["methods"], cells["ratios"], accuracy, cells["control"]
-        for method, ratio, state, level, slope in _cells(*grid):
-            recall = level * (1 + slope * own)
-            if state != DENSE:
-                recall = recall + generator.normal(0, 0.012, len(names))
-            answer = _answers(generator, labels, recall)
-            found.setdefault((method, ratio, state), []).append(answer)
+        own = shape + generator.normal(0, 0.02, classes)
+        for place in of:
+            lost, slope = _aimed(place)
+            recall = (accuracy - lost) * (1 + slope * own)
+            if place != DENSE:
+                recall = recall + generator.normal(0, 0.012, classes)
+            found[place][seed] = recalling(generator, labels, recall)
+            if place[0] == collapsed:
+                predict = always_the_first if seed else always_wrong
+                found[place][seed] = predict(generator, labels)
     # The first architecture's networks were trained thirty at once, the others twice as many.
     made = Trained("cpu", f"vectorized, up to {60 if depth else 30} at once, float32", "2.15.0")
-    parts = []
-    for (method, ratio, state), answered in found.items():
-        predicted = np.stack(answered)
-        if method == cells["collapsed"]:
-            predicted = _collapsed(labels, cells["seeds"], len(names))
-        parts.append(
-            Predictions(
-                dataset, architecture, method, format_ratio(ratio), state,
-                list(range(cells["seeds"])), names, labels, predicted, {made: cells["seeds"]},
-            )
-        )  # fmt: skip
-    return parts
+    return blocks(labels, found, trained=made, **options)
 
 
-def _sparsity(parts: Sequence[Predictions]) -> pd.DataFrame:
-    """Return the sparsities of the pruned networks: one method keeps more weights than asked."""
-    generator = np.random.default_rng(7)
-    prunable, total = 3320, 3698
-    rows = []
-    for part in parts:
-        if part.state == COMPRESSED:
-            for seed in part.seeds:
-                ratio = float(part.ratio)
-                if part.method == "undecayed_signed":
-                    ratio = max(ratio / 1.9 * np.exp(generator.normal(0, 0.05)), 1.02)
-                kept = round(prunable / ratio)
-                rows.append((part.dataset, part.architecture, part.method, float(part.ratio), seed,
-                             prunable / kept, kept / prunable, kept, prunable, total))  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS["sparsity"])
-
-
-def _mixed(slopes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _mixed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return mixed_models.csv and mixed_model_fits.csv of two kinds of model for each panel."""
     rows, fits = [], []
+    slopes = views.spread("slopes", table)
     fine = slopes[slopes["state"] == RETRAINED]
     for (dataset, architecture), cells in fine.groupby(["dataset", "architecture"], sort=False):
         for kind, believe, spread in (
@@ -226,46 +193,51 @@ def make_tables(
     images: int = 54,
     collapsed: str = "",
 ) -> None:
-    """Write every table of an invented study into ``folder``.
+    """Write every table of a made-up study into ``folder``.
 
     With about 50 ``images`` a class the test set is too small for slopes of single networks; with
     some thousands it is not. The networks of the method ``collapsed`` answer one class always, and
     that of seed 0 is never right.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(20220610)
-    cells = {"methods": methods, "ratios": ratios, "seeds": seeds, "class_names": class_names,
-             "control": control, "collapsed": collapsed}  # fmt: skip
+    of = places(dict.fromkeys(methods, ratios), control=control)
     parts = []
     for dataset in datasets:
         support = generator.integers(images - 4, images + 6, len(class_names))
         labels = np.repeat(np.arange(len(class_names)), support)
         for depth, architecture in enumerate(architectures):
-            parts += _predictions(dataset, architecture, depth, cells, labels, generator)
+            names = {"dataset": dataset, "architecture": architecture, "names": class_names}
+            parts += _predictions(generator, labels, of, seeds, depth, collapsed, **names)
     failed = {
         "dataset": datasets[0], "architecture": architectures[0], "method": "random", "ratio": 50.0,
         "state": RETRAINED, "seed": seeds, "failure": "the loss was not finite after epoch 3",
         "device": "cpu", "engine": "one after another, float32", "torch": "2.15.0",
     }  # fmt: skip
-    recall, networks = measure(parts, _sparsity(parts), [failed] if failures else [], splits=SPLITS)
-    write_inferred(folder, recall, networks, 1 - 0.05 / max(1, len(ratios)))
+    # One method keeps more weights than were asked for.
+    sparsity = sparsities(parts, {"undecayed_signed": 1 / 1.9}, jitter=0.05)
+    recall, networks = measure(parts, sparsity, [failed] if failures else [], splits=SPLITS)
+    tables = inferred(recall, networks, 1 - 0.05 / max(1, len(ratios)))
+    tables["mixed_models"], tables["mixed_model_fits"] = _mixed(tables["estimates"])
+    write_tables(folder, tables)
 
 
-def write_inferred(
-    folder: Path, recall: pd.DataFrame, networks: pd.DataFrame, level: float
-) -> None:
-    """Write these tables and all that follows from them, mixed models invented."""
+def inferred(recall: pd.DataFrame, networks: pd.DataFrame, level: float) -> Tables:
+    """Return these tables and all that follows from them; of mixed models there are none."""
     found = answers(recall, networks, level)
-    mixed, fits = _mixed(found["slopes"])
-    written = {
+    return {
         "recall": recall,
         "networks": networks,
         "estimates": estimates(found),
         "tests": contrasts.tests(networks, {}),
-        "mixed_models": mixed,
-        "mixed_model_fits": fits,
+        "mixed_models": pd.DataFrame(columns=COLUMNS["mixed_models"]),
+        "mixed_model_fits": pd.DataFrame(columns=COLUMNS["mixed_model_fits"]),
         "published": published.published(networks, found["slopes"], found["pooled"]),
     }
-    for name, table in written.items():
+
+
+def write_tables(folder: Path, tables: Tables) -> None:
+    """Write tables into ``folder``, and the summary of all that lie there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
         write_table(folder / f"{name}.csv", name, table)
     write_summary(*(folder / f"{name}.csv" for name in TABLES))
