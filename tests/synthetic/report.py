@@ -36,13 +36,7 @@ from recall_distortion.vocabulary import (
     STATSMODELS,
 )
 from tests.synthetic.cells import DENSE, Place, Tables, places
-from tests.synthetic.of_answers import (
-    always_the_first,
-    always_wrong,
-    blocks,
-    recalling,
-    sparsities,
-)
+from tests.synthetic.of_answers import always_the_first, always_wrong, blocks, recalling, sparsities
 
 METHODS = (
     "magnitude",
