@@ -28,4 +28,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(f"{__name__}.measures.distortion"), name)
-    return importlib.import_module(f"{__name__}.{name}")
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__name__):
+            raise
+        raise ModuleNotFoundError(
+            f"{__name__}.{name} needs the package {error.name}, which is not installed: install "
+            "recall-distortion with its extra 'train', which is for training and for studies",
+            name=error.name,
+        ) from error

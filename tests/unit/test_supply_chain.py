@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 
 import pytest
 import yaml
@@ -35,8 +36,42 @@ def test_every_package_is_pinned_by_version_and_hash() -> None:
     assert {"torch", "snakemake", "pymer4", "uv", "setuptools"} <= names
 
 
-def test_requirements_name_no_address_and_no_index() -> None:
-    assert not re.search(r"://|@|^\s*(-i|-f|-e|--(?!hash=))", REQUIREMENTS, re.MULTILINE)
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements.in", "requirements-slurm.txt"])
+def test_requirements_name_no_address_and_no_index(name: str) -> None:
+    text = (REPOSITORY / name).read_text("utf-8")
+    assert not re.search(r"://|@|^\s*(-i|-f|-e|--(?!hash=))", text, re.MULTILINE)
+
+
+def test_the_pins_are_of_all_that_the_package_requires() -> None:
+    """Of every extra but that for Slurm, which has a file of its own; in the command as here."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    apart = extras.pop("slurm")
+    command = (REPOSITORY / "requirements.in").read_text("utf-8")
+    assert set(re.findall(r"--extra (\S+)", command)) == set(extras)
+    pinned = set(re.findall(r"^([\w.-]+)[^=\n]*==", REQUIREMENTS, re.MULTILINE))
+    wanted = {name(text) for texts in (project["dependencies"], *extras.values()) for text in texts}
+    assert wanted <= pinned
+    assert not {name(text) for text in apart} & pinned
+
+
+def test_the_conda_environment_requires_what_the_package_does() -> None:
+    """In the same releases, under conda-forge's names; pymer4 is not there (its hook says so)."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    of_conda = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
+    wanted = set()
+    for text in [*project["dependencies"], *extras["train"], *extras["mixed-models"]]:
+        found, least = name(text), text.partition(">=")[2]
+        if found != "pymer4":
+            wanted.add(f"{of_conda.get(found, found)} >={least}")
+    environment = yaml.safe_load((REPOSITORY / "workflow/envs/study.yaml").read_text("utf-8"))
+    assert wanted <= set(environment["dependencies"])
+
+
+def name(requirement: str) -> str:
+    """Return the name of the package that a requirement is of, as pins spell it."""
+    return re.match(r"[\w-]+", requirement)[0].replace("_", "-")
 
 
 def test_the_set_up_insists_on_hashes() -> None:
