@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,10 +32,12 @@ COMPUTES = [
     "evaluation",
 ]
 READS = [*BASE, "measures", "inference", "report"]
-# Joins a study and its data for the workflow; what invents studies of known truth.
+# Joins a study and its data for the workflow; what invents studies of known truth; the command
+# `recall-distortion`, which nothing but itself may need.
 APART = {
     "configuration": {*BASE, "data", "study"},
     "simulation": {*BASE, "measures", "inference"},
+    "command": {*READS, "simulation"},
 }
 # Facts without torch, which lie before the study though their rooms do not. The page, too, reads
 # what a criterion is.
@@ -45,6 +49,14 @@ FACTS = {
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}
 NO_TORCH = FACTS["study"]
 TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.torchvision_sets"}
+# What is installed with the package alone reads predictions: these of its modules use nothing else.
+WITHOUT_EXTRAS = {*READS, "simulation", "command", ""}
+# The names by which packages are imported where they differ from those they are installed by.
+IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+# Imported within functions, which say what is missing where it is.
+BY_EXTRA = {
+    "mixed-models": {"inference.mixed.fitters.pymer4", "inference.mixed.fitters.r_packages"},
+}
 # Editing a column or how a table is written must rerun no job that computes networks.
 JOBS = {*TORCH, "data"}
 TABLES_OF_JOBS = {"tables.schema", "tables.files"}
@@ -169,7 +181,10 @@ def test_nobody_imports_what_stands_apart():
         f"{module} imports {used}"
         for module in modules()
         for used in of_package(module)
-        if room(used) in APART and room(module) != room(used)
+        if room(used) in APART
+        and room(module) != room(used)
+        # The command starts the simulation, and nothing starts the command.
+        and (module, room(used)) != ("command", "simulation")
     ]
     assert not wrong
 
@@ -197,6 +212,61 @@ def test_torch_is_imported_only_where_weights_are():
         if {"torch", "torchvision"} & foreign(code):
             wrong.append(module)
     assert not wrong
+
+
+def test_what_reads_predictions_uses_no_function_that_imports_torch():
+    """Nor through another module: such a function would fail where there is no torch."""
+    wrong = []
+    for module in modules():
+        if room(module) in WITHOUT_EXTRAS - {"system"}:
+            reached, waiting = set(), {module}
+            while waiting:
+                reached |= waiting
+                waiting = {used for name in waiting for used in of_package(name)} - reached
+            wrong += [f"{module} reaches {name}" for name in TORCH_IN_FUNCTIONS & reached]
+    assert not wrong
+
+
+def test_no_module_imports_by_a_text_that_no_rule_here_could_read():
+    """Only the package itself does, to import a room when it is asked for it."""
+    wrong = [
+        f"{module}, line {node.lineno}"
+        for module, path in modules().items()
+        if module
+        for node in ast.walk(tree(path))
+        if (isinstance(node, ast.Attribute) and node.attr == "import_module")
+        or (isinstance(node, ast.Name) and node.id in ("__import__", "import_module"))
+    ]
+    assert not wrong
+
+
+@cache
+def promised(extra: str = "") -> frozenset[str]:
+    """Return the names by which to import what pyproject.toml requires, alone or for an extra."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    found = {re.match(r"[\w-]+", text)[0] for text in wanted}
+    return frozenset(IMPORTED_AS.get(name, name) for name in found)
+
+
+def test_every_module_imports_only_what_is_installed_with_it():
+    """What reads predictions needs the dependencies alone, what computes networks `train` too."""
+    wrong = []
+    for module, path in modules().items():
+        allowed = {*sys.stdlib_module_names, PACKAGE.name, *promised()}
+        if room(module) not in WITHOUT_EXTRAS or module in TORCH_IN_FUNCTIONS:
+            allowed |= promised("train")
+        for extra, users in BY_EXTRA.items():
+            if module in users:
+                allowed |= promised(extra)
+        wrong += [f"{module} imports {name}" for name in foreign(tree(path)) - allowed]
+    assert not wrong
+
+
+def test_every_dependency_is_imported_somewhere():
+    used = {name for path in modules().values() for name in foreign(tree(path))}
+    # Its files of digits are read, without importing it.
+    assert promised() | promised("train") <= used | {"sklearn"}
 
 
 def test_no_module_imports_itself_by_others():
@@ -273,11 +343,13 @@ def test_importing_the_second_half_leaves_torch_out():
         and (room(module) in rooms or module in NO_TORCH)
         and not module.endswith("__main__")
     ]
+    late = {"torch", "torchvision", "numba", "llvmlite", "sklearn", "rpy2", "pymer4", "polars"}
+    late |= {"snakemake", "dvc"}
     check = (
         "import importlib, sys\n"
         f"for name in {chosen}:\n"
         "    importlib.import_module(f'recall_distortion.{name}')\n"
-        "    found = {'torch', 'torchvision', 'snakemake'} & set(sys.modules)\n"
+        f"    found = {late} & set(sys.modules)\n"
         "    assert not found, f'{name} imports {found}'\n"
     )
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}

@@ -25,13 +25,12 @@ error. docs/simulation.md explains the model and what the table shows.
 """
 STUDIES = 4000
 SEED = 20_221_130
+PROGRAM = "python -m recall_distortion.simulation"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command's parser."""
-    found = argparse.ArgumentParser(
-        prog="python -m recall_distortion.simulation", description=DESCRIPTION
-    )
+def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
+    """Return the command's parser; ``prog`` is what the command is called in its messages."""
+    found = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
     found.add_argument("out", metavar="OUT.csv", type=Path, help="the table to write")
     found.add_argument(
         "--studies",
@@ -103,16 +102,17 @@ def _results(
             yield scenario, result.result()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    options = parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
+    """Run the command; return its exit status. ``recall-distortion simulate`` is its other name."""
+    command = parser(prog)
+    options = command.parse_args(arguments)
     if options.out.is_dir() or options.out.suffix != ".csv":
-        parser().error(f"OUT.csv is the path of a table to write, not {str(options.out)!r}")
+        command.error(f"OUT.csv is the path of a table to write, not {str(options.out)!r}")
     try:
         # Before minutes of work, not after: a folder that cannot be made or written.
         options.out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser().error(f"cannot write {options.out}: {error.strerror or error}")
+        command.error(f"cannot write {options.out}: {error.strerror or error}")
     chosen = [scenario for scenario in scenarios() if scenario.family in options.families]
     try:
         if mixed.FAMILY in options.families:
