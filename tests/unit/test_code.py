@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.system.code import deciding, said
+from recall_distortion.system.code import by_room, deciding, said
 
 SOURCE = REPOSITORY / "src"
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -125,6 +125,17 @@ def test_a_package_counts_as_far_as_it_is_imported(tmp_path: Path) -> None:
     found = {Path(name).name for name in deciding(script, tmp_path)}
     assert found == {"script.py", "__init__.py", "kitchen.py", "pantry.py"}
     assert "house/rooms/attic.py" in deciding(script, tmp_path, ["house.rooms.attic", "house.none"])
+
+
+def test_an_edit_changes_the_word_of_its_room_alone() -> None:
+    before = deciding(SCRIPTS / "train.py", SOURCE, MLP)
+    names = by_room(before)
+    assert {"networks", "training", "vocabulary.py", "train.py"} <= names.keys()
+    assert not any("/" in name for name in names)
+    for edited in before:
+        after = by_room(before | {edited: "edited"})
+        assert after.keys() == names.keys()
+        assert len({name for name in names if names[name] != after[name]}) == 1
 
 
 # Runs a job's steps and prints what of the package they imported.

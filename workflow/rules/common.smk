@@ -26,14 +26,14 @@ wildcard_constraints:
 
 
 def get_code(script, *keys):
-    """Return what gives each file that decides a rule's numbers a word, which an edit changes.
+    """Return what gives the code that decides a rule's numbers words, which an edit changes.
 
     ``keys`` are the wildcards that say what of networks and methods its jobs use.
     """
 
     def code(wildcards):
         told = STUDY.modules(*(wildcards[key] for key in keys)) if keys else ()
-        return deciding(f"workflow/scripts/{script}.py", "src", told)
+        return by_room(deciding(f"workflow/scripts/{script}.py", "src", told))
 
     return code
 

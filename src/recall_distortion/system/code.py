@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -50,11 +50,28 @@ def deciding(script: str | Path, source: str | Path, told: Sequence[str] = ()) -
     return {name: word(path) for name, path in sorted(files.items())}
 
 
+def by_room(words: Mapping[str, str]) -> dict[str, str]:
+    """Return one word for each room of a package's files, and for each script by its name.
+
+    A change then says in a line where it was.
+    """
+    rooms: dict[str, list[str]] = {}
+    for name, own in sorted(words.items()):
+        _, _, inner = name.partition("/")
+        room = Path(name).name if "scripts" in Path(name).parts else inner.partition("/")[0]
+        rooms.setdefault(room, []).append(f"{name} {own}")
+    return {room: _digest("\n".join(lines)) for room, lines in rooms.items()}
+
+
 @cache
 def word(path: Path) -> str:
     """Return what a source file says as a word, the same as long as only people read the change."""
     text = path.read_text(encoding="utf-8")
-    return hashlib.sha256(said(text, _tree(path)).encode()).hexdigest()[:_DIGITS]
+    return _digest(said(text, _tree(path)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def said(text: str, tree: ast.Module | None = None) -> str:
