@@ -230,7 +230,7 @@ def test_what_reads_predictions_uses_no_function_that_imports_torch():
 
 
 def test_no_module_imports_by_a_text_that_no_rule_here_could_read():
-    """Only the package itself does, importing a room when it is asked for it, and who loads by name.
+    """Only the package itself does, for a room that it is asked for, and what loads by name.
 
     What is loaded so lies in the loader's own room, and is told to ``system.code``.
     """
