@@ -34,8 +34,11 @@ EARLIER = {
     "column is a quantity",
     "`narrow`, `per_model` of `pooled.csv`": "the verdicts of `effective classes` and of "
     "`unstable networks`",
-    "`effects.csv`": "`estimates.csv`: alpha against control; `basis` is the estimator of the row "
-    "that leads",
+    "`effects.csv`": "`estimates.csv`: alpha against control",
+    "`difference`, `crossfit_difference` of `effects.csv`": "`estimate` of the estimators mean and "
+    "cross-fitted",
+    "`basis` of `effects.csv`": "the estimator of the row that `leads`; pooled is called "
+    "cross-fitted",
     "its reading *(de-)intensifies beyond the control*": "`verdict` (de-)intensification, "
     "`reading` "
     "beyond the control",
