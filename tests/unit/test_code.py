@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.system.code import by_room, deciding, said
+from recall_distortion.system.code import deciding, parted, said
 
 SOURCE = REPOSITORY / "src"
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -129,11 +129,11 @@ def test_a_package_counts_as_far_as_it_is_imported(tmp_path: Path) -> None:
 
 def test_an_edit_changes_the_word_of_its_room_alone() -> None:
     before = deciding(SCRIPTS / "train.py", SOURCE, MLP)
-    names = by_room(before)
+    names = parted(before)
     assert {"networks", "training", "vocabulary.py", "train.py"} <= names.keys()
     assert not any("/" in name for name in names)
     for edited in before:
-        after = by_room(before | {edited: "edited"})
+        after = parted(before | {edited: "edited"})
         assert after.keys() == names.keys()
         assert len({name for name in names if names[name] != after[name]}) == 1
 

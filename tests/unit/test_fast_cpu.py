@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from core_helpers import REPOSITORY
 from torch import nn
 
 from recall_distortion import networks
@@ -133,6 +138,21 @@ def test_whatever_takes_a_convolution_s_place_is_computed(network):
     images, _ = batch(1, 28, 28, torch.float32)
     assert faster(network) is None
     assert torch.equal(Engine().module(network)(images), network(images))
+
+
+REPLACED_FIRST = """
+from recall_distortion import networks
+from recall_distortion.networks.lenet import LeNet5
+LeNet5.forward = lambda self, images: images
+from recall_distortion.fast import faster
+assert faster(networks.build("lenet5", channels=1, classes=10)) is None
+"""
+
+
+def test_a_forward_that_was_replaced_before_anything_was_fast_is_computed():
+    """Forms are imported when they are first needed, so what they find may be a replaced one."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    subprocess.run([sys.executable, "-c", REPLACED_FIRST], env=environment, check=True)
 
 
 def test_a_forward_that_was_replaced_for_all_networks_is_computed(monkeypatch):

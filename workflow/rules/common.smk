@@ -33,7 +33,7 @@ def get_code(script, *keys):
 
     def code(wildcards):
         told = STUDY.modules(*(wildcards[key] for key in keys)) if keys else ()
-        return by_room(deciding(f"workflow/scripts/{script}.py", "src", told))
+        return by_room(f"workflow/scripts/{script}.py", "src", tuple(told))
 
     return code
 

@@ -22,7 +22,7 @@ if LEFT_OUT:
 
 from recall_distortion.configuration import configure
 from recall_distortion.system import machine
-from recall_distortion.system.code import by_room, deciding
+from recall_distortion.system.code import by_room
 from recall_distortion.system.errors import RecallDistortionError
 from recall_distortion.system.records import Records
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -27,7 +27,7 @@ _SHOWN = ("print", "warn")
 _DIGITS = 16  # of a word; 64 bits
 
 
-def deciding(script: str | Path, source: str | Path, told: Sequence[str] = ()) -> dict[str, str]:
+def deciding(script: str | Path, source: str | Path, told: Iterable[str] = ()) -> dict[str, str]:
     """Return a word for each file that decides what a script computes, by the file's path.
 
     ``source`` is the folder of packages that the script imports from; the paths of their files are
@@ -50,11 +50,17 @@ def deciding(script: str | Path, source: str | Path, told: Sequence[str] = ()) -
     return {name: word(path) for name, path in sorted(files.items())}
 
 
-def by_room(words: Mapping[str, str]) -> dict[str, str]:
-    """Return one word for each room of a package's files, and for each script by its name.
+@cache
+def by_room(script: str, source: str, told: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return one word for each room of the deciding files, and one for the script by its name.
 
-    A change then says in a line where it was.
+    A change then says in a line where it was. The arguments are those of ``deciding``.
     """
+    return parted(deciding(script, source, told))
+
+
+def parted(words: Mapping[str, str]) -> dict[str, str]:
+    """Return the words of ``deciding`` as one for each room."""
     rooms: dict[str, list[str]] = {}
     for name, own in sorted(words.items()):
         _, _, inner = name.partition("/")

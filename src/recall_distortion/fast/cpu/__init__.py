@@ -22,4 +22,4 @@ def faster(network: nn.Module) -> nn.Module | None:
     form = f"{__name__}.{name}"
     if package != _PLAIN or find_spec(form) is None:
         return None
-    return import_module(form).faster(network)
+    return import_module(form).FORM.of(network)

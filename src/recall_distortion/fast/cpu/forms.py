@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
@@ -10,7 +12,12 @@ from recall_distortion.system.errors import NetworkError
 
 
 class Form(nn.Module):
-    """A network of another's layers: their parameters are shared, by the same names."""
+    """A network of another's layers: their parameters are shared, by the same names.
+
+    ``plain`` is the class of the networks that it computes.
+    """
+
+    plain: type[nn.Module]
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -31,22 +38,36 @@ class Form(nn.Module):
         padding, _ = convolution.padding
         return pooled_convolution(images, convolution.weight, convolution.bias, padding)
 
+    @classmethod
+    def of(cls, network: nn.Module) -> Form | None:
+        """Return a network's fast form, or None where the network is none of these on a CPU.
 
-def form_of(network: nn.Module, kind: type[nn.Module], form: type[Form]) -> Form | None:
-    """Return a network's fast form, or None where the network is not of its kind on a CPU.
+        There is none where a convolution was replaced, or a ``forward`` of it or of the network:
+        the form would compute what the network no longer does.
+        """
+        # A class derived from the plain one may compute something else.
+        if type(network) is not cls.plain or "forward" in vars(network):
+            return None
+        if not _has_its_own_forward(cls.plain):
+            return None
+        if not all(map(_is_computed, (network.conv1, network.conv2))):
+            return None
+        weight = network.conv1.weight
+        if weight.device.type != "cpu" or weight.dtype not in COMPILED:
+            return None
+        return cls(network)
 
-    There is none where a convolution was replaced, or a ``forward`` of it or of the network: the
-    form would compute what the network no longer does.
+
+def _has_its_own_forward(kind: type[nn.Module]) -> bool:
+    """Return whether a class still has the ``forward`` that its source file gave it.
+
+    It may have been replaced before this module was imported, so no copy is compared.
     """
-    # A class derived from the kind may compute something else.
-    if type(network) is not kind or "forward" in vars(network):
-        return None
-    if not all(map(_is_computed, (network.conv1, network.conv2))):
-        return None
-    weight = network.conv1.weight
-    if weight.device.type != "cpu" or weight.dtype not in COMPILED:
-        return None
-    return form(network)
+    code = getattr(kind.forward, "__code__", None)
+    if code is None:
+        return False
+    source = sys.modules[kind.__module__].__file__
+    return (code.co_filename, code.co_qualname) == (source, f"{kind.__qualname__}.forward")
 
 
 def _is_computed(layer: nn.Module) -> bool:
