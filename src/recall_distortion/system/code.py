@@ -15,7 +15,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import UnionType
 
 #: Rooms of which nothing decides a number but what is named here: errors, files, logs, devices.
 _DECIDING = {"system": ("processor", "sealed")}
@@ -83,8 +82,9 @@ def _digest(text: str) -> str:
 def said(text: str, tree: ast.Module | None = None) -> str:
     """Return source code without comments, docstrings, empty lines and texts for people."""
     lines = [line.encode() for line in text.splitlines()]
-    tree = tree or ast.parse(text)
-    cut = [*_comments(lines, tree), *_texts(tree)]
+    strings = list(_strings(tree or ast.parse(text)))
+    cut = [part for part, for_people in strings if for_people]
+    cut += _comments(lines, [part for part, _ in strings])
     # From the last to the first, so that a place that is cut out moves no other one.
     for (row, column), (end, end_column) in sorted(cut, reverse=True):
         lines[row] = lines[row][:column] + lines[end][end_column:]
@@ -96,44 +96,41 @@ _Place = tuple[int, int]  # row and byte within it, both from 0
 _Part = tuple[_Place, _Place]  # its first byte, and the one after its last
 
 
-def _comments(lines: Sequence[bytes], tree: ast.Module) -> Iterator[_Part]:
+def _strings(node: ast.AST, shown: bool = False) -> Iterator[tuple[_Part, bool]]:
+    """Yield where code has strings, and whether only people read them.
+
+    They do where a constant is a statement of its own, as docstrings are, or is raised or
+    ``shown``.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.JoinedStr):
+            yield _part(child), shown
+        elif isinstance(child, ast.Constant):
+            alone = isinstance(node, ast.Expr)
+            if alone or isinstance(child.value, bytes | str):
+                yield _part(child), shown or alone
+        else:
+            yield from _strings(child, shown or _is_shown(child))
+
+
+def _is_shown(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _SHOWN
+    return isinstance(node, ast.Raise)
+
+
+def _comments(lines: Sequence[bytes], strings: Sequence[_Part]) -> Iterator[_Part]:
     """Yield where comments lie: what follows a # that is in no string."""
-    strings = list(_strings(tree, bytes | str))
     for row, line in enumerate(lines):
         column = line.find(b"#")
         while column >= 0:
-            inside = [part for part in strings if part[0] <= (row, column) < part[1]]
-            if not inside:
+            if not any(first <= (row, column) < last for first, last in strings):
                 yield (row, column), (row, len(line))
                 break
             column = line.find(b"#", column + 1)
 
 
-def _texts(tree: ast.Module) -> Iterator[_Part]:
-    """Yield where docstrings lie, and texts in what is raised or shown."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            yield _part(node)
-        elif isinstance(node, ast.Raise) or (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in _SHOWN
-        ):
-            yield from _strings(node, str)
-
-
-def _strings(node: ast.AST, kind: type | UnionType) -> Iterator[_Part]:
-    """Yield where a piece of code has strings of a kind, formatted ones among them."""
-    for part in ast.iter_child_nodes(node):
-        if isinstance(part, ast.JoinedStr) or (
-            isinstance(part, ast.Constant) and isinstance(part.value, kind)
-        ):
-            yield _part(part)
-        else:
-            yield from _strings(part, kind)
-
-
-def _part(node: ast.expr | ast.Expr) -> _Part:
+def _part(node: ast.expr) -> _Part:
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     return (node.lineno - 1, node.col_offset), (node.end_lineno - 1, node.end_col_offset)
@@ -163,16 +160,16 @@ def _existing(name: str, source: Path) -> list[str]:
 
 def _names(node: ast.AST) -> Iterator[str]:
     """Yield the dotted names that code imports when it runs."""
+    # Statements lie in statements; what an expression holds imports nothing.
+    bodies = ["body", "orelse", "handlers", "finalbody", "cases"]
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    else:
-        parts = list(ast.iter_child_nodes(node))
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            parts = [*node.orelse]
-        for part in parts:
-            yield from _names(part)
+    elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        bodies = ["orelse"]
+    for part in (part for body in bodies for part in getattr(node, body, ())):
+        yield from _names(part)
 
 
 def _file(module: str, source: Path) -> Path:
