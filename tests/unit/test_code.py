@@ -35,6 +35,10 @@ def total(values):
         raise ValueError(f"no values in {values!r}: " "give one")  # none
     print("a # sum")
     return sum(values) + len("#")
+
+PAGE = """A text.
+
+  Its end."""
 '''
 
 
@@ -62,6 +66,9 @@ def test_what_only_people_read_changes_nothing(old: str, new: str) -> None:
         ('len("#")', 'len("##")'),
         ("ValueError", "TypeError"),
         ("if not values", "if values"),
+        ("A text.\n\n  Its end.", "A text.\n\n\n  Its end."),
+        ("A text.\n\n  Its end.", "A text. \n\n  Its end."),
+        ("A text.\n\n  Its end.", "A text.\n  Its end."),
     ],
 )
 def test_what_a_computer_reads_does(old: str, new: str) -> None:

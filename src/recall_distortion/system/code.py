@@ -85,11 +85,19 @@ def said(text: str, tree: ast.Module | None = None) -> str:
     strings = list(_strings(tree or ast.parse(text)))
     cut = [part for part, for_people in strings if for_people]
     cut += _comments(lines, [part for part, _ in strings])
+    kept = [False] * len(lines)  # whether a line's end lies in a text, which has it as it is
+    for ((row, _), (end, _)), for_people in strings:
+        kept[row:end] = [not for_people] * (end - row)
     # From the last to the first, so that a place that is cut out moves no other one.
     for (row, column), (end, end_column) in sorted(cut, reverse=True):
         lines[row] = lines[row][:column] + lines[end][end_column:]
-        del lines[row + 1 : end + 1]
-    return "\n".join(line.decode().rstrip() for line in lines if line.strip())
+        del lines[row + 1 : end + 1], kept[row:end]
+    left = [
+        line if whole else line.rstrip()
+        for line, whole in zip(lines, kept, strict=True)
+        if whole or line.strip()
+    ]
+    return b"\n".join(left).decode()
 
 
 _Place = tuple[int, int]  # row and byte within it, both from 0
