@@ -136,15 +136,15 @@ def test_without_what_was_pulled_everything_would_run(origin: Project, tmp_path:
         ),
         (
             "src/recall_distortion/measures/distortion.py",
-            "from __future__",
-            "# Edited.\nfrom __future__",
+            "import annotations\n",
+            "import annotations\n\nEDITED = True\n",
             {"measure": 1},
             {"prepare", "train", "compress", "evaluate"},
         ),
         (
             "workflow/scripts/figures.py",
             "from pathlib",
-            "# Edited.\nfrom pathlib",
+            "EDITED = True\nfrom pathlib",
             {"figures": 1, "report": 1},
             {"prepare", "train", "compress", "evaluate", "measure", "infer"},
         ),
