@@ -53,6 +53,7 @@ EARLIER = {
     "`influence.csv`": "`estimates.csv`: alpha without the class, share of the denominator",
     "`engine` of `mixed_models.csv` and `mixed_model_fits.csv`": "`fitter`",
     "`true_probability` in files of predictions": "`loss`, -log of it",
+    "keys, folders, figures and mixed models without a recipe": "with it, after the architecture",
 }
 MODULES = {
     "recall_distortion.catalogue": "recall_distortion.networks.plans, .compression.facts, "

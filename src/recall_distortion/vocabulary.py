@@ -7,11 +7,40 @@ training job imports it (``tables.schema``, ``report``), so that a better senten
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-# Keys of tables. A panel is a data set and an architecture, a cell one method at one ratio of it.
-PANEL = ["dataset", "architecture"]
-CELL = [*PANEL, "method", "ratio"]
-CELL_STATE = [*CELL, "state"]
+
+class Panel(NamedTuple):
+    """Networks that can be compared: of one data set, architecture and recipe."""
+
+    dataset: str
+    architecture: str
+    recipe: str
+
+    def __str__(self) -> str:
+        return f"{self.architecture} on {self.dataset} ({self.recipe})"
+
+
+class CellState(NamedTuple):
+    """A cell, one method at one ratio of a panel, with the state of its networks."""
+
+    dataset: str
+    architecture: str
+    recipe: str
+    method: str
+    ratio: float
+    state: str
+
+    @property
+    def panel(self) -> Panel:
+        """The panel that the cell is of."""
+        return Panel(self.dataset, self.architecture, self.recipe)
+
+
+# Keys of tables.
+PANEL = list(Panel._fields)
+CELL_STATE = list(CellState._fields)
+CELL = CELL_STATE[:-1]
 NETWORK = [*CELL_STATE, "seed"]
 
 # Reference arms: what stands in the column "method" and is no way of compressing.

@@ -16,6 +16,7 @@ from recall_distortion.compression.blocks import compress_block
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.system import processor
 from recall_distortion.training import train_block
+from recall_distortion.vocabulary import Panel
 
 
 def main(folder: Path, device: str, name: str, shape: tuple[int, int], engine: dict) -> None:
@@ -33,7 +34,7 @@ def main(folder: Path, device: str, name: str, shape: tuple[int, int], engine: d
         compressed,
         folder / "sparsity.csv",
         history,
-        dataset="small",
+        panel=Panel("small", name, "usual"),
         ratios=["1", "2"],
         methods={"control": None, "mine": method("regularized_gradient")},
         count="prunable",
@@ -41,7 +42,9 @@ def main(folder: Path, device: str, name: str, shape: tuple[int, int], engine: d
         **common,
     )
     predictions = folder / "predictions.safetensors"
-    evaluate_block(data, dense, [compressed], predictions, dataset="small", device=device)
+    evaluate_block(
+        data, dense, [compressed], predictions, panel=Panel("small", name, "usual"), device=device
+    )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.questions.equal_sparsity import equal_sparsity
-from recall_distortion.vocabulary import CELL_STATE, CONTROL
+from recall_distortion.vocabulary import CELL_STATE, CONTROL, Panel
 from tests import synthetic
 
-PANEL = ("digits", "mlp")
+PANEL = Panel("digits", "mlp", "usual")
 RATIOS = (2.0, 4.0, 10.0)
 NOMINAL = ["nominal_difference", "nominal_low", "nominal_high"]
 EQUAL = ["equal_difference", "equal_low", "equal_high"]

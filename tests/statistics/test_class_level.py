@@ -40,7 +40,7 @@ def unequal(factors: dict[tuple[str, float], float], **options) -> pd.DataFrame:
 
 
 def models_of(table: pd.DataFrame):
-    return class_level.class_level(table, "digits", "mlp")
+    return class_level.class_level(table, synthetic.MLP)
 
 
 # --- the rows
@@ -48,7 +48,7 @@ def models_of(table: pd.DataFrame):
 
 def test_design_has_every_retrained_row() -> None:
     table = synthetic.recall(CELLS, missing=MISSING, seeds=10)
-    rows, notes = class_rows.design(table, "digits", "mlp")
+    rows, notes = class_rows.design(table, synthetic.MLP)
     assert notes == []
     assert list(rows.columns) == class_rows.ROW_COLUMNS
     assert len(rows) == (4 * 10 - len(MISSING)) * 6
@@ -214,7 +214,7 @@ def test_scaled_rows_whose_replicates_differ_unequally_are_not_believed() -> Non
 def test_scaling_every_cell_alike_changes_nothing() -> None:
     """With equal scales the scaled model is the unscaled one, slopes and errors multiplied back."""
     table = synthetic.recall(CELLS, seeds=8)
-    rows, _ = class_rows.design(table, "digits", "mlp")
+    rows, _ = class_rows.design(table, synthetic.MLP)
     constant = pd.Series(7.0, index=rows["cell"].unique())
     plain, facts = comparison.fit(class_level.of_rows("plain", rows), "statsmodels")
     scaled, scaled_facts = comparison.fit(
@@ -260,7 +260,7 @@ def test_fitters_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     # Whoever has the tables can fit the model again.
     scale = of_model[(of_model["term"] == "sd(cell)") & (of_model["fitter"] == "pymer4")]
     assert len(scale) == 3
-    rows, _ = class_rows.design(table, "digits", "mlp")
+    rows, _ = class_rows.design(table, synthetic.MLP)
     rows = rows.merge(scale[["method", "ratio", "estimate"]].rename(columns={"estimate": "scale"}))
     assert len(rows) == (27 - 1) * 6
     formula = facts.loc[facts["model"] == "class_level_scaled/digits/mlp", "formula"].iloc[0]

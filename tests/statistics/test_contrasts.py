@@ -1,4 +1,4 @@
-"""The five questions: which rows there are, which way they point, and how they are adjusted."""
+"""The six questions: which rows there are, which way they point, and how they are adjusted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import stats
 from recall_distortion.inference.questions import contrasts
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RESEED, RETRAINED
+from recall_distortion.vocabulary import CELL, COMPRESSED, CONTROL, DENSE, RESEED, RETRAINED
 from tests import synthetic
 
 RATIOS = (2.0, 4.0, 10.0)
@@ -185,7 +185,7 @@ def test_control(paper_like: pd.DataFrame) -> None:
         left = slopes(paper_like, "cifar10", "resnet56", row["left"], row["ratio"])
         right = slopes(paper_like, "cifar10", "resnet56", "control", 1)
         check(row, left, right, family=3)  # the ratios of one method
-        assert row["family"] == f"control: cifar10/resnet56/{row['left']}"
+        assert row["family"] == f"control: cifar10/resnet56/usual/{row['left']}"
         assert row["note"] == ""
 
 
@@ -193,11 +193,11 @@ def test_families_are_the_columns_that_p_is_adjusted_over(paper_like: pd.DataFra
     found = run(paper_like)
     families = found.groupby("family")
     assert set(families.groups) >= {
-        "ratio: cifar100/resnet56/magnitude",
-        "architecture: cifar10/undecayed/ratio 2",
-        "dataset: magnitude/ratio 10",
-        "method: cifar10/resnet56/ratio 4",
-        "control: cifar10/resnet56/random",
+        "ratio: cifar100/resnet56/usual/magnitude",
+        "architecture: cifar10/usual/undecayed/ratio 2",
+        "dataset: usual/magnitude/ratio 10",
+        "method: cifar10/resnet56/usual/ratio 4",
+        "control: cifar10/resnet56/usual/random",
     }
     for family, rows in families:
         assert set(rows["question"]) == {str(family).split(":")[0]}
@@ -305,3 +305,70 @@ def test_a_replicate_counts_once() -> None:
     table = synthetic.networks({("d", "mlp", "random", 2.0): 1.0})
     with pytest.raises(TableError, match="more than one row"):
         run(pd.concat([table, table]))
+
+
+PAIRED = ((CONTROL, 1.0), ("magnitude", 2.0), ("magnitude", 4.0))
+
+
+@pytest.fixture(scope="module")
+def two_recipes() -> pd.DataFrame:
+    """Two networks of a data set by two recipes each, both with a control; one has no random."""
+    means = {
+        ("digits", architecture, recipe, method, ratio): 0.7 + 0.1 * len(recipe) + ratio / 100
+        for architecture in ("resnet20", "resnet56")
+        for recipe in ("long", "short")
+        for method, ratio in (
+            (CONTROL, 1.0),
+            ("magnitude", 2.0),
+            ("magnitude", 4.0),
+            ("random", 2.0),
+        )
+        if (recipe, method) != ("short", "random")
+    }
+    return synthetic.networks(means, seeds=8)
+
+
+def test_recipes_are_compared_cell_by_cell_the_control_too(two_recipes: pd.DataFrame) -> None:
+    rows = asked(two_recipes, "recipe")
+    assert [(row["architecture"], row["method"], row["ratio"]) for row in rows] == [
+        (architecture, method, ratio)
+        for architecture in ("resnet20", "resnet56")
+        for method, ratio in PAIRED
+    ]
+    for row in rows:
+        assert (row["left"], row["right"], row["paired"]) == ("long", "short", True)
+        assert pd.isna(row["recipe"])
+        assert row["family"] == f"recipe: digits/{row['architecture']}/{row['method']}"
+        cell = two_recipes[
+            (two_recipes[["architecture", "method", "ratio"]]
+             == [row["architecture"], row["method"], row["ratio"]]).all(axis=1)
+        ]  # fmt: skip
+        left, right = (
+            cell[cell["recipe"] == row[side]].set_index("seed")["alpha"]
+            for side in ("left", "right")
+        )
+        check(row, left, right, family=1 if row["method"] == CONTROL else 2)
+
+
+def test_all_other_questions_compare_within_a_recipe(two_recipes: pd.DataFrame) -> None:
+    together = run(two_recipes)
+    assert not together.duplicated(["question", *CELL, "left", "right"]).any()
+    assert list(together["question"].unique()) == [
+        "ratio", "architecture", "method", CONTROL, "recipe",
+    ]  # fmt: skip
+    for recipe, own in two_recipes.groupby("recipe"):
+        alone = run(own.reset_index(drop=True))
+        within = together[together["recipe"] == recipe].reset_index(drop=True)
+        pd.testing.assert_frame_equal(within, alone)
+
+
+def test_networks_with_a_recipe_each_are_compared(two_recipes: pd.DataFrame) -> None:
+    small = two_recipes["architecture"] == "resnet20"
+    table = two_recipes[small == (two_recipes["recipe"] == "long")].reset_index(drop=True)
+    rows = asked(table, "architecture")
+    assert [(row["left"], row["right"]) for row in rows] == [("resnet20", "resnet56")] * 2
+    for row in rows:
+        assert pd.isna(row["recipe"])
+        assert row["family"] == f"architecture: digits/magnitude/ratio {row['ratio']:g}"
+    assert {row["recipe"] for row in asked(table, "ratio")} == {"long", "short"}
+    assert not asked(table, "recipe")

@@ -27,12 +27,13 @@ from recall_distortion.vocabulary import (
     NOT_DISTINGUISHABLE,
     RESEED,
     RETRAINED,
+    Panel,
 )
 from recall_distortion.vocabulary import DENSE as DENSE_STATE
 from tests import synthetic
 from tests.synthetic import DENSE, drawn, pictured
 
-PANEL = ("digits", "mlp")
+PANEL = Panel("digits", "mlp", "usual")
 CONTROL_CELL = (*PANEL, CONTROL, 1.0)
 MAGNITUDE = (*PANEL, "magnitude", 2.0)
 SUMS = ("crossfit_numerator", "crossfit_denominator")

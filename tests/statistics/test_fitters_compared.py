@@ -25,7 +25,7 @@ CELLS = {
 @pytest.fixture(scope="module")
 def by_statsmodels():
     table = synthetic.recall(CELLS, seeds=10)
-    return comparison.fit(class_level.class_level(table, "digits", "mlp")[0], "statsmodels")
+    return comparison.fit(class_level.class_level(table, synthetic.MLP)[0], "statsmodels")
 
 
 def disguised(fit, fitter: str):

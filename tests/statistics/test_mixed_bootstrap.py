@@ -34,7 +34,7 @@ def test_class_level_rows_are_the_bootstrap_of_pooled_slopes() -> None:
     table = synthetic.recall(CELLS, seeds=12)
     needed = table[["method", "ratio", "seed", "class", "normalized_balance"]]
     plain, scaled = (
-        bootstrapped(model)[0] for model in class_level.class_level(table, "digits", "mlp")
+        bootstrapped(model)[0] for model in class_level.class_level(table, synthetic.MLP)
     )
     for row in plain.to_dict("records"):
         found = bootstrap.ratio(*sums(needed, (row["method"], row["ratio"])))
@@ -58,7 +58,7 @@ def test_class_level_rows_are_the_bootstrap_of_pooled_slopes() -> None:
 
 def test_model_level_rows_are_the_bootstrap_of_the_seeds_own_lines() -> None:
     alpha = synthetic.slopes(PANEL, METHODS, seeds=10)
-    table, facts = bootstrapped(model_level(alpha, "digits", "mlp")[0])
+    table, facts = bootstrapped(model_level(alpha, synthetic.MLP)[0])
     doublings = np.log2([2, 4, 16]) - np.mean(np.log2([2, 4, 16]))
     for method in METHODS:
         wide = alpha[alpha["method"] == method].pivot(index="seed", columns="ratio", values="alpha")
@@ -77,7 +77,7 @@ def test_model_level_rows_are_the_bootstrap_of_the_seeds_own_lines() -> None:
 
 def test_the_level_reaches_every_interval_and_no_verdict() -> None:
     table = synthetic.recall(CELLS, seeds=12)
-    for model in class_level.class_level(table, "digits", "mlp"):
+    for model in class_level.class_level(table, synthetic.MLP):
         wide, narrow = (
             [comparison.fit(model, "statsmodels", level)[0], bootstrapped(model, level)[0]]
             for level in (0.99, 0.8)
@@ -97,7 +97,7 @@ def test_the_level_reaches_every_interval_and_no_verdict() -> None:
 
 def test_a_failed_replicate_leaves_the_least_squares_line() -> None:
     alpha = synthetic.slopes(PANEL, METHODS, seeds=10).drop(index=[0, 14])
-    table, _ = bootstrapped(model_level(alpha, "digits", "mlp")[0])
+    table, _ = bootstrapped(model_level(alpha, synthetic.MLP)[0])
     of_method = alpha[alpha["method"] == "magnitude"]
     doublings = np.log2(of_method["ratio"]) - np.mean(np.log2([2, 4, 16]))
     line = np.polynomial.polynomial.polyfit(doublings, of_method["alpha"], 1)
@@ -148,7 +148,7 @@ def test_intervals_cover_a_known_level() -> None:
             PANEL, {"magnitude": METHODS["magnitude"]}, seeds=12, growth=6.0,
             sd_panel=0.0, random_seed=number,
         )  # fmt: skip
-        model = model_level(alpha, "digits", "mlp")[0]
+        model = model_level(alpha, synthetic.MLP)[0]
         found = clustered(model.response, model.fixed, model.clusters, model.strata, count=999)
         low, high = found.interval(0.99)
         inside += bool(low[0] < 1.3 < high[0])
@@ -157,7 +157,7 @@ def test_intervals_cover_a_known_level() -> None:
 
 def test_too_few_replicates_have_estimates_but_no_interval() -> None:
     table = synthetic.recall(CELLS, seeds=4)
-    found, facts = bootstrapped(class_level.class_level(table, "digits", "mlp")[0])
+    found, facts = bootstrapped(class_level.class_level(table, synthetic.MLP)[0])
     assert found["estimate"].notna().all()
     assert found[["low", "high", "p_intensification"]].isna().all().all()
     assert set(found["verdict"]) == {""}
@@ -167,14 +167,14 @@ def test_too_few_replicates_have_estimates_but_no_interval() -> None:
 
 def test_believe_is_the_same_for_all_fitters_of_a_model() -> None:
     table = synthetic.recall(CELLS, seeds=8)
-    rows, _ = class_rows.design(table, "digits", "mlp")
+    rows, _ = class_rows.design(table, synthetic.MLP)
     rows.loc[rows["cell"] == "magnitude@10", "after"] *= 5
-    model = class_level.of_rows("class_level/digits/mlp", rows)
+    model = class_level.of_rows("class_level/digits/mlp/usual", rows)
     assert 3 < model.spread < 8
     coefficients, facts = comparison.fit(model, "statsmodels")
     _, fits = comparison.combine(*zip((coefficients, facts), bootstrapped(model), strict=True))
     assert list(fits["believe"]) == ["bootstrap", "bootstrap"]
-    even = class_level.class_level(table, "digits", "mlp")[0]
+    even = class_level.class_level(table, synthetic.MLP)[0]
     assert even.spread < 2
     coefficients, facts = comparison.fit(even, "statsmodels")
     _, fits = comparison.combine(*zip((coefficients, facts), bootstrapped(even), strict=True))

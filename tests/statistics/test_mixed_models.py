@@ -35,17 +35,17 @@ MISSING = [("magnitude", 10.0, 3), ("undecayed", 2.5, 0), ("control", 1.0, 5)]
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
     table = synthetic.recall(CELLS, missing=MISSING, seeds=10)
-    return class_rows.design(table, "digits", "mlp")[0]
+    return class_rows.design(table, synthetic.MLP)[0]
 
 
 def model_of(table: pd.DataFrame) -> MixedModel:
     """Return the unscaled model of a panel's recall table."""
-    return class_level.class_level(table, "digits", "mlp")[0]
+    return class_level.class_level(table, synthetic.MLP)[0]
 
 
 @pytest.fixture(scope="module")
 def model(rows: pd.DataFrame) -> MixedModel:
-    return class_level.of_rows("class_level/digits/mlp", rows)
+    return class_level.of_rows("class_level/digits/mlp/usual", rows)
 
 
 @pytest.fixture(scope="module")

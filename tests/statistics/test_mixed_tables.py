@@ -17,6 +17,7 @@ from recall_distortion.simulation import study as simulated_study
 from recall_distortion.system.errors import InferenceError, SetupError, TableError
 from recall_distortion.tables.files import write_table
 from recall_distortion.tables.schema import COLUMNS
+from tests import synthetic
 
 CELLS = (
     Cell("control", 1.0, 0.75),
@@ -24,14 +25,14 @@ CELLS = (
     Cell("magnitude", 10.0, 1.3),
     Cell("undecayed", 2.5, 1.0),
 )
-MLP = [("digits", "mlp")]
+MLP = [synthetic.MLP]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     """A folder with the tables of a study of one panel."""
     folder = tmp_path_factory.mktemp("study")
-    design = Design(CELLS, seeds=6, images=500, dataset="digits", architecture="mlp")
+    design = Design(CELLS, seeds=6, images=500, **synthetic.MLP._asdict())
     for name, table in simulated_study(design, 3).items():
         write_table(folder / f"{name}.csv", name, table)
     return folder
@@ -53,7 +54,7 @@ def test_every_model_has_its_rows(written) -> None:
     assert list(table.columns) == COLUMNS["mixed_models"]
     assert list(facts.columns) == COLUMNS["mixed_model_fits"]
     panel = ["class_level", "class_level_scaled", "model_level", "model_level_scaled"]
-    across = ["across_architectures/digits", "across_architectures_scaled/digits"]
+    across = ["across_architectures/digits/usual", "across_architectures_scaled/digits/usual"]
     assert list(zip(facts["model"], facts["fitter"], strict=True)) == [
         *(
             (f"{name}/digits/mlp", fitter)
@@ -61,8 +62,8 @@ def test_every_model_has_its_rows(written) -> None:
             for fitter in ("statsmodels", "bootstrap")
         ),
         *((name, "statsmodels") for name in across),
-        ("across_datasets", "statsmodels"),
-        ("across_datasets_scaled", "statsmodels"),
+        ("across_datasets/usual", "statsmodels"),
+        ("across_datasets_scaled/usual", "statsmodels"),
     ]
     refused = facts[facts["model"].str.startswith("across")]
     assert refused["message"].str.startswith("not estimated: one ").all()
@@ -73,7 +74,7 @@ def test_every_model_has_its_rows(written) -> None:
 
 def test_fits_survive_being_written_and_read(study: Path, written) -> None:
     recall = pd.read_csv(study / "recall.csv")
-    model = class_level.class_level(recall, "digits", "mlp")[0]
+    model = class_level.class_level(recall, synthetic.MLP)[0]
     fitted, _ = comparison.fit(model, "statsmodels", 0.9)
     table = written[0]
     read = table[(table["model"] == model.name) & (table["fitter"] == "statsmodels")]
@@ -91,7 +92,7 @@ def test_fits_survive_being_written_and_read(study: Path, written) -> None:
         (study / "mixed_models.csv")
         .read_text()
         .splitlines()[2]
-        .startswith("class_level/digits/mlp,statsmodels,digits,mlp,magnitude,2,slope,")
+        .startswith("class_level/digits/mlp/usual,statsmodels,digits,mlp,usual,magnitude,2,slope,")
     )
 
 

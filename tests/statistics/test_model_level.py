@@ -26,7 +26,7 @@ def table_of(**options) -> pd.DataFrame:
 
 
 def models_of(alpha: pd.DataFrame):
-    return model_level(alpha, "digits", "mlp")
+    return model_level(alpha, synthetic.MLP)
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:

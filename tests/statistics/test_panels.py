@@ -19,6 +19,7 @@ from recall_distortion.inference.mixed.designs.panels import (
 )
 from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.system.errors import InferenceError
+from recall_distortion.vocabulary import NETWORK
 from tests import synthetic
 
 SIZES = {"resnet20": 2.0**18, "resnet32": 2.0**19, "resnet56": 2.0**20, "resnet110": 2.0**21}
@@ -47,11 +48,11 @@ def with_dense(table: pd.DataFrame, errors: dict[tuple[str, str], float] = ERROR
     """Return the networks after two dense networks of each panel with that mean error."""
     dense = pd.DataFrame(
         [
-            (*panel, "dense", 1.0, "dense", seed, 1 - error + shift)
+            (*panel, synthetic.RECIPE, "dense", 1.0, "dense", seed, 1 - error + shift)
             for panel, error in errors.items()
             for seed, shift in ((0, 0.01), (1, -0.01))
         ],
-        columns=["dataset", "architecture", "method", "ratio", "state", "seed", "accuracy"],
+        columns=[*NETWORK, "accuracy"],
     )
     return pd.concat([dense, table], ignore_index=True)
 
@@ -135,8 +136,8 @@ def test_too_few_architectures(names: list[str], reason: str) -> None:
     networks = networks[networks["architecture"].isin(names)]
     models = across_architectures(networks)
     assert [model.name for model in models] == [
-        "across_architectures/cifar10",
-        "across_architectures_scaled/cifar10",
+        "across_architectures/cifar10/usual",
+        "across_architectures_scaled/cifar10/usual",
     ]
     for model in models:
         table, facts = comparison.fit(model, "pymer4")
@@ -149,7 +150,7 @@ def test_sizes_must_be_known_and_distinct() -> None:
     networks = architectures()
     unknown = {name: size for name, size in SIZES.items() if name != "resnet56"}
     model = across_architectures(sized(networks, unknown))[0]
-    assert model.reason == "the size of cifar10/resnet56 is not known"
+    assert model.reason == "the size of cifar10/resnet56/usual is not known"
     equal = {**SIZES, "resnet56": SIZES["resnet20"], "resnet110": SIZES["resnet32"]}
     model = across_architectures(sized(networks, equal))[0]
     assert "2 different values of size" in model.reason
@@ -157,7 +158,7 @@ def test_sizes_must_be_known_and_distinct() -> None:
     assert not across_architectures(some)[0].reason  # one row with a total is enough
     twofold = networks.copy()
     twofold.loc[3, "total"] = 5.0
-    with pytest.raises(InferenceError, match="cifar10/resnet20 more than one number"):
+    with pytest.raises(InferenceError, match="cifar10/resnet20/usual more than one number"):
         across_architectures(twofold)
 
 
@@ -194,7 +195,7 @@ def test_panels_that_the_fixed_effects_use_up() -> None:
 def test_across_datasets_needs_two_and_three_panels() -> None:
     networks = datasets()
     model = across_datasets(with_dense(networks[networks["dataset"] == "a"]))[0]
-    assert model.name == "across_datasets"
+    assert model.name == "across_datasets/usual"
     assert model.reason == ("one data set cannot show how alpha depends on the dense error")
     two = networks[networks["architecture"] == "mlp"]
     reason = across_datasets(with_dense(two))[0].reason
@@ -208,7 +209,7 @@ def test_across_datasets_needs_two_and_three_panels() -> None:
     assert model.notes == ("left out undecayed: it was used on one data set only",)
     known = {panel: error for panel, error in ERRORS.items() if panel[0] == "a"}
     unknown = across_datasets(with_dense(networks, known))
-    assert unknown[0].reason == "the error of b/mlp, b/cnn is not known"
+    assert unknown[0].reason == "the error of b/mlp/usual, b/cnn/usual is not known"
 
 
 def test_the_dense_error_is_that_of_dense_networks() -> None:
@@ -235,10 +236,36 @@ def test_a_network_that_failed_has_no_slope() -> None:
 def test_a_study_has_all_its_models() -> None:
     table = with_dense(sized(datasets(), {"mlp": 10.0, "cnn": 20.0}))
     assert [model.name for model in across(table)] == [
-        "across_architectures/a",
-        "across_architectures_scaled/a",
-        "across_architectures/b",
-        "across_architectures_scaled/b",
-        "across_datasets",
-        "across_datasets_scaled",
+        "across_architectures/a/usual",
+        "across_architectures_scaled/a/usual",
+        "across_architectures/b/usual",
+        "across_architectures_scaled/b/usual",
+        "across_datasets/usual",
+        "across_datasets_scaled/usual",
+    ]
+
+
+def test_where_a_network_has_several_recipes_each_recipe_has_its_models() -> None:
+    table = with_dense(sized(datasets(), {"mlp": 10.0, "cnn": 20.0}))
+    both = pd.concat([table, table.assign(recipe="other")], ignore_index=True)
+    models = across(both)
+    alone = across(table)
+    assert [model.name for model in models] == [
+        name.replace("/usual", f"/{recipe}")
+        for kind in ("across_architectures", "across_datasets")
+        for recipe in ("usual", "other")
+        for name in (model.name for model in alone)
+        if name.startswith(kind)
+    ]
+    own = {model.name: model for model in models}
+    for model in alone:
+        np.testing.assert_array_equal(own[model.name].response, model.response)
+        np.testing.assert_array_equal(own[model.name].fixed, model.fixed)
+
+
+def test_networks_with_a_recipe_each_are_in_one_model() -> None:
+    table = with_dense(sized(datasets(), {"mlp": 10.0, "cnn": 20.0}))
+    each = table.assign(recipe=table["architecture"])
+    assert [model.name for model in across(each)] == [
+        name.removesuffix("/usual") for name in (model.name for model in across(table))
     ]

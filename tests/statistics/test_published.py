@@ -9,7 +9,7 @@ import pytest
 from recall_distortion.inference.questions import published as module
 from recall_distortion.inference.questions.slopes import slopes as slopes_of
 from recall_distortion.system.errors import TableError
-from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.schema import COLUMNS, PUBLISHED_CELL
 from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
@@ -40,8 +40,8 @@ def tables(
 def test_the_facts_are_the_papers_plan() -> None:
     facts = module.verdicts()
     assert len(facts) == 75
-    assert not facts.duplicated(CELL).any()
-    panels = facts.groupby(CELL[:3])["ratio"].apply(list)
+    assert not facts.duplicated(PUBLISHED_CELL).any()
+    panels = facts.groupby(PUBLISHED_CELL[:3])["ratio"].apply(list)
     assert len(panels) == 15
     assert all(ratios == [2, 4, 10, 20, 50] for ratios in panels)
     assert facts["source"].value_counts().to_dict() == {
@@ -54,7 +54,7 @@ def test_the_facts_are_the_papers_plan() -> None:
     slopes = module.published_slopes()
     assert len(slopes) == 20
     assert set(slopes["source"]) == {"Figure 5"}
-    both = slopes.merge(facts, on=CELL)
+    both = slopes.merge(facts, on=PUBLISHED_CELL)
     assert len(both) == 20
     # The sign of the pooled slope against 1 is that of every published verdict.
     assert (both.loc[both["verdict"] == INTENSIFICATION, "pooled_alpha"] > 1).all()

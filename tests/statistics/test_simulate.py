@@ -19,6 +19,7 @@ from recall_distortion.inference.statistics.ttests import independent_test
 from recall_distortion.simulation import Cell, Design, arrays, estimators, study, sweep, unbalanced
 from recall_distortion.system.errors import StudyError
 from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import Panel
 
 pytestmark = pytest.mark.slow
 
@@ -253,7 +254,7 @@ def test_every_inference_reads_a_simulated_study(images) -> None:
     assert len(found) == len(together) == 4
     assert len(effects(networks, together, found)) == 2
     assert set(contrasts.tests(networks, {})["question"]) == {"ratio", "control"}
-    models = class_level(recall, "simulated", "network")
+    models = class_level(recall, Panel("simulated", "network", "simulated"))
     assert [model.reason for model in models] == ["", ""]
     if images is None:
         np.testing.assert_allclose(networks["alpha"], networks["alpha_crossfit"], rtol=1e-9)

@@ -11,6 +11,7 @@ from simulated import SES, by_name, near
 from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.designs.class_level import class_level
 from recall_distortion.simulation import coverage, levels, mixed, slopes, study
+from recall_distortion.vocabulary import Panel
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +99,7 @@ def test_mixed_models_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts, covered = [], []
     for _ in range(2):
         recall = study(design, int(seeds.integers(2**63)))["recall"]
-        model = class_level(recall, "simulated", "network")[1]
+        model = class_level(recall, Panel("simulated", "network", "simulated"))[1]
         table, _ = comparison.fit(model, "statsmodels")
         table = table[table["term"] == "slope"]
         verdicts.append((table["verdict"] != "inconclusive").any())

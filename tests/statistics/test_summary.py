@@ -25,14 +25,15 @@ from recall_distortion.vocabulary import (
     INTENSIFICATION,
     NOT_DISTINGUISHABLE,
     RETRAINED,
+    Panel,
 )
 from tests import synthetic
 from tests.synthetic import Tables
 from tests.synthetic.report import inferred, write_tables
 
 LEVEL = 0.99
-PANEL = ("digits", "mlp")
-STUDY = ("", "")
+PANEL = Panel("digits", "mlp", "usual")
+STUDY = Panel("", "", "")
 METHODS = {"magnitude": [2.0, 4.0], "random": [2.0, 4.0], "wide": [2.0, 4.0]}
 
 
@@ -41,10 +42,10 @@ def tables_of(study: Tables, **others: pd.DataFrame) -> Tables:
     return inferred(study["recall"], study["networks"], LEVEL) | others
 
 
-def numbers(tables: Tables, place: tuple[str, str], section: str) -> dict[str, float]:
+def numbers(tables: Tables, place: Panel, section: str) -> dict[str, float]:
     """Return one section of the summary by item."""
     table = summary(**tables)
-    own = (table["dataset"] == place[0]) & (table["architecture"] == place[1])
+    own = (table[list(Panel._fields)] == list(place)).all(axis=1)
     rows = table[own & (table["section"] == section)]
     return dict(zip(rows["item"], rows["value"], strict=True))
 
@@ -67,8 +68,8 @@ def test_each_number_has_one_row_and_is_one(tables: Tables) -> None:
     assert list(table.columns) == COLUMNS["summary"]
     assert not table.duplicated(TABLES["summary"].key).any()
     assert table["value"].dtype == float
-    assert set(zip(table["dataset"], table["architecture"], strict=True)) == {
-        STUDY, PANEL, (PANEL[0], "")
+    assert set(zip(*(table[key] for key in Panel._fields), strict=True)) == {
+        STUDY, PANEL, (PANEL.dataset, "", "")
     }  # fmt: skip
 
 
@@ -163,7 +164,7 @@ def test_few_seeds_are_a_limit(seeds: int, one: int, few: int) -> None:
 
 
 def test_test_sets_by_class(tables: Tables) -> None:
-    found = numbers(tables, (PANEL[0], ""), "test_set")
+    found = numbers(tables, (PANEL.dataset, "", ""), "test_set")
     assert (found["images"], found["classes"]) == (600, 3)
     assert (found["class/least"], found["class/most"]) == (200, 200)
     assert found["intercepts"] == 7  # six cells and the control

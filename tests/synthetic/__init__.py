@@ -12,13 +12,15 @@ slopes matter, ``recall_distortion.simulation.study`` makes the tables.
 
 from __future__ import annotations
 
-from tests.synthetic.cells import CONTROL, DENSE, Place, Tables, places, with_sparsity
+from tests.synthetic.cells import CONTROL, DENSE, MLP, RECIPE, Place, Tables, places, with_sparsity
 from tests.synthetic.of_answers import counted, drawn, pictured, random_study
 from tests.synthetic.of_slopes import dense, networks, recall, slopes, with_sums
 
 __all__ = [
     "CONTROL",
     "DENSE",
+    "MLP",
+    "RECIPE",
     "Place",
     "Tables",
     "counted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,22 @@ import pandas as pd
 from recall_distortion import vocabulary as words
 from recall_distortion.measures.networks import SPARSITY
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import COMPRESSED, RETRAINED
+from recall_distortion.vocabulary import COMPRESSED, RETRAINED, Panel
 
 Place = tuple[str, float, str]  # method, ratio, state
 DENSE: Place = (words.DENSE, 1.0, words.DENSE)
 CONTROL: Place = (words.CONTROL, 1.0, RETRAINED)
 
 Tables = dict[str, pd.DataFrame]
+
+# The recipe of networks for which a test does not name one.
+RECIPE = "usual"
+MLP = Panel("digits", "mlp", RECIPE)  # networks for which a test names nothing else
+
+
+def with_recipe(names: Sequence[Any], size: int) -> tuple[Any, ...]:
+    """Return the key of a panel or cell, of this size, with ``RECIPE`` if it has no recipe."""
+    return tuple(names) if len(names) == size else (*names[:2], RECIPE, *names[2:])
 
 
 def places(methods: Mapping[str, Sequence[float]], *, control: bool = True) -> list[Place]:

@@ -26,6 +26,7 @@ from recall_distortion.vocabulary import (
     PYMER4,
     RETRAINED,
     STATSMODELS,
+    Panel,
     format_ratio,
 )
 from tests.synthetic.cells import places
@@ -35,7 +36,7 @@ FITTERS = (PYMER4, STATSMODELS) if shutil.which("Rscript") else (STATSMODELS,)
 SEEDS = 6
 CLASSES = 4
 IMAGES = 40  # a class
-PANEL = ("odd", "mlp")
+PANEL = Panel("odd", "mlp", "usual")
 FACTS = {"device": "cpu", "engine": "one after another, float32", "torch": "2.10"}
 
 
@@ -125,10 +126,7 @@ def _files(
         for seed in answers[method, ratio, state]
     ]
     found = {**answers, **{place: {} for place in lost}}
-    dataset, architecture = PANEL
-    parts = blocks(
-        labels, found, dataset=dataset, architecture=architecture, trained=Trained.of(FACTS)
-    )
+    parts = blocks(labels, found, **PANEL._asdict(), trained=Trained.of(FACTS))
     facts = {"trained": FACTS, "evaluated": FACTS}
     made = {f"{method}/{format_ratio(ratio)}": facts for method, ratio, _ in answers}
     write_predictions(predictions, parts, failures=failures, made=made)

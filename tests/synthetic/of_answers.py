@@ -13,8 +13,8 @@ from recall_distortion.measures.distortion import Counts, class_rows
 from recall_distortion.measures.networks import Observed, measure, slopes_table
 from recall_distortion.tables.predictions import Predictions, Trained
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import CELL, COMPRESSED, NETWORK, format_ratio
-from tests.synthetic.cells import DENSE, Place, Tables, completed, places, with_sparsity
+from recall_distortion.vocabulary import CELL, COMPRESSED, NETWORK, Panel, format_ratio
+from tests.synthetic.cells import DENSE, RECIPE, Place, Tables, completed, places, with_sparsity
 
 # By seed, an answer to each image [M]: a class, or whether it is right.
 Answers = Mapping[int, np.ndarray]
@@ -31,6 +31,7 @@ def counted(
     *,
     dataset: str = "digits",
     architecture: str = "mlp",
+    recipe: str = RECIPE,
     names: Sequence[str] = (),
 ) -> Tables:
     """Return recall and networks; ``correct`` maps cells and seeds to counts [C] of right images.
@@ -43,7 +44,7 @@ def counted(
     observed: dict[Place, Observed] = {}
     recalls, frames = [], []
     for place, of_seed in correct.items():
-        keys = _keys(dataset, architecture, place)
+        keys = _keys(Panel(dataset, architecture, recipe), place)
         right = np.array(list(of_seed.values()))
         counts = Counts(images, right, np.tile(images, (len(right), 1)))
         seeds = list(of_seed)
@@ -60,8 +61,8 @@ def counted(
     }
 
 
-def _keys(dataset: str, architecture: str, place: Place) -> dict[str, Any]:
-    return dict(zip(NETWORK, (dataset, architecture, *place), strict=False))
+def _keys(panel: Panel, place: Place) -> dict[str, Any]:
+    return dict(zip(NETWORK, (*panel, *place), strict=False))
 
 
 def random_study(
@@ -158,6 +159,7 @@ def blocks(
     *,
     dataset: str = "digits",
     architecture: str = "mlp",
+    recipe: str = RECIPE,
     names: Sequence[str] = (),
     trained: Trained | None = None,
 ) -> list[Predictions]:
@@ -165,8 +167,7 @@ def blocks(
     names = list(names) or [f"class {c}" for c in range(int(labels.max()) + 1)]
     return [
         Predictions(
-            dataset,
-            architecture,
+            Panel(dataset, architecture, recipe),
             method,
             format_ratio(ratio),
             state,
@@ -185,7 +186,7 @@ def sparsities(
 ) -> pd.DataFrame:
     """Return the table of the sparsities of the networks that were pruned."""
     rows = [
-        (part.dataset, part.architecture, part.method, float(part.ratio), seed)
+        (*part.panel, part.method, float(part.ratio), seed)
         for part in parts
         if part.state == COMPRESSED
         for seed in part.seeds

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import NETWORK, RETRAINED
-from tests.synthetic.cells import DENSE, completed
+from recall_distortion.vocabulary import CELL, NETWORK, PANEL, RETRAINED
+from tests.synthetic.cells import DENSE, RECIPE, completed, with_recipe
 
 Cells = Mapping[tuple[str, float], float]  # (method, ratio) -> true slope
 
@@ -19,6 +20,7 @@ def recall(
     *,
     dataset: str = "digits",
     architecture: str = "mlp",
+    recipe: str = RECIPE,
     seeds: int = 8,
     classes: int = 6,
     accuracy: float = 0.9,
@@ -50,6 +52,7 @@ def recall(
     table = table.assign(
         dataset=dataset,
         architecture=architecture,
+        recipe=recipe,
         class_name="class " + table["class"].astype(str),
         support=1000,
         predicted=1000,
@@ -74,14 +77,14 @@ def _rows(
 
 
 def networks(
-    means: Mapping[tuple[str, str, str, float], float | Sequence[float]],
+    means: Mapping[tuple[Any, ...], float | Sequence[float]],
     *,
     seeds: int = 6,
     sd: float = 0.1,
     state: str = RETRAINED,
     random_seed: int = 0,
 ) -> pd.DataFrame:
-    """Return a networks table; ``means`` maps (dataset, architecture, method, ratio) to E[alpha].
+    """Return a networks table; ``means`` maps cells, with or without recipe, to E[alpha].
 
     The replicates of one seed share half of their variance, so that pairing matters. Slopes a seed
     in place of a mean are taken as they are.
@@ -94,14 +97,16 @@ def networks(
             values = mean
         else:
             values = [mean + shared[seed] + generator.normal(0, sd) for seed in range(seeds)]
-        rows += [(*cell, state, seed, value) for seed, value in enumerate(values)]
+        rows += [
+            (*with_recipe(cell, len(CELL)), state, seed, value) for seed, value in enumerate(values)
+        ]
     return completed(pd.DataFrame(rows, columns=[*NETWORK, "alpha"]))
 
 
-def dense(accuracies: Mapping[tuple[str, str], float], *, seeds: int = 6) -> pd.DataFrame:
+def dense(accuracies: Mapping[tuple[str, ...], float], *, seeds: int = 6) -> pd.DataFrame:
     """Return the dense rows of a networks table, of each panel with one accuracy."""
     rows = [
-        (*panel, *DENSE, seed, accuracy)
+        (*with_recipe(panel, len(PANEL)), *DENSE, seed, accuracy)
         for panel, accuracy in accuracies.items()
         for seed in range(seeds)
     ]
@@ -118,7 +123,7 @@ def with_sums(table: pd.DataFrame, denominators: np.ndarray) -> pd.DataFrame:
 
 
 def slopes(
-    panels: Mapping[tuple[str, str], float],
+    panels: Mapping[tuple[str, ...], float],
     methods: Mapping[str, tuple[float, float, float, float]],
     *,
     ratios: Sequence[float] = (2, 4, 16),
@@ -131,8 +136,8 @@ def slopes(
 ) -> pd.DataFrame:
     """Return keys and slopes of networks that follow the models over panels.
 
-    ``panels`` maps (dataset, architecture) to the panel's predictor; ``methods`` maps a method to
-    its level, trend per doubling of the ratio, effect of the predictor, and interaction, all at
+    ``panels`` maps panels, with or without recipe, to their predictors; ``methods`` maps a method
+    to its level, trend per doubling of the ratio, effect of the predictor, and interaction, all at
     the means of the doublings and of the predictor. The residual's standard deviation is ``sd`` at
     the smallest ratio and ``growth`` times that of the one before at each further ratio.
     """
@@ -140,7 +145,8 @@ def slopes(
     middle = np.mean(list(panels.values()))
     doublings = np.log2(ratios) - np.mean(np.log2(ratios))
     rows = []
-    for (dataset, architecture), predictor in panels.items():
+    for panel, predictor in panels.items():
+        keys = with_recipe(panel, len(PANEL))
         own = generator.normal(0, sd_panel)
         by_seed = generator.normal(0, sd_seed, seeds)
         for method, (level, trend, effect, interaction) in methods.items():
@@ -149,7 +155,7 @@ def slopes(
                 mean = level + trend * d + effect * x + interaction * d * x + own
                 noise = generator.normal(0, sd * growth**place, seeds)
                 rows += [
-                    (dataset, architecture, method, ratio, RETRAINED, seed, value)
+                    (*keys, method, ratio, RETRAINED, seed, value)
                     for seed, value in enumerate(mean + by_seed + noise)
                 ]
     return pd.DataFrame(rows, columns=[*NETWORK, "alpha"])

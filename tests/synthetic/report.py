@@ -8,6 +8,7 @@ the shape of real ones.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ from recall_distortion.vocabulary import (
     CONTROL,
     FITTERS,
     MODEL,
+    PANEL,
     PYMER4,
     RETRAINED,
     STATSMODELS,
+    Panel,
 )
-from tests.synthetic.cells import DENSE, Place, Tables, places
+from tests.synthetic.cells import DENSE, RECIPE, Place, Tables, places
 from tests.synthetic.of_answers import always_the_first, always_wrong, blocks, recalling, sparsities
 
 METHODS = (
@@ -136,11 +139,11 @@ def _mixed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, fits = [], []
     slopes = views.spread("slopes", table)
     fine = slopes[slopes["state"] == RETRAINED]
-    for (dataset, architecture), cells in fine.groupby(["dataset", "architecture"], sort=False):
+    for panel, cells in fine.groupby(PANEL, sort=False):
         for kind, believe, spread in (
             ("class_level", BOOTSTRAP, 24.5), ("class_level_scaled", MODEL, 1.0)
         ):  # fmt: skip
-            model = f"{kind}/{dataset}/{architecture}"
+            model = "/".join([kind, *panel])
             for fitter in FITTERS:
                 rows += [_term(model, fitter, row) for row in cells.to_dict("records")]
                 singular = fitter == PYMER4 and kind == "class_level"
@@ -178,6 +181,7 @@ def make_tables(
     *,
     datasets: Sequence[str] = ("digits",),
     architectures: Sequence[str] = ARCHITECTURES,
+    recipes: Sequence[str] = (RECIPE,),
     methods: Sequence[str] = METHODS,
     ratios: Sequence[float] = RATIOS,
     seeds: int = 30,
@@ -199,12 +203,13 @@ def make_tables(
     for dataset in datasets:
         support = generator.integers(images - 4, images + 6, len(class_names))
         labels = np.repeat(np.arange(len(class_names)), support)
-        for depth, architecture in enumerate(architectures):
-            names = {"dataset": dataset, "architecture": architecture, "names": class_names}
+        for depth, (architecture, recipe) in enumerate(itertools.product(architectures, recipes)):
+            names = Panel(dataset, architecture, recipe)._asdict() | {"names": class_names}
             parts += _predictions(generator, labels, of, seeds, depth, collapsed, **names)
     failed = {
-        "dataset": datasets[0], "architecture": architectures[0], "method": "random", "ratio": 50.0,
-        "state": RETRAINED, "seed": seeds, "failure": "the loss was not finite after epoch 3",
+        **Panel(datasets[0], architectures[0], recipes[0])._asdict(), "method": "random",
+        "ratio": 50.0, "state": RETRAINED, "seed": seeds,
+        "failure": "the loss was not finite after epoch 3",
         "device": "cpu", "engine": "one after another, float32", "torch": "2.15.0",
     }  # fmt: skip
     # One method keeps more weights than were asked for.

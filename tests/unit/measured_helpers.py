@@ -92,6 +92,7 @@ def write_predictions(
     content = {
         "dataset": "small",
         "architecture": "mlp",
+        "recipe": "usual",
         "class_names": NAMES,
         "seeds": found,
         "failures": failures,
@@ -109,6 +110,7 @@ def write_sparsity(path: Path, seeds: Sequence[int], method: str, ratio: str) ->
         {
             "dataset": "small",
             "architecture": "mlp",
+            "recipe": "usual",
             "method": method,
             "ratio": float(ratio),
             "seed": seed,

@@ -163,13 +163,16 @@ elif step == "train":
         recipe=recipe, selection="holdout")
 elif step == "compress":
     from recall_distortion.compression.blocks import compress_block
+    from recall_distortion.vocabulary import Panel
     method = {"criterion": "undecayed", "scope": "global", "epsilon": 0.1, "gradient_examples": 50}
     compress_block(data, dense, compressed, folder / "sparsity.csv", folder / "history.csv",
-        dataset="digits", ratios=["1", "2"], methods={"control": None, "mine": method},
-        count="prunable", recipe=recipe, selection="holdout")
+        panel=Panel("digits", "cnn", "usual"), ratios=["1", "2"], count="prunable",
+        methods={"control": None, "mine": method}, recipe=recipe, selection="holdout")
 elif step == "evaluate":
     from recall_distortion.evaluation.predictions import evaluate_block
-    evaluate_block(data, dense, [compressed], folder / "out.safetensors", dataset="digits")
+    from recall_distortion.vocabulary import Panel
+    evaluate_block(data, dense, [compressed], folder / "out.safetensors",
+        panel=Panel("digits", "cnn", "usual"))
 print(json.dumps([name for name in sys.modules if name.startswith("recall_distortion.")]))
 """
 TOLD = {"train": CNN, "compress": [*CNN, f"{SCORES}.undecayed"], "evaluate": CNN}

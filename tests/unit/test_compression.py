@@ -25,6 +25,7 @@ from recall_distortion.training import (
     fit_runs,
 )
 from recall_distortion.training.replicates import load_tensors, save_tensors
+from recall_distortion.vocabulary import Panel
 
 FINETUNING = recipe((2, 0.03))
 
@@ -43,7 +44,7 @@ def compress_all(
         folder / "data.safetensors",
         folder / "dense.safetensors",
         *paths,
-        dataset="small",
+        panel=Panel("small", "mlp", "usual"),
         ratios=ratios,
         methods=methods,
         count=count,

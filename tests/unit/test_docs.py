@@ -170,12 +170,8 @@ def test_the_readme_links_every_document() -> None:
 def test_the_readme_says_how_many_jobs_the_default_study_has() -> None:
     study = load(REPOSITORY / "config/studies/digits.yaml")
     blocks_, networks = len(study.blocks()), study.networks()
-    bundles = [
-        (network, bundle)
-        for network in networks
-        for bundle in study.bundles(network.dataset, network.architecture)
-    ]
-    groups = [study.ratio_groups(n.dataset, n.architecture, bundle) for n, bundle in bundles]
+    bundles = [(network, bundle) for network in networks for bundle in study.bundles(network.panel)]
+    groups = [study.ratio_groups(n.panel, bundle) for n, bundle in bundles]
     compress = sum(map(len, groups)) * blocks_
     evaluate = (len(bundles) + len(networks)) * blocks_
     fitters = 2

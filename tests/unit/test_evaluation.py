@@ -24,6 +24,7 @@ from recall_distortion.training.replicates import (
     save_tensors,
     stack,
 )
+from recall_distortion.vocabulary import PANEL, Panel
 
 SEEDS = [1, 2]
 RATIOS = (["1", "2"], ["10"])  # of two jobs
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
             folder / f"compressed-{'-'.join(ratios)}.safetensors",
             folder / "sparsity.csv",
             folder / "history.csv",
-            dataset="small",
+            panel=Panel("small", "mlp", "usual"),
             ratios=ratios,
             methods=METHODS,
             count="prunable",
@@ -69,7 +70,11 @@ def compressed(folder):
 
 def evaluate(folder, paths, output):
     evaluate_block(
-        folder / "data.safetensors", folder / "dense.safetensors", paths, output, dataset="small"
+        folder / "data.safetensors",
+        folder / "dense.safetensors",
+        paths,
+        output,
+        panel=Panel("small", "mlp", "usual"),
     )
 
 
@@ -143,7 +148,7 @@ def test_dense_predictions_are_an_independent_forward_passes(folder):
     }
     assert metadata["seeds"] == {"dense/1/dense": SEEDS}
     assert metadata["class_names"] == [f"class {c}" for c in range(4)]
-    assert (metadata["dataset"], metadata["architecture"]) == ("small", "mlp")
+    assert [metadata[key] for key in PANEL] == ["small", "mlp", "usual"]
     assert_predictions(tensors, "dense/1/dense", [dense.state(s) for s in SEEDS], prepared)
 
 
@@ -244,7 +249,7 @@ def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path)
         tmp_path / "w.safetensors",
         tmp_path / "s.csv",
         tmp_path / "h.csv",
-        dataset="small",
+        panel=Panel("small", "mlp", "usual"),
         ratios=["2"],
         methods={"magnitude": method("magnitude")},
         count="prunable",
@@ -257,7 +262,7 @@ def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path)
             tmp_path / "dense.safetensors",
             paths,
             tmp_path / output,
-            dataset="small",
+            panel=Panel("small", "mlp", "usual"),
         )
     _, failures = read_predictions(tmp_path / "d.safetensors")
     assert [(f["method"], f["seed"], f["state"]) for f in failures] == [("dense", 7, "dense")]

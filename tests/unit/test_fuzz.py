@@ -33,6 +33,7 @@ TABLES = ("recall", "networks")
 
 BLOCK = {
     "architecture": "mlp",
+    "recipe": "usual",
     "channels": 1,
     "classes": 3,
     "seeds": [0, 1],
@@ -41,6 +42,7 @@ BLOCK = {
 }
 COMPRESSED = {
     "architecture": "mlp",
+    "recipe": "usual",
     "methods": {"magnitude": {"criterion": "magnitude"}},
     "cells": [{"method": "magnitude", "ratio": "2", "mask_seeds": [0, 1], "seeds": [0, 1]}],
     "failures": [FAILURE],
@@ -49,6 +51,7 @@ COMPRESSED = {
 PREDICTIONS = {
     "dataset": "d",
     "architecture": "mlp",
+    "recipe": "usual",
     "class_names": ["a", "b", "c"],
     "seeds": {"dense/1/dense": [0, 1]},
     "failures": [FAILURE],

@@ -61,20 +61,20 @@ def test_a_network_without_its_dense_one(tmp_path):
 def test_a_class_without_a_test_image_names_network_and_class(tmp_path):
     labels = np.where(LABELS == 2, 0, LABELS)
     path = write_predictions(tmp_path / "a.safetensors", [0], [DENSE], labels=labels)
-    with pytest.raises(TableError, match=r"mlp on small, dense at 1: .*no image of class 'a,b'"):
+    with pytest.raises(TableError, match=r"\(usual\), dense at 1: .*no image of class 'a,b'"):
         measured(tmp_path, path)
 
 
 def test_sparsities_of_networks_without_predictions_name_file_and_line(tmp_path):
     path = write_predictions(tmp_path / "a.safetensors", [0, 1], [DENSE])
     csv = write_sparsity(tmp_path / "block.csv", [0, 1], "magnitude", "2")
-    with pytest.raises(TableError, match=r"block\.csv, line 2: magnitude of mlp on small has no"):
+    with pytest.raises(TableError, match=r"line 2: magnitude of mlp on small \(usual\) has no"):
         measured(tmp_path, path, sparsity=[csv])
     assert not (tmp_path / "recall.csv").exists()
 
 
 def test_files_of_an_earlier_version_say_so(tmp_path):
-    own = {"dataset": "d", "architecture": "a", "class_names": NAMES, "failures": []}
+    own = {"dataset": "d", "architecture": "a", "recipe": "r", "class_names": NAMES, "failures": []}
     for state in ("pruned", "finetuned"):
         path = tmp_path / "p.safetensors"
         seeds = {f"magnitude/2/{state}": []}
@@ -87,7 +87,7 @@ def test_damaged_and_foreign_files_name_the_file_and_the_remedy(tmp_path):
     path = write_predictions(tmp_path / "p.safetensors", [0, 1], [DENSE])
     good = path.read_bytes()
     labels = {"labels": LABELS.astype(np.int64)}
-    own = {"dataset": "d", "architecture": "a", "class_names": NAMES, "failures": []}
+    own = {"dataset": "d", "architecture": "a", "recipe": "r", "class_names": NAMES, "failures": []}
     one = own | {"seeds": {"dense/1/dense": [0]}}
 
     def file(metadata, tensors=labels):

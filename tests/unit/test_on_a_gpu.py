@@ -20,6 +20,7 @@ from recall_distortion.training.batch_norm import ElementaryBatchNorm
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
+from recall_distortion.vocabulary import Panel
 
 CASES = [
     ("mlp", 1, 8, []),
@@ -119,7 +120,7 @@ def chain(folder, device, case, at_once, scope="global"):
         folder / "compressed.safetensors",
         folder / "sparsity.csv",
         folder / "compressed.csv",
-        dataset="small",
+        panel=Panel("small", name, "usual"),
         ratios=["1", "2"],
         methods={"control": None}
         | {criterion: method(criterion, scope=scope) for criterion in CRITERIA},
@@ -134,7 +135,7 @@ def chain(folder, device, case, at_once, scope="global"):
             folder / "dense.safetensors",
             compressed,
             folder / f"predicted-{kind}.safetensors",
-            dataset="small",
+            panel=Panel("small", name, "usual"),
             device=device,
         )
 

@@ -62,10 +62,11 @@ from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.report import build_report
 from recall_distortion.tables.predictions import Predictions, write_predictions
+from recall_distortion.vocabulary import Panel
 
 random = numpy.random.default_rng(0)
 labels = numpy.arange(3000) % 3
-whole = {"dataset": "pets", "architecture": "mine", "seeds": list(range(8)), "labels": labels,
+whole = {"panel": Panel("pets", "mine", "own"), "seeds": list(range(8)), "labels": labels,
          "class_names": ["cat", "dog", "eel"], "trained": {}}
 def part(method, state, ratio, recalls):
     right = random.random((8, 3000)) < numpy.array(recalls)[labels]
@@ -84,7 +85,7 @@ first = (paths["recall"], paths["networks"])
 write_measures(["pets.safetensors"], [], *first)
 write_estimates(*first, {name: paths[name] for name in ("estimates", "tests", "published")},
                 architectures={"mine": ("mine", 1)})
-write_fits(*first, [("pets", "mine")], "statsmodels", "one.csv", "two.csv")
+write_fits(*first, [("pets", "mine", "own")], "statsmodels", "one.csv", "two.csv")
 write_mixed_models(["one.csv"], ["two.csv"], paths["mixed_models"], paths["mixed_model_fits"])
 write_summary(*paths.values())
 build_report(tables, Path("report.html"), study={"name": "pets"})

@@ -16,6 +16,7 @@ from recall_distortion.tables.predictions import (
     read_predictions,
     write_predictions,
 )
+from recall_distortion.vocabulary import Panel
 
 FACTS = {"device": "cuda", "gpu": "X", "engine": "one after another", "torch": "2"}
 FAILURE = {"method": "dense", "ratio": "1", "stage": "training", "seed": 9, "reason": "it is nan"}
@@ -27,8 +28,7 @@ def part(classes: int = 3, **values: object) -> Predictions:
     labels = np.arange(4 * classes) % classes
     shape = (2, len(labels))
     known = {
-        "dataset": "small",
-        "architecture": "mlp",
+        "panel": Panel("small", "mlp", "usual"),
         "method": "dense",
         "ratio": "1",
         "state": "dense",
@@ -73,6 +73,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path: Path, classes: int,
         {
             "dataset": "small",
             "architecture": "mlp",
+            "recipe": "usual",
             "method": "dense",
             "ratio": "1",
             "state": "dense",

@@ -15,7 +15,8 @@ from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import CONTROL, RETRAINED, VERDICTS
 
 FIRST_COLUMNS = [
-    "dataset", "architecture", "panel", "method", "ratio", "mean_alpha", "low", "high", "accuracy",
+    "dataset", "architecture", "recipe", "panel", "method", "ratio", "mean_alpha", "low", "high",
+    "accuracy",
 ]  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def test_plot_data(small_tables: Path, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "plots.csv")
     assert list(table.columns) == exports.PLOT_COLUMNS
     # The plot's template names these, and what DVC has compared before begins with them.
-    assert list(table.columns)[:9] == FIRST_COLUMNS
+    assert list(table.columns)[:10] == FIRST_COLUMNS
     assert table.loc[table["method"] != "control", "difference"].notna().all()
     assert len(table) == 5  # four cells and the control
     assert set(table["panel"]) == {"digits / mlp"}
@@ -99,3 +100,12 @@ def test_metrics_need_the_summary(tmp_path: Path) -> None:
     (tmp_path / "summary.csv").unlink()
     with pytest.raises(TableError, match=r"summary\.csv: no such table; run the study again"):
         metrics(tmp_path)
+
+
+def test_several_recipes_of_a_network_are_told_apart(tmp_path: Path) -> None:
+    make(tmp_path, recipes=("long", "short"))
+    found = metrics(tmp_path)
+    assert list(found["digits"]["mlp"]) == ["long", "short"]
+    assert found["digits"]["mlp"]["long"] != found["digits"]["mlp"]["short"]
+    table = exports.plot_data(read_tables(tmp_path))
+    assert set(table["panel"]) == {"digits / mlp / long", "digits / mlp / short"}

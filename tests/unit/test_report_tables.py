@@ -80,7 +80,8 @@ class TestArranged:
         assert table["estimate_bootstrap"].notna().all()
         said = dict(zip(table["model"], table["believe"], strict=True))
         assert said == {
-            "class_level/digits/mlp": "bootstrap", "class_level_scaled/digits/mlp": "model"
+            "class_level/digits/mlp/usual": "bootstrap",
+            "class_level_scaled/digits/mlp/usual": "model",
         }  # fmt: skip
 
     def test_seeds_stand_side_by_side(self, large_tables: Path) -> None:

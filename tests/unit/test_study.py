@@ -189,11 +189,18 @@ def test_the_ratios_of_a_job_must_fit_into_a_files_name(tmp_path):
     assert load(write(tmp_path, values)).jobs.ratios == 29
 
 
-def test_one_dense_network_has_one_recipe(tmp_path):
+def test_the_names_of_a_jobs_files_fit_a_file_system(tmp_path):
+    long, longer = "a" * 60, "b" * 60
     values = copy.deepcopy(VALID)
-    values["recipes"]["other"] = RECIPE
-    values["panels"][0]["recipe"] = "tiny"
-    values["panels"].append({**values["panels"][0], "recipe": "other"})
+    values["datasets"] = {long: values["datasets"].pop("digits")}
+    values["recipes"] = {longer: RECIPE}
+    values["panels"][0]["dataset"] = long
+    values["panels"][0]["methods"] = ["control"]
+    values["methods"] = {}
     text = message(write(tmp_path, values))
-    assert "panels.1.recipe" in text
-    assert "mlp on digits" in text
+    for word in ("panels", f"{long}-mlp-{longer}-control", "133 characters of at most 130"):
+        assert word in text
+    values["recipes"] = {longer[3:]: RECIPE}
+    panel = load(write(tmp_path, values)).networks()[0].panel
+    name = "-".join([*panel, "control", "2" * 80, "seeds-2147483646-2147483647"])
+    assert len(f"compress-{name}") <= 255

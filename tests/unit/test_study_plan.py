@@ -12,7 +12,10 @@ from study_helpers import RECIPE, VALID, changed
 
 from recall_distortion.study import METHODS, Study
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import format_ratio
+from recall_distortion.vocabulary import Panel, format_ratio
+
+MLP = Panel("digits", "mlp", "tiny")
+CNN = Panel("digits", "cnn", "tiny")
 
 
 @given(seeds=st.integers(1, 60), more=st.integers(0, 60), size=st.integers(1, 20))
@@ -39,16 +42,36 @@ def test_networks_gather_the_methods_of_all_panels():
         {"dataset": "digits", "architectures": ["cnn", "mlp"], "methods": ["mine", "random"]}
     ]
     study = Study.model_validate(values)
-    found = {(n.dataset, n.architecture): n.methods for n in study.networks()}
+    found = {n.panel: n.methods for n in study.networks()}
     assert found == {
-        ("digits", "mlp"): ("control", "magnitude", "mine", "random"),
-        ("digits", "cnn"): ("mine", "random"),
+        MLP: ("control", "magnitude", "mine", "random"),
+        CNN: ("mine", "random"),
     }
     with pytest.raises(StudyError, match="no lenet5 on digits"):
-        study.network("digits", "lenet5")
+        study.network(Panel("digits", "lenet5", "tiny"))
     cells = list(study.cells())
     assert len(cells) == len(set(cells)) == 1 + 3 * 2 + 2 * 2
-    assert [cell for cell in cells if cell[2] == "control"] == [("digits", "mlp", "control", 1.0)]
+    assert [cell for cell in cells if "control" in cell] == [(*MLP, "control", 1.0)]
+
+
+def test_a_network_may_have_several_recipes():
+    values = copy.deepcopy(VALID)
+    values["recipes"]["other"] = RECIPE
+    values["panels"][0]["recipe"] = "tiny"
+    values["panels"].append(
+        {"dataset": "digits", "architectures": ["mlp"], "methods": ["mine"], "recipe": "other"}
+    )
+    study = Study.model_validate(values)
+    other = MLP._replace(recipe="other")
+    assert {n.panel: n.methods for n in study.networks()} == {
+        MLP: ("control", "magnitude", "mine"),
+        other: ("mine",),
+    }
+    assert list(study.bundles(other)) == ["mine"]
+    assert [cell for cell in study.cells() if "other" in cell] == [
+        (*other, "mine", ratio) for ratio in (2, 10)
+    ]
+    assert study.fits()["networks-1-2"]["networks"] == [list(MLP), list(other)]
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 10])
@@ -60,7 +83,7 @@ def test_every_network_has_its_fits_in_one_job_and_the_last_one_goes_across(coun
     study = Study.model_validate(values)
     fits = study.fits()
     carried = [network for job in fits.values() for network in job["networks"]]
-    assert carried == [(n.dataset, n.architecture) for n in study.networks()]
+    assert carried == [list(n.panel) for n in study.networks()]
     assert [job["across"] for job in fits.values()] == [False] * (len(fits) - 1) + [True]
     for name, job in fits.items():
         first, last = (int(number) for number in name.removeprefix("networks-").split("-"))
@@ -79,7 +102,7 @@ def test_bundles_hold_each_method_of_a_network_once(chosen, bundled, cut):
     values["panels"][0]["methods"] = chosen
     values["jobs"]["bundles"] = {"one": bundled[:cut], "two": bundled[cut:]}
     study = Study.model_validate(values)
-    bundles = study.bundles("digits", "mlp")
+    bundles = study.bundles(MLP)
     assert sorted(m for methods in bundles.values() for m in methods) == sorted(chosen)
     for name, methods in bundles.items():
         assert methods
@@ -90,7 +113,7 @@ def test_bundles_hold_each_method_of_a_network_once(chosen, bundled, cut):
             assert name not in bundled
         expected = ["1"] if "control" in methods else []
         expected += ["2", "10"] if set(methods) != {"control"} else []
-        assert study.ratio_groups("digits", "mlp", name) == {ratio: [ratio] for ratio in expected}
+        assert study.ratio_groups(MLP, name) == {ratio: [ratio] for ratio in expected}
 
 
 @pytest.mark.parametrize(
@@ -112,18 +135,14 @@ def test_a_job_carries_consecutive_ratios_and_the_control_its_own(methods, size,
         {"dataset": "digits", "architectures": ["cnn"], "methods": [methods[0]]},
     ]
     study = Study.model_validate(values)
-    groups = study.ratio_groups("digits", "mlp", "some")
+    groups = study.ratio_groups(MLP, "some")
     assert list(groups) == expected
     for name, ratios in groups.items():
         assert "-".join(ratios) == name
     # A method of no bundle, and another network of which the bundle holds less.
-    pruning = [
-        ratio for group in study.ratio_groups("digits", "mlp", "mine").values() for ratio in group
-    ]
+    pruning = [ratio for group in study.ratio_groups(MLP, "mine").values() for ratio in group]
     assert pruning == ["2", "2.5", "10", "50"]
-    found = [
-        ratio for group in study.ratio_groups("digits", "cnn", "some").values() for ratio in group
-    ]
+    found = [ratio for group in study.ratio_groups(CNN, "some").values() for ratio in group]
     assert found == (["1"] if methods[0] == "control" else pruning)
 
 
@@ -137,10 +156,10 @@ def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, bundled):
     values["jobs"]["bundles"] = {"some": ["control", "magnitude"]} if bundled else {}
     study = Study.model_validate(values)
     covered = [
-        (network.dataset, network.architecture, method, float(ratio))
+        (*network.panel, method, float(ratio))
         for network in study.networks()
-        for bundle, methods in study.bundles(network.dataset, network.architecture).items()
-        for group in study.ratio_groups(network.dataset, network.architecture, bundle).values()
+        for bundle, methods in study.bundles(network.panel).items()
+        for group in study.ratio_groups(network.panel, bundle).values()
         for ratio in group
         for method in methods
         if (method == "control") == (ratio == "1")
@@ -150,15 +169,15 @@ def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, bundled):
 
 def test_what_decides_a_result_is_complete_and_nothing_else():
     study = Study.model_validate(VALID)
-    training = study.training_parameters("digits", "mlp")
+    training = study.training_parameters(MLP)
     assert set(training) == {"recipe", "selection", "engine"}
     assert training["engine"] == {"engine": "auto", "at_once": None, "precision": "float32"}
     assert training["recipe"]["weight_decay"] == 0.0005
     assert not study.deterministic
-    mine = study.compression_parameters("digits", "mlp", "mine")
+    mine = study.compression_parameters(MLP, "mine")
     assert mine["methods"]["mine"]["epsilon"] == 0.0005  # by default the training's weight decay
     assert mine["recipe"]["weight_decay"] == 0.0
-    assert study.compression_parameters("digits", "mlp", "control")["methods"] == {"control": None}
+    assert study.compression_parameters(MLP, "control")["methods"] == {"control": None}
     for values in (
         changed("seeds", 99),
         changed("jobs.replicates", 9),
@@ -166,10 +185,10 @@ def test_what_decides_a_result_is_complete_and_nothing_else():
         changed("ratios", [3]),
     ):
         other = Study.model_validate(values)
-        assert other.training_parameters("digits", "mlp") == training
-        assert other.compression_parameters("digits", "mlp", "mine") == mine
+        assert other.training_parameters(MLP) == training
+        assert other.compression_parameters(MLP, "mine") == mine
     own = Study.model_validate(changed("methods.mine.epsilon", 0.0))
-    parameters = own.compression_parameters("digits", "mlp", "mine")
+    parameters = own.compression_parameters(MLP, "mine")
     assert parameters["methods"]["mine"]["epsilon"] == 0.0
     json.dumps([training, mine])  # plain values, as Snakemake's params need
 
@@ -227,11 +246,10 @@ def test_the_facts_agree_with_what_the_jobs_are_given():
     study = Study.model_validate(with_two_recipes())
     facts = study.facts()["methods"]
     for network in study.networks():
-        recipe = {"mlp": "tiny", "cnn": "plain"}[network.architecture]
         for name in network.methods:
-            given = study.compression_parameters("digits", network.architecture, name)
+            given = study.compression_parameters(network.panel, name)
             for key, value in facts[name].items() if name != "control" else ():
-                expected = value[recipe] if isinstance(value, dict) else value
+                expected = value[network.panel.recipe] if isinstance(value, dict) else value
                 assert given["methods"][name][key] == expected
 
 

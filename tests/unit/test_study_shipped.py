@@ -82,8 +82,8 @@ def test_the_published_plan_is_in_the_cifar_study():
     cells = set(study.cells())
     for dataset, architecture, method in published:
         for ratio in (2, 4, 10, 20, 50):
-            assert (dataset, architecture, method, ratio) in cells
-        assert (dataset, architecture, "control", 1) in cells
+            assert (dataset, architecture, "published", method, ratio) in cells
+        assert (dataset, architecture, "published", "control", 1) in cells
     recipe = study.recipes["published"]
     assert sum(phase.epochs for phase in recipe.training.phases) == 60
     assert sum(phase.epochs for phase in recipe.finetuning.phases) == 25

@@ -22,20 +22,20 @@ from recall_distortion.tables.schema import (
     TEXT,
     TRUTH,
 )
-from recall_distortion.vocabulary import NETWORK, STATES, format_ratio
+from recall_distortion.vocabulary import CELL, NETWORK, PANEL, STATES, format_ratio
 
 KINDS = {TEXT, TRUTH, NUMBER, SHARE, COUNT, RATIO}
 CONTRACT = {
-    "recall": "dataset architecture method ratio state seed class class_name support correct "
-    "predicted recall precision accuracy balance normalized_balance mean_loss confidence",
-    "networks": "dataset architecture method ratio state seed accuracy accuracy_before alpha "
-    "alpha_crossfit crossfit_numerator crossfit_denominator r2 denominator effective_classes "
+    "recall": "dataset architecture recipe method ratio state seed class class_name support "
+    "correct predicted recall precision accuracy balance normalized_balance mean_loss confidence",
+    "networks": "dataset architecture recipe method ratio state seed accuracy accuracy_before "
+    "alpha alpha_crossfit crossfit_numerator crossfit_denominator r2 denominator effective_classes "
     "intercept slope_with_intercept realised_ratio kept_fraction kept_prunable prunable total "
     "device engine torch failure",
-    "estimates": "dataset architecture method ratio state class class_name quantity estimator "
-    "against reference n estimate std_error df low high p p_adjusted level family family_size "
-    "verdict reading leads note",
-    "sparsity": "dataset architecture method ratio seed realised_ratio kept_fraction "
+    "estimates": "dataset architecture recipe method ratio state class class_name quantity "
+    "estimator against reference n estimate std_error df low high p p_adjusted level family "
+    "family_size verdict reading leads note",
+    "sparsity": "dataset architecture recipe method ratio seed realised_ratio kept_fraction "
     "kept_prunable prunable total",
 }
 
@@ -97,7 +97,7 @@ def test_ratios_are_written_as_the_study_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "sparsity.csv"
     ratios = [2, 2.5, 10.0, 33.333333, 1e6, math.nan]
     write_table(path, "sparsity", pd.DataFrame({"ratio": ratios, "seed": 0}))
-    found = [line.split(",")[3] for line in path.read_text().splitlines()]
+    found = [line.split(",")[CELL.index("ratio")] for line in path.read_text().splitlines()]
     assert found == ["ratio", "2", "2.5", "10", "33.333333", "1000000", ""]
     assert read_table(path, "sparsity")["ratio"].tolist()[:-1] == ratios[:-1]
 
@@ -108,7 +108,7 @@ def test_ratios_are_written_as_the_study_writes_them(tmp_path: Path) -> None:
 def recall_row(**values: object) -> dict[str, object]:
     """Return a row of recall in which every number follows from the others."""
     row = dict.fromkeys(COLUMNS["recall"], 1.0) | {"class_name": "cat", "state": "dense"}
-    row |= {"dataset": "NA", "architecture": "1", "method": "null"}
+    row |= {"dataset": "NA", "architecture": "1", "recipe": "nan", "method": "null"}
     return row | {"balance": 0.0, "normalized_balance": 0.0} | values
 
 
@@ -121,7 +121,7 @@ def test_any_class_name_survives(tmp_path: Path, name: str) -> None:
     write_table(path, "recall", pd.DataFrame([recall_row(class_name=name)]))
     found = read_table(path, "recall").iloc[0]
     assert found["class_name"] == name
-    assert found[["dataset", "architecture", "method"]].tolist() == ["NA", "1", "null"]
+    assert found[[*PANEL, "method"]].tolist() == ["NA", "1", "nan", "null"]
 
 
 def test_every_kind_is_read_as_what_it_was_written(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_numbers_are_read_back_exactly(tmp_path: Path) -> None:
 def test_columns_of_no_table_are_left_out_and_lacking_ones_are_empty(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     write_table(path, "summary", pd.DataFrame({"value": [2.0], "own": ["x"]}))
-    assert path.read_text() == "dataset,architecture,section,item,value\n,,,,2.0\n"
+    assert path.read_text() == "dataset,architecture,recipe,section,item,value\n,,,,,2.0\n"
     write_table(path, "summary", pd.DataFrame({"value": []}))
     assert read_table(path, "summary").empty
     empty = read_table(path, "summary")

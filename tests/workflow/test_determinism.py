@@ -138,8 +138,9 @@ processor.fix_addresses()
 from recall_distortion.inference.mixed.designs import class_level
 from recall_distortion.inference.mixed.fitters import pymer4
 from recall_distortion.tables.files import read_table
+from recall_distortion.vocabulary import Panel
 recall = read_table(sys.argv[1], "recall")
-model = class_level.class_level(recall, "digits", "mlp")[0]
+model = class_level.class_level(recall, Panel("digits", "mlp", "small"))[0]
 pymer4.prepare()
 found = pymer4.fit(model)
 numbers = found.estimates.tobytes() + found.std_errors.tobytes() + found.df.tobytes()

@@ -136,7 +136,8 @@ def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
 
     def compressing(printed: str) -> list[str]:
         assert "Training" not in printed
-        return sorted(set(re.findall(r"Compressing mlp on digits by (.*), seeds-000-001", printed)))
+        found = re.findall(r"Compressing mlp on digits \(tiny\) by (.*), seeds-000-001", printed)
+        return sorted(set(found))
 
     study.write_text(text + "  ratios: 2\n")
     printed = finished_copy.snakemake("measure_all", "--config", "study=test")

@@ -1,9 +1,10 @@
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
-DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{block}}"
+DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{recipe}}/{{block}}"
 COMPRESSED = (
-    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{bundle}}/{{ratios}}/{{block}}"
+    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{recipe}}"
+    "/{bundle}/{ratios}/{block}"
 )
-PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{bundle}}/{{block}}"
+PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{recipe}}/{{bundle}}/{{block}}"
 FIT = f"{RESULTS}/inference/{{networks}}/{{fitter}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
@@ -18,6 +19,7 @@ FITTERS = ("pymer4", "statsmodels")
 wildcard_constraints:
     dataset="[a-z][a-z0-9_]*",
     architecture="[a-z][a-z0-9_]*",
+    recipe="[a-z][a-z0-9_]*",
     bundle="[a-z][a-z0-9_]*",
     ratios=r"\d+(\.\d+)?(-\d+(\.\d+)?)*",
     block=r"seeds-\d+-\d+",
@@ -25,14 +27,20 @@ wildcard_constraints:
     fitter="|".join(FITTERS),
 
 
+def get_panel(wildcards):
+    """Return the networks that a job is about."""
+    return Panel(*(wildcards[key] for key in Panel._fields))
+
+
 def get_code(script, *keys):
     """Return what gives the code that decides a rule's numbers words, which an edit changes.
 
-    ``keys`` are the wildcards that say what of networks and methods its jobs use.
+    ``keys`` say what of networks and methods its jobs use: those of a "panel", of a "bundle".
     """
 
     def code(wildcards):
-        told = STUDY.modules(*(wildcards[key] for key in keys)) if keys else ()
+        named = {"panel": get_panel, "bundle": lambda wildcards: wildcards.bundle}
+        told = STUDY.modules(*(named[key](wildcards) for key in keys)) if keys else ()
         return by_room(f"workflow/scripts/{script}.py", "src", tuple(told))
 
     return code
@@ -45,8 +53,7 @@ def get_network_files(pattern, **wildcards):
         for network in STUDY.networks()
         for path in expand(
             pattern,
-            dataset=network.dataset,
-            architecture=network.architecture,
+            **network.panel._asdict(),
             block=STUDY.blocks(),
             **wildcards,
         )
@@ -58,13 +65,12 @@ def get_compressed_files(pattern):
     return [
         path
         for network in STUDY.networks()
-        for bundle in STUDY.bundles(network.dataset, network.architecture)
+        for bundle in STUDY.bundles(network.panel)
         for path in expand(
             pattern,
-            dataset=network.dataset,
-            architecture=network.architecture,
+            **network.panel._asdict(),
             bundle=bundle,
-            ratios=STUDY.ratio_groups(network.dataset, network.architecture, bundle),
+            ratios=STUDY.ratio_groups(network.panel, bundle),
             block=STUDY.blocks(),
         )
     ]
@@ -75,11 +81,10 @@ def get_prediction_files():
     return [
         path
         for network in STUDY.networks()
-        for bundle in ["dense", *STUDY.bundles(network.dataset, network.architecture)]
+        for bundle in ["dense", *STUDY.bundles(network.panel)]
         for path in expand(
             f"{PREDICTIONS}.safetensors",
-            dataset=network.dataset,
-            architecture=network.architecture,
+            **network.panel._asdict(),
             bundle=bundle,
             block=STUDY.blocks(),
         )
@@ -94,9 +99,7 @@ def get_fit_files(suffix):
 def get_figure_names():
     """Return the names of the study's figures, as the report package names them."""
     kinds = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
-    networks = [
-        f"{network.dataset}-{network.architecture}" for network in STUDY.networks()
-    ]
+    networks = ["-".join(network.panel) for network in STUDY.networks()]
     return [f"{kind}-{network}" for kind in kinds for network in networks] + [
         "sparsity"
     ]
@@ -126,7 +129,5 @@ def get_compressed_of_bundle(wildcards):
     """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
     if wildcards.bundle == "dense":
         return []
-    ratios = STUDY.ratio_groups(
-        wildcards.dataset, wildcards.architecture, wildcards.bundle
-    )
+    ratios = STUDY.ratio_groups(get_panel(wildcards), wildcards.bundle)
     return expand(f"{COMPRESSED}.safetensors", ratios=ratios, **wildcards)

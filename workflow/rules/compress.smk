@@ -7,9 +7,9 @@ rule compress:
         sparsity=f"{COMPRESSED}.sparsity.csv",
         history=f"{COMPRESSED}.history.csv",
     log:
-        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}.log",
+        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}.log",
     benchmark:
-        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}.tsv"
+        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}.tsv"
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -18,17 +18,17 @@ rule compress:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("compress", "dataset", "architecture", "bundle"),
+        code=get_code("compress", "panel", "bundle"),
         deterministic=STUDY.deterministic,
-        unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{bundle}}-{{ratios}}-{{block}}",
+        unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}",
         compression=lambda wildcards: STUDY.compression_parameters(
-            wildcards.dataset, wildcards.architecture, wildcards.bundle
+            get_panel(wildcards), wildcards.bundle
         ),
         ratios=lambda wildcards: STUDY.ratio_groups(
-            wildcards.dataset, wildcards.architecture, wildcards.bundle
+            get_panel(wildcards), wildcards.bundle
         )[wildcards.ratios],
     message:
-        "Compressing {wildcards.architecture} on {wildcards.dataset} by {wildcards.bundle} at"
+        "Compressing {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}) by {wildcards.bundle} at"
         " ratio {wildcards.ratios}, {wildcards.block}"
     script:
         "../scripts/compress.py"

@@ -6,7 +6,7 @@ rule evaluate:
     output:
         predictions=f"{PREDICTIONS}.safetensors",
     log:
-        f"{LOGS}/evaluate/{{dataset}}-{{architecture}}-{{bundle}}-{{block}}.log",
+        f"{LOGS}/evaluate/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{block}}.log",
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -15,10 +15,10 @@ rule evaluate:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("evaluate", "dataset", "architecture"),
+        code=get_code("evaluate", "panel"),
         deterministic=STUDY.deterministic,
     message:
-        "Evaluating {wildcards.architecture} on {wildcards.dataset}, {wildcards.bundle},"
+        "Evaluating {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}), {wildcards.bundle},"
         " {wildcards.block}"
     script:
         "../scripts/evaluate.py"

@@ -25,6 +25,7 @@ from recall_distortion.system import machine
 from recall_distortion.system.code import by_room
 from recall_distortion.system.errors import RecallDistortionError
 from recall_distortion.system.records import Records
+from recall_distortion.vocabulary import Panel
 
 
 @contextmanager

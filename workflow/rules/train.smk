@@ -5,9 +5,9 @@ rule train:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",
     log:
-        f"{LOGS}/train/{{dataset}}-{{architecture}}-{{block}}.log",
+        f"{LOGS}/train/{{dataset}}-{{architecture}}-{{recipe}}-{{block}}.log",
     benchmark:
-        f"{BENCHMARKS}/train/{{dataset}}-{{architecture}}-{{block}}.tsv"
+        f"{BENCHMARKS}/train/{{dataset}}-{{architecture}}-{{recipe}}-{{block}}.tsv"
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -16,15 +16,13 @@ rule train:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("train", "dataset", "architecture"),
+        code=get_code("train", "panel"),
         deterministic=STUDY.deterministic,
-        unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{block}}",
-        training=lambda wildcards: STUDY.training_parameters(
-            wildcards.dataset, wildcards.architecture
-        ),
+        unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{recipe}}-{{block}}",
+        training=lambda wildcards: STUDY.training_parameters(get_panel(wildcards)),
         seeds=lambda wildcards: STUDY.blocks()[wildcards.block],
     message:
-        "Training {wildcards.architecture} on {wildcards.dataset}, {wildcards.block}"
+        "Training {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}), {wildcards.block}"
     script:
         "../scripts/train.py"
 

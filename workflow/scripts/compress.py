@@ -8,6 +8,7 @@ with job_log(snakemake.log[0]):
     with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
         from recall_distortion.compression.blocks import compress_block
         from recall_distortion.system import processor
+        from recall_distortion.vocabulary import Panel
 
         processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
         compress_block(
@@ -16,7 +17,7 @@ with job_log(snakemake.log[0]):
             snakemake.output.weights,
             snakemake.output.sparsity,
             snakemake.output.history,
-            dataset=snakemake.wildcards.dataset,
+            panel=Panel(*(snakemake.wildcards[key] for key in Panel._fields)),
             ratios=snakemake.params.ratios,
             unfinished=snakemake.params.unfinished,
             device=device,

@@ -8,6 +8,7 @@ with job_log(snakemake.log[0]):
     with gpu.taken(snakemake.resources.gpu, snakemake.resources.jobs_per_gpu) as device:
         from recall_distortion.evaluation.predictions import evaluate_block
         from recall_distortion.system import processor
+        from recall_distortion.vocabulary import Panel
 
         processor.prepare(snakemake.threads, device, deterministic=snakemake.params.deterministic)
         evaluate_block(
@@ -15,6 +16,6 @@ with job_log(snakemake.log[0]):
             snakemake.input.dense,
             list(snakemake.input.get("compressed", [])),
             snakemake.output.predictions,
-            dataset=snakemake.wildcards.dataset,
+            panel=Panel(*(snakemake.wildcards[key] for key in Panel._fields)),
             device=device,
         )

@@ -43,7 +43,7 @@ from recall_distortion.training.replicates import (
     stack,
     write_rows,
 )
-from recall_distortion.vocabulary import CELL, RETRAINED, UNCOMPRESSED_TEXT
+from recall_distortion.vocabulary import CELL, RETRAINED, UNCOMPRESSED_TEXT, Panel
 
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
@@ -101,7 +101,7 @@ def compress_block(
     sparsity_path: str | Path,
     history_path: str | Path,
     *,
-    dataset: str,
+    panel: Panel,
     ratios: Sequence[str],
     methods: Mapping[str, Mapping[str, Any] | None],
     count: str,
@@ -113,6 +113,7 @@ def compress_block(
 ) -> None:
     """Prune a block's dense networks by each method at each ratio, fine-tune and write them.
 
+    The networks are those of ``panel``, which the table of sparsities names.
     ``methods`` maps names to definitions as ``Study.compression_parameters`` gives them; the
     control's is None: nothing is pruned and the same fine-tuning follows. The control alone is run
     at ratio ``1``, and the other methods alone at the others. A replicate whose loss is not finite
@@ -136,9 +137,8 @@ def compress_block(
     }
     kept = Unfinished(unfinished, facts)
     fitted = _fine_tune(network, images, recipe, dense, runs, way, kept)
-    place = {"dataset": dataset, "architecture": dense.architecture}
     sparsity = _sparsity(runs, network, count)
-    write_rows(sparsity_path, SPARSITY_COLUMNS, [{**place, **row} for row in sparsity])
+    write_rows(sparsity_path, SPARSITY_COLUMNS, [panel._asdict() | row for row in sparsity])
     write_rows(history_path, HISTORY_COLUMNS, fitted.history)
     tensors, cells = _stacked(runs, fitted.states)
     metadata = {

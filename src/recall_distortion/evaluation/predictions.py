@@ -20,7 +20,7 @@ from recall_distortion.training import DeviceImages
 from recall_distortion.training.engines import Engine, is_deterministic
 from recall_distortion.training.loop import EVALUATION_IMAGES
 from recall_distortion.training.replicates import Block, Failure, load_block, software
-from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRESSED_TEXT
+from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRESSED_TEXT, Panel
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def evaluate_block(
     compressed_paths: Sequence[str | Path],
     predictions_path: str | Path,
     *,
-    dataset: str,
+    panel: Panel,
     device: str = "cpu",
 ) -> None:
     """Predict the test set by every network of a block and write the predictions.
 
     Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
     pruned networks before (``compressed``) and after fine-tuning (``retrained``). The file is as
-    ``tables.predictions`` says. One network follows another in single precision, whatever made
-    them, so that the same weights give the same predictions; without gradients vectorizing gains
-    nothing.
+    ``tables.predictions`` says and names the ``panel`` that the networks are of. One network
+    follows another in single precision, whatever made them, so that the same weights give the same
+    predictions; without gradients vectorizing gains nothing.
     """
     prepared = load(data_path)
     dense = load_block(dense_path)
@@ -69,8 +69,7 @@ def evaluate_block(
         trained[f"{cell.method}/{cell.ratio}"] = cell.facts
         parts += [
             Predictions(
-                dataset,
-                dense.architecture,
+                panel,
                 cell.method,
                 cell.ratio,
                 state,

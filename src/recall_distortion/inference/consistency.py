@@ -15,12 +15,12 @@ from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import require_unique
 from recall_distortion.vocabulary import (
-    CELL,
     DENSE,
     NETWORK,
     PANEL,
     RESEED,
     RETRAINED,
+    Panel,
     format_ratio,
 )
 
@@ -76,7 +76,7 @@ def require_sparsities(networks: pd.DataFrame, path: str | Path) -> None:
     _refuse(known, ~right, what, path)
     retrained = compared(networks)
     retrained = retrained[retrained["state"] == RETRAINED]
-    method = CELL[:3]
+    method = [*PANEL, "method"]
     retrained = retrained.merge(known[method].drop_duplicates(), on=method)
     lacking = retrained["realised_ratio"].isna()
     _refuse(retrained, lacking, f"{path}: no realised_ratio for", path)
@@ -95,7 +95,7 @@ def _networks(recall: pd.DataFrame, path: str) -> pd.DataFrame:
         {"accuracy": "first", "classes": "sum", "support": "sum", "correct": "sum"}
     ).reset_index()
     for column in ("classes", "support"):
-        usual = found.groupby(PANEL[:1])[column].transform("max")
+        usual = found.groupby("dataset")[column].transform("max")
         _refuse(found, found[column] != usual, f"{path}: rows are missing or changed for")
     _equal(found, "accuracy", found["correct"] / found["support"], path)
     return found[[*NETWORK, "accuracy"]]
@@ -144,7 +144,7 @@ def _refuse(
     if wrong.any():
         row = table.loc[wrong].iloc[0]
         state = f"{row['state']}, " if "state" in row else ""
-        network = f"{row['architecture']} on {row['dataset']}"
+        network = Panel(*row[PANEL])
         raise TableError(
             f"{what} {row['method']} at {format_ratio(row['ratio'])}, {state}seed "
             f"{row['seed']:g}, of {network}; a table is damaged: delete {remade} and run the study "

@@ -37,6 +37,7 @@ from recall_distortion.vocabulary import (
     RESEED,
     STATES,
     UNCOMPRESSED,
+    Panel,
 )
 
 SPARSITY = ["realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total"]
@@ -117,13 +118,13 @@ def measure(
 
     ``predictions`` are blocks of replicates in any order, ``sparsity`` has ``CELL``, seed and
     ``SPARSITY``, and ``failures`` have ``NETWORK``, failure and what the network failed on (device,
-    engine, torch). The rows' order depends on the order in which data sets, architectures and
-    methods first appear, not on how their seeds are cut into blocks; rows of ``reseed`` come where
+    engine, torch). The rows' order depends on the order in which panels and methods
+    first appear, not on how their seeds are cut into blocks; rows of ``reseed`` come where
     the dense networks do, before those of any method.
     """
-    cells: dict[tuple[str, ...], list[Predictions]] = {}
+    cells: dict[tuple[Panel, str, str, str], list[Predictions]] = {}
     for part in predictions:
-        key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
+        key = (part.panel, part.method, part.ratio, part.state)
         cells.setdefault(key, []).append(part)
     merged = _ordered([_Cell.of(parts) for parts in cells.values()])
     recall, networks = _measured(merged, splits)
@@ -158,8 +159,8 @@ class _Cell:
         order = np.argsort(seeds, kind="stable")
         if len(np.unique(seeds)) != len(seeds):
             raise TableError(
-                f"{first.architecture} on {first.dataset}, {first.method} at {first.ratio}: a seed "
-                "was evaluated twice; delete the study's predictions and run it again"
+                f"{first}: a seed was evaluated twice; delete the study's predictions and run it "
+                "again"
             )
         ways = [asdict(next(iter(part.trained))) for part in parts for _ in part.seeds]
         made = pd.DataFrame([ways[i] for i in order], columns=_MADE)
@@ -179,7 +180,7 @@ def _together(parts: Sequence[np.ndarray | None], order: np.ndarray) -> np.ndarr
 def _same_test_set(left: Predictions, right: Predictions) -> None:
     if left.class_names != right.class_names or not np.array_equal(left.labels, right.labels):
         raise TableError(
-            f"{left.architecture} on {left.dataset}: {left.method} at {left.ratio} and "
+            f"{left.panel}: {left.method} at {left.ratio} and "
             f"{right.method} at {right.ratio} were evaluated on different test sets, in whole or "
             "in part; delete the study's predictions and run it again"
         )
@@ -187,13 +188,13 @@ def _same_test_set(left: Predictions, right: Predictions) -> None:
 
 def _ordered(cells: list[_Cell]) -> list[_Cell]:
     parts = [cell.predictions for cell in cells]
-    panels = list(dict.fromkeys((part.dataset, part.architecture) for part in parts))
+    panels = list(dict.fromkeys(part.panel for part in parts))
     methods = list(dict.fromkeys(part.method for part in parts))
 
     def position(cell: _Cell) -> tuple[int, bool, int, float, int]:
         part = cell.predictions
         return (
-            panels.index((part.dataset, part.architecture)),
+            panels.index(part.panel),
             part.method != DENSE,
             methods.index(part.method),
             float(part.ratio),
@@ -206,12 +207,7 @@ def _ordered(cells: list[_Cell]) -> list[_Cell]:
 def _sorted(table: pd.DataFrame, cells: list[_Cell]) -> pd.DataFrame:
     """Return the networks in the order of the cells, ``reseed`` behind the dense ones."""
     parts = [cell.predictions for cell in cells]
-    panels = {
-        panel: i
-        for i, panel in enumerate(
-            dict.fromkeys((part.dataset, part.architecture) for part in parts)
-        )
-    }
+    panels = {panel: i for i, panel in enumerate(dict.fromkeys(part.panel for part in parts))}
     methods = dict.fromkeys([DENSE, RESEED, *(part.method for part in parts)])
     ranks = {method: i for i, method in enumerate(methods)}
     keys = pd.DataFrame(
@@ -229,10 +225,10 @@ def _sorted(table: pd.DataFrame, cells: list[_Cell]) -> pd.DataFrame:
 def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     """Return the frames of recall and of networks, a cell each."""
     recall, networks = [], []
-    dense: dict[tuple[str, str], tuple[Predictions, Observed, np.ndarray]] = {}
+    dense: dict[Panel, tuple[Predictions, Observed, np.ndarray]] = {}
     for cell in cells:
         part = cell.predictions
-        panel = part.dataset, part.architecture
+        panel = part.panel
         if part.method != DENSE:
             _check_dense(part, dense[panel][0] if panel in dense else None)
         halves = dense[panel][2] if panel in dense else split_halves(part.labels, splits)
@@ -248,7 +244,7 @@ def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list
             dense[panel] = part, own, halves
             table = pd.DataFrame({"seed": own.seeds, "accuracy": own.accuracy})
             networks.append(table.assign(**keys).join(made))
-            reseed = dict(zip(PANEL, panel, strict=True)) | dict.fromkeys(_MADE, "")
+            reseed = panel._asdict() | dict.fromkeys(_MADE, "")
             networks.append(reseed_table(own).assign(**reseed))
         else:
             before = dense[panel][1].take(part.seeds)
@@ -257,8 +253,7 @@ def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list
 
 
 def _observed(part: Predictions, halves: np.ndarray) -> tuple[Counts, Observed]:
-    where = f"{part.architecture} on {part.dataset}, {part.method} at {part.ratio}"
-    counts = Counts.of(part.labels, part.predicted, part.class_names, where)
+    counts = Counts.of(part.labels, part.predicted, part.class_names, str(part))
     correct = part.predicted == part.labels
     balances = HalfBalances.of(part.labels, correct, halves, len(part.class_names))
     return counts, Observed(part.seeds, counts.accuracy, counts.normalized_balance, balances)
@@ -274,9 +269,8 @@ def _recalls(part: Predictions, counts: Counts) -> pd.DataFrame:
 
 def _check_dense(part: Predictions, dense: Predictions | None) -> None:
     """Raise ``TableError`` where a network's dense network is missing or saw other images."""
-    where = f"{part.architecture} on {part.dataset}, {part.method} at {part.ratio}"
     if dense is None:
-        raise TableError(f"{where}: there are no predictions of its dense networks")
+        raise TableError(f"{part}: there are no predictions of its dense networks")
     _same_test_set(part, dense)
     if lost := sorted(set(part.seeds) - set(dense.seeds)):
-        raise TableError(f"{where}: there is no dense network of seed {lost[0]} to compare with")
+        raise TableError(f"{part}: there is no dense network of seed {lost[0]} to compare with")

@@ -18,7 +18,6 @@ from recall_distortion.report.phrases import (
     interval,
     join,
     percents,
-    place,
     share_interval,
     span,
     span_of,
@@ -40,6 +39,7 @@ from recall_distortion.vocabulary import (
     RESEED,
     RETRAINED,
     VERDICTS,
+    Panel,
     format_ratio,
 )
 
@@ -193,7 +193,7 @@ def _narrow(data: ReportTables) -> pd.DataFrame:
     return pooled[(pooled["state"] == RETRAINED) & (pooled["narrow"] != "")]
 
 
-def _narrow_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, Any] | None:
+def _narrow_facts(data: ReportTables, panel: Panel) -> dict[str, Any] | None:
     """Return what carries a panel's slopes where few classes do."""
     rows = of_panel(_narrow(data), panel)
     if rows.empty:
@@ -227,7 +227,7 @@ def _levels(found: Numbers) -> str:
     return " and ".join(parts) if parts else "intervals"
 
 
-def reference(data: ReportTables, panel: tuple[str, str], method: str) -> pd.Series | None:
+def reference(data: ReportTables, panel: Panel, method: str) -> pd.Series | None:
     """Return what leads of a panel's control or reseed baseline; None without one."""
     rows = of_panel(data.leading, panel)
     rows = rows[rows["method"] == method]
@@ -260,15 +260,14 @@ def _counts(found: Numbers) -> dict[str, Any]:
     }
 
 
-def panel_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, Any]:
-    """Return what the page says of one dataset and architecture: numbers written out, the grid."""
+def panel_facts(data: ReportTables, panel: Panel) -> dict[str, Any]:
+    """Return what the page says of one panel: numbers written out, the grid."""
     found = numbers(data, panel, "answer")
     cells = of_panel(data.cells, panel)
     against_control = bool((cells["reading"] != "").any())
     return {
-        "dataset": panel[0],
-        "architecture": panel[1],
-        "name": f"{panel[0]} / {panel[1]}",
+        "name": data.title(panel),
+        "where": data.place(panel),
         "anchor": f"panel-{data.panels.index(panel) + 1}",
         "dense_n": found.count("dense_networks"),
         **_dense_facts(data, panel),
@@ -292,7 +291,7 @@ def panel_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _dense_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, str]:
+def _dense_facts(data: ReportTables, panel: Panel) -> dict[str, str]:
     """Return the mean accuracy of a panel's dense networks with its interval and its level."""
     rows = of_panel(data.view("accuracy"), panel)
     row = next(rows[rows["method"] == DENSE].itertuples(), None)
@@ -303,7 +302,7 @@ def _dense_facts(data: ReportTables, panel: tuple[str, str]) -> dict[str, str]:
     }
 
 
-def _two_classes(data: ReportTables, panel: tuple[str, str], found: Numbers) -> str:
+def _two_classes(data: ReportTables, panel: Panel, found: Numbers) -> str:
     """Return the names of a panel's classes if they are two."""
     if found.count("classes") != 2:
         return ""
@@ -315,17 +314,25 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
     """Return the numbers of the summary's sentences, over all panels."""
     found = numbers(data, STUDY, "answer")
     datasets: dict[str, list[str]] = {}
-    for dataset, architecture in data.panels:
-        datasets.setdefault(dataset, []).append(architecture)
+    for panel in data.panels:
+        names = datasets.setdefault(panel.dataset, [])
+        if panel.architecture not in names:
+            names.append(panel.architecture)
+    trained = join([f"{join(names)} on {dataset}" for dataset, names in datasets.items()])
+    recipes = list(dict.fromkeys(panel.recipe for panel in data.panels))
+    if data.several_recipes:
+        trained += f" by the recipes {join(recipes)}"
     return {
         "panels": found.count("panels"),
         "several_datasets": len(datasets) > 1,
+        "networks": sum(map(len, datasets.values())),
+        "recipes": len(recipes) if data.several_recipes else 0,
         **_counts(found),
         "lower_as_control": found.count(f"{DEINTENSIFICATION}/as_control"),
         "lower_but_up": found.count(f"{DEINTENSIFICATION}/intensifies"),
         "higher_as_control": found.count(f"{INTENSIFICATION}/as_control"),
         "undecided_beyond": found.count(f"{INCONCLUSIVE}/intensifies"),
-        "trained": join([f"{join(names)} on {dataset}" for dataset, names in datasets.items()]),
+        "trained": trained,
         **_seeds(found),
         "methods": found.count("methods"),
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
@@ -345,7 +352,7 @@ def _seeds(found: Numbers) -> dict[str, str]:
     return {"seeds_count": count, "seeds_noun": noun, "seeds": f"{count} {noun}"}
 
 
-def seeds_in_words(least: int, most: int, *, panels: int) -> tuple[str, str]:
+def seeds_in_words(least: int, most: int, *, panels: int) -> Panel:
     """Return how many seeds there are, and their noun: "30" "seeds each"; "1" "seed"."""
     noun = "seed" if least == most == 1 else "seeds"
     return span(least, most), noun + (" each" if panels > 1 else "")
@@ -368,6 +375,5 @@ def reseed_facts(panels: list[dict[str, Any]]) -> list[dict[str, str]]:
             words = "classes that are weak in one are strong in the other"
         else:
             words = "whether classes that are weak in one are weak in the other remains open"
-        where = place((panel["dataset"], panel["architecture"]))
-        found.append({**item, "words": words, "where": where})
+        found.append({**item, "words": words, "where": panel["where"]})
     return found

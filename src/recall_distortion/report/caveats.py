@@ -10,10 +10,10 @@ from recall_distortion.inference.questions.summary_items import kind_of_model
 from recall_distortion.report import style
 from recall_distortion.report.computed import cells_made
 from recall_distortion.report.numbers import STUDY, numbers
-from recall_distortion.report.phrases import join, place, plural, span_of
+from recall_distortion.report.phrases import join, plural, span_of
 from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import BOOTSTRAP, RETRAINED, format_ratio
+from recall_distortion.vocabulary import BOOTSTRAP, RETRAINED, Panel, format_ratio
 
 # What the questions whose notes the page shows are called there.
 _QUESTIONS = {
@@ -30,8 +30,8 @@ _QUESTIONS = {
 def test_sets(data: ReportTables) -> list[dict[str, Any]]:
     """Return for each dataset how many test images it has, and what an intercept would change."""
     found = []
-    for dataset in dict.fromkeys(panel[0] for panel in data.panels):
-        of_set = numbers(data, (dataset, ""), "test_set")
+    for dataset in dict.fromkeys(panel.dataset for panel in data.panels):
+        of_set = numbers(data, Panel(dataset, "", ""), "test_set")
         least, most = of_set.count("class/least"), of_set.count("class/most")
         shift = of_set.value("intercepts/shift")
         found.append(
@@ -134,7 +134,7 @@ def broken(data: ReportTables) -> list[dict[str, Any]]:
         found.append(
             {
                 "cells": cells_made(cells, cells[[item in of_cells.items for item in items]]),
-                "network": place(panel),
+                "network": data.place(panel),
                 "accuracy": style.percent(of_cells.value("accuracy")),
                 "one_class": style.percent(of_cells.value("one_class")),
                 "dense": bool(of_cells.count("dense_as_well")),

@@ -9,10 +9,10 @@ import pandas as pd
 from recall_distortion.inference.questions.summary_items import MADE_BY, made
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, numbers
-from recall_distortion.report.phrases import join, place, plural
+from recall_distortion.report.phrases import join, plural
 from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CELL, DENSE, format_ratio
+from recall_distortion.vocabulary import CELL, DENSE, Panel, format_ratio
 
 
 def engine_text(device: str, engine: str, torch: str) -> str:
@@ -34,7 +34,7 @@ def computed(data: ReportTables) -> list[str]:
     for way, rows in ways:
         where = ""
         if ways.ngroups > 1:
-            places = [_place(cells, rows, panel) for panel in data.panels]
+            places = [_place(data, cells, rows, panel) for panel in data.panels]
             where = join(list(filter(None, places))) + ", "
         count = plural(counts.count("/".join(way)), "network")
         found.append(f"{where}{count}: {engine_text(*way)}")
@@ -53,7 +53,7 @@ def crossed_engines(data: ReportTables) -> list[dict[str, Any]]:
                 (cells_made(own, part), engine_text(*way))
                 for way, part in own.groupby(MADE_BY, sort=False)
             ]
-            found.append({"network": place(panel), "ways": words})
+            found.append({"network": data.place(panel), "ways": words})
     return found
 
 
@@ -62,15 +62,15 @@ def _cells(data: ReportTables) -> pd.DataFrame:
     return made(data.networks)[[*CELL, *MADE_BY]].drop_duplicates()
 
 
-def _place(cells: pd.DataFrame, rows: pd.DataFrame, panel: tuple[str, str]) -> str:
+def _place(data: ReportTables, cells: pd.DataFrame, rows: pd.DataFrame, panel: Panel) -> str:
     """Return a panel as one of several ways made it; "" where that way made nothing there."""
     own, every = of_panel(rows, panel), of_panel(cells, panel)
     if own.empty:
         return ""
     if len(own) == len(every):
-        return place(panel)
+        return data.place(panel)
     whole = len(own) == len(every[["method", "ratio"]].drop_duplicates())
-    return f"{place(panel)} ({'in part' if whole else cells_made(every, own)})"
+    return f"{data.place(panel)} ({'in part' if whole else cells_made(every, own)})"
 
 
 def cells_made(every: pd.DataFrame, own: pd.DataFrame) -> str:

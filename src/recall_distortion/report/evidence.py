@@ -11,13 +11,12 @@ from recall_distortion.report.numbers import STUDY, Numbers, numbers
 from recall_distortion.report.phrases import (
     cells_text,
     percents,
-    place,
     plural,
     span_of,
 )
 from recall_distortion.report.tables import ReportTables, order_methods
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CONTROL, RETRAINED
+from recall_distortion.vocabulary import CONTROL, PANEL, RETRAINED, Panel
 
 # More cells than this are counted in a sentence, not named.
 MOST_NAMED = 12
@@ -37,10 +36,10 @@ def tradeoff_facts(data: ReportTables) -> dict[str, Any] | None:
     names = ("cells", "unknown", "both", "accuracy", "balance", "neither", "worse")
     return {
         **{name: found.count(name) for name in names},
-        "named": cells_text(both, panels=len(data.panels)) if len(both) <= MOST_NAMED else "",
+        "named": cells_text(data, both) if len(both) <= MOST_NAMED else "",
         "beyond_control": found.count("both/beyond_control"),
         "compared": found.count("both/compared"),
-        "controls": [place((row.dataset, row.architecture)) for row in control.itertuples()],
+        "controls": [data.place(Panel(*row)) for row in control[PANEL].itertuples(index=False)],
         "has_control": found.count("controls"),
         "grown": found.count("variance/grown"),
         "measured": found.count("variance"),
@@ -55,7 +54,7 @@ def class_facts(data: ReportTables) -> dict[str, Any] | None:
     found = numbers(data, STUDY, "classes")
     counts = []
     for panel in data.panels:
-        where = f" of {place(panel)}" if len(data.panels) > 1 else ""
+        where = f" of {data.place(panel)}" if len(data.panels) > 1 else ""
         hanging = numbers(data, panel, "classes")
         named = of_panel(rows, panel).drop_duplicates("class")
         for index, name in zip(named["class"], named["class_name"], strict=True):

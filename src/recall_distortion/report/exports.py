@@ -11,11 +11,11 @@ import pandas as pd
 
 from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
 from recall_distortion.system.files import replacing
-from recall_distortion.vocabulary import CELL_STATE, RETRAINED
+from recall_distortion.vocabulary import CELL_STATE, PANEL, RETRAINED, Panel
 
 PLOT_COLUMNS = [
-    "dataset", "architecture", "panel", "method", "ratio", "mean_alpha", "low", "high", "accuracy",
-    "difference", "difference_low", "difference_high", "basis", "reading",
+    "dataset", "architecture", "recipe", "panel", "method", "ratio", "mean_alpha", "low", "high",
+    "accuracy", "difference", "difference_low", "difference_high", "basis", "reading",
 ]  # fmt: skip
 _MEASURES = ("dense_accuracy", "control_alpha")  # of the metrics; the others are counts
 
@@ -23,20 +23,23 @@ _MEASURES = ("dense_accuracy", "control_alpha")  # of the metrics; the others ar
 def metrics(tables: Path) -> dict[str, Any]:
     """Return the few numbers of a study that ``dvc metrics show`` prints: finite numbers only.
 
-    dataset → architecture → dense_accuracy, control_alpha, cells (how many per verdict against
-    1), effects (how many per reading against the control; only where there is one) and failures.
+    dataset → architecture (→ recipe, where a network has several) → dense_accuracy, control_alpha,
+    cells (how many per verdict against 1), effects (how many per reading against the control; only
+    where there is one) and failures.
     They stand in the section "metrics" of summary.csv. The cells' mean slopes are plot data
     (``plot_data``).
     """
     data = read_tables(tables, (*REQUIRED, "summary"))
     found: dict[str, Any] = {}
-    for dataset, architecture in data.panels:
-        panel = found.setdefault(dataset, {}).setdefault(architecture, {})
-        numbers = data.numbers.get((dataset, architecture), {}).get("metrics", {})
+    for panel in data.panels:
+        of_panel = found
+        for name in panel if data.several_recipes else panel[:2]:
+            of_panel = of_panel.setdefault(name, {})
+        numbers = data.numbers.get(panel, {}).get("metrics", {})
         for item, value in numbers.items():
             if math.isfinite(value):
                 *branch, name = item.split("/")
-                place = panel.setdefault(branch[0], {}) if branch else panel
+                place = of_panel.setdefault(branch[0], {}) if branch else of_panel
                 place[name] = float(value) if name in _MEASURES else int(value)
     return found
 
@@ -52,7 +55,8 @@ def plot_data(data: ReportTables) -> pd.DataFrame:
     effects = data.leading[[*CELL_STATE, *PLOT_COLUMNS[-5:]]]
     for part in (accuracy, effects):
         table = table.merge(part, on=CELL_STATE, how="left")
-    table["panel"] = table["dataset"] + " / " + table["architecture"]
+    panels = table[PANEL].itertuples(index=False, name=None)
+    table["panel"] = [data.title(Panel(*panel)) for panel in panels]
     whole = bool(np.all(np.mod(table["ratio"], 1) == 0))
     return table[PLOT_COLUMNS].astype({"ratio": int} if whole else {})
 

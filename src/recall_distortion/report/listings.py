@@ -51,7 +51,7 @@ def _columns(*specifications: str) -> list[Column]:
     return found
 
 
-_PLACE = ("dataset", "architecture|network", "method||method", "ratio||ratio")
+_PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||ratio")
 _CELL = (*_PLACE, "state||method")
 _LEVEL = ("level||percent", "family_size|family|whole")
 _ERROR = ("std_error|standard error|four", "df||whole")
@@ -267,7 +267,7 @@ SEEDS_KEYS = _columns(*_PLACE, "question|α against|question", "n||whole", "sd||
 
 # Columns that are said once above the table where all rows agree.
 ONCE = {
-    "dataset", "architecture", "state", "level", "family_size", "alternative", "paired",
+    "dataset", "architecture", "recipe", "state", "level", "family_size", "alternative", "paired",
     "adjustment", "nonfinite", "model", "n_left", "n_right", "singular", "converged", "formula",
     "n", "control_n", "df", "basis", "interpret", "unstable", "believe", "device", "torch",
 }  # fmt: skip
@@ -277,6 +277,7 @@ QUESTIONS = {
     "architecture": "does the smaller network intensify more?",
     "dataset": "does the harder data set intensify more?",
     "method": "do two methods differ?",
+    "recipe": "does the recipe matter?",
 }
 MODELS = {
     "class_level": "slopes of the classes, as the balances are",

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recall_distortion.report.tables import ReportTables
+from recall_distortion.vocabulary import Panel
 
-STUDY = ("", "")
+STUDY = Panel("", "", "")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,6 @@ class Numbers:
         return int(value) if math.isfinite(value) else 0
 
 
-def numbers(data: ReportTables, place: tuple[str, str], section: str) -> Numbers:
-    """Return the numbers of a section: of a panel, of a data set (name, ""), or of the study."""
+def numbers(data: ReportTables, place: Panel, section: str) -> Numbers:
+    """Return the numbers of a section: of a panel, of a data set alone, or of the study."""
     return Numbers(data.numbers.get(place, {}).get(section, {}))

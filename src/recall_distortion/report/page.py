@@ -32,7 +32,7 @@ from recall_distortion.report.evidence import (
 )
 from recall_distortion.report.html_tables import section_tables
 from recall_distortion.report.numbers import STUDY, numbers
-from recall_distortion.report.phrases import join, percents, span_of
+from recall_distortion.report.phrases import percents, span_of
 from recall_distortion.report.pictures import (
     KINDS,
     SPARSITY,
@@ -42,6 +42,7 @@ from recall_distortion.report.pictures import (
 )
 from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
 from recall_distortion.system.files import write_text
+from recall_distortion.vocabulary import Panel
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def _placed(picture: Picture, alternative: str) -> Placed:
 
 
 def _panel_pictures(
-    pictures: Mapping[str, Picture], panel: tuple[str, str], facts: dict[str, Any]
+    pictures: Mapping[str, Picture], panel: Panel, facts: dict[str, Any]
 ) -> dict[str, Placed]:
-    where = f"{panel[1]} on {panel[0]}"
+    where = facts["where"]
     words = ". ".join(f"{row.method} {row.words}" for row in facts["grid"])
     texts = {
         "effects": "Difference of alpha from the control’s by pruning ratio with its interval, one "
@@ -170,7 +171,7 @@ def build_report(
 
 def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page says of the study as a whole and of how it was made."""
-    name = str(study.get("name") or join([str(panel[0]) for panel in data.panels[:1]]))
+    name = str(study.get("name") or data.panels[0].dataset)
     return {
         "name": name,
         "file": re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:60] or "study",
@@ -203,7 +204,7 @@ def _defined(item: Definition) -> dict[str, str]:
 
 
 def _of_panels(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
-    """Return what the page says of each data set and architecture, its pictures among it."""
+    """Return what the page says of each panel, its pictures among it."""
     panels = [panel_facts(data, panel) for panel in data.panels]
     for panel, facts in zip(data.panels, panels, strict=True):
         facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}

@@ -9,7 +9,8 @@ import pandas as pd
 
 from recall_distortion.report import style
 from recall_distortion.report.numbers import Numbers
-from recall_distortion.vocabulary import format_ratio
+from recall_distortion.report.tables import ReportTables
+from recall_distortion.vocabulary import PANEL, Panel, format_ratio
 
 
 def join(items: Sequence[str]) -> str:
@@ -74,18 +75,11 @@ def at_ratios(found: Sequence[str], every: Sequence[str]) -> str:
     return "every ratio" if len(found) == len(every) and len(every) > 1 else join(found)
 
 
-def place(panel: tuple[str, str]) -> str:
-    """Return a data set and an architecture as a sentence names them: cnn on digits."""
-    return f"{panel[1]} on {panel[0]}"
-
-
-def cells_text(cells: pd.DataFrame, *, panels: int) -> str:
+def cells_text(data: ReportTables, cells: pd.DataFrame) -> str:
     """Return cells as words: magnitude at 2 and 4 (cnn on digits)."""
     parts = []
-    for (dataset, architecture, method), rows in cells.groupby(
-        ["dataset", "architecture", "method"], sort=False
-    ):
-        where = f" ({place((dataset, architecture))})" if panels > 1 else ""
+    for (*panel, method), rows in cells.groupby([*PANEL, "method"], sort=False):
+        where = f" ({data.place(Panel(*panel))})" if len(data.panels) > 1 else ""
         ratios = join([format_ratio(ratio) for ratio in sorted(rows["ratio"])])
         parts.append(f"{style.plain(method)} at {ratios}{where}")
     return "; ".join(parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.files import unreadable
+from recall_distortion.vocabulary import Panel
 
 KINDS = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
 SPARSITY = "sparsity.png"
@@ -33,15 +34,15 @@ class Picture:
     own_axes: int = 0  # how many cells do not fit the axes of the others
 
 
-def figure_name(kind: str, panel: tuple[str, str]) -> str:
-    """Return the name of the file of one kind of figure of a (dataset, architecture)."""
+def figure_name(kind: str, panel: Panel) -> str:
+    """Return the name of the file of one kind of figure of a panel."""
     return f"{kind}-{_slug(*panel)}.png"
 
 
-def figure_names(panels: list[tuple[str, str]]) -> list[str]:
+def figure_names(panels: list[Panel]) -> list[str]:
     """Return the names of the files that ``figures.write_figures`` writes for these panels.
 
-    Each kind has one file per dataset and architecture, as alpha-digits-cnn.png; sparsity.png
+    Each kind has one file a panel, as alpha-digits-cnn-usual.png; sparsity.png
     shows all panels.
     """
     return [*(figure_name(kind, panel) for kind in KINDS for panel in panels), SPARSITY]
@@ -54,7 +55,7 @@ def _slug(*names: str) -> str:
     )
 
 
-def read_figures(folder: Path, panels: list[tuple[str, str]]) -> dict[str, Picture]:
+def read_figures(folder: Path, panels: list[Panel]) -> dict[str, Picture]:
     """Return what ``figures.write_figures`` wrote into ``folder`` for these panels, by file name.
 
     Raises ``TableError`` naming the file that is missing or damaged.

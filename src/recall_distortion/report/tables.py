@@ -14,6 +14,7 @@ from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
 from recall_distortion.tables.schema import TABLES, TEXT, TRUTH
 from recall_distortion.tables.study import StudyTables
+from recall_distortion.vocabulary import PANEL, Panel
 
 METHOD_ORDER = tuple(BUILT_IN)
 _TYPES = {TEXT: str, TRUTH: bool}  # all others are numbers
@@ -34,12 +35,21 @@ class ReportTables(StudyTables):
         """The compression methods in the published order, others after them as they came."""
         return order_methods(super().methods)
 
+    def place(self, panel: Panel) -> str:
+        """Return a panel as a sentence names it: cnn on digits."""
+        recipe = f" by recipe {panel.recipe}" if self.several_recipes else ""
+        return f"{panel.architecture} on {panel.dataset}{recipe}"
+
+    def title(self, panel: Panel) -> str:
+        """Return a panel as headings name it: digits / cnn."""
+        return " / ".join(panel if self.several_recipes else panel[:2])
+
     @cached_property
-    def numbers(self) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
-        """The numbers of summary.csv: by panel, ("", "") for the study, by section and by item."""
-        found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
-        for row in self.summary.fillna({"dataset": "", "architecture": ""}).itertuples():
-            sections = found.setdefault((row.dataset, row.architecture), {})
+    def numbers(self) -> dict[Panel, dict[str, dict[str, float]]]:
+        """The numbers of summary.csv: by panel (empty for the study), by section and by item."""
+        found: dict[Panel, dict[str, dict[str, float]]] = {}
+        for row in self.summary.fillna(dict.fromkeys(PANEL, "")).itertuples():
+            sections = found.setdefault(Panel(row.dataset, row.architecture, row.recipe), {})
             sections.setdefault(row.section, {})[row.item] = row.value
         return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED
+from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, Panel
 
 RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)  # the paper's
 
@@ -103,6 +103,12 @@ class Design:
     splits: int = 20
     dataset: str = "simulated"
     architecture: str = "network"
+    recipe: str = "simulated"
+
+    @property
+    def panel(self) -> Panel:
+        """The panel that the simulated networks are of."""
+        return Panel(self.dataset, self.architecture, self.recipe)
 
     def __post_init__(self) -> None:
         _require(len(self.cells) > 0, "cells", self.cells, "at least one")

@@ -67,7 +67,7 @@ def _fits(recall: pd.DataFrame, design: Design) -> Iterator[tuple[str, pd.DataFr
     Two models by two fitters each, the bootstrap, and the first model by the first fitter or the
     bootstrap, whichever the table of fits says to believe.
     """
-    models = class_level(recall, design.dataset, design.architecture)
+    models = class_level(recall, design.panel)
     found = {}
     for model in models:
         for fitter in comparison.REML_FITTERS:

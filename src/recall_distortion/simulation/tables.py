@@ -10,7 +10,7 @@ from recall_distortion.measures.networks import Observed, reseed_table, slopes_t
 from recall_distortion.simulation.arrays import Hits, draw, observe
 from recall_distortion.simulation.design import Design
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import DENSE, PANEL, RETRAINED, UNCOMPRESSED
+from recall_distortion.vocabulary import DENSE, RETRAINED, UNCOMPRESSED
 
 
 def study(design: Design, seed: int) -> dict[str, pd.DataFrame]:
@@ -33,7 +33,7 @@ def study(design: Design, seed: int) -> dict[str, pd.DataFrame]:
     )
     seeds = list(range(design.seeds))
     names = [str(c) for c in range(design.classes)]
-    panel = dict(zip(PANEL, (design.dataset, design.architecture), strict=True))
+    panel = design.panel._asdict()
     keys = [{**panel, "method": DENSE, "ratio": UNCOMPRESSED, "state": DENSE}]
     keys += [
         {**panel, "method": cell.method, "ratio": cell.ratio, "state": RETRAINED}

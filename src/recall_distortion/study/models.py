@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from recall_distortion import vocabulary
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import references
@@ -25,9 +26,10 @@ from recall_distortion.study.parts import (
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, UNCOMPRESSED_TEXT, format_ratio
 
-# The ratios of a job stand in the names of folders and, beside data set, network, bundle and seeds,
-# of log files; file systems allow 255 characters.
+# The ratios of a job stand in the names of folders and, beside data set, network, recipe, bundle
+# and seeds, of log files; file systems allow 255 characters.
 LONGEST_RATIOS = 80
+LONGEST_NAMES = 130
 
 # Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
 # network; with many networks, jobs of a few each still fill the cores.
@@ -131,10 +133,10 @@ class Study(Strict):
             references.check_panel(
                 f"panels.{index}", panel, self.datasets, self.recipes, self.methods
             )
-        references.check_recipes(self.panels, self._recipe_name(None))
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
         self._check_ratio_groups()
+        self._check_names()
         return self
 
     def _check_ratio_groups(self) -> None:
@@ -145,6 +147,17 @@ class Study(Strict):
                 f"jobs.ratios: the ratios of one job name its files, and {longest[:30]}... has "
                 f"{len(longest)} characters of at most {LONGEST_RATIOS}; let a job carry fewer"
             )
+
+    def _check_names(self) -> None:
+        for network in self.networks():
+            for bundle in self.bundles(network.panel):
+                name = "-".join([*network.panel, bundle])
+                if len(name) > LONGEST_NAMES:
+                    raise ValueError(
+                        f"panels: {name} names files of a job, and has {len(name)} characters of "
+                        f"at most {LONGEST_NAMES}; give data set, recipe, method or bundle a "
+                        "shorter name"
+                    )
 
     def method(self, name: str) -> Method:
         """Return the definition of a method other than ``control``."""
@@ -160,15 +173,15 @@ class Study(Strict):
         return {f"seeds-{part[0]:03d}-{part[-1]:03d}": part for part in parts}
 
     def networks(self) -> list[Network]:
-        """Return each (data set, architecture) once, with its recipe and all its methods."""
-        found: dict[tuple[str, str], Network] = {}
+        """Return each (data set, architecture, recipe) once, with all its methods."""
+        found: dict[vocabulary.Panel, Network] = {}
         for panel in self.panels:
-            recipe = self.recipes[self._recipe_name(panel.recipe)]
+            recipe = self._recipe_name(panel.recipe)
             for architecture in panel.architectures:
-                key = (panel.dataset, architecture)
+                key = vocabulary.Panel(panel.dataset, architecture, recipe)
                 earlier = found[key].methods if key in found else ()
                 methods = (*earlier, *(m for m in panel.methods if m not in earlier))
-                found[key] = Network(panel.dataset, architecture, recipe, methods)
+                found[key] = Network(key, self.recipes[recipe], methods)
         return list(found.values())
 
     def architectures(self) -> dict[str, tuple[str, int]]:
@@ -176,32 +189,32 @@ class Study(Strict):
 
         ``depth`` orders the networks of one family from small to large.
         """
-        names = dict.fromkeys(network.architecture for network in self.networks())
+        names = dict.fromkeys(network.panel.architecture for network in self.networks())
         return {name: (ARCHITECTURES[name].family, ARCHITECTURES[name].depth) for name in names}
 
-    def network(self, dataset: str, architecture: str) -> Network:
-        """Return one (data set, architecture) of the study."""
+    def network(self, panel: vocabulary.Panel) -> Network:
+        """Return one (data set, architecture, recipe) of the study."""
         for network in self.networks():
-            if (network.dataset, network.architecture) == (dataset, architecture):
+            if network.panel == panel:
                 return network
-        raise StudyError(f"study {self.name} trains no {architecture} on {dataset}")
+        raise StudyError(f"study {self.name} trains no {panel}")
 
-    def bundles(self, dataset: str, architecture: str) -> dict[str, tuple[str, ...]]:
+    def bundles(self, panel: vocabulary.Panel) -> dict[str, tuple[str, ...]]:
         """Return the methods of each bundle, as far as this network is pruned by them."""
         bundle_of = {m: name for name, methods in self.jobs.bundles.items() for m in methods}
         found: dict[str, tuple[str, ...]] = {}
-        for method in self.network(dataset, architecture).methods:
+        for method in self.network(panel).methods:
             bundle = bundle_of.get(method, method)
             found[bundle] = (*found.get(bundle, ()), method)
         return found
 
-    def ratio_groups(self, dataset: str, architecture: str, bundle: str) -> dict[str, list[str]]:
+    def ratio_groups(self, panel: vocabulary.Panel, bundle: str) -> dict[str, list[str]]:
         """Return the ratios that each job of a bundle carries, by the name they join to.
 
         A bundle that holds the control begins with ratio ``1``, at which nothing else is run; the
         control is not run at the others.
         """
-        methods = self.bundles(dataset, architecture)[bundle]
+        methods = self.bundles(panel)[bundle]
         ratios = [UNCOMPRESSED_TEXT] if CONTROL in methods else []
         if any(method != CONTROL for method in methods):
             ratios += [format_ratio(ratio) for ratio in self.ratios]
@@ -210,10 +223,10 @@ class Study(Strict):
     def fits(self) -> dict[str, dict[str, Any]]:
         """Return what each job that fits mixed models carries, by its name.
 
-        ``networks`` are up to ``NETWORKS_PER_FIT`` (data set, architecture), which the name counts.
+        ``networks`` are up to ``NETWORKS_PER_FIT`` panels, as lists, which the name counts.
         The last job, which may have the fewest of them, also has the models ``across`` all.
         """
-        networks = [(network.dataset, network.architecture) for network in self.networks()]
+        networks = [list(network.panel) for network in self.networks()]
         found = {}
         for start in range(0, len(networks), NETWORKS_PER_FIT):
             part = networks[start : start + NETWORKS_PER_FIT]
@@ -222,12 +235,12 @@ class Study(Strict):
             found[f"networks-{start + 1}-{end}"] = {"networks": part, "across": across}
         return found
 
-    def cells(self) -> Iterator[tuple[str, str, str, float]]:
-        """Yield every (data set, architecture, method, ratio), the dense networks left out."""
+    def cells(self) -> Iterator[tuple[str, str, str, str, float]]:
+        """Yield every cell (``vocabulary.CELL``), the dense networks left out."""
         for network in self.networks():
             for method in network.methods:
                 for ratio in [UNCOMPRESSED] if method == CONTROL else self.ratios:
-                    yield network.dataset, network.architecture, method, ratio
+                    yield *network.panel, method, ratio
 
     def facts(self) -> dict[str, Any]:
         """Return what a report states of the study, as plain values.
@@ -276,22 +289,20 @@ class Study(Strict):
         """Return the recipe that a panel names, or the only one where it names none."""
         return named or next(iter(self.recipes))
 
-    def training_parameters(self, dataset: str, architecture: str) -> dict[str, Any]:
+    def training_parameters(self, panel: vocabulary.Panel) -> dict[str, Any]:
         """Return exactly what decides the dense networks, besides data and seeds."""
-        recipe = self.network(dataset, architecture).recipe.training
+        recipe = self.network(panel).recipe.training
         return {
             "recipe": recipe.model_dump(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
         }
 
-    def compression_parameters(
-        self, dataset: str, architecture: str, bundle: str
-    ) -> dict[str, Any]:
+    def compression_parameters(self, panel: vocabulary.Panel, bundle: str) -> dict[str, Any]:
         """Return exactly what decides a bundle's pruned networks, besides ratios and inputs."""
-        recipes = self.network(dataset, architecture).recipe
+        recipes = self.network(panel).recipe
         methods: dict[str, dict[str, Any] | None] = {}
-        for name in self.bundles(dataset, architecture)[bundle]:
+        for name in self.bundles(panel)[bundle]:
             if name == CONTROL:
                 methods[name] = None
                 continue
@@ -307,13 +318,13 @@ class Study(Strict):
             "engine": self._engine_parameters(),
         }
 
-    def modules(self, dataset: str, architecture: str, bundle: str | None = None) -> list[str]:
+    def modules(self, panel: vocabulary.Panel, bundle: str | None = None) -> list[str]:
         """Return what a network's jobs import by name: its module, a bundle's criteria.
 
         A module of its fast form is among them whether there is one or not.
         """
-        family = ARCHITECTURES[architecture].family
-        methods = self.bundles(dataset, architecture)[bundle] if bundle else ()
+        family = ARCHITECTURES[panel.architecture].family
+        methods = self.bundles(panel)[bundle] if bundle else ()
         criteria = {self.method(name).criterion for name in methods if name != CONTROL}
         return [
             f"recall_distortion.networks.{family}",
@@ -332,10 +343,9 @@ class Study(Strict):
 
 @dataclass(frozen=True)
 class Network:
-    """An architecture on a data set, with its recipe and the methods it is pruned by."""
+    """The networks of a panel, with their recipe and the methods that they are pruned by."""
 
-    dataset: str
-    architecture: str
+    panel: vocabulary.Panel
     recipe: RecipePair
     methods: tuple[str, ...]
 

@@ -89,12 +89,13 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
     ``shapes`` gives for each data set of the study the channels, size and classes of its images.
     """
     for network in study.networks():
-        shape = shapes[network.dataset]
-        smallest = ARCHITECTURES[network.architecture].minimum_image_size
+        panel = network.panel
+        shape = shapes[panel.dataset]
+        smallest = ARCHITECTURES[panel.architecture].minimum_image_size
         if shape.image_size < smallest:
             raise StudyError(
-                f"{path}: key 'panels': {network.architecture} needs images of at least "
-                f"{smallest} x {smallest} pixels and {network.dataset} has {shape.image_size}; "
+                f"{path}: key 'panels': {panel.architecture} needs images of at least "
+                f"{smallest} x {smallest} pixels and {panel.dataset} has {shape.image_size}; "
                 f"valid here: "
                 + ", ".join(
                     name
@@ -102,7 +103,7 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                     if facts.minimum_image_size <= shape.image_size
                 )
             )
-        counts = parameter_counts(network.architecture, shape.channels, shape.classes)
+        counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         if all(method == CONTROL for method in network.methods):
             continue
         for ratio in study.ratios:
@@ -111,7 +112,7 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                     counts,
                     ratio,
                     study.count,
-                    f"{network.architecture} on {network.dataset}",
+                    f"{panel.architecture} on {panel.dataset}",
                 )
             except NetworkError as error:
                 raise StudyError(f"{path}: key 'ratios': {error}") from None

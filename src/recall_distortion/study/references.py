@@ -61,21 +61,6 @@ def check_panel(
         )
 
 
-def check_recipes(panels: Sequence[Panel], only: str) -> None:
-    """Check that no network has two recipes; ``only`` is that of panels that name none."""
-    recipes: dict[tuple[str, str], str] = {}
-    for index, panel in enumerate(panels):
-        recipe = panel.recipe or only
-        for architecture in panel.architectures:
-            before = recipes.setdefault((panel.dataset, architecture), recipe)
-            if before != recipe:
-                raise ValueError(
-                    f"panels.{index}.recipe: {architecture} on {panel.dataset} has recipe "
-                    f"{before!r} in an earlier panel and {recipe!r} here; one dense network has "
-                    "one recipe"
-                )
-
-
 def check_use(
     panels: Sequence[Panel],
     datasets: Mapping[str, Any],

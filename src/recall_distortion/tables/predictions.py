@@ -1,6 +1,6 @@
 """Files of predictions: what networks say of a test set, written, read and checked.
 
-A file holds one data set and architecture: ``labels`` [M], and under ``<method>/<ratio>/<state>/``
+A file holds networks of one panel: ``labels`` [M], and under ``<method>/<ratio>/<state>/``
 for K networks ``predicted`` [K, M], the classes' numbers in one byte where there are at most 256,
 ``loss`` [K, M], -log p of the true class, and ``probability`` [K, M] of the predicted one, both in
 half precision. Predictions from elsewhere may come without the last two.
@@ -18,7 +18,16 @@ import numpy as np
 
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
-from recall_distortion.vocabulary import ALL_CLASSES, DENSE, ONE, RETRAINED, STATES, ZERO
+from recall_distortion.vocabulary import (
+    ALL_CLASSES,
+    DENSE,
+    ONE,
+    PANEL,
+    RETRAINED,
+    STATES,
+    ZERO,
+    Panel,
+)
 
 #: The largest finite number in half precision: a loss is never written as infinite.
 LARGEST_LOSS = float(np.finfo(np.float16).max)
@@ -55,8 +64,7 @@ class Predictions:
     [K, M] in half precision, or None where nobody wrote them.
     """
 
-    dataset: str
-    architecture: str
+    panel: Panel
     method: str
     ratio: str
     state: str
@@ -67,6 +75,9 @@ class Predictions:
     trained: dict[Trained, int]
     loss: np.ndarray | None = None
     probability: np.ndarray | None = None
+
+    def __str__(self) -> str:
+        return f"{self.panel}, {self.method} at {self.ratio}"
 
 
 def index_type(classes: int) -> type[np.integer]:
@@ -81,7 +92,7 @@ def write_predictions(
     failures: Sequence[Mapping[str, Any]] = (),
     made: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the predictions of one data set and architecture, all of them or nothing.
+    """Write the predictions of one panel, all of them or nothing.
 
     ``failures`` have method, ratio, stage (training or finetuning), seed and reason. ``made`` maps
     ``<method>/<ratio>`` to facts (device, engine, torch and, of a GPU, its name) about what
@@ -102,8 +113,7 @@ def write_predictions(
         if part.probability is not None:
             arrays[f"{key}/probability"] = part.probability.astype(np.float16)
     metadata = {
-        "dataset": first.dataset,
-        "architecture": first.architecture,
+        **first.panel._asdict(),
         "class_names": list(first.class_names),
         "seeds": seeds,
         "failures": [dict(failure) for failure in failures],
@@ -121,6 +131,8 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     or foreign.
     """
     arrays, metadata = sealed.read(path, what="file of predictions")
+    if "seeds" in metadata and "recipe" not in metadata:
+        raise TableError(f"{path}: an earlier version wrote it (no recipe); {sealed.REMEDY}")
     try:
         _check_names(metadata)
         labels = arrays["labels"]
@@ -191,15 +203,13 @@ def _part(
                 f"{path}: {key} holds {name} of shape {values.shape} for {len(seeds)} seeds and "
                 f"{len(labels)} images; {sealed.REMEDY}"
             )
-    network = f"{metadata['architecture']} on {metadata['dataset']}"
-    where = f"{path}: {network}, {method} at {ratio}"
+    where = f"{path}: {_panel(metadata)}, {method} at {ratio}"
     check_classes(labels, own["predicted"], metadata["class_names"], where)
     for name, (low, high) in _RANGES.items():
         if name in own:
             _check_range(own[name], low, high, f"{where}: a {name}")
     return Predictions(
-        metadata["dataset"],
-        metadata["architecture"],
+        _panel(metadata),
         method,
         ratio,
         state,
@@ -222,8 +232,7 @@ def _check_range(values: np.ndarray, low: float, high: float, what: str) -> None
 def _failed(metadata: Mapping[str, Any], failure: Mapping[str, Any]) -> dict[str, Any]:
     trained = _trained(metadata, f"{failure['method']}/{failure['ratio']}")
     return {
-        "dataset": metadata["dataset"],
-        "architecture": metadata["architecture"],
+        **_panel(metadata)._asdict(),
         "method": failure["method"],
         "ratio": failure["ratio"],
         "state": _MISSED[failure["stage"]],
@@ -233,11 +242,15 @@ def _failed(metadata: Mapping[str, Any], failure: Mapping[str, Any]) -> dict[str
     }
 
 
+def _panel(metadata: Mapping[str, Any]) -> Panel:
+    return Panel(*(metadata[key] for key in PANEL))
+
+
 def _check_names(metadata: Mapping[str, Any]) -> None:
     names = metadata["class_names"]
-    texts = [metadata["dataset"], metadata["architecture"], *names]
+    texts = [*_panel(metadata), *names]
     if not isinstance(names, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError("data set, architecture and class_names are not texts")
+        raise ValueError(f"{', '.join(PANEL)} and class_names are not texts")
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"class_names holds {repeated[0]!r} twice")
 

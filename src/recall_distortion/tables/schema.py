@@ -13,9 +13,13 @@ from recall_distortion.vocabulary import (
     CELL_STATE,
     FITTERS,
     NETWORK,
+    PANEL,
     READINGS,
     STATES,
 )
+
+#: A published cell names no recipe: there is one, the paper's.
+PUBLISHED_CELL = [key for key in CELL if key != "recipe"]
 
 # Kinds of columns: words, even where one looks like a number ("1", "NA"); True, False or nothing;
 # any number; a number from 0 to 1; a whole number from 0 on; a ratio from 1 on.
@@ -55,6 +59,7 @@ _SHARED: dict[str, Column] = {
     for column in (
         Column("dataset", TEXT, "The data set, by its name in the study."),
         Column("architecture", TEXT, "The network's architecture."),
+        Column("recipe", TEXT, "How it is trained and retrained, by the recipe's name."),
         Column("method", TEXT, "The compression method, or an arm: dense, control, reseed."),
         Column("ratio", RATIO, "The nominal compression ratio; 1 where nothing is removed."),
         Column("state", TEXT, "When the network was evaluated.", STATES),
@@ -150,7 +155,9 @@ _ESTIMATES = _table(
 _TESTS = _table(
     "a comparison of two cells",
     ["question", *CELL, "left", "right"],
-    Column("question", TEXT, "What is asked: ratio, architecture, dataset, method, control."),
+    Column(
+        "question", TEXT, "What is asked: ratio, architecture, dataset, method, recipe, control."
+    ),
     *CELL,
     Column("left", TEXT, "One level of what the question varies."),
     Column("right", TEXT, "The other level."),
@@ -220,9 +227,8 @@ _PUBLISHED = _table(
 
 _SUMMARY = _table(
     "a number that the page states of a panel or of the study",
-    ["dataset", "architecture", "section", "item"],
-    "dataset",
-    "architecture",
+    [*PANEL, "section", "item"],
+    *PANEL,
     Column("section", TEXT, "The part of the page."),
     Column("item", TEXT, "What the number says."),
     Column("value", NUMBER, "The number."),
@@ -251,15 +257,15 @@ OTHERS: dict[str, Table] = {
     ),
     "published_verdicts": _table(
         "a published cell",
-        CELL,
-        *CELL,
+        PUBLISHED_CELL,
+        *PUBLISHED_CELL,
         Column("verdict", TEXT, "The published verdict."),
         Column("source", TEXT, "The figure of the paper."),
     ),
     "published_slopes": _table(
         "a published cell",
-        CELL,
-        *CELL,
+        PUBLISHED_CELL,
+        *PUBLISHED_CELL,
         Column("pooled_alpha", NUMBER, "The published pooled slope."),
         Column("r2", NUMBER, "Its uncentred r²."),
         Column("mean_accuracy", SHARE, "The published mean accuracy."),

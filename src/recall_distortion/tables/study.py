@@ -8,9 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from recall_distortion.tables.views import leading, spread
-from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS
-
-Panel = tuple[str, str]  # data set and architecture
+from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS, Panel
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,16 @@ class StudyTables:
 
     @cached_property
     def panels(self) -> list[Panel]:
-        """The data sets with their architectures, in the order of the recalls."""
-        return list(self.recall[PANEL].drop_duplicates().itertuples(index=False, name=None))
+        """The panels, in the order of the recalls."""
+        found = self.recall[PANEL].drop_duplicates()
+        return [Panel(*row) for row in found.itertuples(index=False, name=None)]
+
+    @cached_property
+    def several_recipes(self) -> bool:
+        """Whether any network has several recipes, so that a name without one is ambiguous."""
+        return len({(panel.dataset, panel.architecture) for panel in self.panels}) < len(
+            self.panels
+        )
 
     @cached_property
     def methods(self) -> list[str]:
@@ -64,6 +70,19 @@ class StudyTables:
         return self.networks[self.networks["failure"].fillna("") != ""]
 
 
+def within_recipes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows that questions over several panels compare, with the recipe they share.
+
+    These are all rows, unless a network has several recipes; then each recipe's are apart. Where
+    rows of several recipes are compared, each network having its own, the recipe is "".
+    """
+    recipes = table[PANEL].drop_duplicates()
+    if not recipes.duplicated(["dataset", "architecture"]).any():
+        names = list(recipes["recipe"].unique())
+        return [(names[0] if len(names) == 1 else "", table)]
+    return [(str(name), rows) for name, rows in table.groupby("recipe", sort=False)]
+
+
 def of_panel(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    """Return the rows of one data set and architecture."""
-    return table[(table["dataset"] == panel[0]) & (table["architecture"] == panel[1])]
+    """Return the rows of one panel."""
+    return table[(table[PANEL] == list(panel)).all(axis=1)]

@@ -12,13 +12,13 @@ from recall_distortion.inference.mixed.designs.panels import NETWORKS_COLUMNS, a
 from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.tables.files import read_table, write_table
-from recall_distortion.vocabulary import STATSMODELS
+from recall_distortion.vocabulary import STATSMODELS, Panel
 
 
 def write_fits(
     recall_csv: str | Path,
     networks_csv: str | Path,
-    panels: Sequence[tuple[str, str]],
+    panels: Sequence[Sequence[str]],
     fitter: str,
     coefficients_csv: str | Path,
     fit_csv: str | Path,
@@ -29,9 +29,9 @@ def write_fits(
     """Fit mixed models with one fitter, one after another; write coefficients and fit facts.
 
     The models are ``class_level`` and ``model_level``, each also with scaled rows, of every
-    (dataset, architecture) in ``panels``, and with ``over_panels`` those over all of a study's:
-    ``across_architectures`` of each data set and ``across_datasets``; where a study has too few
-    panels their fit rows say so.
+    (dataset, architecture, recipe) in ``panels``, and with ``over_panels`` those over all of a
+    study's: ``across_architectures`` of each data set and ``across_datasets``, each recipe apart
+    where a network has several; where a study has too few panels their fit rows say so.
 
     ``fitter`` is ``pymer4`` or ``statsmodels``. The second one's tables also hold the bootstrap of
     the same models, so that no process has to start and build the models for it alone. Raises
@@ -43,8 +43,8 @@ def write_fits(
     networks = read_table(networks_csv, "networks", [*NETWORKS_COLUMNS, "failure"])
     models = [
         model
-        for panel in panels
-        for model in (*class_level(recall, *panel), *model_level(networks, *panel))
+        for panel in [Panel(*names) for names in panels]
+        for model in (*class_level(recall, panel), *model_level(networks, panel))
     ]
     if over_panels:
         models += across(networks)

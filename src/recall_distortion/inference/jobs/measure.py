@@ -14,6 +14,7 @@ from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
 from recall_distortion.tables.predictions import Predictions, read_predictions
 from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.vocabulary import PANEL, Panel
 
 
 def write_measures(
@@ -30,7 +31,7 @@ def write_measures(
     """
     parts, failures = _read_all(predictions)
     # All that can be damaged is read before anything is written.
-    known = {(part.dataset, part.architecture, part.method) for part in parts}
+    known: set[tuple[str, ...]] = {(*part.panel, part.method) for part in parts}
     rows = [_sparsities(path, known) for path in sparsity]
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
     recall, networks = measure(parts, sparsities, failures, splits=splits)
@@ -48,31 +49,31 @@ def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapp
     """Return what all files of predictions hold; no network may stand in two of them."""
     parts: list[Predictions] = []
     failures: list[Mapping[str, Any]] = []
-    files: dict[tuple[str | int, ...], str | Path] = {}
+    files: dict[tuple[Panel, str, str, str, int], str | Path] = {}
     for path in paths:
         found, failed = read_predictions(path)
         parts += found
         failures += failed
         for part in found:
-            key = (part.dataset, part.architecture, part.method, part.ratio, part.state)
+            key = (part.panel, part.method, part.ratio, part.state)
             for seed in part.seeds:
                 if (other := files.setdefault((*key, seed), path)) != path:
                     raise TableError(
-                        f"{other} and {path} both hold seed {seed} of {part.architecture} on "
-                        f"{part.dataset}, {part.method} at {part.ratio}; one of them, or the "
+                        f"{other} and {path} both hold seed {seed} of {part}; one of them, or the "
                         "weights under dense or compressed that it was made of, is another's: "
                         "delete both, and these weights of both, and run the study again"
                     )
     return parts, failures
 
 
-def _sparsities(path: str | Path, known: set[tuple[str, str, str]]) -> pd.DataFrame:
+def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:
     """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
     table = read_table(path, "sparsity")
     for line, row in enumerate(table.to_dict("records"), start=2):
-        if (row["dataset"], row["architecture"], row["method"]) not in known:
+        panel = Panel(*(row[key] for key in PANEL))
+        if (*panel, row["method"]) not in known:
             raise TableError(
-                f"{path}, line {line}: {row['method']} of {row['architecture']} on "
-                f"{row['dataset']} has no predictions; delete the file and run the study again"
+                f"{path}, line {line}: {row['method']} of {panel} has no predictions; "
+                "delete the file and run the study again"
             )
     return table

@@ -1,4 +1,4 @@
-"""The paper's four questions about slopes, and the control's, as t-tests (paper, sections 6.2, 7).
+"""The paper's four questions about slopes, and two more, as t-tests (paper, sections 6.2, 7).
 
 Each question compares two levels, ``left`` and ``right``, of fine-tuned slopes; the estimate is
 always mean(left) - mean(right) and ``alternative`` is what the test tries to show about it, in
@@ -12,12 +12,15 @@ architecture consecutive depths (small, deep) the small intensifies   greater   
 dataset      (easy, hard)                     the hard intensifies    less        Welch
 method       all pairs of methods             they differ             two-sided   paired by seed
 control      (method, control)                they differ             two-sided   paired by seed
+recipe       all pairs of recipes             they differ             two-sided   paired by seed
 ============ ================================ ======================= =========== =================
 
 The column that a question varies is empty in its rows, because left and right name its levels.
 The first four are the paper's, and the control, being no pruning method, is in none of them. The
-last is what the paper could not ask: whether a pruned and fine-tuned network's slope differs from
-that of the same dense network fine-tuned without pruning (method ``control``, ratio 1).
+other two are what the paper did not ask: whether a pruned and fine-tuned network's slope differs
+from that of the same dense network fine-tuned without pruning (method ``control``, ratio 1), and,
+where a study has several recipes for a network, whether a cell's slope depends on the recipe, the
+control's cell among them. All other questions compare within a recipe there.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.ttests import Row, independent_test, paired_test
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.study import within_recipes
 from recall_distortion.vocabulary import (
     CELL,
     CONTROL,
@@ -51,15 +55,16 @@ PAPER_DATASETS = (("mnist", "cifar10"), ("fashion_mnist", "cifar10"), ("cifar10"
 # A table column of the paper, over whose rows a question's p values are adjusted; for the control
 # it is the ratios of a method, as for the intervals.
 ADJUSTED_WITHIN = {
-    "ratio": ["dataset", "architecture", "method"],
-    "architecture": ["dataset", "method", "ratio"],
-    "dataset": ["method", "ratio"],
-    "method": ["dataset", "architecture", "ratio"],
-    CONTROL: ["dataset", "architecture", "left"],
+    "ratio": [*PANEL, "method"],
+    "architecture": ["dataset", "recipe", "method", "ratio"],
+    "dataset": ["recipe", "method", "ratio"],
+    "method": [*PANEL, "ratio"],
+    CONTROL: [*PANEL, "left"],
+    "recipe": ["dataset", "architecture", "method"],
 }
 
-Cell = tuple[str, str, str, float]  # dataset, architecture, method, ratio
-
+# Data set, architecture, method, ratio: what is compared at once has a recipe for each network.
+Cell = tuple[str, str, str, float]
 
 Architectures = Mapping[str, tuple[str, int]]  # family and depth by name
 
@@ -68,7 +73,7 @@ def tests(
     networks: pd.DataFrame,
     architectures: Architectures,
 ) -> pd.DataFrame:
-    """Return the five questions wherever the study has two levels to compare.
+    """Return the six questions wherever the study has two levels to compare.
 
     ``networks`` has the columns of ``NETWORK``, accuracy and alpha, of which the state
     ``retrained`` is used. The result has the columns of the table of tests; the module says what
@@ -76,6 +81,7 @@ def tests(
     tested (fewer than two replicates, or a slope that is not finite) keeps its row with NaN, and
     ``note`` says why; it also says where seeds of one side only made no pair.
 
+    Where a network has several recipes, each question but the last is asked within each recipe.
     Architectures are compared within the family that ``architectures`` gives, in the order of their
     depths; those that it does not name are not compared. Data sets are compared in the paper's
     three pairs; every other data set is placed among the rest of the study by its mean dense error
@@ -92,26 +98,65 @@ def tests(
     used = compared(networks)
     used = used[used["state"] == RETRAINED]
     require_unique(used, NETWORK, "the networks table")
-    slopes: dict[Cell, pd.Series] = {
-        (dataset, architecture, method, float(ratio)): group.set_index("seed")["alpha"]
-        for (dataset, architecture, method, ratio), group in used.groupby(CELL, sort=False)
-    }
-    cells = {cell: values for cell, values in slopes.items() if cell[2] not in REFERENCE_ARMS}
-    controls = {
-        cell[:2]: values for cell, values in slopes.items() if cell[2:] == (CONTROL, UNCOMPRESSED)
-    }
+    questions = list(ADJUSTED_WITHIN)
     rows = [
-        *_ratio_rows(cells),
-        *_architecture_rows(cells, architectures),
-        *_dataset_rows(cells, _dense_errors(networks), architectures),
-        *_method_rows(cells),
-        *_control_rows(cells, controls),
+        row
+        for recipe, own in within_recipes(networks)
+        for row in _within(own, used[used["recipe"].isin(own["recipe"])], recipe, architectures)
     ]
+    rows = sorted([*rows, *_recipe_rows(used)], key=lambda row: questions.index(row["question"]))
     table = pd.DataFrame(rows, columns=COLUMNS["tests"])
     return _adjusted(
         table.astype({"ratio": float, "p": float, "p_adjusted": float, "adjustment": object,
                       "family": object})
     )  # fmt: skip
+
+
+def _within(
+    networks: pd.DataFrame, used: pd.DataFrame, recipe: str, architectures: Architectures
+) -> Iterator[Row]:
+    """Yield the rows of the questions that compare networks of one recipe, or of one each.
+
+    ``recipe`` is that of all networks, if they share one; ``used`` are those to compare.
+    """
+    slopes: dict[Cell, pd.Series] = {
+        (dataset, architecture, method, float(ratio)): group.set_index("seed")["alpha"]
+        for (dataset, architecture, _, method, ratio), group in used.groupby(CELL, sort=False)
+    }
+    cells = {cell: values for cell, values in slopes.items() if cell[2] not in REFERENCE_ARMS}
+    controls = {
+        cell[:2]: values for cell, values in slopes.items() if cell[2:] == (CONTROL, UNCOMPRESSED)
+    }
+    recipes = used.drop_duplicates(PANEL).set_index(["dataset", "architecture"])["recipe"]
+    for row in (
+        *_ratio_rows(cells),
+        *_architecture_rows(cells, architectures),
+        *_dataset_rows(cells, _dense_errors(networks), architectures),
+        *_method_rows(cells),
+        *_control_rows(cells, controls),
+    ):
+        one = row["dataset"] is not None and row["architecture"] is not None
+        yield row | {
+            "recipe": recipes[row["dataset"], row["architecture"]] if one else recipe or None
+        }
+
+
+def _recipe_rows(used: pd.DataFrame) -> Iterator[Row]:
+    keys = [key for key in CELL if key != "recipe"]
+    compared_arms = used[~used["method"].isin(set(REFERENCE_ARMS) - {CONTROL})]
+    for cell, rows in compared_arms.groupby(keys, sort=False):
+        slopes = {
+            recipe: own.set_index("seed")["alpha"]
+            for recipe, own in rows.groupby("recipe", sort=False)
+        }
+        for left, right in itertools.combinations(slopes, 2):
+            yield _row(
+                "recipe",
+                left,
+                right,
+                paired_test(slopes[left], slopes[right], "two-sided"),
+                **dict(zip(keys, cell, strict=True)),
+            )
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +177,9 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 def _family(question: str, held: pd.Series) -> str:
     """Return the name of a table column, such as ``method: cifar10/resnet56/ratio 10``."""
     words = (
-        f"ratio {format_ratio(value)}" if name == "ratio" else value for name, value in held.items()
+        f"ratio {format_ratio(value)}" if name == "ratio" else value
+        for name, value in held.items()
+        if pd.notna(value)
     )
     return f"{question}: {'/'.join(words)}"
 
@@ -142,7 +189,7 @@ def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[
 
 
 def _row(question: str, left: str, right: str, found: Row, **held: Any) -> Row:
-    fixed = {"dataset": None, "architecture": None, "method": None, "ratio": np.nan, **held}
+    fixed = {**dict.fromkeys([*PANEL, "method"]), "ratio": np.nan, **held}
     return {"question": question, **fixed, "left": left, "right": right, **found}
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.notes import NO_CONTROL, NO_END, joined
-from recall_distortion.inference.questions.pooled import FEW, PER_NETWORK, Key
+from recall_distortion.inference.questions.pooled import FEW, PER_NETWORK
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics import bootstrap
 from recall_distortion.inference.statistics.intervals import (
@@ -48,6 +48,7 @@ from recall_distortion.vocabulary import (
     REFERENCE_ARMS,
     RETRAINED,
     UNCOMPRESSED,
+    CellState,
 )
 
 NO_PAIRS = "fewer than two seeds have both networks: no interval"
@@ -103,8 +104,8 @@ def effects(
     verdicts = slopes[[*CELL_STATE, "verdict"]].rename(columns={"verdict": "slope_verdict"})
     facts = pooled[[*CELL_STATE, *_POOLED]].merge(verdicts, on=CELL_STATE)
     facts = facts.astype({"ratio": float}).set_index(CELL_STATE)
-    methods = [key for key in cells if key[2] not in REFERENCE_ARMS]
-    families = Counter(key[:3] for key in methods)
+    methods = [key for key in cells if key.method not in REFERENCE_ARMS]
+    families = Counter(key._replace(ratio=0) for key in methods)
     pairs = {
         key: cells[key].join(cells[_control(key)].add_suffix("_other"), how="inner")
         for key in methods
@@ -113,11 +114,11 @@ def effects(
     crossfitted = crossfit_differences(pairs, level)
     rows = []
     for key in methods:
-        row = dict(zip(CELL_STATE, key, strict=True))
-        row |= {"n": 0, "level": level, "family_size": families[key[:3]]}
+        family = families[key._replace(ratio=0)]
+        row = key._asdict() | {"n": 0, "level": level, "family_size": family}
         if key in pairs:
             own, control = _facts(facts, key), _facts(facts, _control(key))
-            row |= _paired(pairs[key], level, families[key[:3]])
+            row |= _paired(pairs[key], level, family)
             row |= _read(row, crossfitted[key], own, control)
             seeds = len(cells[key].index.union(cells[_control(key)].index))
             told = bool(np.isfinite([own["crossfit_low"], control["crossfit_low"]]).all())
@@ -140,21 +141,21 @@ def _check(networks: pd.DataFrame, pooled: pd.DataFrame, slopes: pd.DataFrame) -
         require_unique(table, key, name)
 
 
-def _control(key: Key) -> Key:
-    return *key[:2], CONTROL, UNCOMPRESSED, RETRAINED
+def _control(key: CellState) -> CellState:
+    return CellState(*key.panel, CONTROL, UNCOMPRESSED, RETRAINED)
 
 
-def _cells(networks: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+def _cells(networks: pd.DataFrame) -> dict[CellState, pd.DataFrame]:
     """Return each retrained cell's alpha and cross-fitted sums, indexed by seed in order."""
     used = compared(networks)
     used = used.loc[used["state"] == RETRAINED, [*NETWORK, *_VALUES]].astype({"ratio": float})
     return {
-        key: group.set_index("seed")[_VALUES].sort_index()
+        CellState(*key): group.set_index("seed")[_VALUES].sort_index()
         for key, group in used.groupby(CELL_STATE, sort=False)
     }
 
 
-def _facts(facts: pd.DataFrame, key: Key) -> pd.Series:
+def _facts(facts: pd.DataFrame, key: CellState) -> pd.Series:
     if key not in facts.index:
         described = ", ".join(
             f"{name}={value}" for name, value in zip(CELL_STATE, key, strict=True)

@@ -33,6 +33,7 @@ from recall_distortion.vocabulary import (
     PANEL,
     RESEED,
     UNCOMPRESSED,
+    CellState,
 )
 
 COLUMNS = [
@@ -132,7 +133,6 @@ def pooled(
 
 
 _CROSSFIT = ["crossfit_numerator", "crossfit_denominator"]
-Key = tuple[str, str, str, float, str]  # the values of CELL_STATE
 _OF_PANEL = NETWORK[len(PANEL) :]  # what identifies a network of a panel
 
 
@@ -194,11 +194,14 @@ def _cells(sums: pd.DataFrame, classes: pd.DataFrame, level: float) -> list[dict
 
     ``classes`` is what ``_dense_classes`` gives.
     """
-    cells = {key: group.sort_values("seed") for key, group in sums.groupby(CELL_STATE, sort=False)}
-    shared: dict[tuple[int, ...], list[Key]] = {}
+    cells = {
+        CellState(*key): group.sort_values("seed")
+        for key, group in sums.groupby(CELL_STATE, sort=False)
+    }
+    shared: dict[tuple[int, ...], list[CellState]] = {}
     for key, group in cells.items():
         shared.setdefault(tuple(group["seed"]), []).append(key)
-    found: dict[Key, dict[str, Any]] = {}
+    found: dict[CellState, dict[str, Any]] = {}
     for keys in shared.values():
         columns = {
             name: np.column_stack([cells[key][name].to_numpy(float) for key in keys])
@@ -211,11 +214,11 @@ def _cells(sums: pd.DataFrame, classes: pd.DataFrame, level: float) -> list[dict
             values = (plain.estimate[i], crossed.estimate[i], *(end[i] for end in ends))
             weights = _weights(classes.loc[cells[key]["seed"]])
             found[key] = _row(cells[key], weights, level, *map(float, values))
-    families = Counter((*key[:3], key[4]) for key in cells)
+    families = Counter(key._replace(ratio=0) for key in cells)
     return [
         {
-            **dict(zip(CELL_STATE, key, strict=True)),
-            "family_size": families[(*key[:3], key[4])],
+            **key._asdict(),
+            "family_size": families[key._replace(ratio=0)],
             **found[key],
         }
         for key in cells

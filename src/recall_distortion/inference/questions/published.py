@@ -9,8 +9,8 @@ import pandas as pd
 
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.tables.files import read_table, require_columns, require_unique
-from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import CELL, CELL_STATE, NETWORK, RETRAINED
+from recall_distortion.tables.schema import COLUMNS, PUBLISHED_CELL
+from recall_distortion.vocabulary import CELL, CELL_STATE, NETWORK, PANEL, RETRAINED
 
 
 def verdicts() -> pd.DataFrame:
@@ -28,10 +28,11 @@ def published(networks: pd.DataFrame, slopes: pd.DataFrame, pooled: pd.DataFrame
 
     ``networks`` has the columns of ``NETWORK`` and accuracy; ``slopes`` and ``pooled`` are those
     questions' tables. Cells are matched by the names of data set, architecture and method and by
-    the nominal ratio. The result has the columns of that table: ``verdict`` and ``agrees`` are
-    empty where this study has no such cell or could not give it an interval (one replicate, a slope
-    that is not finite), because a cell without an interval agrees with nothing. ``pooled_alpha``
-    compares with the published slope of Figure 5, and ``accuracy`` is the mean over replicates.
+    the nominal ratio; each of this study's recipes for that network has a row. The result has the
+    columns of that table: ``verdict`` and ``agrees`` are empty where this study has no such cell or
+    could not give it an interval (one replicate, a slope that is not finite), because a cell
+    without an interval agrees with nothing. ``pooled_alpha`` compares with the published slope of
+    Figure 5, and ``accuracy`` is the mean over replicates.
     """
     require_columns(slopes, [*CELL_STATE, "low", "high", "verdict"], "the table of slopes")
     require_columns(pooled, [*CELL_STATE, "alpha"], "the table of pooled slopes")
@@ -46,8 +47,10 @@ def published(networks: pd.DataFrame, slopes: pd.DataFrame, pooled: pd.DataFrame
     }
     table = verdicts().rename(columns={"verdict": "published_verdict"})
     names = {"pooled_alpha": "published_alpha", "mean_accuracy": "published_accuracy"}
-    of_figure = published_slopes().rename(columns=names)[[*CELL, *names.values()]]
-    table = table.merge(of_figure, on=CELL, how="left")
+    of_figure = published_slopes().rename(columns=names)[[*PUBLISHED_CELL, *names.values()]]
+    table = table.merge(of_figure, on=PUBLISHED_CELL, how="left")
+    table = table.merge(_recipes(networks), on=["dataset", "architecture"], how="left")
+    table["recipe"] = table["recipe"].fillna("")
     for name, part in own.items():
         require_unique(part, CELL, f"the table of {name}")
         table = table.merge(part, on=CELL, how="left")
@@ -56,6 +59,10 @@ def published(networks: pd.DataFrame, slopes: pd.DataFrame, pooled: pd.DataFrame
     table["verdict"] = table["verdict"].where(known, "")
     table["agrees"] = agrees.where(known, "")
     return table[COLUMNS["published"]]
+
+
+def _recipes(networks: pd.DataFrame) -> pd.DataFrame:
+    return networks[PANEL].drop_duplicates()
 
 
 def _facts(name: str) -> pd.DataFrame:

@@ -34,6 +34,7 @@ from recall_distortion.vocabulary import (
     CONTROL,
     NETWORK,
     ONE,
+    PANEL,
     REFERENCE_ARMS,
     RETRAINED,
     UNCOMPRESSED,
@@ -158,12 +159,11 @@ def _questions(used: pd.DataFrame) -> Iterator[dict[str, Any]]:
         cell: group.set_index("seed")["alpha"] for cell, group in used.groupby(CELL, sort=False)
     }
     for cell, values in slopes.items():
-        dataset, architecture, method, _ = cell
-        if method in REFERENCE_ARMS:
-            continue
         named = dict(zip(CELL, cell, strict=True))
+        if named["method"] in REFERENCE_ARMS:
+            continue
         yield {**named, "question": ONE, **_spread(values.to_numpy(float), ONE_REPLICATE)}
-        control = slopes.get((dataset, architecture, CONTROL, UNCOMPRESSED))
+        control = slopes.get((*cell[: len(PANEL)], CONTROL, UNCOMPRESSED))
         if control is None:
             found: dict[str, Any] = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:

@@ -1,7 +1,7 @@
 """The counts and statistics that a page states: so that it computes nothing and only prints.
 
 A row is a number: ``section`` is the part of the page, ``item`` what the number says. Rows of the
-whole study name neither data set nor architecture, rows of a data set no architecture.
+whole study name no panel, rows of a data set nothing else of one.
 """
 
 from __future__ import annotations

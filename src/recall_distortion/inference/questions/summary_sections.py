@@ -18,7 +18,7 @@ from recall_distortion.inference.questions.summary_items import (
     made,
 )
 from recall_distortion.inference.questions.tradeoff import ACCURACY, BALANCE, BOTH, NEITHER
-from recall_distortion.tables.study import Panel, StudyTables, of_panel
+from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import (
     BOOTSTRAP,
     CELL,
@@ -32,11 +32,12 @@ from recall_distortion.vocabulary import (
     PYMER4,
     RETRAINED,
     STATSMODELS,
+    Panel,
     format_ratio,
 )
 
-Place = Panel  # a panel, a data set and "", or STUDY
-STUDY: Place = ("", "")
+Place = Panel  # a panel, a data set alone, or STUDY
+STUDY: Place = Panel("", "", "")
 Rows = Iterator[tuple[Place, str, Mapping[str, float]]]
 
 # A study of one cell that needs more seeds is one that nobody runs.
@@ -261,14 +262,14 @@ def of_data_sets(tables: StudyTables) -> Rows:
     checks = checks[checks["state"] == RETRAINED]
     slopes = tables.view("slopes")[[*CELL_STATE, "mean"]]
     checks = checks.merge(slopes, on=CELL_STATE, how="left")
-    for dataset in dict.fromkeys(dataset for dataset, _ in tables.panels):
+    for dataset in dict.fromkeys(panel.dataset for panel in tables.panels):
         rows = tables.recall[tables.recall["dataset"] == dataset]
         dense = rows[rows["method"] == DENSE]
         sizes = (rows if dense.empty else dense).drop_duplicates("class")["support"].dropna()
         own = checks[checks["dataset"] == dataset]
         shift = (own["slope_with_intercept"] - own["mean"]).abs()
         yield (
-            (dataset, ""),
+            Panel(dataset, "", ""),
             "test_set",
             {
                 "images": sizes.sum(),

@@ -22,6 +22,7 @@ from recall_distortion.vocabulary import (
     PANEL,
     RETRAINED,
     UNCOMPRESSED,
+    CellState,
 )
 
 COLUMNS = [
@@ -73,18 +74,15 @@ def tradeoff(
     used = compared(networks).astype({"ratio": float})
     require_unique(used, NETWORK, "the networks table")
     used = _with_variances(used[used["state"].isin((COMPRESSED, RETRAINED))], recall)
-    cells = dict(iter(used.groupby(CELL_STATE, sort=False)))
+    cells = {CellState(*key): own for key, own in used.groupby(CELL_STATE, sort=False)}
     of_cell = slopes.set_index(CELL_STATE)
     rows = []
     for cell, group in cells.items():
-        control = cells.get((*cell[:2], CONTROL, UNCOMPRESSED, RETRAINED))
-        rows.append(
-            dict(zip(CELL_STATE, cell, strict=True))
-            | _row(
-                group, of_cell.loc[[cell]].iloc[0], None if cell[2] == CONTROL else control, level
-            )
-        )
-        if cell[2] != CONTROL and control is None:
+        control = cells.get(CellState(*cell.panel, CONTROL, UNCOMPRESSED, RETRAINED))
+        if cell.method == CONTROL:
+            control = None
+        rows.append(cell._asdict() | _row(group, of_cell.loc[[cell]].iloc[0], control, level))
+        if cell.method != CONTROL and control is None:
             rows[-1]["note"] = joined(rows[-1]["note"], NO_CONTROL)
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -24,6 +24,7 @@ from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture
 from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.system.files import replacing, write_json
 from recall_distortion.tables.study import of_panel
+from recall_distortion.vocabulary import Panel
 
 __all__ = [
     "Drawing",
@@ -42,7 +43,7 @@ __all__ = [
 CSS_PIXELS_PER_INCH = 96
 
 
-def panel_drawings(data: ReportTables, panel: tuple[str, str]) -> dict[str, Callable[[], Drawing]]:
+def panel_drawings(data: ReportTables, panel: Panel) -> dict[str, Callable[[], Drawing]]:
     """Return for one panel what draws each kind of figure."""
     recall, networks = of_panel(data.recall, panel), of_panel(data.networks, panel)
     slopes, pooled, accuracy, tradeoff, classes, dense = (

@@ -23,7 +23,7 @@ from recall_distortion.report.figures.drawing import (
 )
 from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CELL, PANEL
+from recall_distortion.vocabulary import CELL, PANEL, Panel
 
 
 def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
@@ -34,7 +34,8 @@ def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
     """
     cells = sparsity.drop_duplicates(CELL)  # a network is as sparse retrained as before
     methods = methods_of(cells)
-    panels = list(cells[PANEL].drop_duplicates().itertuples(index=False, name=None))
+    panels = [Panel(*row) for row in cells[PANEL].drop_duplicates().itertuples(index=False)]
+    named = 2 if len({panel[:2] for panel in panels}) == len(panels) else 3
     with figure_style():
         rows, columns = grid_shape(max(1, len(panels)), 3 if len(panels) > 4 else 2)
         lines = math.ceil(len(methods) / 4)
@@ -46,8 +47,8 @@ def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
                 axes.set_visible(False)
                 continue
             _draw(axes, of_panel(cells, panels[place]), methods)
-            axes.set_title(" / ".join(style.label(name, 24) for name in panels[place]), loc="left",
-                           fontweight="bold", pad=7)  # fmt: skip
+            title = " / ".join(style.label(name, 24) for name in panels[place][:named])
+            axes.set_title(title, loc="left", fontweight="bold", pad=7)
             if place % columns == 0:
                 axes.set_ylabel("realised ÷ nominal ratio")
         reach = cells["max_ratio"] / cells["ratio"]

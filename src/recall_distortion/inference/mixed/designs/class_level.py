@@ -1,4 +1,4 @@
-"""The class-level mixed models of one data set and architecture.
+"""The class-level mixed models of one panel.
 
 Each class's normalized recall balance after retraining is explained by the same replicate's balance
 before, with a slope per cell (method and ratio; the control is a cell like the others) and no
@@ -35,7 +35,7 @@ from recall_distortion.inference.mixed.designs.class_rows import (
 from recall_distortion.inference.mixed.designs.identifiability import not_identifiable
 from recall_distortion.inference.mixed.model import EXACT, MixedModel, RandomTerm, terms_table
 from recall_distortion.tables.files import require_columns
-from recall_distortion.vocabulary import CELL
+from recall_distortion.vocabulary import CELL, Panel
 
 _RANDOM = "(0 + before | seed) + (0 + before | seed_cell) + (0 + before | class)"
 FORMULA = f"after ~ 0 + before:cell + {_RANDOM}"
@@ -55,13 +55,13 @@ VARIANCES = (
 LEAST_REPLICATES = 15
 
 
-def class_level(recall: pd.DataFrame, dataset: str, architecture: str) -> list[MixedModel]:
+def class_level(recall: pd.DataFrame, panel: Panel) -> list[MixedModel]:
     """Return the models ``class_level`` and ``class_level_scaled`` of a panel.
 
     What cannot be estimated is not an error: the model says why. Raises as ``design`` does.
     """
-    rows, notes = design(recall, dataset, architecture)
-    where = f"{dataset}/{architecture}"
+    rows, notes = design(recall, panel)
+    where = "/".join(panel)
     plain = of_rows(f"class_level/{where}", rows, notes)
     scaled = f"class_level_scaled/{where}"
     if plain.reason:

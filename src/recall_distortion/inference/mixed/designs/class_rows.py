@@ -7,7 +7,16 @@ import pandas as pd
 
 from recall_distortion.system.errors import InferenceError
 from recall_distortion.tables.files import require_columns, require_unique
-from recall_distortion.vocabulary import CELL, DENSE, NETWORK, RETRAINED, format_ratio
+from recall_distortion.tables.study import of_panel
+from recall_distortion.vocabulary import (
+    CELL,
+    DENSE,
+    NETWORK,
+    PANEL,
+    RETRAINED,
+    Panel,
+    format_ratio,
+)
 
 # What the models need of the recall table.
 RECALL_COLUMNS = [*NETWORK, "class", "normalized_balance"]
@@ -16,7 +25,7 @@ ROW_COLUMNS = [*CELL, "cell", "seed", "seed_cell", "class", "before", "after"]
 NOT_FINITE = "an accuracy of 0 or a class without images"
 
 
-def design(recall: pd.DataFrame, dataset: str, architecture: str) -> tuple[pd.DataFrame, list[str]]:
+def design(recall: pd.DataFrame, panel: Panel) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows, one per retrained replicate and class, and notes of what was left out.
 
     Rows have ``ROW_COLUMNS``. ``before`` and ``after`` are the normalized recall balances of the
@@ -30,18 +39,18 @@ def design(recall: pd.DataFrame, dataset: str, architecture: str) -> tuple[pd.Da
     twice.
     """
     require_columns(recall, RECALL_COLUMNS, "the recall table")
-    panel = recall[(recall["dataset"] == dataset) & (recall["architecture"] == architecture)]
-    where = f"{dataset}/{architecture}"
-    if panel.empty:
+    own = of_panel(recall, panel)
+    where = "/".join(panel)
+    if own.empty:
         raise InferenceError(
             f"the recall table has no network of {where}; check the names, or run the study's "
             "evaluation again"
         )
     require_unique(
-        panel, ["method", "ratio", "state", "seed", "class"], f"the recall table of {where}"
+        own, ["method", "ratio", "state", "seed", "class"], f"the recall table of {where}"
     )
-    before = panel[panel["state"] == DENSE]
-    rows = _rows(_with_dense(panel, before, where))
+    before = own[own["state"] == DENSE]
+    rows = _rows(_with_dense(own, before, where))
     classes = before.groupby("seed")["class"].nunique()
     found = rows.groupby("seed_cell", sort=False).agg(seed=("seed", "first"), n=("class", "size"))
     short = found[found["n"].to_numpy() != classes.loc[found["seed"]].to_numpy()]
@@ -53,9 +62,9 @@ def design(recall: pd.DataFrame, dataset: str, architecture: str) -> tuple[pd.Da
     return _finite(rows)
 
 
-def _with_dense(panel: pd.DataFrame, before: pd.DataFrame, where: str) -> pd.DataFrame:
+def _with_dense(own: pd.DataFrame, before: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return the retrained rows of a panel, in table order, each with its dense balance."""
-    joined = panel[panel["state"] == RETRAINED].merge(
+    joined = own[own["state"] == RETRAINED].merge(
         before[["seed", "class", "normalized_balance"]],
         on=["seed", "class"],
         how="left",
@@ -83,8 +92,7 @@ def _rows(joined: pd.DataFrame) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            "dataset": joined["dataset"].to_numpy(),
-            "architecture": joined["architecture"].to_numpy(),
+            **{key: joined[key].to_numpy() for key in PANEL},
             "method": joined["method"].to_numpy(),
             "ratio": joined["ratio"].to_numpy(dtype=float),
             "cell": cell,

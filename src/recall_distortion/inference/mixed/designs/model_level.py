@@ -24,28 +24,28 @@ from recall_distortion.inference.mixed.designs.slope_rows import (
 )
 from recall_distortion.inference.mixed.model import MixedModel
 from recall_distortion.tables.files import require_columns
-from recall_distortion.vocabulary import PANEL
+from recall_distortion.tables.study import of_panel
+from recall_distortion.vocabulary import PANEL, Panel
 
 FORMULA = "alpha ~ 0 + method + method:doublings + (1 | seed)"
 
 
-def model_level(networks: pd.DataFrame, dataset: str, architecture: str) -> list[MixedModel]:
+def model_level(networks: pd.DataFrame, panel: Panel) -> list[MixedModel]:
     """Return the models ``model_level`` and ``model_level_scaled`` of a panel.
 
     ``networks`` has ``slope_rows.NETWORKS_COLUMNS``. What cannot be estimated is not an error: the
     model says why. Raises ``TableError`` on a missing column and a replicate that occurs twice.
     """
     require_columns(networks, PANEL, "the networks table")
-    of_panel = (networks["dataset"] == dataset) & (networks["architecture"] == architecture)
-    rows, notes = retrained_slopes(networks[of_panel])
+    rows, notes = retrained_slopes(of_panel(networks, panel))
     return both_versions(
         Design(
-            name=f"model_level/{dataset}/{architecture}",
+            name=f"model_level/{'/'.join(panel)}",
             formula=FORMULA,
             rows=rows.assign(doublings=centred(rows, "doublings")),
             predictors={TREND_TERM: "doublings"},
             random={"sd(seed)": ("seed", "differences between replicates")},
-            place={"dataset": dataset, "architecture": architecture},
+            place=panel._asdict(),
             notes=notes,
         )
     )

@@ -35,6 +35,7 @@ from recall_distortion.inference.mixed.designs.slope_rows import (
 from recall_distortion.inference.mixed.model import MixedModel
 from recall_distortion.system.errors import InferenceError
 from recall_distortion.tables.files import require_columns
+from recall_distortion.tables.study import within_recipes
 from recall_distortion.vocabulary import DENSE, PANEL
 
 # What the models need of the networks table.
@@ -66,9 +67,10 @@ def across(networks: pd.DataFrame) -> list[MixedModel]:
 def across_architectures(networks: pd.DataFrame) -> list[MixedModel]:
     """Return ``across_architectures/<dataset>`` and its scaled version for each data set.
 
-    ``networks`` has ``NETWORKS_COLUMNS``. Sizes are its totals of parameters, as measured; a row
-    may lack its own. What cannot be estimated is not an error: the model says why. Raises
-    ``InferenceError`` where a panel has two totals.
+    The name ends with the recipe that the networks share; where a network has several, each recipe
+    has its models. ``networks`` has ``NETWORKS_COLUMNS``. Sizes are its totals of parameters, as
+    measured; a row may lack its own. What cannot be estimated is not an error: the model says why.
+    Raises ``InferenceError`` where a panel has two totals.
     """
     require_columns(networks, NETWORKS_COLUMNS, "the networks table")
     totals = networks.dropna(subset="total").groupby(PANEL, sort=False)["total"]
@@ -80,24 +82,26 @@ def across_architectures(networks: pd.DataFrame) -> list[MixedModel]:
             "parameters; its rows stem from different networks. Compress them again"
         )
     models = []
-    for dataset in dict.fromkeys(networks["dataset"]):
-        rows, notes = retrained_slopes(networks[networks["dataset"] == dataset])
-        sizes = totals["first"].reindex(pd.MultiIndex.from_frame(rows[PANEL]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rows = rows.assign(size=np.log2(sizes.to_numpy(dtype=float)))
-        models += _models(
-            f"across_architectures/{dataset}",
-            rows,
-            notes,
-            "size",
-            _too_few(rows["architecture"].nunique(), "architecture", "the number of parameters"),
-            {"dataset": dataset},
-        )
+    for recipe, own in within_recipes(networks):
+        for dataset in dict.fromkeys(own["dataset"]):
+            rows, notes = retrained_slopes(own[own["dataset"] == dataset])
+            sizes = totals["first"].reindex(pd.MultiIndex.from_frame(rows[PANEL]))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rows = rows.assign(size=np.log2(sizes.to_numpy(dtype=float)))
+            count = rows["architecture"].nunique()
+            models += _models(
+                "across_architectures",
+                rows,
+                notes,
+                "size",
+                _too_few(count, "architecture", "the number of parameters"),
+                _shared(dataset=dataset, recipe=recipe),
+            )
     return models
 
 
 def across_datasets(networks: pd.DataFrame) -> list[MixedModel]:
-    """Return ``across_datasets`` and its scaled version; as ``across_architectures``.
+    """Return ``across_datasets`` and its scaled version; else as ``across_architectures``.
 
     Data sets differ in more than their difficulty, so ``error`` says what is associated with it,
     not what it causes.
@@ -105,14 +109,23 @@ def across_datasets(networks: pd.DataFrame) -> list[MixedModel]:
     require_columns(networks, NETWORKS_COLUMNS, "the networks table")
     dense = networks[networks["method"] == DENSE]
     errors = 1 - dense.groupby(PANEL, sort=False)["accuracy"].mean()
-    rows, notes = retrained_slopes(networks)
-    error = errors.reindex(pd.MultiIndex.from_frame(rows[PANEL])).to_numpy(dtype=float)
-    rows = rows.assign(error=error / ERROR_UNIT)
-    sets = rows["dataset"].nunique()
-    one = "one data set cannot show how alpha depends on the dense error"
-    reason = one if sets == 1 else ""
-    reason = reason or _too_few(rows["panel"].nunique(), "panel", "the dense error")
-    return _models("across_datasets", rows, notes, "error", reason, {})
+    models = []
+    for recipe, own in within_recipes(networks):
+        rows, notes = retrained_slopes(own)
+        error = errors.reindex(pd.MultiIndex.from_frame(rows[PANEL])).to_numpy(dtype=float)
+        rows = rows.assign(error=error / ERROR_UNIT)
+        sets = rows["dataset"].nunique()
+        one = "one data set cannot show how alpha depends on the dense error"
+        reason = one if sets == 1 else ""
+        reason = reason or _too_few(rows["panel"].nunique(), "panel", "the dense error")
+        place = _shared(recipe=recipe)
+        models += _models("across_datasets", rows, notes, "error", reason, place)
+    return models
+
+
+def _shared(**names: str) -> dict[str, str]:
+    """Return the keys of a panel that all rows share; those that they do not are empty."""
+    return {key: name for key, name in names.items() if name}
 
 
 def _too_few(count: int, what: str, predictor: str) -> str:
@@ -129,7 +142,7 @@ def _too_few(count: int, what: str, predictor: str) -> str:
 
 
 def _models(
-    name: str,
+    kind: str,
     rows: pd.DataFrame,
     notes: list[str],
     predictor: str,
@@ -141,7 +154,7 @@ def _models(
         if len(unknown):
             reason = f"the {predictor} of {', '.join(unknown)} is not known"
     if not reason:
-        kept, left_out = _methods(rows, predictor, across_sets=not place)
+        kept, left_out = _methods(rows, predictor, across_sets="dataset" not in place)
         notes = [*notes, *left_out]
         if not kept:
             reason = "; ".join(left_out)
@@ -154,7 +167,7 @@ def _models(
         rows = rows.assign(**columns, interaction=columns["doublings"] * columns[predictor])
     return both_versions(
         Design(
-            name=name,
+            name="/".join([kind, *place.values()]),
             formula=_formula(predictor),
             rows=rows,
             predictors={

@@ -22,7 +22,14 @@ import pandas as pd
 from recall_distortion.inference.mixed.designs.identifiability import not_estimable
 from recall_distortion.inference.mixed.model import EXACT, MixedModel, RandomTerm, terms_table
 from recall_distortion.tables.files import require_columns, require_unique
-from recall_distortion.vocabulary import CELL, NETWORK, REFERENCE_ARMS, RETRAINED, format_ratio
+from recall_distortion.vocabulary import (
+    CELL,
+    NETWORK,
+    PANEL,
+    REFERENCE_ARMS,
+    RETRAINED,
+    format_ratio,
+)
 
 # What the models need of the networks table.
 NETWORKS_COLUMNS = [*NETWORK, "alpha"]
@@ -40,7 +47,7 @@ class Design:
     ``rows`` has ``CELL``, alpha, panel, dense_network and the columns named by ``predictors`` and
     ``random``. ``predictors`` maps terms to columns, which ``level`` and ``trend`` need not be
     among; ``random`` maps terms to the column of their levels and to what they stand for.
-    ``place`` says which of dataset and architecture all rows share.
+    ``place`` says which keys of a panel all rows share.
     """
 
     name: str
@@ -68,7 +75,7 @@ def retrained_slopes(networks: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if "failure" in networks:
         wanted &= networks["failure"].fillna("") == ""
     rows = networks.loc[wanted, NETWORKS_COLUMNS].reset_index(drop=True)
-    panel = rows["dataset"] + "/" + rows["architecture"]
+    panel = rows[PANEL].agg("/".join, axis=1) if len(rows) else pd.Series(dtype=str)
     rows = rows.assign(panel=panel, dense_network=panel + ":" + rows["seed"].astype(str))
     finite = np.isfinite(rows["alpha"].to_numpy(dtype=float))
     several = panel.nunique() > 1
