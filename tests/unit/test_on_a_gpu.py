@@ -15,9 +15,10 @@ from recall_distortion import networks
 from recall_distortion.compression.blocks import compress_block
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
-from recall_distortion.training import TrainingImages, loop, train_block, unfinished
+from recall_distortion.training import Run, TrainingImages, loop, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 from recall_distortion.training.engines import Engine
+from recall_distortion.training.masks import factors
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
 
@@ -261,7 +262,11 @@ def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision)
     optimizer._options["fused"] = False
     seen = []
     network.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
-    losses = loop.step(stack, optimizer, batch, labels, {0: torch.ones_like(stack.parameters[0])})
+    masks = {name: p > 0 for name, p in network.named_parameters()}
+    runs = [Run(0, network.state_dict(), masks if k == 0 else None) for k in range(at_once)]
+    masked = factors(stack, runs)
+    assert len(masked) == len(stack.parameters)
+    losses = loop.step(stack, optimizer, batch, labels, masked)
     assert (losses.device.type, losses.shape) == ("cuda", (at_once,))
     if at_once == 1:  # what torch.vmap wraps does not pass on that it is a GPU's, to fake tensors
         assert seen == [getattr(torch, precision)]

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.pruning.masks import Sparsity, keep_fraction
+from recall_distortion.compression.pruning.masks import keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
     method_masks,
     needs_gradient,
 )
+from recall_distortion.compression.pruning.sparsity import Sparsity
 from recall_distortion.data.prepared import load
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
@@ -233,13 +234,12 @@ def _fine_tune(
 
 def _sparsity(runs: Sequence[_Run], network: nn.Module, count: str) -> list[dict[str, Any]]:
     """Return what each run's masks leave, the control's runs apart."""
-    counts = networks.counts(network)
     return [
         {
             "method": run.method,
             "ratio": run.ratio,
             "seed": run.seed,
-            **asdict(Sparsity.of(run.masks, counts, count)),
+            **asdict(Sparsity.of(run.masks, network, count)),
         }
         for run in runs
         if run.masks is not None

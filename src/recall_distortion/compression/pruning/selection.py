@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import BoolTensor, Tensor, nn
+from torch import Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning import criteria
@@ -48,9 +48,12 @@ def method_masks(
     gradients: Mapping[str, Tensor] | None,
     *,
     seed: int,
-) -> list[dict[str, BoolTensor]]:
+    within: Mapping[str, Tensor] | None = None,
+) -> list[dict[str, Tensor]]:
     """Return the masks that a method gives a network at each fraction to keep, by prunable weight.
 
+    ``within`` are the masks that the network has already: they hold, and only the weights that they
+    leave are ranked. Fractions are of all prunable weights.
     ``method`` holds criterion, scope and epsilon as in a study. Random scores and ties depend on
     the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
     those at one fraction are the same whichever others are asked for.
@@ -68,10 +71,10 @@ def method_masks(
             for name, weight in networks.prunable_parameters(network).items()
         }
     if criterion.select is not None:
-        return [criterion.select(scores, fraction) for fraction in fractions]
+        return [criterion.select(scores, fraction, within=within) for fraction in fractions]
     select = global_masks if method["scope"] == "global" else layer_masks
     return [
-        select(scores, fraction, generator=generator(seed, "criterion ties"))
+        select(scores, fraction, within=within, generator=generator(seed, "criterion ties"))
         for fraction in fractions
     ]
 
