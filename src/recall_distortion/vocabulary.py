@@ -7,9 +7,18 @@ training job imports it (``tables.schema``, ``report``), so that a better senten
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-# Keys of tables. A panel is a data set and an architecture, a cell one method at one ratio of it.
-PANEL = ["dataset", "architecture"]
+
+class Panel(NamedTuple):
+    """Networks that can be compared: of one data set and architecture."""
+
+    dataset: str
+    architecture: str
+
+
+# Keys of tables. A cell is one method at one ratio of a panel.
+PANEL = list(Panel._fields)
 CELL = [*PANEL, "method", "ratio"]
 CELL_STATE = [*CELL, "state"]
 NETWORK = [*CELL_STATE, "seed"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from core_helpers import recipe, write_prepared
+from core_helpers import recipe, training_plan, write_prepared
 
 from recall_distortion import data, networks
 from recall_distortion.training import TrainingImages, train_block
@@ -20,11 +20,9 @@ def write_dense(folder):
         folder / "data.safetensors",
         folder / "dense.safetensors",
         folder / "dense.history.csv",
+        training_plan(recipe((3, 0.05)), engine=SEQUENTIAL),
         architecture="mlp",
         seeds=SEEDS,
-        recipe=recipe((3, 0.05)),
-        selection="holdout",
-        engine=SEQUENTIAL,
     )
     return folder
 

@@ -7,12 +7,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from core_helpers import method, recipe, write_prepared
+from core_helpers import (
+    compression_plan,
+    method,
+    ratios_of,
+    recipe,
+    training_plan,
+    write_prepared,
+)
 from elsewhere import Elsewhere, MixedDevices, pretended_gpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recall_distortion import networks
-from recall_distortion.compression.blocks import compress_block
+from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.training import Run, TrainingImages, loop, train_block, unfinished
@@ -21,6 +28,7 @@ from recall_distortion.training.engines import Engine
 from recall_distortion.training.masks import factors
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
+from recall_distortion.vocabulary import Panel
 
 CASES = [
     ("mlp", 1, 8, []),
@@ -102,31 +110,24 @@ def chain(folder, device, case, at_once, scope="global"):
         folder / "data.safetensors", channels=channels, size=size, train=48, holdout=12, test=20
     )
     engine = {"engine": "vectorized" if at_once > 1 else "sequential", "at_once": at_once}
-    common = {"selection": "holdout", "engine": engine, "device": device}
+    common = {"device": device, "unfinished": folder / "unfinished"}
     plan = recipe((2, 0.05), augmentation=augmentation)
     train_block(
         data,
         folder / "dense.safetensors",
         folder / "dense.csv",
+        training_plan(plan, engine=engine),
         architecture=name,
         seeds=[0, 1],
-        recipe=plan,
-        unfinished=folder / "unfinished",
         **common,
     )
+    methods = {"control": None} | {name: method(name, scope=scope) for name in CRITERIA}
+    files = ("dense.safetensors", "compressed.safetensors", "sparsity.csv", "compressed.csv")
     compress_block(
-        data,
-        folder / "dense.safetensors",
-        folder / "compressed.safetensors",
-        folder / "sparsity.csv",
-        folder / "compressed.csv",
-        dataset="small",
-        ratios=["1", "2"],
-        methods={"control": None}
-        | {criterion: method(criterion, scope=scope) for criterion in CRITERIA},
-        count="prunable",
-        recipe=recipe((1, 0.05), augmentation=augmentation),
-        unfinished=folder / "unfinished",
+        Paths(data, *(folder / file for file in files)),
+        compression_plan(methods, recipe((1, 0.05), augmentation=augmentation), engine=engine),
+        panel=Panel("small", case[0]),
+        ratios=ratios_of(methods, ["1", "2"]),
         **common,
     )
     for kind, compressed in (("dense", []), ("all", [folder / "compressed.safetensors"])):
@@ -195,11 +196,9 @@ def test_a_killed_job_goes_on_on_a_gpu(tmp_path, monkeypatch, case, at_once):
             data,
             tmp_path / file,
             tmp_path / "history.csv",
+            training_plan(plan, engine=engine),
             architecture=name,
             seeds=[0, 1],
-            recipe=plan,
-            selection="holdout",
-            engine=engine,
             device="cuda",
             unfinished=folder,
         )

@@ -24,9 +24,12 @@ rule compress:
         compression=lambda wildcards: STUDY.compression_parameters(
             wildcards.dataset, wildcards.architecture, wildcards.bundle
         ),
-        ratios=lambda wildcards: STUDY.ratio_groups(
-            wildcards.dataset, wildcards.architecture, wildcards.bundle
-        )[wildcards.ratios],
+        ratios=lambda wildcards: STUDY.job_ratios(
+            wildcards.dataset,
+            wildcards.architecture,
+            wildcards.bundle,
+            wildcards.ratios,
+        ),
     message:
         "Compressing {wildcards.architecture} on {wildcards.dataset} by {wildcards.bundle} at"
         " ratio {wildcards.ratios}, {wildcards.block}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
 from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
 from recall_distortion.vocabulary import CONTROL, DENSE, RESEED
@@ -31,7 +31,6 @@ _SCOPES = {
     "global": "all prunable weights ranked together",
     "layer": "ranked within each layer, so that every layer keeps the same fraction",
 }
-_SCHEDULES = {"one_shot": "pruned once, then fine-tuned"}
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,11 @@ def _definition(name: str, facts: Any) -> Definition:
         return Definition(name, _NO_SCORE, _NOTHING_REMOVED)
     if criterion is None:
         return Definition(name, _NO_SCORE, NOT_DEFINED)
+    schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
         _SCOPES.get(str(facts.get("scope")), ""),
-        _SCHEDULES.get(str(facts.get("schedule")), ""),
+        schedule.meaning if schedule else "",
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
     ]

@@ -207,6 +207,16 @@ class Study(Strict):
             ratios += [format_ratio(ratio) for ratio in self.ratios]
         return {_joined(group): group for group in _groups(ratios, self.jobs.ratios)}
 
+    def job_ratios(
+        self, dataset: str, architecture: str, bundle: str, group: str
+    ) -> dict[str, list[str]]:
+        """Return by method the ratios that a bundle's job of a group of ratios runs it at."""
+        ratios = self.ratio_groups(dataset, architecture, bundle)[group]
+        return {
+            method: [r for r in ratios if (r == UNCOMPRESSED_TEXT) == (method == CONTROL)]
+            for method in self.bundles(dataset, architecture)[bundle]
+        }
+
     def fits(self) -> dict[str, dict[str, Any]]:
         """Return what each job that fits mixed models carries, by its name.
 
@@ -308,17 +318,20 @@ class Study(Strict):
         }
 
     def modules(self, dataset: str, architecture: str, bundle: str | None = None) -> list[str]:
-        """Return what a network's jobs import by name: its module, a bundle's criteria.
+        """Return what a network's jobs import by name: its module, what a bundle's methods use.
 
         A module of its fast form is among them whether there is one or not.
         """
         family = ARCHITECTURES[architecture].family
         methods = self.bundles(dataset, architecture)[bundle] if bundle else ()
-        criteria = {self.method(name).criterion for name in methods if name != CONTROL}
+        pruning = [self.method(name) for name in methods if name != CONTROL]
+        criteria = {method.criterion for method in pruning}
+        schedules = {method.schedule for method in pruning}
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",
             *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
+            *(f"recall_distortion.compression.schedules.{name}" for name in sorted(schedules)),
         ]
 
     def _engine_parameters(self) -> dict[str, Any]:

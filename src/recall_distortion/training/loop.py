@@ -7,6 +7,7 @@ as its leading dimension, and what one draws, learns and keeps does not depend o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from recall_distortion.training.descent import Descent, cross_entropy, step
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_masks, factors
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.replicates import TRAINING
 from recall_distortion.training.stacks import Stack, split
 from recall_distortion.training.unfinished import Unfinished
@@ -32,7 +34,7 @@ Report = Callable[[list[dict[str, Any]], range], None]
 def fit(
     network: nn.Module,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     *,
     seed: int,
     stage: str = TRAINING,
@@ -53,7 +55,7 @@ def fit(
 def fit_runs(
     network: nn.Module,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     runs: Sequence[Run],
     *,
     engine: Engine | None = None,
@@ -81,7 +83,7 @@ def fit_runs(
         check_masks(run.masks or {}, network)
     engine = engine or Engine()
     unfinished = unfinished or Unfinished()
-    unfinished.bind(recipe=recipe, stage=stage, engine=vars(engine), **_facts(runs))
+    unfinished.bind(recipe=asdict(recipe), stage=stage, engine=vars(engine), **_facts(runs))
     fitted = [_as_fitted(*result) for result in unfinished.fitted()]
     if fitted:
         print(f"{len(fitted)} of {len(runs)} networks were trained before", flush=True)
@@ -122,7 +124,7 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
 def _fit_stack(
     stack: Stack,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     runs: Sequence[Run],
     stage: str,
     report: Report | None,
@@ -137,22 +139,22 @@ def _fit_stack(
     course.go_on(unfinished)
 
     last = 0  # the last epoch of a phase
-    for phase_number, phase in enumerate(recipe["phases"], start=1):
-        first, last = last + 1, last + phase["epochs"]
+    for phase_number, phase in enumerate(recipe.phases, start=1):
+        first, last = last + 1, last + phase.epochs
         if course.epoch >= last:
             continue
         if course.epoch < first:
             course.momentum = [None] * len(stack.parameters)
-        rate = phase["learning_rate"]
+        rate = phase.learning_rate
         optimizer = Descent(
-            stack.parameters, course.momentum, rate, recipe["momentum"], recipe["weight_decay"]
+            stack.parameters, course.momentum, rate, recipe.momentum, recipe.weight_decay
         )
         for epoch in range(course.epoch + 1, last + 1):
             training = _epoch(
                 stack,
                 optimizer,
                 images.fit,
-                recipe["batch_size"],
+                recipe.batch_size,
                 course.orders,
                 course.choices,
                 masks,

@@ -62,7 +62,7 @@ def layer_masks(
     """
     left = _left(scores, fraction, within)
     generator = generator or torch.Generator().manual_seed(0)
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for name, value in scores.items():
         one, keep = {name: value}, round(fraction * value.numel())
         kept = _highest(_flat(one), _flat({name: left[name]}), keep, generator, name)

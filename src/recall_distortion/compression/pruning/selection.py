@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recall_distortion import networks
+from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import criteria
 from recall_distortion.compression.pruning.masks import global_masks, layer_masks
 from recall_distortion.training.engines import Engine
@@ -43,7 +43,7 @@ def loss_gradient(
 
 def method_masks(
     network: nn.Module,
-    method: Mapping[str, Any],
+    method: Method,
     fractions: Sequence[float],
     gradients: Mapping[str, Tensor] | None,
     *,
@@ -54,31 +54,31 @@ def method_masks(
 
     ``within`` are the masks that the network has already: they hold, and only the weights that they
     leave are ranked. Fractions are of all prunable weights.
-    ``method`` holds criterion, scope and epsilon as in a study. Random scores and ties depend on
+    Random scores and ties depend on
     the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
     those at one fraction are the same whichever others are asked for.
     """
-    criterion = criteria.load(method["criterion"])
+    criterion = criteria.load(method.criterion)
     scoring = generator(seed, "criterion scores")
     with torch.no_grad():
         scores = {
             name: criterion.score(
                 weight,
                 gradients[name] if gradients is not None else None,
-                epsilon=method["epsilon"],
+                epsilon=method.epsilon,
                 generator=scoring,
             )
             for name, weight in networks.prunable_parameters(network).items()
         }
     if criterion.select is not None:
         return [criterion.select(scores, fraction, within=within) for fraction in fractions]
-    select = global_masks if method["scope"] == "global" else layer_masks
+    select = global_masks if method.scope == "global" else layer_masks
     return [
         select(scores, fraction, within=within, generator=generator(seed, "criterion ties"))
         for fraction in fractions
     ]
 
 
-def needs_gradient(method: Mapping[str, Any]) -> bool:
+def needs_gradient(method: Method) -> bool:
     """Return whether a method's criterion looks at the gradient of the loss."""
-    return criteria.load(method["criterion"]).needs_gradient
+    return criteria.load(method.criterion).needs_gradient
