@@ -47,8 +47,9 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
     """Return what defines each of ``methods``, then what else the study's facts define.
 
     ``study_facts["methods"]`` is what ``Study.facts`` gives: criterion, scope, schedule and, where
-    they are used, gradient_examples and epsilon by the method's name. Tables from elsewhere may
-    come without: built-in names are then explained as far as they are known, others not defined.
+    they are used, ratios of its own, gradient_examples and epsilon by the method's name. Tables
+    from elsewhere may come without: built-in names are then explained as far as they are known,
+    others not defined.
     """
     defined = study_facts.get("methods")
     if not isinstance(defined, Mapping):
@@ -74,12 +75,19 @@ def _definition(name: str, facts: Any) -> Definition:
         f"criterion {criterion.name}" if criterion.name != name else "",
         _SCOPES.get(str(facts.get("scope")), ""),
         schedule.meaning if schedule else "",
+        _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
     ]
     said = "; ".join(setting for setting in settings if setting)
     sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
     return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _ratios(ratios: Any) -> str:
+    if not isinstance(ratios, Sequence) or isinstance(ratios, str) or not ratios:
+        return ""
+    return f"at {'ratios' if len(ratios) > 1 else 'a ratio'} of its own: {join(list(ratios))}"
 
 
 def _gradient(examples: Any) -> str:

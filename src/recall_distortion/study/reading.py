@@ -103,18 +103,15 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                 )
             )
         counts = parameter_counts(network.architecture, shape.channels, shape.classes)
-        if all(method == CONTROL for method in network.methods):
-            continue
-        for ratio in study.ratios:
-            try:
-                fraction_to_keep(
-                    counts,
-                    ratio,
-                    study.count,
-                    f"{network.architecture} on {network.dataset}",
-                )
-            except NetworkError as error:
-                raise StudyError(f"{path}: key 'ratios': {error}") from None
+        where = f"{network.architecture} on {network.dataset}"
+        for method in network.methods:
+            own = method != CONTROL and study.method(method).ratios is not None
+            for ratio in study.ratios_of(method):
+                try:
+                    fraction_to_keep(counts, ratio, study.count, where)
+                except NetworkError as error:
+                    key = f"methods.{method}.ratios" if own else "ratios"
+                    raise StudyError(f"{path}: key {key!r}: {error}") from None
 
 
 def schema() -> str:
