@@ -18,6 +18,7 @@ SCRIPTS = REPOSITORY / "workflow/scripts"
 MLP = ["recall_distortion.networks.mlp", "recall_distortion.fast.cpu.mlp"]
 CNN = ["recall_distortion.networks.cnn", "recall_distortion.fast.cpu.cnn"]
 SCORES = "recall_distortion.compression.pruning.scores"
+UNITS = "recall_distortion.compression.pruning.units"
 SCHEDULES = "recall_distortion.compression.schedules"
 
 
@@ -181,7 +182,7 @@ print(json.dumps([name for name in sys.modules if name.startswith("recall_distor
 """
 TOLD = {
     "train": CNN,
-    "compress": [*CNN, f"{SCORES}.undecayed", f"{SCHEDULES}.one_shot"],
+    "compress": [*CNN, f"{SCORES}.undecayed", f"{SCHEDULES}.one_shot", f"{UNITS}.weight"],
     "evaluate": CNN,
 }
 

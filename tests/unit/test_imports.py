@@ -63,6 +63,7 @@ TABLES_OF_JOBS = {"tables.schema", "tables.files"}
 
 LOADS_BY_NAME = {
     "compression.pruning.criteria",
+    "compression.pruning.units",
     "compression.schedules",
     "data",
     "fast.cpu",

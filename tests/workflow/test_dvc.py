@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from recall_distortion.compression.facts import CRITERIA, SCHEDULES
+from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import Study
 from recall_distortion.system.code import deciding
@@ -116,6 +116,7 @@ def wanted_code(stage: str) -> list[str]:
     told = [f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families]
     methods = [f"recall_distortion.compression.pruning.scores.{name}" for name in CRITERIA]
     methods += [f"recall_distortion.compression.schedules.{name}" for name in SCHEDULES]
+    methods += [f"recall_distortion.compression.pruning.units.{name}" for name in UNITS]
     files: set[Path] = set()
     for rule in RULES_OF[stage]:
         (call,) = re.findall(r"get_code\((.*?)\)", rules()[rule])

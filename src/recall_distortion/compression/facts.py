@@ -88,6 +88,20 @@ CRITERIA: dict[str, Criterion] = {
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What is removed as one."""
+
+    name: str
+    meaning: str
+
+
+#: What every method of a study removes.
+WEIGHT = Unit("weight", "single weights; biases and batch norm are left alone")
+
+UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT,)}
+
+
+@dataclass(frozen=True)
 class Schedule:
     """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's."""
 

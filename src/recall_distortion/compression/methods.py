@@ -14,7 +14,8 @@ class Method:
 
     ``criterion`` scores weights and ``scope`` says what scores are ranked over, ``global`` or
     ``layer``; ``schedule`` says in which rounds. ``gradient_examples`` are the training images of
-    the criterion's gradient, ``epsilon`` what it takes for the weight decay.
+    the criterion's gradient, ``epsilon`` what it takes for the weight decay. ``unit`` is what is
+    removed as one; fractions are then of units.
     """
 
     criterion: str
@@ -22,6 +23,7 @@ class Method:
     schedule: str
     gradient_examples: int
     epsilon: float
+    unit: str = "weight"
 
 
 @dataclass(frozen=True)

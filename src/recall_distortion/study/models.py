@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.compression.facts import CRITERIA, WEIGHT
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import references
 from recall_distortion.study.naming import groups, in_order, joined, slug
@@ -345,6 +345,7 @@ class Study(Strict):
             f"recall_distortion.fast.cpu.{family}",
             *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
             *(f"recall_distortion.compression.schedules.{name}" for name in sorted(schedules)),
+            *([f"recall_distortion.compression.pruning.units.{WEIGHT.name}"] if pruning else ()),
         ]
 
     def _engine_parameters(self) -> dict[str, Any]:

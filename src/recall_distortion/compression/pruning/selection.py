@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.compression.methods import Method
-from recall_distortion.compression.pruning import criteria
+from recall_distortion.compression.pruning import criteria, units
 from recall_distortion.compression.pruning.masks import global_masks, layer_masks
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
@@ -50,18 +50,17 @@ def method_masks(
     seed: int,
     within: Mapping[str, Tensor] | None = None,
 ) -> list[dict[str, Tensor]]:
-    """Return the masks that a method gives a network at each fraction to keep, by prunable weight.
+    """Return the masks that a method gives a network at each fraction to keep, by parameter.
 
-    ``within`` are the masks that the network has already: they hold, and only the weights that they
-    leave are ranked. Fractions are of all prunable weights.
-    Random scores and ties depend on
-    the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
-    those at one fraction are the same whichever others are asked for.
+    ``within`` are the masks that the network has already: they hold, and only the units that they
+    leave are ranked. Fractions are of all units. Random scores and ties depend on the replicate's
+    seed but not on the fraction, so the masks of one replicate are nested, and those at one
+    fraction are the same whichever others are asked for.
     """
-    criterion = criteria.load(method.criterion)
+    criterion, unit = criteria.load(method.criterion), units.load(method.unit)
     scoring = generator(seed, "criterion scores")
     with torch.no_grad():
-        scores = {
+        of_weights = {
             name: criterion.score(
                 weight,
                 gradients[name] if gradients is not None else None,
@@ -70,13 +69,18 @@ def method_masks(
             )
             for name, weight in networks.prunable_parameters(network).items()
         }
-    if criterion.select is not None:
-        return [criterion.select(scores, fraction, within=within) for fraction in fractions]
-    select = global_masks if method.scope == "global" else layer_masks
-    return [
-        select(scores, fraction, within=within, generator=generator(seed, "criterion ties"))
-        for fraction in fractions
-    ]
+        scores = unit.scores(network, of_weights)
+    left = None if within is None else unit.left(network, within)
+    found = []
+    for fraction in fractions:
+        if criterion.select is not None:
+            kept = criterion.select(scores, fraction, within=left)
+        else:
+            select = global_masks if method.scope == "global" else layer_masks
+            ties = generator(seed, "criterion ties")
+            kept = select(scores, fraction, within=left, generator=ties)
+        found.append(dict(unit.masks(network, kept)))
+    return found
 
 
 def needs_gradient(method: Method) -> bool:
