@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from compression_helpers import with_schedule, with_unit, write_dense
 from core_helpers import (
     compression_plan,
     method,
@@ -163,6 +164,42 @@ def test_the_whole_chain_leaves_nothing_on_the_cpu(tmp_path, monkeypatch, case, 
         assert '"device": "cuda"' in json.dumps(there[1])
     for table in ("dense.csv", "compressed.csv", "sparsity.csv"):
         assert (tmp_path / "here" / table).read_text() == (tmp_path / "there" / table).read_text()
+
+
+@pytest.mark.parametrize("unit", ["weight", "neuron"])
+def test_rounds_leave_nothing_on_the_cpu(tmp_path, monkeypatch, unit):
+    """Masks within masks, of biases too, and networks as they were before the last round."""
+    monkeypatch.setattr("recall_distortion.training.engines.faster", lambda network: None)
+    monkeypatch.setattr("recall_distortion.training.stacks.nullcontext", ElementaryBatchNorm)
+    with_schedule(monkeypatch)
+    with_unit(monkeypatch)
+    folder = write_dense(tmp_path)
+    methods = {
+        name: method(name, schedule="stepwise", unit=unit) for name in ("random", "undecayed")
+    }
+    plan = compression_plan(methods, recipe((1, 0.05)), engine={"engine": "vectorized"})
+
+    def rounds(place, device):
+        (tmp_path / place).mkdir()
+        outputs = [tmp_path / place / name for name in ("w.safetensors", "s.csv", "h.csv")]
+        compress_block(
+            Paths(folder / "data.safetensors", folder / "dense.safetensors", *outputs),
+            plan,
+            panel=Panel("small", "mlp"),
+            ratios={name: ["2", "10"] for name in methods},
+            device=device,
+            unfinished=tmp_path / "unfinished",
+        )
+        return load_tensors(outputs[0])[0], [path.read_text() for path in outputs[1:]]
+
+    here, tables = rounds("here", "cpu")
+    with pretended_gpu():
+        there, others = rounds("there", "cuda")
+    assert tables == others
+    assert set(here) == set(there)
+    assert any(name.startswith("compressed/random/10/") for name in here)
+    for name, value in here.items():
+        assert torch.equal(value, there[name]), name
 
 
 def test_what_is_deterministic_leaves_nothing_on_the_cpu(tmp_path):

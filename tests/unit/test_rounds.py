@@ -8,7 +8,14 @@ import pkgutil
 
 import pytest
 import torch
-from compression_helpers import SEEDS, dense_network, images_of, same, write_dense
+from compression_helpers import (
+    SEEDS,
+    dense_network,
+    images_of,
+    same,
+    with_schedule,
+    write_dense,
+)
 from core_helpers import compression_plan, method, recipe
 from unfinished_helpers import Killed, always_kept
 
@@ -31,16 +38,6 @@ PLAN = recipe((2, 0.03))
 FRACTIONS = [0.5, 0.3, 0.1]
 
 
-def stepwise(fractions):
-    """Return one chain: from each ratio to the next in one more round, but to the first."""
-    chain = []
-    for ratio, fraction in fractions.items():
-        if chain:
-            chain.append(Round(fraction + 0.2, ratio, asked=False))
-        chain.append(Round(fraction, ratio))
-    return [tuple(chain)]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_dense(tmp_path_factory.mktemp("dense"))
@@ -48,13 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def _stepwise(monkeypatch):
-    """The schedule ``stepwise`` beside those that ship."""
-    shipped = schedules.load
-
-    def found(name):
-        return stepwise if name == "stepwise" else shipped(name)
-
-    monkeypatch.setattr(schedules, "load", found)
+    with_schedule(monkeypatch)
 
 
 def compress(folder, output, *, engine="sequential", unfinished=None, names=("steps", "once")):

@@ -7,7 +7,15 @@ import pkgutil
 
 import pytest
 import torch
-from compression_helpers import SEEDS, dense_network, images_of, same, write_dense
+from compression_helpers import (
+    PARTS,
+    SEEDS,
+    dense_network,
+    images_of,
+    same,
+    with_unit,
+    write_dense,
+)
 from core_helpers import compression_plan, method, recipe
 
 from recall_distortion import networks
@@ -17,41 +25,15 @@ from recall_distortion.compression.files import load_compressed
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import units
 from recall_distortion.compression.pruning.selection import loss_gradient, method_masks
-from recall_distortion.compression.pruning.units import Unit
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.vocabulary import Panel
 
 VECTORIZED = {"engine": "vectorized"}
-# A neuron of the MLP's first layer: its weights, its bias and what the second layer takes of it.
-PARTS = ("fc1.weight", "fc1.bias", "fc2.weight")
-
-
-def _scores(network, of_weights):
-    return {"fc1": of_weights["fc1.weight"].sum(1)}
-
-
-def _left(network, masks):
-    return {"fc1": masks["fc1.bias"]}
-
-
-def _masks(network, kept):
-    rows = kept["fc1"]
-    return {
-        "fc1.weight": rows[:, None].expand_as(network.fc1.weight).clone(),
-        "fc1.bias": rows.clone(),
-        "fc2.weight": rows[None].expand_as(network.fc2.weight).clone(),
-    }
 
 
 @pytest.fixture(autouse=True)
 def _neurons(monkeypatch):
-    """The unit ``neuron`` beside those that ship."""
-    shipped = units.load
-
-    def found(name):
-        return Unit(_scores, _left, _masks) if name == "neuron" else shipped(name)
-
-    monkeypatch.setattr(units, "load", found)
+    with_unit(monkeypatch)
 
 
 @pytest.fixture(scope="module")
