@@ -154,7 +154,6 @@ from pathlib import Path
 folder = Path(sys.argv[2])
 step, recipe = sys.argv[1], {"phases": [{"epochs": 1, "learning_rate": 0.1}], "batch_size": 64,
     "momentum": 0.9, "weight_decay": 5e-4, "augmentation": []}
-from recall_distortion.vocabulary import Panel
 from recall_distortion.system import processor
 data, dense, compressed = (folder / f"{n}.safetensors" for n in ("data", "dense", "compressed"))
 if step == "prepare":
@@ -168,6 +167,7 @@ elif step == "compress":
     from recall_distortion.compression.blocks import Paths, compress_block
     from recall_distortion.compression.methods import CompressionPlan
     from recall_distortion.training import read
+    from recall_distortion.vocabulary import Panel
     method = {"criterion": "undecayed", "scope": "global", "schedule": "one_shot",
         "epsilon": 0.1, "gradient_examples": 50}
     plan = {"methods": {"control": None, "mine": method}, "count": "prunable", "recipe": recipe,

@@ -25,15 +25,21 @@ from recall_distortion.compression.files import load_compressed
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import units
 from recall_distortion.compression.pruning.selection import loss_gradient, method_masks
+from recall_distortion.data import load
+from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.system.errors import NetworkError
+from recall_distortion.tables.predictions import read_predictions
+from recall_distortion.training import DeviceImages
 from recall_distortion.vocabulary import Panel
 
 VECTORIZED = {"engine": "vectorized"}
 
 
-@pytest.fixture(autouse=True)
-def _neurons(monkeypatch):
-    with_unit(monkeypatch)
+@pytest.fixture(autouse=True, scope="module")
+def _neurons():
+    with pytest.MonkeyPatch.context() as patch:
+        with_unit(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +75,11 @@ def test_units_within_what_is_left_are_nested_and_exact(criterion, counts, seed)
             assert not (masks[name] & ~before[name]).any()
 
 
-def test_networks_without_some_units_are_smaller_networks(folder, tmp_path):
-    """After retraining, too, a removed neuron's bias and outputs are nothing, and are counted."""
-    files = [tmp_path / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
+@pytest.fixture(scope="module")
+def pruned(folder, tmp_path_factory):
+    """Files of networks without half of their parameters, by neurons: weights and sparsities."""
+    output = tmp_path_factory.mktemp("pruned")
+    files = [output / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
     methods = {"neurons": method("gradient", unit="neuron")}
     compress_block(
         Paths(folder / "data.safetensors", folder / "dense.safetensors", *files),
@@ -81,6 +89,12 @@ def test_networks_without_some_units_are_smaller_networks(folder, tmp_path):
         panel=Panel("small", "mlp"),
         ratios={"neurons": ["2"]},
     )
+    return files
+
+
+def test_networks_without_some_units_are_smaller_networks(folder, pruned):
+    """After retraining, too, a removed neuron's bias and outputs are nothing, and are counted."""
+    files = pruned
     (part,) = load_compressed(files[0])
     images = images_of(folder).fit
     total = networks.counts(dense_network(folder, 3)).total
@@ -109,6 +123,24 @@ def test_networks_without_some_units_are_smaller_networks(folder, tmp_path):
         assert float(rows[index]["realised_ratio"]) == pytest.approx(
             total / sum(value.numel() for value in small.parameters())
         )
+
+
+def test_networks_without_some_units_are_evaluated_without_them(folder, pruned, tmp_path):
+    """Before retraining they are the dense networks with their biases masked, too."""
+    data, dense = folder / "data.safetensors", folder / "dense.safetensors"
+    evaluate_block(data, dense, pruned[:1], tmp_path / "p.safetensors", dataset="small")
+    found = {part.state: part for part in read_predictions(tmp_path / "p.safetensors")[0]}
+    (part,) = load_compressed(pruned[0])
+    prepared = load(data)
+    images = DeviceImages(
+        prepared.test_images, prepared.test_labels, prepared.mean, prepared.std
+    ).batch(slice(None))
+    for index, seed in enumerate(SEEDS):
+        network = dense_network(folder, seed).eval()
+        for name, masks in part.masks.items():
+            network.get_parameter(name).data *= masks[index]
+        expected = network(images).argmax(1).tolist()
+        assert found["compressed"].predicted[index].tolist() == expected
 
 
 def test_a_weight_is_itself(folder):
