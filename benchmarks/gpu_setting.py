@@ -13,7 +13,7 @@ from torch import nn
 
 from recall_distortion import data, networks
 from recall_distortion.data import PreparedData
-from recall_distortion.training import Run, TrainingImages
+from recall_distortion.training import Phase, Recipe, Run, TrainingImages
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state
 
@@ -99,14 +99,8 @@ def runs(network: nn.Module, seeds: Sequence[int]) -> list[Run]:
     return found
 
 
-def recipe(epochs: int) -> dict[str, object]:
-    return {
-        "phases": [{"epochs": epochs, "learning_rate": RATE}],
-        "batch_size": BATCH,
-        "momentum": MOMENTUM,
-        "weight_decay": DECAY,
-        "augmentation": AUGMENTATION,
-    }
+def recipe(epochs: int) -> Recipe:
+    return Recipe((Phase(epochs, RATE),), BATCH, MOMENTUM, DECAY, AUGMENTATION)
 
 
 class Clock:

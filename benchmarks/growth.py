@@ -40,6 +40,7 @@ RECIPE = {
     "weight_decay": 5e-4,
     "augmentation": [],
 }
+TRAINING = {"recipe": RECIPE, "selection": "holdout"}
 METHODS = {
     "control": None,
     "magnitude": {
@@ -50,6 +51,7 @@ METHODS = {
         "epsilon": 5e-4,
     },
 }
+COMPRESSION = {"methods": METHODS, "count": "total", **TRAINING}
 RATIOS = ("2", "4", "10", "20", "50")
 CLASSES = 10
 SEEDS = 10  # of each cell of the simulated study
@@ -105,10 +107,12 @@ def write_images(folder: Path, count: int, side: int) -> Path:
 
 def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
     """Train a block, prune it at one ratio beside the control, fine-tune and evaluate it."""
-    from recall_distortion.compression.blocks import compress_block
+    from recall_distortion.compression.blocks import Paths, compress_block
+    from recall_distortion.compression.methods import CompressionPlan
     from recall_distortion.evaluation.predictions import evaluate_block
     from recall_distortion.system import processor
-    from recall_distortion.training import train_block
+    from recall_distortion.training import TrainingPlan, read, train_block
+    from recall_distortion.vocabulary import Panel
 
     processor.prepare(1)
     with tempfile.TemporaryDirectory() as name:
@@ -121,23 +125,15 @@ def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
                 prepared,
                 dense,
                 folder / "history",
+                read(TrainingPlan, TRAINING, "training"),
                 architecture=architecture,
                 seeds=range(replicates),
-                recipe=RECIPE,
-                selection="holdout",
             )
             compress_block(
-                prepared,
-                dense,
-                pruned,
-                folder / "sparsity",
-                folder / "history",
-                dataset="simulated",
-                ratios=("1", "2"),
-                methods=METHODS,
-                count="total",
-                recipe=RECIPE,
-                selection="holdout",
+                Paths(prepared, dense, pruned, folder / "sparsity", folder / "history"),
+                read(CompressionPlan, COMPRESSION, "compression"),
+                panel=Panel("simulated", architecture),
+                ratios={"control": ["1"], "magnitude": ["2"]},
             )
             for compressed in ([], [pruned]):
                 evaluate_block(

@@ -51,7 +51,7 @@ from recall_distortion.data import PreparedData
 from recall_distortion.system import processor
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.machine import cores
-from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
+from recall_distortion.training import Engine, Phase, Recipe, Run, TrainingImages, fit_runs
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state
 
@@ -225,13 +225,12 @@ def engine(
     found = options.load()
     network = networks.build("lenet5", channels=1, classes=10)
     network = network.to(memory_format=torch.channels_last)
-    recipe = {"batch_size": BATCH, "momentum": MOMENTUM, "weight_decay": DECAY}
     runs = [Run(seed, initial(seed)) for seed in seeds]
 
     def fit(images: TrainingImages, epochs: int) -> list[dict[str, Tensor]]:
-        phases = {"phases": [{"epochs": epochs, "learning_rate": RATE}]}
+        recipe = Recipe((Phase(epochs, RATE),), BATCH, MOMENTUM, DECAY, ())
         way = Engine(len(runs), precision)
-        return [run.state for run in fit_runs(network, images, recipe | phases, runs, engine=way)]
+        return [run.state for run in fit_runs(network, images, recipe, runs, engine=way)]
 
     few = replace(found, fit_index=found.fit_index[:BATCH])
     fit(TrainingImages.of(few, selection="holdout", device="cpu"), 1)

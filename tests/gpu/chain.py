@@ -10,9 +10,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-from core_helpers import method, recipe, write_prepared
+from core_helpers import (
+    compression_plan,
+    method,
+    ratios_of,
+    recipe,
+    training_plan,
+    write_prepared,
+)
 
-from recall_distortion.compression.blocks import compress_block
+from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.system import processor
 from recall_distortion.training import train_block
@@ -24,22 +31,17 @@ def main(folder: Path, device: str, name: str, shape: tuple[int, int], engine: d
     processor.prepare(1, device, deterministic=True)
     data = write_prepared(folder / "data.safetensors", channels=shape[0], size=shape[1])
     dense, compressed = folder / "dense.safetensors", folder / "compressed.safetensors"
-    common = {"selection": "holdout", "engine": engine, "device": device}
     plan = recipe((3, 0.05), augmentation=["flip", "crop"])
     history = folder / "history.csv"
-    train_block(data, dense, history, architecture=name, seeds=[0, 1, 2], recipe=plan, **common)
+    dense_plan = training_plan(plan, engine=engine)
+    train_block(data, dense, history, dense_plan, architecture=name, seeds=[0, 1, 2], device=device)
+    methods = {"control": None, "mine": method("regularized_gradient")}
     compress_block(
-        data,
-        dense,
-        compressed,
-        folder / "sparsity.csv",
-        history,
+        Paths(data, dense, compressed, folder / "sparsity.csv", history),
+        compression_plan(methods, plan, engine=engine),
         panel=Panel("small", name, "usual"),
-        ratios=["1", "2"],
-        methods={"control": None, "mine": method("regularized_gradient")},
-        count="prunable",
-        recipe=plan,
-        **common,
+        ratios=ratios_of(methods, ["1", "2"]),
+        device=device,
     )
     predictions = folder / "predictions.safetensors"
     evaluate_block(

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from recall_distortion.compression.methods import CompressionPlan, Method
 from recall_distortion.data import PreparedData, load
 from recall_distortion.system import sealed
+from recall_distortion.training import Computing, Recipe, TrainingPlan, read
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -82,23 +84,53 @@ def prepared(path: Path, **options: object) -> PreparedData:
     return load(write_prepared(path, **options))
 
 
-def recipe(*phases: tuple[int, float], **values: object) -> dict[str, object]:
-    """Return a recipe as a study dumps it; a phase is (epochs, learning rate)."""
-    return {
+def recipe(*phases: tuple[int, float], **values: object) -> Recipe:
+    """Return a recipe as a job reads a study's; a phase is (epochs, learning rate)."""
+    plain = {
         "phases": [{"epochs": epochs, "learning_rate": rate} for epochs, rate in phases],
         "batch_size": 16,
         "momentum": 0.9,
         "weight_decay": 5e-4,
         "augmentation": [],
-    } | values
+    }
+    return read(Recipe, plain | values, "recipe")
 
 
-def method(criterion: str, **values: object) -> dict[str, object]:
-    """Return a method as ``Study.compression_parameters`` gives it."""
-    return {
+def training_plan(
+    plan: Recipe, *, selection: str = "holdout", engine: dict[str, object] | None = None
+) -> TrainingPlan:
+    """Return what decides dense networks."""
+    return TrainingPlan(plan, selection, read(Computing, engine or {}, "engine"))
+
+
+def method(criterion: str, **values: object) -> Method:
+    """Return a method as a job reads a study's."""
+    plain = {
         "criterion": criterion,
         "scope": "global",
         "schedule": "one_shot",
         "gradient_examples": 32,
         "epsilon": 5e-4,
-    } | values
+    }
+    return read(Method, plain | values, "method")
+
+
+def compression_plan(
+    methods: dict[str, Method | None],
+    plan: Recipe,
+    *,
+    count: str = "prunable",
+    selection: str = "holdout",
+    engine: dict[str, object] | None = None,
+) -> CompressionPlan:
+    """Return what decides a bundle's pruned networks."""
+    computing = read(Computing, engine or {}, "engine")
+    return CompressionPlan(methods, count, plan, selection, computing)
+
+
+def ratios_of(methods: dict[str, Method | None], ratios: list[str]) -> dict[str, list[str]]:
+    """Return by method those of some ratios that it runs at: the control at 1, others at others."""
+    return {
+        name: [ratio for ratio in ratios if (ratio == "1") == (definition is None)]
+        for name, definition in methods.items()
+    }

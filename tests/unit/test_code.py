@@ -18,6 +18,8 @@ SCRIPTS = REPOSITORY / "workflow/scripts"
 MLP = ["recall_distortion.networks.mlp", "recall_distortion.fast.cpu.mlp"]
 CNN = ["recall_distortion.networks.cnn", "recall_distortion.fast.cpu.cnn"]
 SCORES = "recall_distortion.compression.pruning.scores"
+UNITS = "recall_distortion.compression.pruning.units"
+SCHEDULES = "recall_distortion.compression.schedules"
 
 
 def words(script: str, *told: str, source: Path = SOURCE) -> dict[str, str]:
@@ -151,23 +153,28 @@ import json, sys
 from pathlib import Path
 folder = Path(sys.argv[2])
 step, recipe = sys.argv[1], {"phases": [{"epochs": 1, "learning_rate": 0.1}], "batch_size": 64,
-    "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "augmentation": []}
+    "momentum": 0.9, "weight_decay": 5e-4, "augmentation": []}
 from recall_distortion.system import processor
 data, dense, compressed = (folder / f"{n}.safetensors" for n in ("data", "dense", "compressed"))
 if step == "prepare":
     from recall_distortion.data.preparing import prepare
     prepare("digits", data, path=None, data_root="", holdout=0.1, test_fraction=0.8, seed=0)
 elif step == "train":
-    from recall_distortion.training import train_block
-    train_block(data, dense, folder / "history.csv", architecture="cnn", seeds=[0, 1],
-        recipe=recipe, selection="holdout")
+    from recall_distortion.training import TrainingPlan, read, train_block
+    plan = read(TrainingPlan, {"recipe": recipe, "selection": "holdout"}, "training")
+    train_block(data, dense, folder / "history.csv", plan, architecture="cnn", seeds=[0, 1])
 elif step == "compress":
-    from recall_distortion.compression.blocks import compress_block
+    from recall_distortion.compression.blocks import Paths, compress_block
+    from recall_distortion.compression.methods import CompressionPlan
+    from recall_distortion.training import read
     from recall_distortion.vocabulary import Panel
-    method = {"criterion": "undecayed", "scope": "global", "epsilon": 0.1, "gradient_examples": 50}
-    compress_block(data, dense, compressed, folder / "sparsity.csv", folder / "history.csv",
-        panel=Panel("digits", "cnn", "usual"), ratios=["1", "2"], count="prunable",
-        methods={"control": None, "mine": method}, recipe=recipe, selection="holdout")
+    method = {"criterion": "undecayed", "scope": "global", "schedule": "one_shot",
+        "epsilon": 0.1, "gradient_examples": 50}
+    plan = {"methods": {"control": None, "mine": method}, "count": "prunable", "recipe": recipe,
+        "selection": "holdout"}
+    paths = Paths(data, dense, compressed, folder / "sparsity.csv", folder / "history.csv")
+    compress_block(paths, read(CompressionPlan, plan, "compression"),
+        panel=Panel("digits", "cnn", "usual"), ratios={"control": ["1"], "mine": ["2"]})
 elif step == "evaluate":
     from recall_distortion.evaluation.predictions import evaluate_block
     from recall_distortion.vocabulary import Panel
@@ -175,7 +182,11 @@ elif step == "evaluate":
         panel=Panel("digits", "cnn", "usual"))
 print(json.dumps([name for name in sys.modules if name.startswith("recall_distortion.")]))
 """
-TOLD = {"train": CNN, "compress": [*CNN, f"{SCORES}.undecayed"], "evaluate": CNN}
+TOLD = {
+    "train": CNN,
+    "compress": [*CNN, f"{SCORES}.undecayed", f"{SCHEDULES}.one_shot", f"{UNITS}.weight"],
+    "evaluate": CNN,
+}
 
 
 @pytest.mark.slow

@@ -8,11 +8,13 @@ import pytest
 import safetensors.torch
 import torch
 from compression_helpers import SEEDS, SEQUENTIAL, dense_network, images_of, same, write_dense
-from core_helpers import method, recipe
+from core_helpers import compression_plan, method, ratios_of, recipe
 
 from recall_distortion import networks
-from recall_distortion.compression import blocks
-from recall_distortion.compression.blocks import compress_block, load_compressed
+from recall_distortion.compression import blocks, rounds
+from recall_distortion.compression.blocks import Paths, compress_block
+from recall_distortion.compression.files import load_compressed
+from recall_distortion.compression.methods import Cell
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
     method_masks,
@@ -41,22 +43,17 @@ def compress_all(
     """Compress the dense block; return what was written by cell, and the two tables' rows."""
     paths = [output / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
     compress_block(
-        folder / "data.safetensors",
-        folder / "dense.safetensors",
-        *paths,
+        Paths(folder / "data.safetensors", folder / "dense.safetensors", *paths),
+        compression_plan(methods, plan, count=count, engine=engine),
         panel=Panel("small", "mlp", "usual"),
-        ratios=ratios,
-        methods=methods,
-        count=count,
-        recipe=plan,
-        selection="holdout",
-        engine=engine,
+        ratios=ratios_of(methods, ratios),
     )
     rows = []
     for path in paths[1:]:
         with open(path, newline="", encoding="utf-8") as file:
             rows.append(list(csv.DictReader(file)))
-    return {(part.method, part.ratio): part for part in load_compressed(paths[0])}, *rows
+    found = load_compressed(paths[0])
+    return {(part.cell.method, part.cell.ratio): part for part in found}, *rows
 
 
 def compress(folder, output, methods, *, ratio="4", **options):
@@ -154,7 +151,7 @@ def test_a_cell_does_not_depend_on_the_ratios_of_its_job(folder, tmp_path, monke
         asked.append(seed)
         return loss_gradient(network, images, examples, seed=seed)
 
-    monkeypatch.setattr(blocks, "loss_gradient", counting)
+    monkeypatch.setattr(rounds, "loss_gradient", counting)
     methods = {name: method(name) for name in ("random", "gradient", "undecayed", "magnitude")}
     methods |= {"layerwise": method("gradient", scope="layer"), "control": None}
     ratios = ["1", "2", "2.5", "10"]
@@ -175,7 +172,7 @@ def test_a_cell_does_not_depend_on_the_ratios_of_its_job(folder, tmp_path, monke
         }
     )
     for cell, part in together.items():
-        assert (part.method, part.ratio) == cell
+        assert part.cell == Cell(*cell)
         assert same(part.masks, apart[cell].masks)
         assert same(part.retrained, apart[cell].retrained)
         assert (part.seeds, part.mask_seeds) == (apart[cell].seeds, apart[cell].mask_seeds)
@@ -238,7 +235,7 @@ def test_a_replicate_that_fails_is_recorded_and_the_others_go_on(
     ratios = ["1", "4", "10"]  # 768 and 307 weights are left
     options = {"engine": {"engine": engine}}
     expected, _, _ = compress_all(folder, tmp_path / "expected", methods, ratios, **options)
-    monkeypatch.setattr(blocks, "fit_runs", breaking)
+    monkeypatch.setattr(rounds, "fit_runs", breaking)
     found, sparsity, history = compress_all(folder, tmp_path / "found", methods, ratios, **options)
     for whole in (("control", "1"), ("magnitude", "10")):
         assert found[whole].failures == []

@@ -45,6 +45,14 @@ def test_a_method_of_a_studys_own_is_explained_with_the_numbers_it_used():
     assert control.sentence == "The same retraining with nothing removed."
 
 
+def test_ratios_of_its_own_are_said_of_a_method():
+    facts = {"criterion": "magnitude", "scope": "global", "schedule": "one_shot"}
+    found = of({"methods": {"a": facts | {"ratios": ["2", "8"]}, "b": facts | {"ratios": ["4"]}}})
+    assert "; at ratios of its own: 2 and 8." in found["a"]
+    assert "; at a ratio of its own: 4." in found["b"]
+    assert "of its own" not in of({"methods": {"a": facts}})["a"]
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_nothing_of_a_shipped_study_is_unexplained(path):
     study = load(path)

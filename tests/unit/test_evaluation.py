@@ -7,11 +7,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from core_helpers import method, recipe, write_prepared
+from core_helpers import (
+    compression_plan,
+    method,
+    ratios_of,
+    recipe,
+    training_plan,
+    write_prepared,
+)
 from safetensors import safe_open
 
 from recall_distortion import data, networks
-from recall_distortion.compression.blocks import compress_block, load_compressed
+from recall_distortion.compression.blocks import Paths, compress_block
+from recall_distortion.compression.files import load_compressed
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.tables.predictions import read_predictions
 from recall_distortion.training import loop, train_block
@@ -40,24 +48,22 @@ def folder(tmp_path_factory):
         folder / "data.safetensors",
         folder / "dense.safetensors",
         folder / "history.csv",
+        training_plan(recipe((3, 0.05))),
         architecture="mlp",
         seeds=SEEDS,
-        recipe=recipe((3, 0.05)),
-        selection="holdout",
     )
     for ratios in RATIOS:
         compress_block(
-            folder / "data.safetensors",
-            folder / "dense.safetensors",
-            folder / f"compressed-{'-'.join(ratios)}.safetensors",
-            folder / "sparsity.csv",
-            folder / "history.csv",
+            Paths(
+                folder / "data.safetensors",
+                folder / "dense.safetensors",
+                folder / f"compressed-{'-'.join(ratios)}.safetensors",
+                folder / "sparsity.csv",
+                folder / "history.csv",
+            ),
+            compression_plan(METHODS, recipe((1, 0.05))),
             panel=Panel("small", "mlp", "usual"),
-            ratios=ratios,
-            methods=METHODS,
-            count="prunable",
-            recipe=recipe((1, 0.05)),
-            selection="holdout",
+            ratios=ratios_of(METHODS, ratios),
         )
     for name, paths in {"dense": [], "bundle": compressed(folder)}.items():
         evaluate(folder, paths, folder / f"predictions-{name}.safetensors")
@@ -159,13 +165,13 @@ def test_pruned_is_dense_times_mask_and_finetuned_is_what_was_fitted(folder):
     expected_keys = set()
     for path in compressed(folder):
         for part in load_compressed(path):
-            key = f"{part.method}/{part.ratio}/retrained"
+            key = f"{part.cell.method}/{part.cell.ratio}/retrained"
             expected_keys.add(key)
             states = [{n: v[row] for n, v in part.retrained.items()} for row in range(2)]
             assert_predictions(tensors, key, states, prepared)
-            if part.method == "control":
+            if part.cell.method == "control":
                 continue
-            key = f"{part.method}/{part.ratio}/compressed"
+            key = f"{part.cell.method}/{part.cell.ratio}/compressed"
             expected_keys.add(key)
             states = []
             for row, seed in enumerate(SEEDS):
@@ -243,18 +249,13 @@ def test_failures_and_methods_without_a_network_are_carried_on(folder, tmp_path)
     block = load_block(folder / "dense.safetensors")
     block.failures = [Failure("dense", "1", "training", 7, "seed 7: loss is nan")]
     save_block(tmp_path / "dense.safetensors", block)
+    files = ("dense.safetensors", "w.safetensors", "s.csv", "h.csv")
+    methods = {"magnitude": method("magnitude")}
     compress_block(
-        folder / "data.safetensors",
-        tmp_path / "dense.safetensors",
-        tmp_path / "w.safetensors",
-        tmp_path / "s.csv",
-        tmp_path / "h.csv",
+        Paths(folder / "data.safetensors", *(tmp_path / file for file in files)),
+        compression_plan(methods, recipe((30, 100.0), batch_size=4)),
         panel=Panel("small", "mlp", "usual"),
-        ratios=["2"],
-        methods={"magnitude": method("magnitude")},
-        count="prunable",
-        recipe=recipe((30, 100.0), batch_size=4),
-        selection="holdout",
+        ratios=ratios_of(methods, ["2"]),
     )
     for paths, output in (([], "d.safetensors"), ([tmp_path / "w.safetensors"], "p.safetensors")):
         evaluate_block(

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recall_distortion import data
-from recall_distortion.compression.blocks import load_compressed
+from recall_distortion.compression.files import load_compressed
 from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.study import load
 from recall_distortion.system.errors import RecallDistortionError

@@ -61,7 +61,14 @@ BY_EXTRA = {
 JOBS = {*TORCH, "data"}
 TABLES_OF_JOBS = {"tables.schema", "tables.files"}
 
-LOADS_BY_NAME = {"compression.pruning.criteria", "data", "fast.cpu", "networks.registry"}
+LOADS_BY_NAME = {
+    "compression.pruning.criteria",
+    "compression.pruning.units",
+    "compression.schedules",
+    "data",
+    "fast.cpu",
+    "networks.registry",
+}
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60

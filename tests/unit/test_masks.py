@@ -10,16 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torch import nn
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning.masks import (
-    Sparsity,
     global_masks,
     keep_fraction,
     layer_masks,
     signed_threshold_masks,
 )
-from recall_distortion.networks.parameters import Counts
+from recall_distortion.compression.pruning.sparsity import Sparsity
 from recall_distortion.system.errors import NetworkError
 
 
@@ -29,6 +29,15 @@ def generator(seed: int) -> torch.Generator:
 
 def flat(tensors: dict[str, torch.Tensor]) -> np.ndarray:
     return np.concatenate([value.numpy().ravel() for value in tensors.values()])
+
+
+class Plain(nn.Module):
+    """A network of so many weights that may be pruned, and so many others."""
+
+    def __init__(self, prunable: int, others: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(prunable, 1, bias=False)
+        self.classifier = nn.Linear(others, 1, bias=False)
 
 
 # Few distinct values, so that most draws have many ties.
@@ -176,13 +185,14 @@ def test_the_real_ratios_of_the_signed_threshold():
     """
     rng = np.random.default_rng(0)
     total, prunable = 853_018, 848_304
-    counts = Counts(total, prunable, prunable)
+    network = Plain(prunable, total - prunable)
     values = rng.standard_t(3, prunable) * rng.exponential(size=prunable)  # symmetric, heavy
     fractions = (0.49722, 0.24583, 0.09500, 0.04472, 0.01455)
     stated = (1.0, 2.1, 5.2, 10, 26)
     for fraction, about in zip(fractions, stated, strict=True):
-        masks = signed_threshold_masks({"a": torch.from_numpy(values)}, fraction)
-        found = Sparsity.of(masks, counts, "total").realised_ratio
+        scores = {"first.weight": torch.from_numpy(values)[None]}
+        masks = signed_threshold_masks(scores, fraction)
+        found = Sparsity.of(masks, network, "total").realised_ratio
         derived = total / (total - prunable + 2 * fraction * prunable)
         assert found == pytest.approx(derived, rel=0.02)
         assert found == pytest.approx(about, rel=0.15)
@@ -219,27 +229,127 @@ def test_lenet5_at_50_is_really_about_42():
         {name: weight.detach().abs() for name, weight in weights.items()},
         keep_fraction(network, 50),
     )
-    found = Sparsity.of(masks, networks.counts(network), "total")
+    found = Sparsity.of(masks, network, "total")
     assert (found.kept_prunable, found.prunable, found.total) == (383, 60_630, 61_706)
     assert found.kept_fraction == 383 / 60_630
     assert found.realised_ratio == pytest.approx(61_706 / (383 + 1_076))
     assert found.realised_ratio == pytest.approx(42.3, abs=0.01)
-    by_weights = Sparsity.of(masks, networks.counts(network), "prunable")
+    by_weights = Sparsity.of(masks, network, "prunable")
     assert by_weights.realised_ratio == pytest.approx(60_630 / 383)
 
 
 @given(kept=st.lists(st.booleans(), min_size=1, max_size=40), others=st.integers(1, 30))
 def test_sparsity_counts_what_is_left(kept, others):
-    mask = torch.tensor(kept)
-    counts = Counts(len(kept) + others, len(kept), len(kept))
-    total = Sparsity.of({"a": mask}, counts, "total")
+    masks, network = {"first.weight": torch.tensor([kept])}, Plain(len(kept), others)
+    total = Sparsity.of(masks, network, "total")
     assert total.realised_ratio == pytest.approx((len(kept) + others) / (sum(kept) + others))
-    prunable = Sparsity.of({"a": mask}, counts, "prunable")
+    prunable = Sparsity.of(masks, network, "prunable")
     expected = len(kept) / sum(kept) if any(kept) else float("inf")
     assert prunable.realised_ratio == pytest.approx(expected)
     assert total.kept_prunable == prunable.kept_prunable == sum(kept)
 
 
-def test_masks_must_cover_the_prunable_weights():
-    with pytest.raises(NetworkError, match="cover 3 weights of 4"):
-        Sparsity.of({"a": torch.ones(3, dtype=torch.bool)}, Counts(9, 5, 4), "total")
+def test_sparsity_counts_masks_of_any_parameter():
+    """By hand: a ResNet's first channel with its batch norm, and a bias of the classifier."""
+    network = networks.build("resnet20", channels=3, classes=10)
+    masks = {
+        name: torch.ones_like(network.get_parameter(name), dtype=torch.bool)
+        for name in ("conv1.weight", "bn1.weight", "bn1.bias", "classifier.bias")
+    }
+    masks["conv1.weight"][0] = False  # 3 x 3 x 3 weights
+    for name in ("bn1.weight", "bn1.bias", "classifier.bias"):
+        masks[name][0] = False
+    found = Sparsity.of(masks, network, "total")
+    assert (found.kept_prunable, found.prunable, found.total) == (267_696 - 27, 267_696, 269_722)
+    assert found.realised_ratio == pytest.approx(269_722 / (269_722 - 27 - 3))
+    by_weights = Sparsity.of(masks, network, "prunable")
+    assert by_weights.realised_ratio == pytest.approx(267_696 / (267_696 - 27))
+    assert Sparsity.of({}, network, "total").realised_ratio == 1
+    nothing = {
+        name: torch.zeros_like(value, dtype=torch.bool)
+        for name, value in network.named_parameters()
+    }
+    assert Sparsity.of(nothing, network, "total").realised_ratio == float("inf")
+
+
+def test_masks_of_what_is_no_parameter_are_refused():
+    network = networks.build("mlp", channels=1, classes=4)
+    for name in ("fc9.weight", "fc1"):
+        with pytest.raises(NetworkError, match=rf"mask is of {name}, which is no .* fc1\.weight"):
+            Sparsity.of({name: torch.ones(3, dtype=torch.bool)}, network, "total")
+    for mask in (torch.ones(3, dtype=torch.bool), torch.ones(32)):
+        with pytest.raises(NetworkError, match=r"mask of fc1\.bias is .*torch\.bool \[32\]"):
+            Sparsity.of({"fc1.bias": mask}, network, "total")
+
+
+# Masks within masks
+
+# Two fractions, the second at most as large, so that what it asks for is left.
+ROUNDS = st.tuples(FRACTIONS, FRACTIONS).map(lambda pair: sorted(pair, reverse=True))
+
+
+@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@given(scores=SCORES, rounds=ROUNDS, seed=st.integers(0, 5), other=st.integers(0, 5))
+def test_masks_within_masks_are_nested_exact_and_of_the_highest_left(
+    make, scores, rounds, seed, other
+):
+    """The second round ranks by scores of its own: those of the first in another order."""
+    first = make(scores, rounds[0], generator=generator(seed))
+    later = {name: value.flatten().flip(0).view_as(value) for name, value in scores.items()}
+    second = make(later, rounds[1], within=first, generator=generator(other))
+    parts = [[name] for name in scores] if make is layer_masks else [list(scores)]
+    for names in parts:
+        before, after, values = (
+            flat({name: found[name] for name in names}) for found in (first, second, later)
+        )
+        assert not (after & ~before).any()
+        assert after.sum() == round(rounds[1] * len(values))
+        if after.any() and (before & ~after).any():
+            assert values[after].min() >= values[before & ~after].max()
+
+
+@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@given(scores=SCORES, rounds=ROUNDS, seed=st.integers(0, 5))
+def test_pruning_by_the_same_scores_in_rounds_is_pruning_at_once(make, scores, rounds, seed):
+    """Ties, too, fall by the seed in the same way, however many weights are left."""
+    first = make(scores, rounds[0], generator=generator(seed))
+    second = make(scores, rounds[1], within=first, generator=generator(seed))
+    once = make(scores, rounds[1], generator=generator(seed))
+    assert all(torch.equal(second[name], once[name]) for name in scores)
+
+
+@given(scores=SCORES, rounds=ROUNDS)
+def test_a_signed_threshold_within_masks_is_that_of_what_is_left(scores, rounds):
+    first = global_masks(scores, rounds[0])
+    found = flat(signed_threshold_masks(scores, rounds[1], within=first))
+    left, values = flat(first), flat(scores).astype(float)
+    assert not (found & ~left).any()
+    if left.any():
+        asked = {"a": torch.from_numpy(values[left])}
+        alone = signed_threshold_masks(asked, min(rounds[1] * (len(values) / left.sum()), 1.0))
+        np.testing.assert_array_equal(found[left], flat(alone))
+
+
+@pytest.mark.parametrize("make", [global_masks, layer_masks, signed_threshold_masks])
+def test_what_a_mask_removed_ranks_nothing_and_a_tensor_without_a_mask_is_whole(make):
+    scores = {"a": torch.tensor([torch.nan, 3.0, 2.0, 1.0]), "b": torch.tensor([5.0, 0.0])}
+    left = torch.tensor([False, True, True, True])
+    masks = make(scores, 0.5, within={"a": left})
+    assert masks["a"].tolist()[:2] == [False, True]
+    assert masks["b"][0]
+    with pytest.raises(NetworkError, match="scores of a are not all finite"):
+        make(scores, 0.5, within={"b": torch.tensor([True, False])})
+
+
+@pytest.mark.parametrize(
+    ("make", "where"),
+    [(global_masks, "all layers"), (layer_masks, "b"), (signed_threshold_masks, "all layers")],
+)
+def test_more_than_is_left_cannot_be_kept(make, where):
+    scores = {"a": torch.arange(4.0), "b": torch.arange(4.0)}
+    first = {"a": torch.ones(4, dtype=torch.bool), "b": torch.zeros(4, dtype=torch.bool)}
+    with pytest.raises(NetworkError, match=rf"weights of {where} should stay and .* leave"):
+        make(scores, 0.75, within=first)
+    for mask in (torch.ones(3, dtype=torch.bool), torch.ones(4)):
+        with pytest.raises(NetworkError, match=r"mask of b .* give one of torch\.bool \[4\]"):
+            make(scores, 0.5, within={"b": mask})

@@ -7,17 +7,26 @@ import json
 import numpy as np
 import pytest
 import torch
-from core_helpers import method, recipe, write_prepared
+from compression_helpers import with_schedule, with_unit, write_dense
+from core_helpers import (
+    compression_plan,
+    method,
+    ratios_of,
+    recipe,
+    training_plan,
+    write_prepared,
+)
 from elsewhere import Elsewhere, MixedDevices, pretended_gpu
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recall_distortion import networks
-from recall_distortion.compression.blocks import compress_block
+from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
-from recall_distortion.training import TrainingImages, loop, train_block, unfinished
+from recall_distortion.training import Run, TrainingImages, loop, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 from recall_distortion.training.engines import Engine
+from recall_distortion.training.masks import factors
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
 from recall_distortion.vocabulary import Panel
@@ -102,31 +111,24 @@ def chain(folder, device, case, at_once, scope="global"):
         folder / "data.safetensors", channels=channels, size=size, train=48, holdout=12, test=20
     )
     engine = {"engine": "vectorized" if at_once > 1 else "sequential", "at_once": at_once}
-    common = {"selection": "holdout", "engine": engine, "device": device}
+    common = {"device": device, "unfinished": folder / "unfinished"}
     plan = recipe((2, 0.05), augmentation=augmentation)
     train_block(
         data,
         folder / "dense.safetensors",
         folder / "dense.csv",
+        training_plan(plan, engine=engine),
         architecture=name,
         seeds=[0, 1],
-        recipe=plan,
-        unfinished=folder / "unfinished",
         **common,
     )
+    methods = {"control": None} | {name: method(name, scope=scope) for name in CRITERIA}
+    files = ("dense.safetensors", "compressed.safetensors", "sparsity.csv", "compressed.csv")
     compress_block(
-        data,
-        folder / "dense.safetensors",
-        folder / "compressed.safetensors",
-        folder / "sparsity.csv",
-        folder / "compressed.csv",
-        panel=Panel("small", name, "usual"),
-        ratios=["1", "2"],
-        methods={"control": None}
-        | {criterion: method(criterion, scope=scope) for criterion in CRITERIA},
-        count="prunable",
-        recipe=recipe((1, 0.05), augmentation=augmentation),
-        unfinished=folder / "unfinished",
+        Paths(data, *(folder / file for file in files)),
+        compression_plan(methods, recipe((1, 0.05), augmentation=augmentation), engine=engine),
+        panel=Panel("small", case[0], "usual"),
+        ratios=ratios_of(methods, ["1", "2"]),
         **common,
     )
     for kind, compressed in (("dense", []), ("all", [folder / "compressed.safetensors"])):
@@ -164,6 +166,42 @@ def test_the_whole_chain_leaves_nothing_on_the_cpu(tmp_path, monkeypatch, case, 
         assert (tmp_path / "here" / table).read_text() == (tmp_path / "there" / table).read_text()
 
 
+@pytest.mark.parametrize("unit", ["weight", "neuron"])
+def test_rounds_leave_nothing_on_the_cpu(tmp_path, monkeypatch, unit):
+    """Masks within masks, of biases too, and networks as they were before the last round."""
+    monkeypatch.setattr("recall_distortion.training.engines.faster", lambda network: None)
+    monkeypatch.setattr("recall_distortion.training.stacks.nullcontext", ElementaryBatchNorm)
+    with_schedule(monkeypatch)
+    with_unit(monkeypatch)
+    folder = write_dense(tmp_path)
+    methods = {
+        name: method(name, schedule="stepwise", unit=unit) for name in ("random", "undecayed")
+    }
+    plan = compression_plan(methods, recipe((1, 0.05)), engine={"engine": "vectorized"})
+
+    def rounds(place, device):
+        (tmp_path / place).mkdir()
+        outputs = [tmp_path / place / name for name in ("w.safetensors", "s.csv", "h.csv")]
+        compress_block(
+            Paths(folder / "data.safetensors", folder / "dense.safetensors", *outputs),
+            plan,
+            panel=Panel("small", "mlp", "usual"),
+            ratios={name: ["2", "10"] for name in methods},
+            device=device,
+            unfinished=tmp_path / "unfinished",
+        )
+        return load_tensors(outputs[0])[0], [path.read_text() for path in outputs[1:]]
+
+    here, tables = rounds("here", "cpu")
+    with pretended_gpu():
+        there, others = rounds("there", "cuda")
+    assert tables == others
+    assert set(here) == set(there)
+    assert any(name.startswith("compressed/random/10/") for name in here)
+    for name, value in here.items():
+        assert torch.equal(value, there[name]), name
+
+
 def test_what_is_deterministic_leaves_nothing_on_the_cpu(tmp_path):
     """The CNN on 12 x 12 pools windows that overlap, which is done otherwise there."""
     torch.use_deterministic_algorithms(True)
@@ -195,11 +233,9 @@ def test_a_killed_job_goes_on_on_a_gpu(tmp_path, monkeypatch, case, at_once):
             data,
             tmp_path / file,
             tmp_path / "history.csv",
+            training_plan(plan, engine=engine),
             architecture=name,
             seeds=[0, 1],
-            recipe=plan,
-            selection="holdout",
-            engine=engine,
             device="cuda",
             unfinished=folder,
         )
@@ -262,7 +298,11 @@ def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision)
     optimizer._options["fused"] = False
     seen = []
     network.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
-    losses = loop.step(stack, optimizer, batch, labels, {0: torch.ones_like(stack.parameters[0])})
+    masks = {name: p > 0 for name, p in network.named_parameters()}
+    runs = [Run(0, network.state_dict(), masks if k == 0 else None) for k in range(at_once)]
+    masked = factors(stack, runs)
+    assert len(masked) == len(stack.parameters)
+    losses = loop.step(stack, optimizer, batch, labels, masked)
     assert (losses.device.type, losses.shape) == ("cuda", (at_once,))
     if at_once == 1:  # what torch.vmap wraps does not pass on that it is a GPU's, to fake tensors
         assert seen == [getattr(torch, precision)]

@@ -8,9 +8,11 @@ import pytest
 from study_helpers import RECIPE, VALID, changed, message, write
 
 from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.data.preparing import describe
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import METHODS, load
+from recall_distortion.study import METHODS, check_feasible, load
+from recall_distortion.system.errors import StudyError
 
 
 def test_the_valid_study_is_valid(tmp_path):
@@ -53,6 +55,9 @@ WRONG = [
     ("ratios", [2, -4], "ratios.1", ["greater than 1"]),
     ("ratios", [2, 4, 2.0], "ratios", ["listed twice"]),
     ("ratios", ["2"], "ratios.0", ["number"]),
+    ("methods.mine.ratios", [2, 4, 2.0], "methods.mine.ratios", ["listed twice"]),
+    ("methods.mine.ratios", [], "methods.mine.ratios", ["at least 1 item"]),
+    ("methods.mine.ratios", [1], "methods.mine.ratios.0", ["greater than 1"]),
     ("ratios", [float("nan")], "ratios.0", ["not nan"]),
     ("count", "weights", "count", ["'total' or 'prunable'", "'weights'"]),
     ("selection", "train", "selection", ["'holdout' or 'test'"]),
@@ -182,11 +187,30 @@ def test_one_error_tells_all_that_is_wrong(tmp_path):
 
 def test_the_ratios_of_a_job_must_fit_into_a_files_name(tmp_path):
     values = changed("jobs.ratios", 50) | {"ratios": [float(r) for r in range(2, 32)]}
+    values["jobs"]["bundles"] = {"some": ["control", "magnitude"]}
     text = message(write(tmp_path, values))
     for word in ("jobs.ratios", "1-2-3-", "83 characters of at most 80", "carry fewer"):
         assert word in text
     values["jobs"]["ratios"] = 29
     assert load(write(tmp_path, values)).jobs.ratios == 29
+    values["jobs"] = {"ratios": 50}  # without the control's ratio there is room, but for a method's
+    assert "81 characters" in message(write(tmp_path, values))
+    values["ratios"] = [2]
+    assert load(write(tmp_path, values)).jobs.ratios == 50
+    values["methods"]["mine"]["ratios"] = [float(r) for r in range(2, 32)]
+    assert "81 characters" in message(write(tmp_path, values))
+
+
+def test_a_ratio_of_its_own_that_a_network_cannot_reach_is_named_with_its_method(tmp_path):
+    path = write(tmp_path, changed("methods.mine.ratios", [2, 50]) | {"count": "total"})
+    shapes = {"digits": describe("digits", path=None)}
+    with pytest.raises(StudyError, match=r"'methods\.mine\.ratios': mlp .* cannot reach ratio 50"):
+        check_feasible(load(path), path, shapes)
+    values = changed("ratios", [2, 50]) | {"count": "total"}
+    values["methods"]["mine"]["ratios"] = [2]
+    path = write(tmp_path, values)
+    with pytest.raises(StudyError, match=r"key 'ratios': mlp on digits cannot reach ratio 50"):
+        check_feasible(load(path), path, shapes)
 
 
 def test_the_names_of_a_jobs_files_fit_a_file_system(tmp_path):

@@ -149,22 +149,60 @@ def test_a_job_carries_consecutive_ratios_and_the_control_its_own(methods, size,
 @given(
     ratios=st.lists(st.integers(2, 99), min_size=1, max_size=8, unique=True),
     size=st.integers(1, 9),
+    own=st.none() | st.lists(st.integers(2, 99), min_size=1, max_size=8, unique=True),
     bundled=st.booleans(),
 )
-def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, bundled):
+def test_jobs_cover_every_cell_once_however_they_are_cut(ratios, size, own, bundled):
     values = changed("jobs.ratios", size) | {"ratios": ratios}
-    values["jobs"]["bundles"] = {"some": ["control", "magnitude"]} if bundled else {}
+    values["methods"]["mine"]["ratios"] = own
+    values["jobs"]["bundles"] = {"some": ["control", "mine"]} if bundled else {}
     study = Study.model_validate(values)
     covered = [
         (*network.panel, method, float(ratio))
         for network in study.networks()
         for bundle, methods in study.bundles(network.panel).items()
-        for group in study.ratio_groups(network.panel, bundle).values()
-        for ratio in group
-        for method in methods
-        if (method == "control") == (ratio == "1")
+        for group in study.ratio_groups(network.panel, bundle)
+        for method, own in study.job_ratios(network.panel, bundle, group).items()
+        for ratio in own
+        if method in methods
     ]
     assert sorted(covered) == sorted(study.cells())
+
+
+def test_a_method_may_have_ratios_of_its_own():
+    values = changed("methods.mine.ratios", [8, 2])
+    values["jobs"] = {"ratios": 2, "bundles": {"some": ["control", "magnitude", "mine"]}}
+    study = Study.model_validate(values)
+    cells = [tuple(cell[-2:]) for cell in study.cells()]
+    assert cells == [
+        ("control", 1),
+        *(("magnitude", ratio) for ratio in (2, 10)),
+        *(("mine", ratio) for ratio in (2, 8)),
+    ]
+    assert list(study.ratio_groups(MLP, "some")) == ["1-2", "8-10"]
+    assert study.job_ratios(MLP, "some", "1-2") == {
+        "control": ["1"],
+        "magnitude": ["2"],
+        "mine": ["2"],
+    }
+    assert study.job_ratios(MLP, "some", "8-10") == {
+        "control": [],
+        "magnitude": ["10"],
+        "mine": ["8"],
+    }
+    facts = study.facts()["methods"]
+    assert facts["mine"]["ratios"] == ["2", "8"]
+    assert "ratios" not in facts["magnitude"]
+    # What decides a cell is not which other cells there are.
+    usual = Study.model_validate(VALID)
+    for bundle in ("mine", "magnitude"):
+        given = usual.compression_parameters(MLP, bundle)
+        assert "ratios" not in given["methods"][bundle]
+    values["jobs"] = {}
+    alone = Study.model_validate(values)
+    assert alone.compression_parameters(MLP, "mine") == usual.compression_parameters(MLP, "mine")
+    assert list(alone.ratio_groups(MLP, "mine")) == ["2", "8"]
+    assert list(alone.ratio_groups(MLP, "magnitude")) == ["2", "10"]
 
 
 def test_what_decides_a_result_is_complete_and_nothing_else():

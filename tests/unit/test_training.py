@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from core_helpers import prepared, recipe, write_prepared
+from core_helpers import prepared, recipe, training_plan, write_prepared
 from training_helpers import images_of, normalized, prepared_colored
 
 from recall_distortion import networks
@@ -62,25 +62,25 @@ def plain_loop(network, inputs, labels, plan, *, seed, masks=None):
     losses = []
     for name, mask in masks.items():
         weights[name].data *= mask
-    for phase in plan["phases"]:
+    for phase in plan.phases:
         velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for _ in range(phase["epochs"]):
+        for _ in range(phase.epochs):
             network.train()
             shuffled = torch.randperm(len(labels), generator=order)
             total = 0.0
-            for start in range(0, len(labels), plan["batch_size"]):
-                index = shuffled[start : start + plan["batch_size"]]
+            for start in range(0, len(labels), plan.batch_size):
+                index = shuffled[start : start + plan.batch_size]
                 loss = F.cross_entropy(network(inputs[index]), labels[index])
                 gradients = torch.autograd.grad(loss, list(weights.values()))
                 total += loss.item() * len(index)
                 with torch.no_grad():
                     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-                        step = gradient + plan["weight_decay"] * weight
-                        velocity[name] = plan["momentum"] * velocity[name] + step
-                        change = step + plan["momentum"] * velocity[name]
+                        step = gradient + plan.weight_decay * weight
+                        velocity[name] = plan.momentum * velocity[name] + step
+                        change = step + plan.momentum * velocity[name]
                         if name in masks:
                             change = change * masks[name]
-                        weight -= phase["learning_rate"] * change
+                        weight -= phase.learning_rate * change
             losses.append(total / len(labels))
     return losses
 
@@ -223,14 +223,10 @@ def run_block(folder, data_path, seeds, plan=None, name="mlp", **options):
         data_path,
         weights,
         history,
-        **{
-            "architecture": name,
-            "seeds": seeds,
-            "recipe": plan or recipe((2, 0.05)),
-            "selection": "holdout",
-            "engine": {"engine": "sequential"},
-        }
-        | options,
+        training_plan(plan or recipe((2, 0.05)), engine={"engine": "sequential"}),
+        architecture=name,
+        seeds=seeds,
+        **options,
     )
     with open(history, newline="", encoding="utf-8") as file:
         return load_block(weights), list(csv.DictReader(file))

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
-from core_helpers import method, recipe, write_prepared
+from core_helpers import (
+    compression_plan,
+    method,
+    ratios_of,
+    recipe,
+    training_plan,
+    write_prepared,
+)
 from unfinished_helpers import (
     PLAN,
     Killed,
@@ -18,7 +26,7 @@ from unfinished_helpers import (
     train,
 )
 
-from recall_distortion.compression.blocks import compress_block
+from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
     NonFiniteLoss,
@@ -26,6 +34,7 @@ from recall_distortion.training import (
     train_block,
 )
 from recall_distortion.training import loop as loop_module
+from recall_distortion.vocabulary import Panel
 
 CASES = [
     # architecture, channels, augmentation, at once, seeds
@@ -50,7 +59,7 @@ def test_training_killed_after_any_epoch_ends_as_an_undisturbed_one(
 ):
     place = setting(tmp_path, name, channels, augmentation)
     runs = runs_of(place[0], seeds)
-    plan = PLAN | {"augmentation": augmentation}
+    plan = replace(PLAN, augmentation=tuple(augmentation))
     undisturbed = train(place, None, runs, plan, at_once)
     if name != "resnet20":
         assert any(not fitted.history[-1]["selected"] for fitted in undisturbed)
@@ -138,35 +147,26 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def train_files(folder, data, kept, **options):
+def train_files(folder, data, kept, plan=PLAN):
     train_block(
         data,
         folder / "weights.safetensors",
         folder / "history.csv",
-        **{
-            "architecture": "mlp",
-            "seeds": [3, 4],
-            "recipe": PLAN,
-            "selection": "holdout",
-            "engine": {"engine": "sequential"},
-            "unfinished": kept,
-        }
-        | options,
+        training_plan(plan, engine={"engine": "sequential"}),
+        architecture="mlp",
+        seeds=[3, 4],
+        unfinished=kept,
     )
 
 
 def compress_files(folder, data, dense, kept):
+    files = [folder / name for name in ("weights.safetensors", "sparsity.csv", "history.csv")]
+    methods = {"magnitude": method("magnitude"), "random": method("random")}
     compress_block(
-        data,
-        dense,
-        *(folder / name for name in ("weights.safetensors", "sparsity.csv", "history.csv")),
-        dataset="small",
-        ratios=["4"],
-        methods={"magnitude": method("magnitude"), "random": method("random")},
-        count="prunable",
-        recipe=PLAN,
-        selection="holdout",
-        engine={"engine": "vectorized", "at_once": 2},
+        Paths(data, dense, *files),
+        compression_plan(methods, PLAN, engine={"engine": "vectorized", "at_once": 2}),
+        panel=Panel("small", "mlp"),
+        ratios=ratios_of(methods, ["4"]),
         unfinished=kept,
     )
 
@@ -207,5 +207,5 @@ def test_a_job_that_fails_for_good_leaves_nothing(tmp_path):
     data = write_prepared(tmp_path / "data.safetensors")
     plan = recipe((30, 1e4), batch_size=4)
     with pytest.raises(TrainingError, match="no replicate"):
-        train_files(tmp_path, data, tmp_path / "unfinished" / "dense", recipe=plan)
+        train_files(tmp_path, data, tmp_path / "unfinished" / "dense", plan)
     assert not (tmp_path / "unfinished").exists()

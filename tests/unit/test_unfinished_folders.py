@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_another_job_s_folder_is_removed_unread(tmp_path, change, monkeypatch, c
     masks = {name: mask.clone() for name, mask in runs[0].masks.items()}
     state = {name: value.clone() for name, value in runs[0].state.items()}
     if change == "recipe":
-        plan = PLAN | {"weight_decay": 1e-3}
+        plan = replace(PLAN, weight_decay=1e-3)
     elif change == "data":
         facts = {"data": "other"}
     elif change == "engine":

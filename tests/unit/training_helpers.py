@@ -18,6 +18,15 @@ def prepared_colored(path: Path) -> PreparedData:
     return prepared(path, channels=3, train=48, holdout=16)
 
 
+def masks_of_all(network: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return masks of every parameter, biases and batch norm's among them, of two thirds each."""
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(value.shape, generator=rng) < 2 / 3
+        for name, value in network.named_parameters()
+    }
+
+
 def images_of(data, **options) -> TrainingImages:
     return TrainingImages.of(data, **{"selection": "holdout", "device": "cpu"} | options)
 

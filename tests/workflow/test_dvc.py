@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import Study
 from recall_distortion.system.code import deciding
@@ -114,13 +114,15 @@ def wanted_code(stage: str) -> list[str]:
     source = PROJECT / "src"
     families = {facts.family for facts in ARCHITECTURES.values()}
     told = [f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families]
-    criteria = [f"recall_distortion.compression.pruning.scores.{name}" for name in CRITERIA]
+    methods = [f"recall_distortion.compression.pruning.scores.{name}" for name in CRITERIA]
+    methods += [f"recall_distortion.compression.schedules.{name}" for name in SCHEDULES]
+    methods += [f"recall_distortion.compression.pruning.units.{name}" for name in UNITS]
     files: set[Path] = set()
     for rule in RULES_OF[stage]:
         (call,) = re.findall(r"get_code\((.*?)\)", rules()[rule])
         script, *keys = re.findall(r'"(\w+)"', call)
         assert f"../scripts/{script}.py" in rules()[rule]
-        names = [*(told if keys else ()), *(criteria if "bundle" in keys else ())]
+        names = [*(told if keys else ()), *(methods if "bundle" in keys else ())]
         found = deciding(PROJECT / f"workflow/scripts/{script}.py", source, names)
         files |= {source / name for name in found}
         for read, folder in READ_BESIDES.items():

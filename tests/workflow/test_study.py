@@ -157,6 +157,32 @@ def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
     assert compressing(plan) == ["both at ratio 1", "both at ratio 2"]
 
 
+@pytest.mark.slow
+def test_a_method_with_ratios_of_its_own_is_run_and_shown_at_these(finished_copy: Project) -> None:
+    """At one that the others lack, and not at all of theirs; tables, figures and the page cope."""
+    path = finished_copy.folder / "config/studies/test.yaml"
+    own = "methods:\n  few: {criterion: random, ratios: [5, 2]}\n"
+    text = path.read_text().replace("methods: {}\n", own)
+    path.write_text(text.replace("[control, magnitude]", "[control, magnitude, few]"))
+    planned = finished_copy.planned("--config", "study=test")
+    assert (planned["compress"], planned["evaluate"]) == (4, 2)
+    assert "train" not in planned
+    finished_copy.snakemake("--config", "study=test")
+    networks = read(finished_copy, "networks")
+    cells = networks[networks["state"] == "retrained"].groupby("method")["ratio"].unique()
+    assert {method: sorted(ratios) for method, ratios in cells.items()} == {
+        "control": [1],
+        "few": [2, 5],
+        "magnitude": [2, 10],
+    }
+    tests = read(finished_copy, "tests")
+    compared = tests[tests["question"] == "method"]
+    assert set(compared["ratio"]) == {2}  # where both are
+    page = (finished_copy.folder / "results/test/report.html").read_text(encoding="utf-8")
+    assert "at ratios of its own: 2 and 5" in page
+    assert NOTHING in finished_copy.snakemake("-n", "--config", "study=test")
+
+
 def test_added_seeds_train_only_their_own_block(finished_copy: Project) -> None:
     study = finished_copy.folder / "config/studies/test.yaml"
     study.write_text(study.read_text().replace("seeds: 3", "seeds: 4"))

@@ -24,9 +24,9 @@ rule compress:
         compression=lambda wildcards: STUDY.compression_parameters(
             get_panel(wildcards), wildcards.bundle
         ),
-        ratios=lambda wildcards: STUDY.ratio_groups(
-            get_panel(wildcards), wildcards.bundle
-        )[wildcards.ratios],
+        ratios=lambda wildcards: STUDY.job_ratios(
+            get_panel(wildcards), wildcards.bundle, wildcards.ratios
+        ),
     message:
         "Compressing {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}) by {wildcards.bundle} at"
         " ratio {wildcards.ratios}, {wildcards.block}"

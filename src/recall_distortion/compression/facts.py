@@ -7,6 +7,7 @@ The functions are in ``pruning.scores``, which a test holds against these facts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 _PAPER = "Good et al., NeurIPS 2022, arXiv 2206.02976"
 _SCRIPT = "the authors’ script, GitHub yuxwind/shrinkbench_generate_model"
@@ -87,11 +88,38 @@ CRITERIA: dict[str, Criterion] = {
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What is removed as one."""
+
+    name: str
+    meaning: str
+
+
+#: What every method of a study removes.
+WEIGHT = Unit("weight", "single weights; biases and batch norm are left alone")
+
+UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT,)}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's."""
+
+    name: str
+    meaning: str
+
+
+SCHEDULES: dict[str, Schedule] = {
+    facts.name: facts for facts in (Schedule("one_shot", "pruned once, then fine-tuned"),)
+}
+
+
+@dataclass(frozen=True)
 class BuiltIn:
     """A method that studies may name without defining it; ε is the training's weight decay."""
 
     criterion: str
-    scope: str = "global"
+    scope: Literal["global", "layer"] = "global"
 
 
 BUILT_IN: dict[str, BuiltIn] = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.blocks import load_compressed
+from recall_distortion.compression.files import Compressed, load_compressed
 from recall_distortion.data.prepared import load
 from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
 from recall_distortion.training import DeviceImages
@@ -60,7 +60,7 @@ def evaluate_block(
         prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     engine = Engine(deterministic=is_deterministic(device))
     module = engine.module(network)
     parts, failures, trained = [], [], {}
@@ -88,32 +88,31 @@ def evaluate_block(
 
 def _cells(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Cell]:
     """Yield the dense networks, or, where there are files of them, the compressed ones."""
+    states: dict[str, tuple[list[int], Iterable[Mapping[str, Tensor]]]]
     if not compressed_paths:
-        own = (dense.state(seed) for seed in dense.seeds)
-        states = {DENSE: (dense.seeds, own)}
+        states = {DENSE: (dense.seeds, (dense.state(seed) for seed in dense.seeds))}
         yield _Cell(DENSE, UNCOMPRESSED_TEXT, states, dense.failures, dense.facts)
     for path in compressed_paths:
         for part in load_compressed(path):
             states = {}
             if part.masks:
-                masked = [
-                    (dense.state(seed), part.masks, index)
-                    for index, seed in enumerate(part.mask_seeds)
-                ]
-                states[COMPRESSED] = part.mask_seeds, (_masked(*one) for one in masked)
+                states[COMPRESSED] = part.mask_seeds, _pruned(dense, part)
             retrained = Block("", 0, 0, part.seeds, part.retrained)
-            own = [retrained.state(seed) for seed in part.seeds]
-            states[RETRAINED] = part.seeds, own
-            yield _Cell(part.method, part.ratio, states, part.failures, part.facts)
+            states[RETRAINED] = part.seeds, [retrained.state(seed) for seed in part.seeds]
+            yield _Cell(part.cell.method, part.cell.ratio, states, part.failures, part.facts)
 
 
-def _masked(
-    state: Mapping[str, Tensor], masks: Mapping[str, Tensor], index: int
-) -> dict[str, Tensor]:
-    return {
-        name: value * masks[name][index] if name in masks else value
-        for name, value in state.items()
-    }
+def _pruned(dense: Block, part: Compressed) -> Iterator[Mapping[str, Tensor]]:
+    """Yield a cell's networks as they were before the last retraining."""
+    before = Block("", 0, 0, part.mask_seeds, part.compressed)
+    for index, seed in enumerate(part.mask_seeds):
+        if part.compressed:
+            yield before.state(seed)
+            continue
+        yield {
+            name: value * part.masks[name][index] if name in part.masks else value
+            for name, value in dense.state(seed).items()
+        }
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
 from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
 from recall_distortion.vocabulary import CONTROL, DENSE, RESEED
@@ -31,7 +31,6 @@ _SCOPES = {
     "global": "all prunable weights ranked together",
     "layer": "ranked within each layer, so that every layer keeps the same fraction",
 }
-_SCHEDULES = {"one_shot": "pruned once, then fine-tuned"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,9 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
     """Return what defines each of ``methods``, then what else the study's facts define.
 
     ``study_facts["methods"]`` is what ``Study.facts`` gives: criterion, scope, schedule and, where
-    they are used, gradient_examples and epsilon by the method's name. Tables from elsewhere may
-    come without: built-in names are then explained as far as they are known, others not defined.
+    they are used, ratios of its own, gradient_examples and epsilon by the method's name. Tables
+    from elsewhere may come without: built-in names are then explained as far as they are known,
+    others not defined.
     """
     defined = study_facts.get("methods")
     if not isinstance(defined, Mapping):
@@ -70,16 +70,24 @@ def _definition(name: str, facts: Any) -> Definition:
         return Definition(name, _NO_SCORE, _NOTHING_REMOVED)
     if criterion is None:
         return Definition(name, _NO_SCORE, NOT_DEFINED)
+    schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
         _SCOPES.get(str(facts.get("scope")), ""),
-        _SCHEDULES.get(str(facts.get("schedule")), ""),
+        schedule.meaning if schedule else "",
+        _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
     ]
     said = "; ".join(setting for setting in settings if setting)
     sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
     return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _ratios(ratios: Any) -> str:
+    if not isinstance(ratios, Sequence) or isinstance(ratios, str) or not ratios:
+        return ""
+    return f"at {'ratios' if len(ratios) > 1 else 'a ratio'} of its own: {join(list(ratios))}"
 
 
 def _gradient(examples: Any) -> str:

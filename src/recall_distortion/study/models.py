@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
-from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.compression.facts import CRITERIA, WEIGHT
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import references
+from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
     METHODS,
     Dataset,
@@ -20,11 +20,12 @@ from recall_distortion.study.parts import (
     Method,
     Name,
     Panel,
+    Ratio,
     RecipePair,
     Strict,
 )
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, UNCOMPRESSED_TEXT, format_ratio
+from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, format_ratio
 
 # The ratios of a job stand in the names of folders and, beside data set, network, recipe, bundle
 # and seeds, of log files; file systems allow 255 characters.
@@ -34,8 +35,6 @@ LONGEST_NAMES = 130
 # Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
 # network; with many networks, jobs of a few each still fill the cores.
 NETWORKS_PER_FIT = 4
-
-_T = TypeVar("_T")
 
 
 class Study(Strict):
@@ -66,9 +65,10 @@ class Study(Strict):
         min_length=1,
         description="Which networks are trained on which data set, and how they are pruned.",
     )
-    ratios: list[Annotated[float, Field(gt=1, le=1e6)]] = Field(
+    ratios: list[Ratio] = Field(
         min_length=1,
-        description="The pruning ratios: parameters before pruning over parameters after.",
+        description="The pruning ratios: parameters before pruning over parameters after. A method "
+        "may have ratios of its own.",
     )
     count: Literal["total", "prunable"] = Field(
         "total",
@@ -116,15 +116,13 @@ class Study(Strict):
     @property
     def folder(self) -> str:
         """The name of its results folder; overrides of the command line are part of it."""
-        changed = [f"{key}={_slug(value)}" for key, value in sorted(self._overrides.items())]
+        changed = [f"{key}={slug(value)}" for key, value in sorted(self._overrides.items())]
         return "+".join([self._name, *changed])
 
     @field_validator("ratios")
     @classmethod
     def _ratios_differ(cls, ratios: list[float]) -> list[float]:
-        if len(set(ratios)) != len(ratios):
-            raise ValueError("a ratio is listed twice")
-        return sorted(ratios)
+        return in_order(ratios)
 
     @model_validator(mode="after")
     def _references_hold(self) -> Study:
@@ -140,8 +138,13 @@ class Study(Strict):
         return self
 
     def _check_ratio_groups(self) -> None:
-        ratios = [UNCOMPRESSED_TEXT, *map(format_ratio, self.ratios)]
-        longest = max((_joined(group) for group in _groups(ratios, self.jobs.ratios)), key=len)
+        names = [
+            name
+            for network in self.networks()
+            for bundle in self.bundles(network.panel)
+            for name in self.ratio_groups(network.panel, bundle)
+        ]
+        longest = max(names, key=len)
         if len(longest) > LONGEST_RATIOS:
             raise ValueError(
                 f"jobs.ratios: the ratios of one job name its files, and {longest[:30]}... has "
@@ -163,13 +166,19 @@ class Study(Strict):
         """Return the definition of a method other than ``control``."""
         return self.methods[name] if name in self.methods else METHODS[name]
 
+    def ratios_of(self, method: str) -> list[float]:
+        """Return the ratios that a method runs at: its own or the study's, the control's 1."""
+        if method == CONTROL:
+            return [UNCOMPRESSED]
+        return self.method(method).ratios or self.ratios
+
     def replicate_seeds(self) -> list[int]:
         """Return the seeds, one a replicate."""
         return list(range(self.first_seed, self.first_seed + self.seeds))
 
     def blocks(self) -> dict[str, list[int]]:
         """Return the seeds of each block by its name, which states the first and last seed."""
-        parts = _groups(self.replicate_seeds(), self.jobs.replicates)
+        parts = groups(self.replicate_seeds(), self.jobs.replicates)
         return {f"seeds-{part[0]:03d}-{part[-1]:03d}": part for part in parts}
 
     def networks(self) -> list[Network]:
@@ -211,14 +220,24 @@ class Study(Strict):
     def ratio_groups(self, panel: vocabulary.Panel, bundle: str) -> dict[str, list[str]]:
         """Return the ratios that each job of a bundle carries, by the name they join to.
 
-        A bundle that holds the control begins with ratio ``1``, at which nothing else is run; the
-        control is not run at the others.
+        They are those of all its methods; ``job_ratios`` says which of them run at which. A bundle
+        that holds the control begins with ratio ``1``.
         """
         methods = self.bundles(panel)[bundle]
-        ratios = [UNCOMPRESSED_TEXT] if CONTROL in methods else []
-        if any(method != CONTROL for method in methods):
-            ratios += [format_ratio(ratio) for ratio in self.ratios]
-        return {_joined(group): group for group in _groups(ratios, self.jobs.ratios)}
+        ratios = sorted({ratio for method in methods for ratio in self.ratios_of(method)})
+        return {
+            joined(group): group
+            for group in groups([format_ratio(ratio) for ratio in ratios], self.jobs.ratios)
+        }
+
+    def job_ratios(self, panel: vocabulary.Panel, bundle: str, group: str) -> dict[str, list[str]]:
+        """Return by method the ratios that a bundle's job of a group of ratios runs it at."""
+        ratios = self.ratio_groups(panel, bundle)[group]
+        found = {}
+        for method in self.bundles(panel)[bundle]:
+            own = [format_ratio(ratio) for ratio in self.ratios_of(method)]
+            found[method] = [ratio for ratio in ratios if ratio in own]
+        return found
 
     def fits(self) -> dict[str, dict[str, Any]]:
         """Return what each job that fits mixed models carries, by its name.
@@ -239,7 +258,7 @@ class Study(Strict):
         """Yield every cell (``vocabulary.CELL``), the dense networks left out."""
         for network in self.networks():
             for method in network.methods:
-                for ratio in [UNCOMPRESSED] if method == CONTROL else self.ratios:
+                for ratio in self.ratios_of(method):
                     yield *network.panel, method, ratio
 
     def facts(self) -> dict[str, Any]:
@@ -271,6 +290,8 @@ class Study(Strict):
             return {"criterion": None}
         method = self.method(name)
         found = method.model_dump(include={"criterion", "scope", "schedule"})
+        if method.ratios is not None:
+            found["ratios"] = [format_ratio(ratio) for ratio in method.ratios]
         criterion = CRITERIA[method.criterion]
         if criterion.needs_gradient:
             found["gradient_examples"] = method.gradient_examples
@@ -309,7 +330,7 @@ class Study(Strict):
             method = self.method(name)
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
-            methods[name] = method.model_dump()
+            methods[name] = method.model_dump(exclude={"ratios"})  # the jobs' cells have them
         return {
             "methods": methods,
             "count": self.count,
@@ -319,17 +340,21 @@ class Study(Strict):
         }
 
     def modules(self, panel: vocabulary.Panel, bundle: str | None = None) -> list[str]:
-        """Return what a network's jobs import by name: its module, a bundle's criteria.
+        """Return what a network's jobs import by name: its module, what a bundle's methods use.
 
         A module of its fast form is among them whether there is one or not.
         """
         family = ARCHITECTURES[panel.architecture].family
         methods = self.bundles(panel)[bundle] if bundle else ()
-        criteria = {self.method(name).criterion for name in methods if name != CONTROL}
+        pruning = [self.method(name) for name in methods if name != CONTROL]
+        criteria = {method.criterion for method in pruning}
+        schedules = {method.schedule for method in pruning}
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",
             *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
+            *(f"recall_distortion.compression.schedules.{name}" for name in sorted(schedules)),
+            *([f"recall_distortion.compression.pruning.units.{WEIGHT.name}"] if pruning else ()),
         ]
 
     def _engine_parameters(self) -> dict[str, Any]:
@@ -348,19 +373,3 @@ class Network:
     panel: vocabulary.Panel
     recipe: RecipePair
     methods: tuple[str, ...]
-
-
-def _groups(values: list[_T], size: int) -> list[list[_T]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def _joined(ratios: list[str]) -> str:
-    return "-".join(ratios)
-
-
-def _slug(value: Any) -> str:
-    values = value if isinstance(value, list) else [value]
-    parts = [format_ratio(v) if isinstance(v, float) and v > 1 else str(v) for v in values]
-    if isinstance(value, bool):
-        parts = [str(value).lower()]  # as YAML writes it
-    return re.sub(r"[^A-Za-z0-9.,_-]", "_", ",".join(parts))

@@ -5,19 +5,35 @@ A key that is not defined here is an error, and so is a value of another type.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.study.naming import in_order
 from recall_distortion.vocabulary import CONTROL
 
+Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-SourceName = Literal[tuple(SOURCES)]  # type: ignore[valid-type]
-ArchitectureName = Literal[tuple(ARCHITECTURES)]  # type: ignore[valid-type]
-CriterionName = Literal[tuple(CRITERIA)]  # type: ignore[valid-type]
+if TYPE_CHECKING:  # which a checker of types cannot follow
+    SourceName = str
+    ArchitectureName = str
+    CriterionName = str
+    ScheduleName = str
+else:
+    SourceName = Literal[tuple(SOURCES)]
+    ArchitectureName = Literal[tuple(ARCHITECTURES)]
+    CriterionName = Literal[tuple(CRITERIA)]
+    ScheduleName = Literal[tuple(SCHEDULES)]
 
 
 class Strict(BaseModel):
@@ -119,9 +135,11 @@ class Method(Strict):
         "global",
         description="global ranks all prunable weights together, layer those of each layer alone.",
     )
-    schedule: Literal["one_shot"] = Field(
+    schedule: ScheduleName = Field(
         "one_shot",
-        description="one_shot prunes once and then fine-tunes; pruned weights stay zero.",
+        description="When weights are pruned: "
+        + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
+        + ". Pruned weights stay zero.",
     )
     gradient_examples: int = Field(
         128,
@@ -135,6 +153,17 @@ class Method(Strict):
         description="The number that the criterion takes for the weight decay, where it has one; "
         "by default the weight decay of the recipe that trained the network.",
     )
+
+    ratios: list[Ratio] | None = Field(
+        None,
+        min_length=1,
+        description="The ratios that this method prunes to; by default those of the study.",
+    )
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios_differ(cls, ratios: list[float] | None) -> list[float] | None:
+        return None if ratios is None else in_order(ratios)
 
     @model_validator(mode="after")
     def _check_scope(self) -> Method:

@@ -104,18 +104,15 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                 )
             )
         counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
-        if all(method == CONTROL for method in network.methods):
-            continue
-        for ratio in study.ratios:
-            try:
-                fraction_to_keep(
-                    counts,
-                    ratio,
-                    study.count,
-                    f"{panel.architecture} on {panel.dataset}",
-                )
-            except NetworkError as error:
-                raise StudyError(f"{path}: key 'ratios': {error}") from None
+        where = f"{panel.architecture} on {panel.dataset}"
+        for method in network.methods:
+            own = method != CONTROL and study.method(method).ratios is not None
+            for ratio in study.ratios_of(method):
+                try:
+                    fraction_to_keep(counts, ratio, study.count, where)
+                except NetworkError as error:
+                    key = f"methods.{method}.ratios" if own else "ratios"
+                    raise StudyError(f"{path}: key {key!r}: {error}") from None
 
 
 def schema() -> str:
@@ -143,7 +140,8 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
                 key_node.start_mark,
             )
         seen.add(key)
-    return loader.construct_mapping(node, deep=True)
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return found
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from recall_distortion.training.engines import choose
 from recall_distortion.training.images import TrainingImages
 from recall_distortion.training.loop import fit_runs
 from recall_distortion.training.randomness import generator
+from recall_distortion.training.recipe import TrainingPlan
 from recall_distortion.training.replicates import (
     TRAINING,
     Block,
@@ -48,46 +48,45 @@ def train_block(
     data_path: str | Path,
     weights_path: str | Path,
     history_path: str | Path,
+    plan: TrainingPlan,
     *,
     architecture: str,
     seeds: Sequence[int],
-    recipe: Mapping[str, Any],
-    selection: str,
-    engine: Mapping[str, Any] | None = None,
     device: str = "cpu",
     unfinished: str | Path | None = None,
 ) -> None:
     """Train the dense networks of ``seeds`` and write their weights and training history.
 
-    ``engine`` holds what a study says of it: engine, at_once and precision (see ``choose``).
     ``unfinished`` is a folder for half-trained networks, from which a killed job's training goes
     on; it is removed at the end. A replicate whose loss is not finite is left out and recorded as a
     failure; the others go on. Raises ``TrainingError`` where every one of them failed.
     """
     prepared = load(data_path)
     images = TrainingImages.of(
-        prepared, selection=selection, device=device, augmentation=recipe["augmentation"]
+        prepared,
+        selection=plan.selection,
+        device=device,
+        augmentation=plan.recipe.augmentation,
     )
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
     network = networks.build(architecture, channels=channels, classes=classes)
-    network = network.to(device, memory_format=torch.channels_last)
-    way = choose(architecture, prepared.train_images.shape[2], device, **(engine or {}))
+    network = network.to(device).to(memory_format=torch.channels_last)
+    way = choose(architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
     runs = []
     for seed in seeds:
         networks.initialize(network, generator(seed, "initialization"))
         runs.append(Run(seed, copy_state(network)))
-    report = progress(
-        [f"{architecture} seed {seed}" for seed in seeds],
-        sum(phase["epochs"] for phase in recipe["phases"]),
-    )
+    report = progress([f"{architecture} seed {seed}" for seed in seeds], plan.recipe.epochs)
     facts = {
         "data": Path(data_path),
         "architecture": architecture,
-        "selection": selection,
+        "selection": plan.selection,
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
-    fitted = fit_runs(network, images, recipe, runs, engine=way, report=report, unfinished=kept)
+    fitted = fit_runs(
+        network, images, plan.recipe, runs, engine=way, report=report, unfinished=kept
+    )
     trained, failures = _parted(architecture, seeds, fitted)
     if not trained:
         kept.remove()

@@ -22,9 +22,10 @@ class NonFiniteLoss(TrainingError):
 
 @dataclass(frozen=True)
 class Run:
-    """One network to fit: whose random choices, from which state, with which weights pruned.
+    """One network to fit: whose random choices, from which state, with what of it pruned.
 
-    ``masks`` maps weights to booleans of their shapes, false where pruned.
+    ``masks`` maps parameters, biases and batch norm's among them, to booleans of their shapes,
+    false where pruned.
     """
 
     seed: int

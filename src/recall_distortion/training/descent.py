@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ class Descent:
     ) -> None:
         self.parameters = parameters
         self._buffers = buffers  # None before the first step; the step writes into the list
-        self._options = {
+        self._options: dict[str, Any] = {
             "lr": rate,
             "momentum": momentum,
             "nesterov": momentum > 0,

@@ -7,6 +7,7 @@ as its leading dimension, and what one draws, learns and keeps does not depend o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import Descent, cross_entropy, step
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
+from recall_distortion.training.masks import check_masks, factors
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.replicates import TRAINING
 from recall_distortion.training.stacks import Stack, split
 from recall_distortion.training.unfinished import Unfinished
@@ -31,7 +34,7 @@ Report = Callable[[list[dict[str, Any]], range], None]
 def fit(
     network: nn.Module,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     *,
     seed: int,
     stage: str = TRAINING,
@@ -52,7 +55,7 @@ def fit(
 def fit_runs(
     network: nn.Module,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     runs: Sequence[Run],
     *,
     engine: Engine | None = None,
@@ -64,19 +67,23 @@ def fit_runs(
 
     SGD with Nesterov momentum through the recipe's phases, each with a new optimizer (the published
     script resets momentum at each phase). The best epoch is the one with the lowest mean validation
-    loss over all phases. A pruned weight gets no gradient, so momentum and decay leave it exactly
-    zero. The data order and augmentation come from a run's seed and ``stage`` alone, so that every
-    method and ratio is fine-tuned in the same order. ``network`` is the module to compute with, and
-    its weights are overwritten. ``report`` is called after each epoch with one row of the history
-    for each network trained at the time. ``unfinished`` is where a killed job's training goes on
-    from, with the same results, and where this one's is kept.
+    loss over all phases. What a mask removes gets no gradient, so momentum and decay leave it
+    exactly zero, whichever parameter it is of. The data order and augmentation come from a run's
+    seed and ``stage`` alone, so that every method and ratio is fine-tuned in the same order.
+    ``network`` is the module to compute with, and its weights are overwritten. ``report`` is called
+    after each epoch with one row of the history for each network trained at the time.
+    ``unfinished`` is where a killed job's training goes on from, with the same results, and where
+    this one's is kept.
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
-    place of a result; the other networks go on.
+    place of a result; the other networks go on. Raises ``NetworkError`` for a mask of what is no
+    parameter of the network.
     """
+    for run in runs:
+        check_masks(run.masks or {}, network)
     engine = engine or Engine()
     unfinished = unfinished or Unfinished()
-    unfinished.bind(recipe=recipe, stage=stage, engine=vars(engine), **_facts(runs))
+    unfinished.bind(recipe=asdict(recipe), stage=stage, engine=vars(engine), **_facts(runs))
     fitted = [_as_fitted(*result) for result in unfinished.fitted()]
     if fitted:
         print(f"{len(fitted)} of {len(runs)} networks were trained before", flush=True)
@@ -117,7 +124,7 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
 def _fit_stack(
     stack: Stack,
     images: TrainingImages,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     runs: Sequence[Run],
     stage: str,
     report: Report | None,
@@ -125,29 +132,29 @@ def _fit_stack(
     places: range,
 ) -> list[Fitted | NonFiniteLoss]:
     course = Course.start(stack, runs, stage)
-    masks = _masks(stack, runs)
+    masks = factors(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
     course.go_on(unfinished)
 
     last = 0  # the last epoch of a phase
-    for phase_number, phase in enumerate(recipe["phases"], start=1):
-        first, last = last + 1, last + phase["epochs"]
+    for phase_number, phase in enumerate(recipe.phases, start=1):
+        first, last = last + 1, last + phase.epochs
         if course.epoch >= last:
             continue
         if course.epoch < first:
             course.momentum = [None] * len(stack.parameters)
-        rate = phase["learning_rate"]
+        rate = phase.learning_rate
         optimizer = Descent(
-            stack.parameters, course.momentum, rate, recipe["momentum"], recipe["weight_decay"]
+            stack.parameters, course.momentum, rate, recipe.momentum, recipe.weight_decay
         )
         for epoch in range(course.epoch + 1, last + 1):
             training = _epoch(
                 stack,
                 optimizer,
                 images.fit,
-                recipe["batch_size"],
+                recipe.batch_size,
                 course.orders,
                 course.choices,
                 masks,
@@ -164,28 +171,6 @@ def _fit_stack(
             if unfinished.due():
                 course.keep(unfinished)
     return course.results()
-
-
-def _masks(stack: Stack, runs: Sequence[Run]) -> dict[int, Tensor]:
-    """Return by position among the parameters 1 for each weight [K, ...] to train and 0 for others.
-
-    Only weights that some network has under a mask are among them.
-    """
-    masked = {name for run in runs for name in run.masks or {}}
-    return {
-        position: torch.stack(
-            [
-                run.masks[name].to(parameter)
-                if run.masks and name in run.masks
-                else torch.ones_like(stack.tensors[name][k])
-                for k, run in enumerate(runs)
-            ]
-        ).view_as(parameter)
-        for position, (name, parameter) in enumerate(
-            zip(stack.names, stack.parameters, strict=True)
-        )
-        if name in masked
-    }
 
 
 def _epoch(

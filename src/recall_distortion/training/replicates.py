@@ -69,7 +69,7 @@ def software() -> dict[str, str]:
 
     The name is there in a process that has used a GPU.
     """
-    found = {"torch": torch.__version__}
+    found = {"torch": str(torch.__version__)}
     if torch.cuda.is_initialized():
         found["gpu"] = torch.cuda.get_device_name()
     return found

@@ -80,7 +80,8 @@ class Alone(Stack):
         }
 
     def _logits(self, images: Tensor, training: bool) -> Tensor:
-        return self.network(images)[None]
+        logits: Tensor = self.network(images)
+        return logits[None]
 
 
 class Vectorized(Stack):
@@ -112,10 +113,12 @@ class Vectorized(Stack):
         def logits(
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
         ) -> Tensor:
-            return functional_call(self.network, (parameters, buffers), (images,))
+            found: Tensor = functional_call(self.network, (parameters, buffers), (images,))
+            return found
 
         dimensions = (0, 0, 0 if training else None)
         # torch has a rule of its own on a CPU in single precision alone, where it is faster.
         on_cpu = images.device.type == "cpu" and self.dtype == torch.float32
         with nullcontext() if on_cpu else ElementaryBatchNorm():
-            return torch.vmap(logits, dimensions)(self._parameters, self._buffers, images)
+            found: Tensor = torch.vmap(logits, dimensions)(self._parameters, self._buffers, images)
+        return found

@@ -47,16 +47,27 @@ class Unfinished:
         self, folder: str | Path | None = None, facts: Mapping[str, Any] | None = None
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._facts = dict(facts or {})
+        self._given = dict(facts or {})
+        self._facts = dict(self._given)
         self._fingerprint: str | None = None
         self._pending: list[tuple[dict[str, Tensor], Any]] = []
         self._written = 0  # networks whose results lie in the folder
         self._last = time.monotonic()
         self._cost = 0.0  # seconds that writing took the last time
+        self._before: Unfinished | None = None
 
     def bind(self, **facts: Any) -> None:
         """Add facts that decide the results; tensors count by their content."""
         self._facts |= facts
+
+    def following(self, name: str) -> Unfinished:
+        """Return what keeps the training that follows this one in the same job, by its name.
+
+        It lies within this one's folder, and what is not yet written here is written with it.
+        """
+        found = Unfinished(None if self.folder is None else self.folder / name, self._given)
+        found._before, found._last, found._cost = self, self._last, self._cost
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -112,7 +123,7 @@ class Unfinished:
         if self.folder is not None:
             self._pending += results
             if self.due():
-                self._write(self.folder)
+                self._write()
 
     def due(self) -> bool:
         """Return whether there is a folder and enough time has passed to write again."""
@@ -123,7 +134,7 @@ class Unfinished:
     def keep(self, tensors: Mapping[str, Tensor], state: Any) -> None:
         """Write the state of the networks in training, and results not yet written before it."""
         if self.folder is not None:
-            self._write(self.folder, tensors, state)
+            self._write(tensors, state)
 
     def remove(self) -> None:
         """Remove the folder: the results are written, or it fits nothing."""
@@ -133,37 +144,40 @@ class Unfinished:
         with contextlib.suppress(OSError):  # other jobs' folders lie beside it, or none was made
             self.folder.parent.rmdir()
 
-    def _write(
-        self, folder: Path, tensors: Mapping[str, Tensor] | None = None, state: Any = None
-    ) -> None:
+    def _write(self, tensors: Mapping[str, Tensor] | None = None, state: Any = None) -> None:
         began = time.monotonic()
         try:
-            if self._pending:
-                path = folder / f"fitted-{self._written:06d}.safetensors"
-                fitted = {
-                    f"{number}/{name}": value
-                    for number, (found, _) in enumerate(self._pending)
-                    for name, value in found.items()
-                }
-                results = [result for _, result in self._pending]
-                self._save(path, fitted, {"results": results})
-                self._written += len(self._pending)
-                self._pending = []
+            self._write_fitted()
             if tensors is not None:
-                self._save(folder / _RUNNING, tensors, {"state": state})
+                self._save(_RUNNING, tensors, {"state": state})
         except UnwritableError as error:
             # The results can still be written, or else say themselves what is wrong.
             print(
-                f"warning: {folder}: the half-trained state could not be written ({error}); "
+                f"warning: {self.folder}: the half-trained state could not be written ({error}); "
                 "if this job is stopped now, its training starts again",
                 flush=True,
             )
         self._last = time.monotonic()
         self._cost = self._last - began
 
-    def _save(self, path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+    def _write_fitted(self) -> None:
+        if self._before is not None:
+            self._before._write_fitted()
+        if self._pending:
+            fitted = {
+                f"{number}/{name}": value
+                for number, (found, _) in enumerate(self._pending)
+                for name, value in found.items()
+            }
+            results = [result for _, result in self._pending]
+            self._save(f"fitted-{self._written:06d}.safetensors", fitted, {"results": results})
+            self._written += len(self._pending)
+            self._pending = []
+
+    def _save(self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+        assert self.folder is not None  # nothing is taken without one
         fits = {"fingerprint": self.fingerprint, "first": self._written}
-        save_tensors(path, tensors, fits | metadata)
+        save_tensors(self.folder / name, tensors, fits | metadata)
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], Any] | None:
         try:

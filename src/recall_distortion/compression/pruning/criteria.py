@@ -16,13 +16,13 @@ optimizer, so what ``backward()`` gives is already the gradient of T (docs/metho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
 
-from torch import BoolTensor, Tensor
+from torch import Tensor
 
 from recall_distortion.system.errors import NetworkError
 
@@ -33,12 +33,12 @@ _SCORES = "recall_distortion.compression.pruning.scores"
 class Criterion:
     """What scores weights.
 
-    ``select`` makes masks of the scores by parameter and the fraction to keep, where not the
-    weights with the highest scores stay.
+    ``select(scores, fraction, within=masks)`` makes masks of the scores by parameter and the
+    fraction to keep, within those made before, where not the weights with the highest scores stay.
     """
 
     score: Callable[..., Tensor]
-    select: Callable[[Mapping[str, Tensor], float], dict[str, BoolTensor]] | None = None
+    select: Callable[..., dict[str, Tensor]] | None = None
 
     @property
     def needs_gradient(self) -> bool:

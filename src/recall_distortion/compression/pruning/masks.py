@@ -1,16 +1,19 @@
-"""Which weights stay: masks from scores, and what a pruning ratio means for a network."""
+"""Which weights stay: masks from scores, and what a pruning ratio means for a network.
+
+``within`` takes masks that were made before, by the scores' names: what they removed stays removed,
+and only what they leave is ranked. A name without such a mask is left whole. Fractions are always
+of all the scores, so that pruning in rounds counts as pruning at once does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
-from torch import BoolTensor, Tensor, nn
+from torch import Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.compression.ratios import fraction_to_keep
-from recall_distortion.networks.parameters import Counts
 from recall_distortion.system.errors import NetworkError
 
 
@@ -29,18 +32,20 @@ def global_masks(
     scores: Mapping[str, Tensor],
     fraction: float,
     *,
+    within: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
-) -> dict[str, BoolTensor]:
+) -> dict[str, Tensor]:
     """Return masks that keep exactly ``round(fraction * size)`` of all weights, the highest scored.
 
-    ``scores`` maps names to tensors of any shape; the masks have their shapes. Ties are broken by
-    a random order from ``generator``, by default one seeded with 0.
+    ``scores`` maps names to tensors of any shape; the masks are booleans of their shapes. Ties are
+    broken by a random order from ``generator``, by default one seeded with 0.
 
-    Raises ``NetworkError`` for scores that are not finite or a fraction outside 0 to 1.
+    Raises ``NetworkError`` for scores that are not finite, a fraction outside 0 to 1, masks of
+    other shapes, or where fewer weights are left ``within`` than should stay.
     """
-    _check(scores, fraction)
-    flat = torch.cat([value.detach().flatten().cpu() for value in scores.values()])
-    kept = _highest(flat, round(fraction * flat.numel()), generator)
+    left = _left(scores, fraction, within)
+    keep = round(fraction * sum(value.numel() for value in scores.values()))
+    kept = _highest(_flat(scores), _flat(left), keep, generator, "all layers")
     return _split(kept, scores)
 
 
@@ -48,90 +53,109 @@ def layer_masks(
     scores: Mapping[str, Tensor],
     fraction: float,
     *,
+    within: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
-) -> dict[str, BoolTensor]:
-    """Return masks that keep exactly ``round(fraction * size)`` of each tensor's weights."""
-    _check(scores, fraction)
+) -> dict[str, Tensor]:
+    """Return masks that keep exactly ``round(fraction * size)`` of each tensor's weights.
+
+    Raises ``NetworkError`` as ``global_masks`` does, naming the tensor.
+    """
+    left = _left(scores, fraction, within)
     generator = generator or torch.Generator().manual_seed(0)
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for name, value in scores.items():
-        flat = value.detach().flatten().cpu()
-        kept = _highest(flat, round(fraction * flat.numel()), generator)
-        masks[name] = kept.view(value.shape).to(value.device)
+        one, keep = {name: value}, round(fraction * value.numel())
+        kept = _highest(_flat(one), _flat({name: left[name]}), keep, generator, name)
+        masks |= _split(kept, one)
     return masks
 
 
-def signed_threshold_masks(scores: Mapping[str, Tensor], fraction: float) -> dict[str, BoolTensor]:
+def signed_threshold_masks(
+    scores: Mapping[str, Tensor],
+    fraction: float,
+    *,
+    within: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Return the masks of the published script for signed scores.
 
     ShrinkBench's threshold q is the (1 - fraction) quantile (linear interpolation) of all the
     signed scores, and its mask removes scores strictly between -q and q. Large negative scores
-    survive, so more weights are kept than asked, and all of them where q is not positive.
+    survive, so more weights are kept than asked, and all of them where q is not positive. Where
+    ``within`` leaves some weights alone, the quantile is that of their scores, at the fraction of
+    them that is asked.
+
+    Raises ``NetworkError`` as ``global_masks`` does.
     """
-    _check(scores, fraction)
+    left = _flat(_left(scores, fraction, within))
     # Double precision and a sort in place of torch.quantile, which refuses more than 2^24 values.
-    flat = torch.cat([value.detach().flatten().cpu().double() for value in scores.values()])
-    ordered = flat.sort().values
-    position = (1 - fraction) * (flat.numel() - 1)
+    flat = _flat(scores).double()
+    ordered = flat[left].sort().values
+    _check_enough(len(ordered), round(fraction * flat.numel()), "all layers")
+    if not len(ordered):
+        return _split(left, scores)
+    asked = min(fraction * (flat.numel() / len(ordered)), 1.0)
+    position = (1 - asked) * (len(ordered) - 1)
     low = int(position)
-    high = min(low + 1, flat.numel() - 1)
+    high = min(low + 1, len(ordered) - 1)
     q = ordered[low] + (position - low) * (ordered[high] - ordered[low])
-    return _split(~((flat < q) & (flat > -q)), scores)
+    return _split(left & ~((flat < q) & (flat > -q)), scores)
 
 
-@dataclass(frozen=True)
-class Sparsity:
-    """What a set of masks really leaves of a network.
-
-    ``prunable`` and ``kept_prunable`` count weights under masks, ``total`` all parameters;
-    ``kept_fraction`` is kept_prunable / prunable. ``realised_ratio`` counts as the study does:
-    total over the parameters left, or prunable weights over those left.
-    """
-
-    realised_ratio: float
-    kept_fraction: float
-    kept_prunable: int
-    prunable: int
-    total: int
-
-    @classmethod
-    def of(cls, masks: Mapping[str, Tensor], counts: Counts, count: str) -> Sparsity:
-        """Return the sparsity of masks that cover a network's prunable weights."""
-        prunable = sum(mask.numel() for mask in masks.values())
-        if prunable != counts.prunable_weights:
-            raise NetworkError(
-                f"the masks cover {prunable} weights of {counts.prunable_weights} prunable ones"
-            )
-        kept = int(sum(int(mask.sum()) for mask in masks.values()))
-        if count == "total":
-            ratio = counts.total / (counts.total - (prunable - kept))
-        else:
-            ratio = prunable / kept if kept else float("inf")
-        return cls(ratio, kept / prunable, kept, prunable, counts.total)
-
-
-def _check(scores: Mapping[str, Tensor], fraction: float) -> None:
+def _left(
+    scores: Mapping[str, Tensor], fraction: float, within: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Return by the scores' names what may stay; raises ``NetworkError`` for what ranks nothing."""
     if not 0 <= fraction <= 1:
         raise NetworkError(f"the fraction of weights to keep lies between 0 and 1, not {fraction}")
     if not scores:
         raise NetworkError("there are no weights to prune")
+    left = {}
     for name, value in scores.items():
-        if not torch.isfinite(value).all():
+        mask = (within or {}).get(name)
+        if mask is None:
+            mask = torch.ones_like(value, dtype=torch.bool)
+        elif mask.shape != value.shape or mask.dtype != torch.bool:
+            raise NetworkError(
+                f"the mask of {name} that others lie within is {mask.dtype} {[*mask.shape]}; give "
+                f"one of torch.bool {[*value.shape]}"
+            )
+        left[name] = mask.to(value.device)
+        if not torch.isfinite(value[left[name]]).all():
             raise NetworkError(f"the scores of {name} are not all finite, so they rank nothing")
+    return left
 
 
-def _highest(flat: Tensor, keep: int, generator: torch.Generator | None) -> Tensor:
-    """Return a boolean vector with the ``keep`` highest scores set, ties in random order."""
+def _check_enough(left: int, keep: int, where: str) -> None:
+    if keep > left:
+        raise NetworkError(
+            f"{keep} weights of {where} should stay and earlier masks leave {left}; rounds of "
+            "pruning go from larger fractions to smaller ones"
+        )
+
+
+def _highest(
+    flat: Tensor, left: Tensor, keep: int, generator: torch.Generator | None, where: str
+) -> Tensor:
+    """Return a boolean vector with the ``keep`` highest scores of those left set.
+
+    Ties fall by a random order of all, so that it does not depend on what is left.
+    """
+    _check_enough(int(left.sum()), keep, where)
     generator = generator or torch.Generator().manual_seed(0)
     shuffled = torch.randperm(flat.numel(), generator=generator)
+    shuffled = shuffled[left[shuffled]]
     order = shuffled[flat[shuffled].argsort(descending=True, stable=True)]
     kept = torch.zeros(flat.numel(), dtype=torch.bool)
     kept[order[:keep]] = True
     return kept
 
 
-def _split(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, BoolTensor]:
-    parts = flat.split([value.numel() for value in like.values()])
+def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([value.detach().flatten().cpu() for value in tensors.values()])
+
+
+def _split(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts = torch.split(flat, [value.numel() for value in like.values()])
     return {
         name: part.view(value.shape).to(value.device)
         for (name, value), part in zip(like.items(), parts, strict=True)

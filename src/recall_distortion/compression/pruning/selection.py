@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import BoolTensor, Tensor, nn
+from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.pruning import criteria
+from recall_distortion.compression.methods import Method
+from recall_distortion.compression.pruning import criteria, units
 from recall_distortion.compression.pruning.masks import global_masks, layer_masks
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
@@ -43,39 +43,46 @@ def loss_gradient(
 
 def method_masks(
     network: nn.Module,
-    method: Mapping[str, Any],
+    method: Method,
     fractions: Sequence[float],
     gradients: Mapping[str, Tensor] | None,
     *,
     seed: int,
-) -> list[dict[str, BoolTensor]]:
-    """Return the masks that a method gives a network at each fraction to keep, by prunable weight.
+    within: Mapping[str, Tensor] | None = None,
+) -> list[dict[str, Tensor]]:
+    """Return the masks that a method gives a network at each fraction to keep, by parameter.
 
-    ``method`` holds criterion, scope and epsilon as in a study. Random scores and ties depend on
-    the replicate's seed but not on the fraction, so the masks of one replicate are nested, and
-    those at one fraction are the same whichever others are asked for.
+    ``within`` are the masks that the network has already: they hold, and only the units that they
+    leave are ranked. Fractions are of all units. Random scores and ties depend on the replicate's
+    seed but not on the fraction, so the masks of one replicate are nested, and those at one
+    fraction are the same whichever others are asked for.
     """
-    criterion = criteria.load(method["criterion"])
+    criterion, unit = criteria.load(method.criterion), units.load(method.unit)
     scoring = generator(seed, "criterion scores")
     with torch.no_grad():
-        scores = {
+        of_weights = {
             name: criterion.score(
                 weight,
                 gradients[name] if gradients is not None else None,
-                epsilon=method["epsilon"],
+                epsilon=method.epsilon,
                 generator=scoring,
             )
             for name, weight in networks.prunable_parameters(network).items()
         }
-    if criterion.select is not None:
-        return [criterion.select(scores, fraction) for fraction in fractions]
-    select = global_masks if method["scope"] == "global" else layer_masks
-    return [
-        select(scores, fraction, generator=generator(seed, "criterion ties"))
-        for fraction in fractions
-    ]
+        scores = unit.scores(network, of_weights)
+    left = None if within is None else unit.left(network, within)
+    found = []
+    for fraction in fractions:
+        if criterion.select is not None:
+            kept = criterion.select(scores, fraction, within=left)
+        else:
+            select = global_masks if method.scope == "global" else layer_masks
+            ties = generator(seed, "criterion ties")
+            kept = select(scores, fraction, within=left, generator=ties)
+        found.append(dict(unit.masks(network, kept)))
+    return found
 
 
-def needs_gradient(method: Mapping[str, Any]) -> bool:
+def needs_gradient(method: Method) -> bool:
     """Return whether a method's criterion looks at the gradient of the loss."""
-    return criteria.load(method["criterion"]).needs_gradient
+    return criteria.load(method.criterion).needs_gradient

@@ -1,0 +1,53 @@
+"""What decides pruned networks, as a job is told: frozen objects, which ``plain.read`` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recall_distortion.training.recipe import Computing, Recipe
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of pruning.
+
+    ``criterion`` scores weights and ``scope`` says what scores are ranked over, ``global`` or
+    ``layer``; ``schedule`` says in which rounds. ``gradient_examples`` are the training images of
+    the criterion's gradient, ``epsilon`` what it takes for the weight decay. ``unit`` is what is
+    removed as one; fractions are then of units.
+    """
+
+    criterion: str
+    scope: str
+    schedule: str
+    gradient_examples: int
+    epsilon: float
+    unit: str = "weight"
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """What decides the pruned networks of a bundle of methods, besides ratios, data and weights.
+
+    ``methods`` are by name; the control's is None: nothing is pruned and the same retraining
+    follows. ``count`` says what a ratio counts; ``recipe`` is that of the retraining, and
+    ``selection`` and ``engine`` are as in ``TrainingPlan``.
+    """
+
+    methods: Mapping[str, Method | None]
+    count: str
+    recipe: Recipe
+    selection: str
+    engine: Computing = field(default_factory=Computing)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one ratio of a panel."""
+
+    method: str
+    ratio: str
+
+    def __str__(self) -> str:
+        return f"{self.method} at {self.ratio}"

@@ -1,0 +1,228 @@
+"""Networks on their way through rounds: pruned within what is left of them, then retrained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+from torch import Tensor, nn
+
+from recall_distortion.compression import schedules
+from recall_distortion.compression.files import Made
+from recall_distortion.compression.methods import Cell, CompressionPlan
+from recall_distortion.compression.pruning.masks import keep_fraction
+from recall_distortion.compression.pruning.selection import (
+    loss_gradient,
+    method_masks,
+    needs_gradient,
+)
+from recall_distortion.compression.pruning.sparsity import Sparsity
+from recall_distortion.compression.schedules import Chain, Round
+from recall_distortion.system.logs import progress
+from recall_distortion.training import (
+    DeviceImages,
+    Engine,
+    Fitted,
+    NonFiniteLoss,
+    Run,
+    TrainingImages,
+    Unfinished,
+    fit_runs,
+)
+from recall_distortion.training.replicates import FINE_TUNING, Block, Failure
+
+
+@dataclass
+class Walk:
+    """A replicate on its way through a method's rounds.
+
+    ``state`` and ``masks`` are what is left of it so far: the dense network and no mask at first.
+    """
+
+    method: str
+    seed: int
+    chain: Chain
+    state: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor] | None = None
+
+    def at(self, number: int) -> Round:
+        """Return the round of a number, from 0 on."""
+        return self.chain[number]
+
+    def cell(self, number: int) -> Cell:
+        """Return the cell that a round leads to."""
+        return Cell(self.method, self.chain[number].ratio)
+
+    def since(self, number: int) -> int:
+        """Return how many rounds of the cell that a round leads to lie before it."""
+        asked = [i for i, one in enumerate(self.chain[:number]) if one.asked]
+        return number - (asked[-1] + 1 if asked else 0)
+
+
+@dataclass
+class Results:
+    """What comes of all walks: networks by cell, and the rows of tables."""
+
+    made: dict[Cell, Made]
+    sparsity: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def start(
+    network: nn.Module, dense: Block, plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
+) -> list[Walk]:
+    """Return the walks of a block: each replicate by each method at its ``ratios``, by its name.
+
+    Raises ``NetworkError`` for a ratio that the network cannot reach.
+    """
+    chains: dict[str, list[Chain]] = {}
+    for name, method in plan.methods.items():
+        if method is None:
+            chains[name] = [(Round(1.0, ratio),) for ratio in ratios[name]]
+            continue
+        asked = {ratio: keep_fraction(network, float(ratio), plan.count) for ratio in ratios[name]}
+        chains[name] = schedules.load(method.schedule)(asked)
+    walks = []
+    for seed in dense.seeds:
+        state = dense.state(seed)
+        walks += [Walk(name, seed, chain, state) for name, own in chains.items() for chain in own]
+    return walks
+
+
+def walk_all(
+    network: nn.Module,
+    images: TrainingImages,
+    plan: CompressionPlan,
+    walks: Sequence[Walk],
+    engine: Engine,
+    unfinished: Unfinished,
+) -> Results:
+    """Return what comes of walks, of which each round is pruned and retrained together."""
+    asked = [(walk, i) for walk in walks for i, one in enumerate(walk.chain) if one.asked]
+    results = Results({walk.cell(i): Made() for walk, i in asked})
+    number, going = 0, list(walks)
+    while going:
+        prune(network, images.fit, plan, going, number)
+        kept = unfinished if number == 0 else unfinished.following(f"round-{number + 1}")
+        going = [
+            walk
+            for walk, found in _retrain(network, images, plan, going, number, engine, kept)
+            if _take(results, network, plan, walk, number, found)
+        ]
+        number, unfinished = number + 1, kept
+        going = [walk for walk in going if len(walk.chain) > number]
+    return results
+
+
+def prune(
+    network: nn.Module,
+    images: DeviceImages,
+    plan: CompressionPlan,
+    walks: Sequence[Walk],
+    number: int,
+) -> None:
+    """Set the masks of walks for a round; the control's have none.
+
+    From one state a gradient is computed once for all methods and ratios, and a method's scores
+    once for all ratios; walks from one state follow each other.
+    """
+    for _, together in groupby(walks, key=lambda walk: id(walk.state)):
+        same = list(together)
+        network.load_state_dict(same[0].state)
+        gradients: dict[int, dict[str, Tensor]] = {}  # by number of examples
+        for name, those in groupby(same, key=lambda walk: walk.method):
+            method, own = plan.methods[name], list(those)
+            if method is None:
+                continue
+            seed, examples = own[0].seed, method.gradient_examples
+            if needs_gradient(method) and examples not in gradients:
+                gradients[examples] = loss_gradient(network, images, examples, seed=seed)
+            found = method_masks(
+                network,
+                method,
+                [walk.at(number).fraction for walk in own],
+                gradients.get(examples),
+                seed=seed,
+                within=own[0].masks,
+            )
+            for walk, masks in zip(own, found, strict=True):
+                walk.masks = masks
+
+
+def _retrain(
+    network: nn.Module,
+    images: TrainingImages,
+    plan: CompressionPlan,
+    walks: Sequence[Walk],
+    number: int,
+    engine: Engine,
+    unfinished: Unfinished,
+) -> Iterator[tuple[Walk, Fitted | NonFiniteLoss]]:
+    """Yield each walk with what its fine-tuning from the weights left gives.
+
+    Each round draws its order and augmentation anew; the first, as the control's, from the stream
+    of fine-tuning itself.
+    """
+    of_round = f", round {number + 1}" if number else ""
+    report = progress(
+        [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks], plan.recipe.epochs
+    )
+    results = fit_runs(
+        network,
+        images,
+        plan.recipe,
+        [Run(walk.seed, walk.state, walk.masks) for walk in walks],
+        engine=engine,
+        stage=f"{FINE_TUNING} {number + 1}" if number else FINE_TUNING,
+        report=report,
+        unfinished=unfinished,
+    )
+    yield from zip(walks, results, strict=True)
+
+
+def _take(
+    results: Results,
+    network: nn.Module,
+    plan: CompressionPlan,
+    walk: Walk,
+    number: int,
+    found: Fitted | NonFiniteLoss,
+) -> bool:
+    """Add what came of a walk's round to the results; return whether it may go on."""
+    one, cell = walk.at(number), walk.cell(number)
+    named = asdict(cell)
+    made = results.made[cell]
+    if one.asked and walk.masks is not None:
+        sparsity = Sparsity.of(walk.masks, network, plan.count)
+        results.sparsity.append({**named, "seed": walk.seed, **asdict(sparsity)})
+        made.masks[walk.seed] = walk.masks
+        if number:
+            made.compressed[walk.seed] = masked(walk.state, walk.masks)
+    if isinstance(found, NonFiniteLoss):
+        print(f"error: {cell}: {found}; this replicate is left out", flush=True)
+        lost = [Cell(walk.method, later.ratio) for later in walk.chain[number:] if later.asked]
+        results.failures += [
+            Failure(**asdict(each), stage=FINE_TUNING, seed=walk.seed, reason=str(found))
+            for each in lost
+        ]
+        return False
+    since, recipe = walk.since(number), plan.recipe
+    for row in found.history:
+        phase = row["phase"] + since * len(recipe.phases)
+        epoch = row["epoch"] + since * recipe.epochs
+        results.history.append({**named, **row, "phase": phase, "epoch": epoch})
+    if one.asked:
+        made.retrained[walk.seed] = found.state
+    walk.state = found.state
+    return True
+
+
+def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's state with what the masks remove set to zero."""
+    return {
+        name: value * masks[name].to(value.device) if name in masks else value
+        for name, value in state.items()
+    }

@@ -1,0 +1,50 @@
+"""How networks are trained, as a job is told: frozen objects, which ``plain.read`` makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: so many passes over the images at one step size of SGD."""
+
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with Nesterov momentum over phases; ``augmentation`` names what varies images."""
+
+    phases: tuple[Phase, ...]
+    batch_size: int
+    momentum: float
+    weight_decay: float
+    augmentation: tuple[str, ...]
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What a study says of how networks are computed (see ``engines.choose``)."""
+
+    engine: str = "auto"
+    at_once: int | None = None
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What decides a panel's dense networks, besides the data and seeds.
+
+    ``selection`` is what the best epoch is chosen on: ``holdout`` or ``test``.
+    """
+
+    recipe: Recipe
+    selection: str
+    engine: Computing = field(default_factory=Computing)
