@@ -64,7 +64,7 @@ def compress_block(
         augmentation=plan.recipe.augmentation,
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last).to(device)
     way = choose(dense.architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
     facts = {
         "data": Path(paths.data),

@@ -60,7 +60,7 @@ def evaluate_block(
         prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last).to(device)
     engine = Engine(deterministic=is_deterministic(device))
     module = engine.module(network)
     parts, failures, trained = [], [], {}

@@ -70,7 +70,7 @@ def train_block(
     )
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
     network = networks.build(architecture, channels=channels, classes=classes)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last).to(device)
     way = choose(architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
     runs = []
     for seed in seeds:
