@@ -146,6 +146,7 @@ def test_the_package_itself_imports_nothing_before_it_is_asked():
     """What a name needs is imported with it: torch for networks, and nothing of it for a slope."""
     check = (
         "import sys, recall_distortion as rd\n"
+        "assert set(dir(rd)) >= {'recall_table', 'slope', 'study', 'networks', 'compression'}\n"
         "assert [name for name in sys.modules if name.startswith('recall_distortion.')] == []\n"
         "assert rd.slope([-0.5, 0.25, 0.25], [-0.75, 0.375, 0.375]) == 1.5\n"
         "assert rd.study.load and 'torch' not in sys.modules\n"
