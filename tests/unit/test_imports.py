@@ -32,10 +32,10 @@ COMPUTES = [
     "evaluation",
 ]
 READS = [*BASE, "measures", "inference", "report"]
-# Joins a study and its data for the workflow; what invents studies of known truth; the command
-# `recall-distortion`, which nothing but itself may need.
+# Joins a study and its data for the workflow, and says what inference will not answer of it; what
+# invents studies of known truth; the command `recall-distortion`, which only itself may need.
 APART = {
-    "configuration": {*BASE, "data", "study"},
+    "configuration": {*BASE, "data", "study", "inference"},
     "simulation": {*BASE, "measures", "inference"},
     "command": {*READS, "simulation"},
 }
