@@ -206,7 +206,7 @@ class Page:
         facts = self.tables(next(iter(PANELS)), "published")
         rows = facts[(facts["method"] == "random") & facts["published_accuracy"].notna()]
         shown = [
-            f"{100 * float(row.published_accuracy):.1f} at {float(row.ratio):g}"
+            f"{100 * float(row.published_accuracy):.1f} % at ratio {float(row.ratio):g}"
             for row in rows.itertuples()
         ]
         return ", ".join(shown)

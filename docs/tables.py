@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from recall_distortion.tables.items import ITEMS
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.tables.views import VIEWS
 
@@ -72,16 +73,15 @@ MODULES = {
 }
 
 
-def statements() -> list[tuple[str, str, str]]:
-    """Return quantity, estimator and what it is held against of every kind of estimate."""
-    found = {}
+def statements() -> list[tuple[str, str, str, str]]:
+    """Return quantity, class, estimator and what it is held against of every kind of estimate."""
+    found: dict[tuple[str, str, str, str], int] = {}
     for view in VIEWS.values():
         for part in view.parts:
             against = part.against or "–"
             if part.against.startswith("="):
                 against = "a method" if part.against == "=reference" else "one, control"
-            of_class = " (a class)" if part.of_class else ""
-            found[part.quantity + of_class, part.estimator, against] = None
+            found[part.quantity, "a class" if part.of_class else "all", part.estimator, against] = 0
     return list(found)
 
 
@@ -92,7 +92,9 @@ def page() -> str:
         undefined=jinja2.StrictUndefined, autoescape=False,
     )  # fmt: skip
     template = environment.from_string((DOCS / "tables.md.j2").read_text("utf-8"))
-    return template.render(tables=TABLES, statements=statements(), earlier=EARLIER, modules=MODULES)
+    return template.render(
+        tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,10 @@ __all__ = ["__version__", "compression", "networks", "recall_table", "slope", "s
 _FUNCTIONS = ("recall_table", "slope")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,7 +46,6 @@ def slope(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
 
     from recall_distortion.measures.distortion import recall_table
-    from recall_distortion.measures.distortion import slope as slope_of
     from recall_distortion.system.errors import TableError
     from recall_distortion.tables.predictions import check_classes
 
@@ -64,11 +63,10 @@ def slope(words: Sequence[str]) -> int:
         check_classes(labels, predictions, names, path)
         tables.append(recall_table(labels, predictions, names))
     before, after = tables
-    found = slope_of(before["normalized_balance"], after["normalized_balance"])
     print(_recalls(before, after), end="\n\n")
     print(f"accuracy  {before['accuracy'][0]:.4f} before, {after['accuracy'][0]:.4f} after")
     print("balance   (recall - accuracy) / accuracy")
-    print(f"slope     {_reading(found, before, after)}")
+    print(f"slope     {_slope(before, after)}")
     return 0
 
 
@@ -246,12 +244,15 @@ def _recalls(before: pd.DataFrame, after: pd.DataFrame) -> str:
     return pd.DataFrame(columns).to_string(index=False, float_format="{:.4f}".format)
 
 
-def _reading(found: float, before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """Return a slope in words; of one that is undefined, why."""
+def _slope(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """Return the slope between two recall tables in words; of one that is undefined, why."""
+    from recall_distortion.measures.distortion import slope as slope_of
+
+    for table, when in ((before, "before"), (after, "after")):
+        if table["accuracy"][0] == 0:
+            return f"undefined: no image was recognized {when}"
+    found = slope_of(before["normalized_balance"], after["normalized_balance"])
     if math.isnan(found):
-        for table, when in ((before, "before"), (after, "after")):
-            if table["accuracy"][0] == 0:
-                return f"undefined: no image was recognized {when}"
         return "undefined: before, all classes had the same recall"
     shown = round(found, 4) + 0.0  # no -0
     if shown < 0:

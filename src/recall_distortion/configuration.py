@@ -15,6 +15,7 @@ from recall_distortion.data.preparing import describe
 from recall_distortion.study import Study, check_feasible, load, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError
+from recall_distortion.vocabulary import CONTROL
 
 STUDIES = Path("config/studies")
 
@@ -82,6 +83,32 @@ def configure(config: Mapping[str, Any]) -> Configuration:
             what = f"GPU {', '.join(found.names)}" if gpus else "the CPU"
             print(f"The study is computed on {what}.", file=sys.stderr, flush=True)
     return Configuration(study, path, data_root, gpus, sharing)
+
+
+def cautions(study: Study) -> list[str]:
+    """Return what a study cannot answer, however it turns out, a line each."""
+    # Every job reads the workflow, and none needs this.
+    from recall_distortion.inference.statistics.bootstrap import LEAST_REPLICATES
+
+    found = []
+    if study.seeds == 1:
+        found.append("1 seed: there will be no interval, test or verdict; these need two.")
+    elif study.seeds < LEAST_REPLICATES:
+        found.append(
+            f"{study.seeds} seeds: where the test set is too small for the slopes of single "
+            f"networks there will be no interval and no verdict; these need {LEAST_REPLICATES}."
+        )
+    networks = [
+        f"{network.panel.architecture} on {network.panel.dataset}"
+        for network in study.networks()
+        if CONTROL not in network.methods
+    ]
+    if networks:
+        found.append(
+            f"No control for {', '.join(networks)}: whether a change is pruning's doing, or that "
+            "of further training, will not be answered; the method control would."
+        )
+    return found
 
 
 def _plain(key: str, value: Any) -> Any:

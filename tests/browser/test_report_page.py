@@ -97,6 +97,25 @@ def test_the_page_never_scrolls_sideways(opened: Any) -> None:
     assert wide <= window
 
 
+@pytest.fixture(scope="module")
+def uncontrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report without a control, which says often and long why something is missing."""
+    folder = tmp_path_factory.mktemp("uncontrolled")
+    make_tables(folder / "tables", seeds=3, control=False)
+    build_report(folder / "tables", folder / "report.html", study=study_facts())
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("width", [390, 420])
+def test_neither_does_one_without_a_control(browser: Any, uncontrolled: Path, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto(uncontrolled.as_uri(), wait_until="load")
+    wide, window = tab.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+    tab.close()
+    assert window == width
+    assert wide <= window
+
+
 def test_every_picture_is_shown(opened: Any) -> None:
     widths = opened.evaluate("Array.from(document.images, image => image.naturalWidth)")
     assert len(widths) == 13

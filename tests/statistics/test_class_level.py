@@ -79,7 +79,7 @@ def test_a_damaged_table_is_refused() -> None:
     refused(table.drop(index=table.index[-1]), "replicate 2:undecayed@2.5 has 5 classes")
     refused(pd.concat([table, table.tail(1)]), "more than one row", TableError)
     refused(table.drop(columns="seed"), "lacks the column seed", TableError)
-    refused(table.assign(dataset="mnist"), "no network of digits/mlp")
+    refused(table.assign(dataset="mnist"), "no network of digits/mlp/usual")
 
 
 def test_a_cell_with_an_accuracy_of_zero_is_left_out_whole() -> None:
@@ -256,14 +256,14 @@ def test_fitters_and_plain_r_agree_on_the_scaled_model(tmp_path: Path) -> None:
     fits += [bootstrapped(model) for model in models]
     combined, facts = agreed(comparison.combine(*zip(*fits, strict=True)))
     assert list(facts["fitter"]) == ["pymer4", "statsmodels", "bootstrap"] * 2
-    of_model = combined[combined["model"] == "class_level_scaled/digits/mlp"]
+    of_model = combined[combined["model"] == "class_level_scaled/digits/mlp/usual"]
     # Whoever has the tables can fit the model again.
     scale = of_model[(of_model["term"] == "sd(cell)") & (of_model["fitter"] == "pymer4")]
     assert len(scale) == 3
     rows, _ = class_rows.design(table, synthetic.MLP)
     rows = rows.merge(scale[["method", "ratio", "estimate"]].rename(columns={"estimate": "scale"}))
     assert len(rows) == (27 - 1) * 6
-    formula = facts.loc[facts["model"] == "class_level_scaled/digits/mlp", "formula"].iloc[0]
+    formula = facts.loc[facts["model"] == "class_level_scaled/digits/mlp/usual", "formula"].iloc[0]
     plain = lmer_in_r(formula, rows, tmp_path)
     plain = plain.loc[[f"before:cell{cell}" for cell in ("control@1", "magnitude@2")]]
     found = of_model[(of_model["term"] == "slope") & (of_model["fitter"] == "pymer4")].head(2)

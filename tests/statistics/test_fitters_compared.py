@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from fits import agreed
 
@@ -83,6 +84,22 @@ def test_a_difference_that_changes_no_conclusion_is_none(by_statsmodels) -> None
     agreed(comparison.combine(*zip(first, changed(uncertain, estimate=1 + 1e-3), strict=True)))
     _, fits = comparison.combine(*zip(first, changed(uncertain, estimate=1 + 2e-2), strict=True))
     assert fits["message"].str.contains("disagree about the slope").all()
+
+
+def test_what_statsmodels_finds_less_what_pymer4_finds_stands_in_its_rows(by_statsmodels) -> None:
+    first = disguised(by_statsmodels, "pymer4")
+    second = changed(by_statsmodels, estimate=1 + 1e-7)
+    lone = second[0].iloc[:1].assign(term="of statsmodels alone")
+    tables = [first[0], pd.concat([second[0], lone], ignore_index=True)]
+    # A bootstrap of the same model has other numbers, which are no sign of a bad fit.
+    tables.append(second[0].assign(fitter="bootstrap", estimate=7.0))
+    table, _ = comparison.combine(tables, [first[1], second[1], disguised(second, "bootstrap")[1]])
+    of = {name: rows["difference"].to_numpy() for name, rows in table.groupby("fitter")}
+    assert np.isnan(of["pymer4"]).all()
+    assert np.isnan(of["bootstrap"]).all()
+    expected = (second[0]["estimate"] - first[0]["estimate"]).to_numpy()
+    assert expected[2] > 0
+    np.testing.assert_array_equal(of["statsmodels"], [*expected, np.nan])
 
 
 def test_a_fit_that_did_not_converge_is_kept_and_not_compared(by_statsmodels) -> None:

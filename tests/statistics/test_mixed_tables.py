@@ -57,7 +57,7 @@ def test_every_model_has_its_rows(written) -> None:
     across = ["across_architectures/digits/usual", "across_architectures_scaled/digits/usual"]
     assert list(zip(facts["model"], facts["fitter"], strict=True)) == [
         *(
-            (f"{name}/digits/mlp", fitter)
+            (f"{name}/digits/mlp/usual", fitter)
             for name in panel
             for fitter in ("statsmodels", "bootstrap")
         ),

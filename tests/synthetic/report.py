@@ -152,7 +152,7 @@ def _mixed(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "formula": "after ~ 0 + before:cell + (0 + before | seed)", "rows": 18000,
                     "groups": "seed=30", "loglik": 31415.9265, "singular": singular,
                     "converged": True, "message": "boundary (singular) fit" if singular else "",
-                    "seconds": 18.25, "spread": spread, "believe": believe,
+                    "spread": spread, "believe": believe,
                 })  # fmt: skip
     return (
         pd.DataFrame(rows, columns=COLUMNS["mixed_models"]),
@@ -168,6 +168,7 @@ def _term(model: str, fitter: str, cell: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: cell[key] for key in CELL},
         "model": model, "fitter": fitter, "term": "slope", "estimate": cell["mean"] * factor,
+        "difference": cell["mean"] * factor - cell["mean"] if fitter == STATSMODELS else np.nan,
         "std_error": error * factor, "df": np.inf if fitter == STATSMODELS else 212.4,
         "low": cell["low"], "high": cell["high"], "level": cell["level"],
         "p_intensification": up, "p_deintensification": down,

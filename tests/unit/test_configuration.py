@@ -7,7 +7,7 @@ import pytest
 import yaml
 from core_helpers import REPOSITORY
 
-from recall_distortion.configuration import configure
+from recall_distortion.configuration import cautions, configure
 from recall_distortion.system.devices import Usable, visible
 from recall_distortion.system.errors import DataError, StudyError
 
@@ -31,6 +31,21 @@ def test_every_other_key_overrides_the_study():
     assert found.study.seeds == 5
     assert found.study.folder == "test+seeds=5"
     assert (found.gpus, found.data_root) == (0, "/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [(1, ["1 seed: there will be no interval"]), (2, ["2 seeds: where the test set is too small"]),
+     (4, ["4 seeds: where the test set is too small"]), (5, [])],
+)  # fmt: skip
+def test_too_few_seeds_are_said_before_anything_runs(seeds, said):
+    study = configure({"study": "test", "seeds": seeds, "gpus": 0}).study
+    assert [line[: len(start)] for line, start in zip(cautions(study), said, strict=True)] == said
+
+
+def test_a_study_without_a_control_is_told_what_it_cannot_answer():
+    (line,) = cautions(configure({"study": "fashion_mnist_equal_sparsity", "gpus": 0}).study)
+    assert line.startswith("No control for lenet5 on fashion_mnist: whether a change is pruning's")
 
 
 @pytest.mark.parametrize("name", ["digit", "../studies/test", "test.yaml", None, 3, ["test"]])

@@ -97,12 +97,13 @@ def test_a_class_without_a_test_image_is_told_by_name():
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
-        ([0, 1, 2], [0, 1, 1], "label lies outside 0 to 1"),
-        ([0, 1, -1], [0, 1, 1], "label lies outside 0 to 1"),
-        ([0, 1, 1], [0, 1, 2], "prediction lies outside 0 to 1"),
-        ([0, 1, 1], [0, -1, 1], "prediction lies outside 0 to 1"),
-        ([0.0, 1.0], [0, 1], "label is a class index, not float64"),
-        ([0, 1], ["0", "1"], "prediction is a class index"),
+        ([0, 1, 2], [0, 1, 1], "^labels: a label lies outside 0 to 1"),
+        ([0, 1, -1], [0, 1, 1], "^labels: a label lies outside 0 to 1"),
+        ([0, 1, 1], [0, 1, 2], "^predictions: a prediction lies outside 0 to 1"),
+        ([0, 1, 1], [0, -1, 1], "^predictions: a prediction lies outside 0 to 1"),
+        ([0.0, 1.0], [0, 1], "^labels: a label is a class index, not float64"),
+        ([0, 1], ["0", "1"], "^predictions: a prediction is a class index"),
+        ([], [], "^labels: hold no image"),
         ([0, 1], [0, 1, 1], "vectors of one length"),
         ([[0, 1]], [[0, 1]], "vectors of one length"),
     ],
@@ -110,6 +111,17 @@ def test_a_class_without_a_test_image_is_told_by_name():
 def test_what_is_no_vector_of_class_indices(labels, predictions, message):
     with pytest.raises(TableError, match=message):
         recall_table(labels, predictions, 2)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.0, None, [], "ab", ["a", "a"], {"a", "b"}])
+def test_what_is_neither_a_number_nor_names_of_classes(classes):
+    with pytest.raises(TableError, match=r"^classes: give their number"):
+        recall_table([0, 1], [0, 1], classes)
+
+
+def test_a_class_without_an_image_is_no_fault_of_the_predictions():
+    with pytest.raises(TableError, match=r"^labels: .*no image of class 'eel'"):
+        recall_table([0, 1], [0, 1], ["cat", "dog", "eel"])
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, np.uint64])
@@ -172,6 +184,19 @@ def test_a_slope_without_a_denominator_is_nan():
 )
 def test_a_slope_needs_two_vectors_of_one_length(before, after):
     with pytest.raises(TableError, match="two vectors of one length"):
+        slope(before, after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ([0.1, np.nan, -0.1], [0.1, 0.2, 0.3], "before: the balance of class 1 is nan"),
+        ([0.1, 0.2, -0.1], [0.1, 0.2, np.inf], "after: the balance of class 2 is inf"),
+        ([0.1, 0.2], ["a", "b"], "after: balances are numbers"),
+    ],
+)
+def test_a_balance_that_is_no_number_is_told_by_its_place(before, after, place):
+    with pytest.raises(TableError, match=f"^{place}"):
         slope(before, after)
 
 

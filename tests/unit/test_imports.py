@@ -32,10 +32,10 @@ COMPUTES = [
     "evaluation",
 ]
 READS = [*BASE, "measures", "inference", "report"]
-# Joins a study and its data for the workflow; what invents studies of known truth; the command
-# `recall-distortion`, which nothing but itself may need.
+# Joins a study and its data for the workflow, and says what inference will not answer of it; what
+# invents studies of known truth; the command `recall-distortion`, which only itself may need.
 APART = {
-    "configuration": {*BASE, "data", "study"},
+    "configuration": {*BASE, "data", "study", "inference"},
     "simulation": {*BASE, "measures", "inference"},
     "command": {*READS, "simulation"},
 }
@@ -153,6 +153,7 @@ def test_the_package_itself_imports_nothing_before_it_is_asked():
     """What a name needs is imported with it: torch for networks, and nothing of it for a slope."""
     check = (
         "import sys, recall_distortion as rd\n"
+        "assert set(dir(rd)) >= {'recall_table', 'slope', 'study', 'networks', 'compression'}\n"
         "assert [name for name in sys.modules if name.startswith('recall_distortion.')] == []\n"
         "assert rd.slope([-0.5, 0.25, 0.25], [-0.75, 0.375, 0.375]) == 1.5\n"
         "assert rd.study.load and 'torch' not in sys.modules\n"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,7 @@ def make(name: str, content: str, time: float) -> None:
         "input": INPUTS[name],
         "input_checksums": {part: f"sha256:{part}" for part in INPUTS[name]},
         "conda_env": "long",
+        "job_hash": int(time),  # another in each process
         "starttime": time - 1,
         "endtime": path.stat().st_mtime,
     }
@@ -168,10 +172,13 @@ def test_a_table_that_was_changed_is_named_and_left(copied: bool, keeps_its_time
     if keeps_its_time:
         os.utime(TABLE, (time, time))
     for _ in range(2):
-        with pytest.raises(DataError, match=rf"^{TABLE}: not what the study wrote.* delete"):
+        with pytest.raises(DataError, match=rf"^{TABLE}: not what the study wrote") as caught:
             provenance.restore(STUDY, record_of, mark_of)
     assert Path(TABLE).read_text() == "edited"
-    Path(TABLE).unlink()
+    remove, put_back = re.findall("`(.+?)`", str(caught.value))
+    assert put_back == f"git checkout HEAD -- {STUDY}"
+    subprocess.run(shlex.split(remove), check=True)
+    assert not Path(TABLE).exists()
     provenance.restore(STUDY, record_of, mark_of)
 
 
@@ -214,12 +221,67 @@ def test_a_file_made_again_elsewhere_with_the_same_content_takes_the_later_recor
     older = Path(TABLE).read_text()
     here = record_of(TABLE).read_bytes()
     make(TABLE, older, 1_800_000_000)
+    write_json(record_of(TABLE), record(TABLE) | {"params": "others"})
     provenance.save(STUDY, record_of)
     record_of(TABLE).write_bytes(here)
     time = json.loads(here)["endtime"]
     os.utime(TABLE, (time, time))  # git leaves a file alone whose content is the same
     assert provenance.restore(STUDY, record_of, mark_of).known == 1
     assert record(TABLE)["endtime"] == Path(TABLE).stat().st_mtime == 1_800_000_000
+
+
+def make_again(first: float, **contents: str) -> None:
+    """Make all three files at other times, with their content or with another."""
+    for number, name in enumerate(INPUTS):
+        make(name, contents.get(Path(name).stem, f"content {number}"), first + number)
+
+
+@pytest.mark.usefixtures("made")
+def test_what_comes_out_the_same_again_leaves_nothing_to_commit() -> None:
+    before = Path(STUDY, provenance.NAME).read_bytes()
+    copy()
+    provenance.restore(STUDY, record_of, mark_of)
+    make_again(1_800_000_000.5)
+    provenance.save(STUDY, record_of)
+    assert Path(STUDY, provenance.NAME).read_bytes() == before
+    times = [Path(name).stat().st_mtime for name in INPUTS]
+    assert times == pytest.approx([1_700_000_000.123456 + i for i in range(3)], rel=0, abs=1e-6)
+    # For the engine, too, it is as if nothing had been made.
+    assert provenance.restore(STUDY, record_of, mark_of).known == 0
+    assert record(TABLE)["endtime"] == Path(TABLE).stat().st_mtime
+
+
+@pytest.mark.usefixtures("made")
+def test_what_was_made_from_something_new_is_as_new_though_it_came_out_the_same() -> None:
+    """The engine compares times where it has no checksum, and would make it again and again."""
+    make_again(1_800_000_000.5, weights="others")
+    provenance.save(STUDY, record_of)
+    for number, name in enumerate(INPUTS):
+        assert Path(name).stat().st_mtime == 1_800_000_000.5 + number
+    assert "17000000" not in Path(STUDY, provenance.NAME).read_text()
+
+
+@pytest.mark.usefixtures("made")
+def test_what_was_made_before_the_change_keeps_its_time() -> None:
+    make_again(1_800_000_000.5, table="others")
+    provenance.save(STUDY, record_of)
+    times = [Path(name).stat().st_mtime for name in INPUTS]
+    assert times[:2] == pytest.approx([1_700_000_000.123456, 1_700_000_001.123456])
+    assert times[2] == 1_800_000_002.5
+
+
+@pytest.mark.usefixtures("made")
+def test_of_an_input_of_others_without_a_checksum_nothing_is_known() -> None:
+    make_again(1_800_000_000.5)
+    changed = record(WEIGHTS) | {"input_checksums": {}}
+    write_json(record_of(WEIGHTS), changed)
+    provenance.save(STUDY, record_of)
+    known = Path(STUDY, provenance.NAME).read_bytes()
+    make_again(1_900_000_000.5)
+    write_json(record_of(WEIGHTS), record(WEIGHTS) | {"input_checksums": {}})
+    provenance.save(STUDY, record_of)
+    assert Path(WEIGHTS).stat().st_mtime == 1_900_000_000.5
+    assert Path(STUDY, provenance.NAME).read_bytes() != known
 
 
 @pytest.mark.usefixtures("made")

@@ -52,6 +52,11 @@ class TestPage:
         assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
         identifiers = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
         assert len(identifiers) == len(set(identifiers))
+        (nav,) = re.findall("<nav.*?</nav>", small_page, re.DOTALL)
+        names = re.findall(r'<a href="#(\w+)">(.+?)</a>', nav)
+        sections = re.findall(r'<section id="(\w+)">\s*<h2>(.+?)</h2>', small_page)
+        assert names == sections
+        assert len(names) == 12
         for link in parsed.tags("a"):
             assert str(link["href"])[1:] in identifiers
         assert len(parsed.tags("img")) == 7
@@ -264,12 +269,15 @@ class TestDegenerateTables:
             table.loc[cell, ["estimate", "low", "high"]] = share + 0.04 * (1 - share)
 
         change(tables, "estimates", reaching)
-        assert [item["cells"] for item in caveats.broken(read_tables(tables))] == ["random at 10"]
+        assert [item["cells"] for item in caveats.broken(read_tables(tables))] == [
+            "random at ratio 10"
+        ]
         text = words(tables, tmp_path / "report.html")
         most, least = (
             " ".join(style.percent(x).split()) for x in (share + 0.04 * (1 - share), share)
         )
-        assert f"random at 10, of mlp on digits, reach {most} at most after fine-tuning" in text
+        assert "random at ratio 10, of mlp on digits, have a mean test accuracy of" in text
+        assert f"accuracy of at most {most} after fine-tuning" in text
         assert f"always predicting the most frequent class gives {least}." in text
 
     def test_only_one_fitter(self, tmp_path: Path) -> None:

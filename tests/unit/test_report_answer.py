@@ -33,7 +33,7 @@ from recall_distortion.vocabulary import (
 def test_verdicts_in_words() -> None:
     cells = [("2", (DEINTENSIFICATION, "")), ("4", (INCONCLUSIVE, "")), ("10", (INCONCLUSIVE, ""))]
     assert answer.in_words(cells, answer.VERDICT_VERBS) == (
-        "de-intensifies at 2; is inconclusive at 4 and 10"
+        "de-intensifies at ratio 2; is inconclusive at ratios 4 and 10"
     )
     same = (INCONCLUSIVE, AS_CONTROL)
     assert answer.in_words([("2", same), ("4", same)], answer.READING_VERBS) == (
@@ -44,7 +44,8 @@ def test_verdicts_in_words() -> None:
         ("4", (INTENSIFICATION, BEYOND_CONTROL)),
     ]
     assert answer.in_words(readings, answer.READING_VERBS) == (
-        "cannot be distinguished from the control at 2; intensifies beyond the control at 4"
+        "cannot be distinguished from the control at ratio 2; "
+        "intensifies beyond the control at ratio 4"
     )
 
 
@@ -116,7 +117,7 @@ class TestAnswer:
         text = words(tables, tmp_path / "report.html")
         assert "There is no control in this study. Nothing separates pruning from further" in text
         assert "beyond the control at" not in text
-        assert "de-intensifies at 2" in text
+        assert "de-intensifies at ratio 2" in text
 
     def test_of_a_control_alone_it_claims_no_pruning(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables", LARGE, methods=())
@@ -135,7 +136,7 @@ class TestAnswer:
         assert cell.sign == "▲"
         assert cell.second == f"α {style.number(row['alpha'])} ▲"
         assert repr(float(row["difference"])) in cell.title
-        assert facts["grid"][1].words.endswith("intensifies beyond the control at 10")
+        assert facts["grid"][1].words.endswith("intensifies beyond the control at ratio 10")
 
     def test_no_title_shows_how_numbers_are_held(self, small_page: str) -> None:
         assert "np.float" not in small_page
@@ -165,7 +166,7 @@ class TestEvidence:
         change_view(folder, "tradeoff", one)
         text = words(folder, tmp_path / "report.html")
         assert "1 cell of 4 improves both" in text
-        assert "random at 2" in text
+        assert "random at ratio 2" in text
         assert "It is also more accurate than the control" in text
 
     def test_classes_that_change_a_verdict_are_named(

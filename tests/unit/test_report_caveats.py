@@ -14,7 +14,7 @@ from report_tables import Page, change, make, words
 
 from recall_distortion.report import caveats
 from recall_distortion.report.computed import computed, crossed_engines
-from recall_distortion.report.tables import ReportTables, read_tables
+from recall_distortion.report.tables import ReportTables, read, read_tables
 from recall_distortion.vocabulary import COMPRESSED, DENSE, RESEED, RETRAINED
 
 
@@ -38,9 +38,9 @@ class TestCaveats:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            ({"ratios": (4.0,)}, "One pruning ratio: whether a larger ratio intensifies more"),
+            ({"ratios": (4.0,)}, "One compression ratio: whether a larger ratio intensifies more"),
             ({"class_names": ("only",)}, "One class: its recall is the accuracy"),
-            ({"seeds": 3}, "3 seeds: t intervals from so few are wide"),
+            ({"seeds": 3}, "3 seeds: the bootstrap needs 5, so where the test set is too small"),
             ({"collapsed": "random"}, "1 of 6 slopes is not finite (an accuracy of 0"),
         ],
         ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -50,6 +50,28 @@ class TestCaveats:
     ) -> None:
         tables = make(tmp_path / "tables", **options)
         assert sentence in words(tables, tmp_path / "report.html")
+
+    @pytest.mark.parametrize(("seeds", "shown"), [(1, True), (4, True), (5, False)])
+    def test_few_seeds_are_said_before_the_answer(
+        self, seeds: int, shown: bool, tmp_path: Path
+    ) -> None:
+        text = words(make(tmp_path / "tables", seeds=seeds), tmp_path / "report.html")
+        start = text.partition("α is the slope of a network’s class balances")[0]
+        assert ("Few seeds." in start) == shown
+
+    @pytest.mark.parametrize(
+        ("shift", "said"),
+        [(0.0, "less than 0.001"), (0.0004, "less than 0.001"), (0.434, "at most 0.434")],
+    )
+    def test_a_change_that_rounds_to_zero_is_said_to_be_less_than_the_last_digit(
+        self, shift: float, said: str, small_tables: Path, tmp_path: Path
+    ) -> None:
+        folder = shutil.copytree(small_tables, tmp_path / "tables")
+        summary = read(folder, "summary")
+        summary.loc[summary["item"] == "intercepts/shift", "value"] = shift
+        summary.to_csv(folder / "summary.csv", index=False)
+        text = words(folder, tmp_path / "report.html")
+        assert f"With an intercept, a cell’s mean α moves by {said}, and the interval" in text
 
     def test_fits_say_what_to_believe(self, small_tables: Path, small_page: str) -> None:
         found = caveats.believed(read_tables(small_tables))
@@ -129,16 +151,16 @@ class TestComputed:
         (found,) = crossed_engines(data)
         assert found["network"] == "mlp on digits"
         (usual, vectorized), (other, said) = found["ways"]
-        assert (usual, vectorized) == ("control; magnitude; random at 2", self.VECTORIZED)
-        assert other == "random at 10"
+        assert (usual, vectorized) == ("control; magnitude; random at ratio 2", self.VECTORIZED)
+        assert other == "random at ratio 10"
         assert said.startswith(text)
         usual, other = computed(data)
-        start = "mlp on digits (dense; control; magnitude; random at 2), 30 networks: "
+        start = "mlp on digits (dense; control; magnitude; random at ratio 2), 30 networks: "
         assert usual == start + self.VECTORIZED
-        assert other == f"mlp on digits (random at 10), 6 networks: {said}"
+        assert other == f"mlp on digits (random at ratio 10), 6 networks: {said}"
         shown = words(tmp_path, tmp_path / "report.html")
         assert "Not all cells of mlp on digits were computed in the same way" in shown
-        assert f"random at 10: {said}" in shown
+        assert f"random at ratio 10: {said}" in shown
 
     def test_dense_networks_may_differ_from_what_is_compared(self, tmp_path: Path) -> None:
         def other(table: pd.DataFrame) -> None:

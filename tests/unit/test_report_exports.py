@@ -15,7 +15,7 @@ from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import CONTROL, RETRAINED, VERDICTS
 
 FIRST_COLUMNS = [
-    "dataset", "architecture", "recipe", "panel", "method", "ratio", "mean_alpha", "low", "high",
+    "dataset", "architecture", "recipe", "panel", "method", "ratio", "alpha", "low", "high",
     "accuracy",
 ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_plot_data(small_tables: Path, tmp_path: Path) -> None:
     write_plot_data(small_tables, tmp_path / "plots.csv")
     table = pd.read_csv(tmp_path / "plots.csv")
     assert list(table.columns) == exports.PLOT_COLUMNS
-    # The plot's template names these, and what DVC has compared before begins with them.
+    # The plot's template names these.
     assert list(table.columns)[:10] == FIRST_COLUMNS
     assert table.loc[table["method"] != "control", "difference"].notna().all()
     assert len(table) == 5  # four cells and the control
@@ -85,6 +85,22 @@ def test_plot_data(small_tables: Path, tmp_path: Path) -> None:
     own = table[(table["method"] == "random") & (table["ratio"] == 10)].iloc[0]
     assert own["accuracy"] == pytest.approx(cell["accuracy"].mean())
     assert table["ratio"].dtype.kind == "i"
+
+
+def test_plots_show_what_leads_and_each_of_their_numbers_stands_in_estimates(
+    large_tables: Path, tmp_path: Path
+) -> None:
+    write_plot_data(large_tables, tmp_path / "plots.csv")
+    table = pd.read_csv(tmp_path / "plots.csv")
+    estimates = read(large_tables, "estimates")
+    means = estimates["estimator"] == "mean"
+    known = estimates[estimates["leads"] | (means & (estimates["quantity"] == "accuracy"))]
+    # The means of single networks' slopes are read nowhere in this study: its test set is small.
+    assert set(table["basis"]) == {"cross-fitted"}
+    numbers = table.drop(columns="ratio").select_dtypes("number")
+    assert len(numbers.columns) == 7
+    stored = set(known[["estimate", "low", "high"]].stack())
+    assert [number for number in numbers.stack().dropna() if number not in stored] == []
 
 
 def test_ratios_that_are_not_whole_stay(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from core_helpers import REPOSITORY
 
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table, require_columns, require_unique, write_table
+from recall_distortion.tables.items import ITEMS, declared
 from recall_distortion.tables.schema import (
     ALL,
     COLUMNS,
@@ -41,6 +43,33 @@ CONTRACT = {
 
 
 # The schema
+
+
+def test_what_summaries_say_is_declared_and_what_is_declared_is_said() -> None:
+    """In the studies that ship, of which each item occurs in one at least."""
+    said = set()
+    for path in REPOSITORY.glob("results/*/tables/summary.csv"):
+        table = read_table(path, "summary")
+        for section, item in zip(table["section"], table["item"], strict=True):
+            found = declared(section, item)
+            assert found, f"{path}: {section}, {item}"
+            said.add((section, found))
+    assert said == {(section, item) for section, items in ITEMS.items() for item in items}
+
+
+@pytest.mark.parametrize(
+    ("section", "item", "expected"),
+    [
+        ("answer", "level/2/together", "level/<i>/together"),
+        ("answer", "level/2", "level/<i>"),
+        ("sparsity", "random/(others)/nominal/less", "<method>/<other>/nominal/less"),
+        ("sparsity", "same", "same"),
+        ("answer", "levels", ""),
+        ("nowhere", "same", ""),
+    ],
+)
+def test_an_item_is_the_one_that_says_most_of_it(section: str, item: str, expected: str) -> None:
+    assert declared(section, item) == expected
 
 
 @pytest.mark.parametrize("name", CONTRACT)

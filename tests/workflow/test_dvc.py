@@ -243,7 +243,7 @@ def test_metrics_and_plots_are_shown(pipeline: Project) -> None:
     assert "results/test/metrics.json" in json.dumps(shown)
     pipeline.run("dvc", "plots", "show", "--out", "plots")
     page = (pipeline.folder / "plots/index.html").read_text()
-    assert "mean_alpha" in page
+    assert '"field": "alpha"' in page
     assert "Recall distortion after pruning and fine-tuning" in page
 
 

@@ -113,7 +113,10 @@ def test_every_figure_of_the_metrics_is_a_finite_number(finished: Project) -> No
 
 def test_a_second_run_does_nothing_and_a_touched_file_neither(finished_copy: Project) -> None:
     os.utime(finished_copy.folder / "src/recall_distortion/training/loop.py")
-    assert NOTHING in finished_copy.snakemake("--config", "study=test")
+    said = finished_copy.snakemake("--config", "study=test")
+    assert NOTHING in said
+    page = finished_copy.folder / "results/test/report.html"
+    assert said.splitlines()[-1] == f"The report: {page.resolve()}"
 
 
 def test_an_added_ratio_reruns_only_what_depends_on_it(finished_copy: Project) -> None:
@@ -280,6 +283,8 @@ def test_an_interrupted_study_is_finished_by_the_next_run(
         os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=60)
     assert process.returncode != 0
+    said = (project.folder / "first.log").read_text().splitlines()
+    assert said[-1] == "Stopped by Ctrl-C. The same command goes on from here."
     assert not list(project.folder.rglob(".partial-*"))
     project.snakemake("measure_all", "--config", "study=test")
     for name in ("recall", "networks"):

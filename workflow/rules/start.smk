@@ -3,7 +3,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import available_cpu_count
 
 # The package beside this workflow, whichever one the environment holds or PYTHONPATH names.
@@ -20,9 +22,10 @@ if LEFT_OUT:
         file=sys.stderr,
     )
 
-from recall_distortion.configuration import configure
+from recall_distortion.configuration import cautions, configure
 from recall_distortion.system import machine
 from recall_distortion.system.code import by_room
+from recall_distortion.system.ending import LastLine
 from recall_distortion.system.errors import RecallDistortionError
 from recall_distortion.system.records import Records
 from recall_distortion.vocabulary import Panel
@@ -63,6 +66,10 @@ RECORDS = Records(
 if workflow.is_main_process:
     with one_message():
         RECORDS.restore()
+    for caution in cautions(STUDY):
+        print(caution, file=sys.stderr)
+    LAST_LINE = LastLine(Path(f"{RESULTS}/report.html"), NOTHING_TO_BE_DONE_MSG)
+    logger.addHandler(LAST_LINE)
 
 
 def begin():
@@ -72,9 +79,7 @@ def begin():
 
 
 def finish():
-    """Write down how the results were made, and say where the report lies."""
+    """Write down how the results were made."""
     with one_message():
         RECORDS.finish()
-    page = Path(f"{RESULTS}/report.html")
-    if page.exists():
-        print(f"The report: {page.resolve()}")
+    LAST_LINE.done()

@@ -27,13 +27,30 @@ def slope(before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndar
 
     Both are vectors [C] of normalized recall balances. NaN where every balance before is zero: a
     network without differences between its classes' recalls has none to intensify.
+
+    Raises ``TableError`` for a balance that is no finite number, naming its place: those of a
+    network that recognizes no image are undefined, and so is every slope of them.
     """
-    before, after = np.asarray(before, float), np.asarray(after, float)
+    before, after = _balances(before, "before"), _balances(after, "after")
     if before.ndim != 1 or before.shape != after.shape or not before.size:
         raise TableError(
             f"slope needs two vectors of one length, not shapes {before.shape} and {after.shape}"
         )
     return float(slopes(before, after))
+
+
+def _balances(given: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    try:
+        values = np.asarray(given, float)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{name}: balances are numbers, not {given!r} ({error})") from None
+    if wrong := np.argwhere(~np.isfinite(values)).tolist():
+        place = ", ".join(map(str, wrong[0]))
+        raise TableError(
+            f"{name}: the balance of class {place} is {values[tuple(wrong[0])]}, but a slope needs "
+            "finite ones; those of a network that recognizes no image are undefined"
+        )
+    return values
 
 
 def recall_table(
@@ -47,19 +64,34 @@ def recall_table(
     their names. ``accuracy`` is that of all M images. Recall is normalized by the accuracy, never
     by a recall (a class may have recall 0); precision is NaN where a class is never predicted.
 
-    Raises ``TableError`` for indices out of range or a class without a test image.
+    Raises ``TableError`` saying which of the three is wrong: indices out of range, a class without
+    a test image, two classes of one name.
     """
-    if isinstance(classes, int | np.integer):
-        names = [str(i) for i in range(classes)]
-    else:
-        names = list(classes)
+    names = _names(classes)
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise TableError(
             f"labels and predictions are vectors of one length, not of shapes {labels.shape} and "
             f"{predictions.shape}"
         )
+    if not labels.size:
+        raise TableError("labels: hold no image")
+    check_classes(labels, labels, names, "labels")
     return class_rows(Counts.of(labels, predictions[None], names, "predictions"), names, [None])
+
+
+def _names(classes: int | Sequence[str]) -> list[str]:
+    """Return the names of classes, which are their numbers where only their number is given."""
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and classes > 0:
+        return [str(i) for i in range(classes)]
+    # A text is a sequence of texts too, and a set has no order.
+    if isinstance(classes, Sequence | np.ndarray | pd.Series) and not isinstance(classes, str):
+        names = [str(name) for name in classes]
+        if names and len(set(names)) == len(names):
+            return names
+    raise TableError(
+        f"classes: give their number, or a list of different names, not {classes!r:.200}"
+    )
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,19 @@ def test_sets(data: ReportTables) -> list[dict[str, Any]]:
                 "most": most,
                 "balanced": least == most,
                 "checked": of_set.count("intercepts"),
-                "shift": style.number(shift, 3) if math.isfinite(shift) else "",
+                "shift": _at_most(shift) if math.isfinite(shift) else "",
                 "away": of_set.count("intercepts/away"),
             }
         )
     return found
+
+
+def _at_most(value: float, digits: int = 3) -> str:
+    """Return the largest change as words: "at most 0.434", or "less than 0.001"."""
+    least = 10.0**-digits
+    if value < least / 2:
+        return f"less than {style.number(least, digits)}"
+    return f"at most {style.number(value, digits)}"
 
 
 def mixed_models(data: ReportTables) -> dict[str, Any]:
@@ -143,26 +151,33 @@ def broken(data: ReportTables) -> list[dict[str, Any]]:
     return found
 
 
-def missing(data: ReportTables) -> list[str]:
-    """Return what the design of the study leaves unanswerable, and why, as sentences."""
+def few_seeds(data: ReportTables) -> str:
+    """Return what so few seeds leave unanswerable; "" of as many as the bootstrap needs."""
     limits = numbers(data, STUDY, "limits")
-    found = []
     if limits.count("one_seed"):
-        found.append(
+        return (
             "One seed: without a spread between seeds there is no interval, test or verdict; the "
             "slopes are single observations."
         )
-    elif limits.count("few_seeds"):
-        found.append(
-            f"{span_of(numbers(data, STUDY, 'answer'), 'seeds')} seeds: t intervals from so few "
-            "are wide and lean on normality, and the bootstrap needs "
-            f"{limits.count('bootstrap_needs')}."
+    if limits.count("few_seeds"):
+        return (
+            f"{span_of(numbers(data, STUDY, 'answer'), 'seeds')} seeds: the bootstrap needs "
+            f"{limits.count('bootstrap_needs')}, so where the test set is too small for the slopes "
+            "of single networks there is no interval and no verdict; elsewhere t intervals from "
+            "so few are wide and lean on normality."
         )
+    return ""
+
+
+def missing(data: ReportTables) -> list[str]:
+    """Return what the design of the study leaves unanswerable, and why, as sentences."""
+    limits = numbers(data, STUDY, "limits")
+    found = list(filter(None, [few_seeds(data)]))
     if not data.methods:
         found.append("No pruned network was evaluated: there is no pruning to judge.")
     elif len(data.ratios) == 1:
         found.append(
-            "One pruning ratio: whether a larger ratio intensifies more cannot be answered."
+            "One compression ratio: whether a larger ratio intensifies more cannot be answered."
         )
     if limits.count("classes") == 1:
         found.append(

@@ -9,7 +9,7 @@ import pandas as pd
 from recall_distortion.inference.questions.summary_items import MADE_BY, made
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, numbers
-from recall_distortion.report.phrases import join, plural
+from recall_distortion.report.phrases import join, plural, ratios
 from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import CELL, DENSE, Panel, format_ratio
@@ -74,15 +74,15 @@ def _place(data: ReportTables, cells: pd.DataFrame, rows: pd.DataFrame, panel: P
 
 
 def cells_made(every: pd.DataFrame, own: pd.DataFrame) -> str:
-    """Return some cells of a panel as words: dense; control; magnitude at 2 and 10."""
+    """Return some cells of a panel as words: dense; control; magnitude at ratios 2 and 10."""
     found = []
     for method, rows in own.groupby("method", sort=False):
         of_method = every[every["method"] == method]
-        ratios = sorted(rows["ratio"])
+        own_ratios = sorted(rows["ratio"])
         words = style.plain(method)
-        if len(ratios) < of_method["ratio"].nunique():
-            words += f" at {join([format_ratio(ratio) for ratio in ratios])}"
-        if of_method["ratio"].isin(ratios).sum() > len(ratios):
+        if len(own_ratios) < of_method["ratio"].nunique():
+            words += f" at {ratios([format_ratio(ratio) for ratio in own_ratios])}"
+        if of_method["ratio"].isin(own_ratios).sum() > len(own_ratios):
             words += " in part"
         found.append(words)
     return "; ".join(found)

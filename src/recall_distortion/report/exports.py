@@ -14,7 +14,7 @@ from recall_distortion.system.files import replacing
 from recall_distortion.vocabulary import CELL_STATE, PANEL, RETRAINED, Panel
 
 PLOT_COLUMNS = [
-    "dataset", "architecture", "recipe", "panel", "method", "ratio", "mean_alpha", "low", "high",
+    "dataset", "architecture", "recipe", "panel", "method", "ratio", "alpha", "low", "high",
     "accuracy", "difference", "difference_low", "difference_high", "basis", "reading",
 ]  # fmt: skip
 _MEASURES = ("dense_accuracy", "control_alpha")  # of the metrics; the others are counts
@@ -25,9 +25,8 @@ def metrics(tables: Path) -> dict[str, Any]:
 
     dataset → architecture (→ recipe, where a network has several) → dense_accuracy, control_alpha,
     cells (how many per verdict against 1), effects (how many per reading against the control; only
-    where there is one) and failures.
-    They stand in the section "metrics" of summary.csv. The cells' mean slopes are plot data
-    (``plot_data``).
+    where there is one) and failures. They stand in the section "metrics" of summary.csv; the cells'
+    slopes are ``plot_data``.
     """
     data = read_tables(tables, (*REQUIRED, "summary"))
     found: dict[str, Any] = {}
@@ -45,16 +44,17 @@ def metrics(tables: Path) -> dict[str, Any]:
 
 
 def plot_data(data: ReportTables) -> pd.DataFrame:
-    """Return one row per cell after fine-tuning: mean slope, its interval, mean accuracy.
+    """Return one row per cell after fine-tuning: what leads there, as on the page, and accuracy.
 
-    The difference from the control, on its basis, stands at the end; it is NaN without a control.
+    The difference from the control, on the slope's basis, stands at the end; it is NaN without a
+    control. Every number is one of estimates.csv.
     """
-    slopes, accuracy = data.view("slopes"), data.view("accuracy")
-    table = slopes[slopes["state"] == RETRAINED].rename(columns={"mean": "mean_alpha"})
+    led, accuracy = data.leading, data.view("accuracy")
+    table = led[led["state"] == RETRAINED].rename(
+        columns={"alpha_low": "low", "alpha_high": "high"}
+    )
     accuracy = accuracy[[*CELL_STATE, "mean"]].rename(columns={"mean": "accuracy"})
-    effects = data.leading[[*CELL_STATE, *PLOT_COLUMNS[-5:]]]
-    for part in (accuracy, effects):
-        table = table.merge(part, on=CELL_STATE, how="left")
+    table = table.merge(accuracy, on=CELL_STATE, how="left")
     panels = table[PANEL].itertuples(index=False, name=None)
     table["panel"] = [data.title(Panel(*panel)) for panel in panels]
     whole = bool(np.all(np.mod(table["ratio"], 1) == 0))

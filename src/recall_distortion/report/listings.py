@@ -181,7 +181,6 @@ LISTINGS: dict[str, Listing] = {
         _columns(
             "model", "fitter", "believe", "spread||two", "formula", "rows||whole", "groups",
             "loglik|log-likelihood|two", "singular||truth", "converged||truth", "message",
-            "seconds||two",
         ),
         "mixed_model_fits",
     ),

@@ -20,7 +20,14 @@ import jinja2
 
 from recall_distortion.report import style
 from recall_distortion.report.answer import answer_facts, panel_facts, reseed_facts
-from recall_distortion.report.caveats import broken, missing, mixed_models, notes, test_sets
+from recall_distortion.report.caveats import (
+    broken,
+    few_seeds,
+    missing,
+    mixed_models,
+    notes,
+    test_sets,
+)
 from recall_distortion.report.computed import computed, crossed_engines
 from recall_distortion.report.definitions import SYMBOLS, Definition, definitions
 from recall_distortion.report.evidence import (
@@ -54,6 +61,21 @@ class Placed:
     picture: Picture
 
 
+# The sections of the page by their anchors: what the navigation and their headings say.
+SECTIONS = {
+    "answer": "Answer",
+    "effects": "Effects",
+    "alpha": "Slopes",
+    "tradeoff": "Accuracy and balance",
+    "caveats": "Caveats",
+    "balances": "Balances",
+    "accuracy": "Accuracy",
+    "recall": "Classes",
+    "seeds": "Seeds",
+    "sparsity": "Sparsity",
+    "tables": "Tables",
+    "notes": "Notes",
+}
 # Keys of a study's facts whose words on the page are others.
 _NAMES = {
     "count": "ratios count",
@@ -100,15 +122,15 @@ def _panel_pictures(
     where = facts["where"]
     words = ". ".join(f"{row.method} {row.words}" for row in facts["grid"])
     texts = {
-        "effects": "Difference of alpha from the control’s by pruning ratio with its interval, one "
-        f"panel per method, {where}. {words}.",
-        "alpha": "Boxplots of alpha by pruning ratio beside the control’s, one panel per method, "
-        f"{where}. The verdicts are in the table of verdicts.",
+        "effects": "Difference of alpha from the control’s by compression ratio with its interval, "
+        f"one panel per method, {where}. {words}.",
+        "alpha": "Boxplots of alpha by compression ratio beside the control’s, one panel per "
+        f"method, {where}. The verdicts are in the table of verdicts.",
         "tradeoff": "Mean alpha against the mean change in accuracy with both intervals, one panel "
         f"per method, {where}. The numbers are in the table of accuracy beside distortion.",
         "balances": f"Scatterplots of normalized recall balance after against before, methods in "
         f"rows and ratios in columns, {where}. The slopes are in the table of pooled slopes.",
-        "accuracy": f"Mean test accuracy by pruning ratio for each method, {where}, after and "
+        "accuracy": f"Mean test accuracy by compression ratio for each method, {where}, after and "
         "before fine-tuning, with the dense and the control networks as lines.",
         "recall": "Heatmaps of the change in each class’s recall by ratio, one per method, "
         f"{where}.",
@@ -159,6 +181,7 @@ def build_report(
         .get_template("report.html.j2")
         .render(
             css=_template("report.css"),
+            sections=SECTIONS,
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             **_of_study(data, study),
@@ -186,6 +209,7 @@ def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
         "mixed": mixed_models(data),
         "notes": notes(data),
         "unanswerable": missing(data),
+        "few_seeds": few_seeds(data),
         "computed": computed(data),
         "broken": broken(data),
         "crossed": crossed_engines(data),
@@ -226,7 +250,7 @@ def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[st
     if len(data.view("sparsity")):
         sparsity = _placed(
             pictures[SPARSITY],
-            "Realised over nominal pruning ratio by method for each architecture.",
+            "Realised over nominal compression ratio by method for each architecture.",
         )
     return {
         "tradeoff": tradeoff_facts(data),

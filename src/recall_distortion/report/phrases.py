@@ -70,16 +70,21 @@ def percents(levels: Iterable[float]) -> str:
     return join([f"{100 * level:.4g} %" for level in known])
 
 
+def ratios(found: Sequence[str]) -> str:
+    """Return compression ratios as a sentence names them: "ratio 2" or "ratios 2, 4 and 10"."""
+    return f"ratio{'s' if len(found) > 1 else ''} {join(found)}"
+
+
 def at_ratios(found: Sequence[str], every: Sequence[str]) -> str:
-    """Return where something holds: "every ratio" or "2, 4 and 10"."""
-    return "every ratio" if len(found) == len(every) and len(every) > 1 else join(found)
+    """Return where something holds: "every ratio" or "ratios 2, 4 and 10"."""
+    return "every ratio" if len(found) == len(every) and len(every) > 1 else ratios(found)
 
 
 def cells_text(data: ReportTables, cells: pd.DataFrame) -> str:
-    """Return cells as words: magnitude at 2 and 4 (cnn on digits)."""
+    """Return cells as words: magnitude at ratios 2 and 4 (cnn on digits)."""
     parts = []
     for (*panel, method), rows in cells.groupby([*PANEL, "method"], sort=False):
         where = f" ({data.place(Panel(*panel))})" if len(data.panels) > 1 else ""
-        ratios = join([format_ratio(ratio) for ratio in sorted(rows["ratio"])])
-        parts.append(f"{style.plain(method)} at {ratios}{where}")
+        at = ratios([format_ratio(ratio) for ratio in sorted(rows["ratio"])])
+        parts.append(f"{style.plain(method)} at {at}{where}")
     return "; ".join(parts)

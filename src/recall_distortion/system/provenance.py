@@ -15,7 +15,9 @@ import errno
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +28,13 @@ from recall_distortion.system.files import sha256, unreadable, unwritable, write
 NAME = "provenance.json"
 
 Record = dict[str, Any]
+Made = tuple[str, Record]  # a file's checksum, and how it was made
 RecordOf = Callable[[str], Path]
 
 # What differs between the outputs of one job; the rest of their records is written once.
 _OF_AN_OUTPUT = ("starttime", "endtime")
+# What differs between two runs that made the same from the same.
+_OF_A_RUN = (*_OF_AN_OUTPUT, "job_hash")
 # The text of a conda environment, 2 kB in every record, which decides nothing.
 _LEFT_OUT = ("conda_env",)
 # What DVC puts back from any earlier run with the same input, so that another content is no edit.
@@ -48,7 +53,9 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
     ``record_of`` returns the file in which the engine keeps its record of an output. A record
     counts only while its file has the time at which it was made; a file that was changed since is
     not claimed to have been made so. Files that are not here keep what was known of them as long as
-    something here was made from them.
+    something here was made from them. What was made again and came out the same, from inputs that
+    did, keeps its record and gets its time back, so that a study that somebody else ran before
+    leaves nothing to commit.
     """
     folder = Path(folder)
     known = _read(folder / NAME)
@@ -68,7 +75,40 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
     for name in used & known.keys() - found.keys():
         if not Path(name).exists():
             found[name] = known[name]
+    for name in _made_again(found, known):
+        if found[name] != known[name]:
+            found[name] = known[name]
+            _, record = known[name]
+            _set_time(Path(name), record["endtime"])
+            write_json(record_of(name), record)
     _write(folder / NAME, found)
+
+
+def _made_again(found: Mapping[str, Made], known: Mapping[str, Made]) -> list[str]:
+    """Return the files that came out as they were known, from inputs that did too.
+
+    The engine takes an input that is newer than an output for changed unless it has its checksum,
+    which it takes of small files alone. So an output gets an earlier time only where all inputs are
+    as old, or have one.
+    """
+
+    @cache
+    def is_same(name: str) -> bool:
+        if name not in known:
+            return False
+        (checksum, record), (before, recorded) = found[name], known[name]
+        if checksum != before or _of_any_run(record) != _of_any_run(recorded):
+            return False
+        return all(
+            is_same(part) if part in found else part in record["input_checksums"]
+            for part in record["input"]
+        )
+
+    return [name for name in found if is_same(name)]
+
+
+def _of_any_run(record: Record) -> Record:
+    return {key: value for key, value in record.items() if key not in _OF_A_RUN}
 
 
 class Restored(NamedTuple):
@@ -122,11 +162,11 @@ def restore(folder: str | Path, record_of: RecordOf, mark_of: RecordOf) -> Resto
         if record != present:
             write_json(kept, record)
     if changed:
-        named = ", ".join(sorted(changed))
         raise DataError(
-            f"{named}: not what the study wrote, by the checksum in {folder / NAME};"
-            " delete what is named here and run the study again, or take it and that file from one"
-            " commit by `git checkout`"
+            f"{', '.join(sorted(changed))}: not what the study wrote, by the checksum in"
+            f" {folder / NAME}. To make it again, delete it, but not {NAME}:"
+            f" `rm -r {shlex.join(sorted(changed))}`, and give the same command again. Or put the"
+            f" whole study back as git has it: `git checkout HEAD -- {shlex.quote(str(folder))}`"
         )
     return Restored(restored, sorted(foreign))
 
@@ -154,7 +194,7 @@ def _has_content(path: Path, checksum: str) -> bool:
     return path.is_file() and sha256(path) == checksum
 
 
-def _is_edited(path: Path, folder: Path, known: Mapping[str, tuple[str, Record]]) -> bool:
+def _is_edited(path: Path, folder: Path, known: Mapping[str, Made]) -> bool:
     """Return whether a file of another content can only be one that was changed after it was made.
 
     Weights and predictions may be an earlier run's, and so may the tables beside them, unless these
@@ -204,7 +244,7 @@ def _read_record(path: Path) -> Record | None:
         return None
 
 
-def _read(path: Path) -> dict[str, tuple[str, Record]]:
+def _read(path: Path) -> dict[str, Made]:
     """Return checksum and record of every file of a study that ``save`` wrote down."""
     if not path.exists():
         return {}
@@ -233,7 +273,7 @@ def _read(path: Path) -> dict[str, tuple[str, Record]]:
         ) from None
 
 
-def _write(path: Path, found: dict[str, tuple[str, Record]]) -> None:
+def _write(path: Path, found: dict[str, Made]) -> None:
     jobs: dict[str, dict[str, Any]] = {}
     for name, (checksum, record) in sorted(found.items()):
         common = {key: value for key, value in record.items() if key not in _OF_AN_OUTPUT}

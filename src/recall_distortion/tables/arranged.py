@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recall_distortion.vocabulary import CELL, FITTERS, PYMER4, STATSMODELS, format_ratio
+from recall_distortion.vocabulary import CELL, FITTERS, STATSMODELS, format_ratio
 
 _QUANTITIES = [
     "estimate", "std_error", "df", "low", "high", "p_intensification_adjusted",
@@ -16,17 +16,16 @@ def fitters_side_by_side(mixed: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFram
     """Return the terms of mixed models with what each fitter says of them side by side.
 
     One row per model, cell and term; columns ``<quantity>_<fitter>`` for estimate, std_error, df,
-    low, high, the adjusted p values and the verdict, ``difference`` of the estimates, statsmodels'
-    less pymer4's, and ``believe``, which the model's fits say. A term that one fitter alone has is
-    kept.
+    low, high, the adjusted p values and the verdict, ``difference``, which stands in statsmodels'
+    rows, and ``believe``, which the model's fits say. A term that one fitter alone has is kept.
     """
     keys = ["model", *CELL, "term"]
     table = mixed[keys].drop_duplicates()
     for fitter in FITTERS:
-        side = mixed.loc[mixed["fitter"] == fitter, [*keys, *_QUANTITIES]].drop_duplicates(keys)
+        own = [*_QUANTITIES, "difference"] if fitter == STATSMODELS else _QUANTITIES
+        side = mixed.loc[mixed["fitter"] == fitter, [*keys, *own]].drop_duplicates(keys)
         names = {name: f"{name}_{fitter}" for name in _QUANTITIES}
         table = table.merge(side.rename(columns=names), on=keys, how="left")
-    table["difference"] = table[f"estimate_{STATSMODELS}"] - table[f"estimate_{PYMER4}"]
     said = fits.loc[fits["believe"] != ""].drop_duplicates("model")
     believe = dict(zip(said["model"], said["believe"], strict=True))
     table["believe"] = [believe.get(model, "") for model in table["model"]]

@@ -183,6 +183,7 @@ _MIXED_MODELS = _table(
     *CELL,
     Column("term", TEXT, "The term: slope, level, trend, or sd(...) of a random effect."),
     Column("estimate", NUMBER, "Its estimate, on the scale of the slopes."),
+    Column("difference", NUMBER, "Of statsmodels: its estimate less pymer4's.", later=True),
     Column("std_error", NUMBER, "Its standard error."),
     Column("df", NUMBER, "Degrees of freedom (pymer4: Satterthwaite's)."),
     Column("low", NUMBER, "Lower end of the interval."),
@@ -207,7 +208,6 @@ _MIXED_MODEL_FITS = _table(
     Column("singular", TRUTH, "Whether a variance is zero."),
     Column("converged", TRUTH, "Whether the fit converged."),
     Column("message", TEXT, "What the fitter says."),
-    Column("seconds", NUMBER, "How long the fit took."),
     Column("spread", NUMBER, "Largest over smallest residual deviation among the cells."),
     Column("believe", TEXT, "What to believe: the model, or the bootstrap."),
 )

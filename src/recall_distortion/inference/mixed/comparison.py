@@ -6,7 +6,6 @@ Two fitters fit by REML: lme4 through pymer4 (``fitters.pymer4``) and statsmodel
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,14 @@ from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.system.errors import InferenceError
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.vocabulary import BOOTSTRAP, FITTERS, PYMER4, STATSMODELS, format_ratio
+from recall_distortion.vocabulary import (
+    BOOTSTRAP,
+    CELL,
+    FITTERS,
+    PYMER4,
+    STATSMODELS,
+    format_ratio,
+)
 
 _MODULES = {PYMER4: pymer4, STATSMODELS: statsmodels}
 REML_FITTERS = tuple(_MODULES)
@@ -58,14 +64,11 @@ def fit(
     Raises ``SetupError`` saying what to install when R or one of its packages is missing.
     """
     require_fitter(fitter)
-    seconds = 0.0
     if model.reason:
         found = not_estimated(model, f"{NOT_ESTIMATED}: {model.reason}")
     else:
-        _MODULES[fitter].prepare()  # imports, which are not the fit's time
-        start = time.perf_counter()
+        _MODULES[fitter].prepare()
         found = _MODULES[fitter].fit(model)
-        seconds = time.perf_counter() - start
     facts = {
         "model": model.name,
         "fitter": fitter,
@@ -76,7 +79,6 @@ def fit(
         "singular": found.singular,
         "converged": found.converged,
         "message": "; ".join(text for text in (found.message, *model.notes) if text),
-        "seconds": seconds,
         "spread": model.spread,
         "believe": model.believe,
     }
@@ -109,6 +111,9 @@ def combine(
     fits begin with ``DISAGREE``, the term and both values. A fit that did not converge is compared
     with nothing and keeps its rows, marked in mixed_model_fits.
 
+    ``difference`` of statsmodels' rows is their estimate less pymer4's of the same term, NaN where
+    only one of the two has it.
+
     The bootstrap's rows are compared with nothing. ``believe`` is the same in all rows of a model:
     as ``MixedModel.believe``, but where no fitter converged or the two disagree it is ``bootstrap``
     if that found something, and else empty.
@@ -136,10 +141,19 @@ def combine(
             fit_table.loc[fitted, "message"] = [joined(disagreement, old) for old in messages]
         believed[model_name] = _believe(by_fitter, agreed=not disagreement)
     fit_table["believe"] = fit_table["model"].map(believed)
+    table["difference"] = _differences(table)
     return (
         _ordered(table, order)[COEFFICIENT_COLUMNS],
         _ordered(fit_table, order)[FIT_COLUMNS],
     )
+
+
+def _differences(table: pd.DataFrame) -> pd.Series:
+    keys = ["model", *CELL, "term"]
+    pymer4s = table.loc[table["fitter"] == PYMER4, [*keys, "estimate"]]
+    beside = table[keys].merge(pymer4s, on=keys, how="left", validate="many_to_one")["estimate"]
+    apart: pd.Series = table["estimate"] - beside.to_numpy()
+    return apart.where(table["fitter"] == STATSMODELS)
 
 
 def _believe(by_fitter: pd.DataFrame, agreed: bool) -> str:

@@ -12,7 +12,6 @@ effects allow for other classes and panels, so the bootstrap's standard errors m
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,6 @@ def bootstrapped(
     Intervals are at ``level``. The bootstrap has no degrees of freedom, log-likelihood or
     variances. The model must be estimable.
     """
-    start = time.perf_counter()
     found = clustered(model.response, model.fixed, model.clusters, model.strata)
     factor = model.terms["factor"].to_numpy()
     # Studentized draws do not change with the scale, so p values are those of the scaled null.
@@ -67,7 +65,6 @@ def bootstrapped(
         "singular": False,
         "converged": bool(len(without) < len(table)),
         "message": message,
-        "seconds": time.perf_counter() - start,
         "spread": model.spread,
         "believe": model.believe,
     }
