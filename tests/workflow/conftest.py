@@ -15,6 +15,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
+COMMAND = ("snakemake", "--cores", "2")  # as a user gives it
 NOTHING = "Nothing to be done"
 TABLES = 8  # files in the tables folder of a finished study
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@localhost")
@@ -55,7 +56,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run snakemake on two cores and return what it printed."""
-        return self.run("snakemake", "--cores", "2", *arguments, check=check).stdout
+        return self.run(*COMMAND, *arguments, check=check).stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run lists; none where there is nothing to do."""
