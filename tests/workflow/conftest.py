@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import dataclasses
 import fcntl
 import os
 import re
@@ -12,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.workflow.warm import commands
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
@@ -52,11 +56,26 @@ class Project:
     def _environment(self) -> dict[str, str]:
         # The copied package must be the one that runs, not the installed one.
         here = {"PYTHONPATH": str(self.folder / "src"), "NO_COLOR": "1"}
+        # Bytecode came with the copy. Python tells it by a second's time and a size, which an edit
+        # that is taken back at once has, too: so that none is written of edits.
+        here["PYTHONDONTWRITEBYTECODE"] = "1"
         return {**os.environ, **here, **self.environment}
 
+    def warm(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a command; where it is Snakemake or DVC, or calls them, they cost no imports."""
+        path = os.pathsep.join([commands(), self._environment()["PATH"]])
+        found = dataclasses.replace(self, environment={**self.environment, "PATH": path})
+        return found.run(*command, check=check)
+
     def snakemake(self, *arguments: str, check: bool = True) -> str:
-        """Run snakemake on two cores and return what it printed."""
-        return self.run(*COMMAND, *arguments, check=check).stdout
+        """Run a warm snakemake on two cores and return what it printed."""
+        return self.warm(*COMMAND, *arguments, check=check).stdout
+
+    def fails(self, *arguments: str) -> str:
+        """Run a warm snakemake, which shall end with status 1, and return what it printed."""
+        found = self.warm(*COMMAND, *arguments, check=False)
+        assert found.returncode == 1, found.stdout[-6000:]
+        return found.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run lists; none where there is nothing to do."""
@@ -75,14 +94,21 @@ class Project:
 
 
 def copy_project(folder: Path, environment: Mapping[str, str] | None = None) -> Project:
-    """Copy what a study needs, without results and caches."""
+    """Copy what a study needs, without results; bytecode too, or each process would compile."""
+    others = shutil.ignore_patterns("*.pyc.*", "*.nb[ci]*")  # as they are written, and Numba's
     for part in PARTS:
         source, target = PROJECT / part, folder / part
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=others)
         else:
             shutil.copy2(source, target)
     return Project(folder, environment or {})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled() -> None:
+    """Have the project's package compiled, so that its copies are."""
+    compileall.compile_dir(PROJECT / "src", quiet=2)
 
 
 @pytest.fixture
@@ -115,7 +141,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made_once(
         tmp_path_factory,
         "finished",
-        lambda folder: copy_project(folder).snakemake("--config", "study=test"),
+        lambda folder: copy_project(folder).run(*COMMAND, "--config", "study=test"),
     )
 
 
@@ -143,5 +169,5 @@ def record(finished: Project, folder: Path) -> None:
     project = Project(folder)
     project.run("git", "init", "-q")
     project.commit("start")
-    project.run("dvc", "repro")
+    project.warm("dvc", "repro")
     project.commit("results")

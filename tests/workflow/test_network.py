@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import COMMAND, Project
 
 # Python imports a sitecustomize at every start, that of each job's process too.
 GUARD = """
@@ -50,7 +50,7 @@ def test_the_guard_holds(guarded: Project) -> None:
 
 @pytest.mark.slow
 def test_a_study_opens_no_connection(guarded: Project) -> None:
-    guarded.snakemake("--config", "study=test")
+    guarded.run(*COMMAND, "--config", "study=test")
     assert (guarded.folder / "results/test/report.html").exists()
     started = (guarded.folder / "GUARDED").read_text().splitlines()
     assert len([line for line in started if "scripts/" in line]) >= 10, started

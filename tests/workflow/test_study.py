@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from recall_distortion.study import load
 from recall_distortion.tables import schema
-from tests.workflow.conftest import NOTHING, PROJECT, Project
+from tests.workflow.conftest import COMMAND, NOTHING, PROJECT, Project
 
 STUDIES = sorted(path.stem for path in (PROJECT / "config/studies").glob("*.yaml"))
 
@@ -113,7 +113,7 @@ def test_every_figure_of_the_metrics_is_a_finite_number(finished: Project) -> No
 
 def test_a_second_run_does_nothing_and_a_touched_file_neither(finished_copy: Project) -> None:
     os.utime(finished_copy.folder / "src/recall_distortion/training/loop.py")
-    assert NOTHING in finished_copy.snakemake("--config", "study=test")
+    assert NOTHING in finished_copy.run(*COMMAND, "--config", "study=test").stdout
 
 
 def test_an_added_ratio_reruns_only_what_depends_on_it(finished_copy: Project) -> None:
