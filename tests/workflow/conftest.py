@@ -22,7 +22,33 @@ PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvc
 COMMAND = ("snakemake", "--cores", "2")  # as a user gives it
 NOTHING = "Nothing to be done"
 TABLES = 8  # files in the tables folder of a finished study
+#: One block of seeds, all methods and ratios in one job: every rule, in few jobs.
+FEW_JOBS = "  replicates: 3\n  ratios: 3\n  bundles: {both: [magnitude, control]}\n"
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+
+
+#: Where a guarded project notes connections that were tried, and processes that were started.
+FORBIDDEN, GUARDED = "FORBIDDEN", "GUARDED"
+# Python imports a sitecustomize at every start, that of each job's process too.
+GUARD = """
+import os, socket, sys
+
+def forbid(event, arguments):
+    if event == "socket.connect" and arguments[0].family != socket.AF_UNIX:
+        host = arguments[1][0]
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if host not in (None, "", "127.0.0.1", "::1", "localhost", socket.gethostname()):
+        with open(os.environ["FORBIDDEN"], "a") as log:
+            log.write(f"{event} {host}\\n")
+        raise OSError(f"a connection to {host} was forbidden")
+
+sys.addaudithook(forbid)
+with open(os.environ["GUARDED"], "a") as log:
+    log.write(" ".join(sys.orig_argv)[:200].replace("\\n", " ") + "\\n")
+"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +169,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "finished",
         lambda folder: copy_project(folder).run(*COMMAND, "--config", "study=test"),
     )
+
+
+@pytest.fixture(scope="session")
+def confined(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project, run in few jobs in an odd folder, that could reach no other machine."""
+
+    def make(folder: Path) -> None:
+        project = guard(copy_project(folder, {"LC_ALL": "C"}))
+        in_few_jobs(project)
+        project.run(*COMMAND, "--config", "study=test")
+
+    return made_once(tmp_path_factory, 'the "jürgen\'s" $HOME (1) & so;on', make)
+
+
+def in_few_jobs(project: Project) -> None:
+    """Let the test study have as few jobs as its rules need."""
+    study = project.folder / "config/studies/test.yaml"
+    text = study.read_text()
+    assert text.count("  replicates: 2\n") == 1
+    study.write_text(text.replace("  replicates: 2\n", FEW_JOBS))
+
+
+def guard(project: Project) -> Project:
+    """Let no Python process of a project connect to another machine."""
+    (project.folder / "src/sitecustomize.py").write_text(GUARD)
+    noted = {name: str(project.folder / name) for name in (FORBIDDEN, GUARDED)}
+    return dataclasses.replace(project, environment={**project.environment, **noted})
 
 
 @pytest.fixture

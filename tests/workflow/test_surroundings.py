@@ -32,9 +32,10 @@ def refused(project: Project, *command: str) -> str:
     return found.stdout
 
 
-@pytest.mark.parametrize("name", ["a b", 'it\'s "$HOME" (1) & so;on #2', "jürgen", "a\nb"])
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_a_study_runs_in_a_folder_of_an_odd_name(tmp_path: Path, name: str, locale: str) -> None:
+def test_a_study_runs_in_a_folder_of_an_odd_name(tmp_path: Path, locale: str) -> None:
+    """One within the other, since each must do wherever it stands in a path."""
+    name = 'a b/it\'s "$HOME" (1) & so;on #2/jürgen/a\nb'
     project = named(tmp_path / name, {"LC_ALL": locale})
     project.run(*COMMAND, *PREPARE)
     assert (project.folder / "results/test/data/digits.safetensors").exists()
@@ -48,11 +49,10 @@ def test_a_study_runs_in_a_folder_behind_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_study_runs_in_a_folder_with_an_odd_name(tmp_path: Path) -> None:
-    project = named(tmp_path / 'the "jürgen\'s" $HOME (1) & so;on', {"LC_ALL": "C"})
-    project.run(*COMMAND, "--config", "study=test")
-    assert len(list((project.folder / "results/test/tables").glob("*.csv"))) == TABLES
-    assert (project.folder / "results/test/report.html").exists()
+def test_a_whole_study_runs_in_a_folder_with_an_odd_name(confined: Project) -> None:
+    assert not set(" \"'ü$(;&") - set(confined.folder.name)
+    assert len(list((confined.folder / "results/test/tables").glob("*.csv"))) == TABLES
+    assert (confined.folder / "results/test/report.html").exists()
 
 
 @pytest.mark.parametrize("name", ["a{b}c", "a:b"])
