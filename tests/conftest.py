@@ -11,8 +11,12 @@ DATA_VARIABLE = "RECALL_DISTORTION_DATA"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, or one process of tests would end with one of them."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    """Put the files that take longest first, or one process of tests would end with one of them.
+
+    Whole studies come first, then files with tests that are marked slow.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: ("workflow" not in item.path.parts, item.path not in slow))
 
 
 @pytest.fixture(scope="session")

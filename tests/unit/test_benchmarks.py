@@ -221,8 +221,20 @@ def test_captured_steps_do_what_the_others_do(replicates):
 
 
 @pytest.mark.slow
-def test_study_prints_its_time_and_its_jobs():
-    text = output("study", "--study", "test", "--repeats", 1, "--cores", 2)
+def test_study_prints_its_time_and_its_jobs(benchmarks, monkeypatch, capsys, tmp_path):
+    study = benchmarks("study")
+    study.copy(REPOSITORY, tmp_path)
+    # Every rule, in few jobs.
+    test = tmp_path / "config/studies/test.yaml"
+    jobs = "  replicates: 3\n  ratios: 3\n  bundles: {both: [magnitude, control]}\n"
+    test.write_text(test.read_text().replace("  replicates: 2\n", jobs))
+    monkeypatch.setattr(study, "REPOSITORY", tmp_path)
+    options = ("--study", "test", "--repeats", "1", "--cores", "2")
+    monkeypatch.setattr("sys.argv", ["study.py", *options])
+    study.main()
+    text = capsys.readouterr().out
+    assert "cores of" in text.splitlines()[0]
+    assert torch.__version__ in text.splitlines()[0]
     found = rates(text, "version")
     assert list(found) == ["this version"]
     check(found, "this version")

@@ -40,15 +40,14 @@ def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
 ) -> None:
     path = finished_copy.folder / "results/test" / named
     damage(path)
-    found = finished_copy.run("snakemake", "--cores", "2", *STUDY, check=False)
-    assert found.returncode == 1
-    told = [line for line in found.stdout.splitlines() if "error: " in line]
+    said = finished_copy.fails(*STUDY)
+    told = [line for line in said.splitlines() if "error: " in line]
     assert told
     for line in told:
         assert f"results/test/{named}" in line
         assert words in line
         assert re.search("delete (it|the file) and run", line)
-    assert "Traceback" not in found.stdout
+    assert "Traceback" not in said
     path.unlink()
     finished_copy.snakemake("measure_all", *STUDY)
     for name in ("recall", "networks"):
@@ -76,11 +75,10 @@ def test_changed_results_are_named_and_are_not_taken_for_results(finished_copy: 
     (results / "figures/sparsity.png").write_bytes(b"")
     truncate(results / "report.html")
     changed = {name: (results / name).read_bytes() for name in named}
-    found = finished_copy.run("snakemake", "--cores", "2", *STUDY, check=False)
-    assert found.returncode == 1
+    said = finished_copy.fails(*STUDY)
     told = ", ".join(f"results/test/{name}" for name in named)
-    assert f"\n{told}: not what the study wrote" in found.stdout
-    assert "Traceback" not in found.stdout
+    assert f"\n{told}: not what the study wrote" in said
+    assert "Traceback" not in said
     for name in named:
         assert (results / name).read_bytes() == changed[name]
         (results / name).unlink()
@@ -109,7 +107,7 @@ def test_weights_and_predictions_of_another_study_are_not_taken_for_this_one_s(
             for key, value in tensors.items()
         }
         save_tensors(results / name, changed, metadata)
-    plan = finished_copy.run("snakemake", "-n", *STUDY).stdout
+    plan = finished_copy.snakemake("-n", *STUDY)
     for name in foreign:
         told = f"results/test/{name} is not what provenance.json records, and is made again."
         assert told in plan
@@ -135,8 +133,7 @@ def test_a_path_is_never_a_command_or_a_pattern(project: Project) -> None:
     assert (project.folder / "results/test/data/digits.safetensors").exists()
     assert not list(project.folder.rglob("owned"))
     study.write_text(text.replace("source: digits", source.replace("own;", "gone {x};"), 1))
-    found = project.run("snakemake", "--cores", "2", "prepare_all", *STUDY, check=False)
-    assert found.returncode == 1
-    assert "gone {x}; $(touch owned)" in found.stdout
-    assert "does not exist" in found.stdout
-    assert "Traceback" not in found.stdout
+    said = project.fails("prepare_all", *STUDY)
+    assert "gone {x}; $(touch owned)" in said
+    assert "does not exist" in said
+    assert "Traceback" not in said

@@ -94,7 +94,7 @@ def test_a_full_disk_is_said_once_and_what_is_missing_is_made_when_there_is_room
     assert "Traceback" not in found.stdout
     assert [path for path in filler.parent.rglob("*") if ".partial-" in path.name] == []
     filler.unlink()
-    disk.run(*command)
+    disk.snakemake(*command[1:])
     assert contents(disk) == contents(finished)
 
 

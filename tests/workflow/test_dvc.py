@@ -165,18 +165,18 @@ def test_dvc_works_without_git_after_the_command_of_the_documents(
     shutil.copytree(PROJECT / ".dvc", finished_copy.folder / ".dvc", ignore=local)
     configuration = finished_copy.folder / "config/config.yaml"
     configuration.write_text(configuration.read_text().replace("study: digits", "study: test"))
-    found = finished_copy.run("dvc", "status", check=False)
+    found = finished_copy.warm("dvc", "status", check=False)
     assert found.returncode != 0
     assert "is not a git repository" in found.stdout
     command = "dvc config --local core.no_scm true"
     for document in ("README.md", "docs/running.md", "docs/troubleshooting.md"):
         assert command in (PROJECT / document).read_text("utf-8"), document
     finished_copy.run(*command.split())
-    assert "train:" in finished_copy.run("dvc", "status").stdout
-    assert "snakemake --cores all train_all" in finished_copy.run("dvc", "repro", "--dry").stdout
+    assert "train:" in finished_copy.warm("dvc", "status").stdout
+    assert "snakemake --cores all train_all" in finished_copy.warm("dvc", "repro", "--dry").stdout
     finished_copy.run("dvc", "repro")
-    assert "up to date" in finished_copy.run("dvc", "status").stdout
-    assert "dense_accuracy" in finished_copy.run("dvc", "metrics", "show", "--json").stdout
+    assert "up to date" in finished_copy.warm("dvc", "status").stdout
+    assert "dense_accuracy" in finished_copy.warm("dvc", "metrics", "show", "--json").stdout
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def pipeline(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 
 def test_reproducing_twice_runs_nothing_the_second_time(pipeline: Project) -> None:
-    printed = pipeline.run("dvc", "repro").stdout
+    printed = pipeline.warm("dvc", "repro").stdout
     assert "Running stage" not in printed
     assert "up to date" in printed
 
@@ -212,7 +212,7 @@ def test_dvc_begins_where_snakemake_does(pipeline: Project, old: str, new: str, 
     file.write_text(before.replace(old, new, 1))
     try:
         planned = pipeline.planned()
-        changed = json.loads(pipeline.run("dvc", "status", "--json").stdout)
+        changed = json.loads(pipeline.warm("dvc", "status", "--json").stdout)
     finally:
         file.write_text(before)
     assert next(name for name, names in RULES_OF.items() if set(names) & planned.keys()) == first
@@ -230,18 +230,18 @@ def test_fewer_seeds_reach_the_tables_and_a_comment_in_a_script_its_stage(
     )
     study.write_text(study.read_text().replace("seeds: 3", "seeds: 2"))
     script.write_text("# Edited.\n" + script.read_text())
-    printed = project.run("dvc", "repro").stdout
+    printed = project.warm("dvc", "repro").stdout
     assert "Training" not in printed
     assert set(pd.read_csv(tmp_path / "results/test/tables/networks.csv")["seed"]) == {0, 1}
     assert NOTHING in project.snakemake("-n")
     script.write_text("# Edited again.\n" + script.read_text())
-    assert set(json.loads(project.run("dvc", "status", "--json").stdout)) == {"measure"}
+    assert set(json.loads(project.warm("dvc", "status", "--json").stdout)) == {"measure"}
 
 
 def test_metrics_and_plots_are_shown(pipeline: Project) -> None:
-    shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
+    shown = json.loads(pipeline.warm("dvc", "metrics", "show", "--json").stdout)
     assert "results/test/metrics.json" in json.dumps(shown)
-    pipeline.run("dvc", "plots", "show", "--out", "plots")
+    pipeline.warm("dvc", "plots", "show", "--out", "plots")
     page = (pipeline.folder / "plots/index.html").read_text()
     assert '"field": "alpha"' in page
     assert "Recall distortion after pruning and fine-tuning" in page
@@ -254,7 +254,7 @@ def test_a_changed_ratio_reruns_no_training(pipeline: Project) -> None:
     kept = pipeline.folder / "results/test/compressed/digits/mlp/magnitude/2"
     files = [dense, *sorted(kept.iterdir())]
     before = [path.stat().st_mtime_ns for path in files]
-    printed = pipeline.run("dvc", "repro").stdout
+    printed = pipeline.warm("dvc", "repro").stdout
     assert "Running stage 'compress'" in printed
     assert "Running stage 'train'" not in printed
     assert [path.stat().st_mtime_ns for path in files] == before

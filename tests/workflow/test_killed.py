@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from .conftest import TABLES, Project
+from .conftest import COMMAND, TABLES, Project
 
 KILLS = 12
 #: How far the fits by R may differ from run to run: R's linear algebra rounds by where its numbers
@@ -53,6 +53,11 @@ def end(snakemake: subprocess.Popen) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
+
+
+def locks_in(project: Project) -> list[Path]:
+    """Return the locks of the studies that are at work: each has an input's and an output's."""
+    return sorted((project.folder / ".snakemake/locks").glob("*.lock"))
 
 
 def is_alive(pid: int) -> bool:
@@ -142,7 +147,7 @@ def test_a_study_killed_again_and_again_has_the_tables_of_an_undisturbed_one(
         finally:
             end(snakemake)
     assert min(killed.values()) >= KILLS // 3
-    project.snakemake("--config", "study=test")
+    project.run(*COMMAND, "--config", "study=test")
     assert_same_tables(*(p.folder / "results/test/tables" for p in (finished, project)))
     left = [path for path in project.folder.glob("results/**/*") if ".partial-" in path.name]
     assert left == []
@@ -159,19 +164,16 @@ def test_a_study_killed_again_and_again_has_the_tables_of_an_undisturbed_one(
 def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
     first = start(project, "train_all")
     try:
-        wait_for(lambda: jobs_of(first), "the first one's jobs")
+        # Before it has its locks, Snakemake may have other children than jobs.
+        wait_for(lambda: locks_in(project) and jobs_of(first), "the first one's jobs")
         os.killpg(first.pid, signal.SIGSTOP)  # a fast machine would finish it meanwhile
-        second = project.run(
-            "snakemake", "--cores", "2", "train_all", "--config", "study=test", check=False
-        )
+        second = project.run(*COMMAND, "train_all", "--config", "study=test", check=False)
         assert second.returncode == 1
         assert "Directory cannot be locked" in second.stdout
         # Another study's end in this folder takes Snakemake's lock away, and not the study's own.
-        for lock in (project.folder / ".snakemake/locks").glob("*.lock"):
+        for lock in locks_in(project):
             lock.unlink()
-        third = project.run(
-            "snakemake", "--cores", "2", "train_all", "--config", "study=test", check=False
-        )
+        third = project.run(*COMMAND, "train_all", "--config", "study=test", check=False)
         assert third.returncode == 1
         assert "results/test: another Snakemake is at work on this study" in third.stdout
         # Looking is allowed, and does not take the lock away.
@@ -180,7 +182,7 @@ def test_two_starts_of_a_study_are_never_both_at_work(project: Project):
         assert first.wait(120) == 0, said(project)
     finally:
         end(first)
-    project.snakemake("train_all", "--config", "study=test")
+    project.run(*COMMAND, "train_all", "--config", "study=test")
 
 
 @pytest.mark.slow
@@ -188,15 +190,15 @@ def test_a_killed_study_starts_again_while_another_one_runs_in_the_folder(projec
     killed = start(project, "train_all")
     other = None
     try:
-        wait_for(lambda: jobs_of(killed), "the first one's jobs")
+        wait_for(lambda: locks_in(project) and jobs_of(killed), "the first one's jobs")
+        os.killpg(killed.pid, signal.SIGSTOP)  # or it might end before the other one works
         other = start(project, "train_all", overrides=["seeds=2"])
-        wait_for(lambda: jobs_of(other), "the other study's jobs")
+        wait_for(lambda: len(locks_in(project)) > 2 and jobs_of(other), "the other study's jobs")
         end(killed)
-        locks = sorted((project.folder / ".snakemake/locks").glob("*.lock"))
-        assert len(locks) == 4  # an input's and an output's of each
+        assert len(locks_in(project)) == 4
         # Stopped where it is, the other study is at work as long as this takes.
         os.kill(other.pid, signal.SIGSTOP)
-        project.snakemake("train_all", "--config", "study=test")
+        project.run(*COMMAND, "train_all", "--config", "study=test")
         os.kill(other.pid, signal.SIGCONT)
         assert other.wait(120) == 0, said(project)
     finally:

@@ -40,7 +40,7 @@ def clone(origin: Project, folder: Path, settings: dict[str, str]) -> Project:
     origin.run("git", "clone", "-q", ".", str(folder))
     colleague = Project(folder)
     for key, value in settings.items():
-        colleague.run("dvc", "remote", "modify", "--local", "storage", key, value)
+        colleague.warm("dvc", "remote", "modify", "--local", "storage", key, value)
     assert not (folder / PREDICTIONS).exists()
     return colleague
 
@@ -49,18 +49,18 @@ def publish(recorded: Project, folder: Path, url: str, settings: dict[str, str])
     """Return a copy of the recorded study that was pushed to a remote."""
     shutil.copytree(recorded.folder, folder, symlinks=True)
     origin = Project(folder)
-    origin.run("dvc", "remote", "add", "--default", "storage", url)
+    origin.warm("dvc", "remote", "add", "--default", "storage", url)
     for key, value in settings.items():
-        origin.run("dvc", "remote", "modify", "--local", "storage", key, value)
+        origin.warm("dvc", "remote", "modify", "--local", "storage", key, value)
     origin.commit("remote")
-    origin.run("dvc", "push")
+    origin.warm("dvc", "push")
     return origin
 
 
 def has_nothing_to_do(project: Project) -> bool:
     """Return whether Snakemake, then DVC, then Snakemake again find everything as it should be."""
     first = project.snakemake("-n")
-    reproduced = project.run("dvc", "repro").stdout
+    reproduced = project.warm("dvc", "repro").stdout
     second = project.snakemake("-n")
     return (
         NOTHING in first
@@ -82,7 +82,7 @@ def origin(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
 def pulled(origin: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a clone into which everything was pulled; tests must copy it."""
     colleague = clone(origin, tmp_path_factory.mktemp("pulled") / "clone", {})
-    colleague.run("dvc", "pull")
+    colleague.warm("dvc", "pull")
     return colleague
 
 
@@ -111,7 +111,7 @@ def test_a_study_pulled_from_s3_has_nothing_to_do(
     settings = {"endpointurl": s3, **KEYS}
     origin = publish(recorded, tmp_path / "origin", "s3://studies/recall-distortion", settings)
     colleague = clone(origin, tmp_path / "clone", settings)
-    colleague.run("dvc", "pull")
+    colleague.warm("dvc", "pull")
     assert (colleague.folder / WEIGHTS).read_bytes() == (origin.folder / WEIGHTS).read_bytes()
     assert has_nothing_to_do(colleague)
 
@@ -177,7 +177,7 @@ def test_a_pulled_file_that_was_changed_is_not_taken_for_the_recorded_one(
 @pytest.mark.slow
 def test_what_was_not_pulled_is_made_from_what_was(origin: Project, tmp_path: Path) -> None:
     colleague = clone(origin, tmp_path / "clone", {})
-    colleague.run("dvc", "pull", "train")
+    colleague.warm("dvc", "pull", "train")
     planned = colleague.planned()
     assert planned["compress"] == 6
     assert not {"prepare", "train"} & set(planned)
@@ -198,16 +198,16 @@ def test_a_colleagues_added_seed_is_pulled_into_a_clone_that_has_the_rest(
     shutil.copytree(origin.folder, tmp_path / "origin", symlinks=True)
     ours = Project(tmp_path / "origin")
     theirs = clone(ours, tmp_path / "clone", {})
-    theirs.run("dvc", "pull")
+    theirs.warm("dvc", "pull")
     assert NOTHING in theirs.snakemake("-n")
     study = ours.folder / "config/studies/test.yaml"
     study.write_text(study.read_text().replace("seeds: 3", "seeds: 4"))
     before = (ours.folder / WEIGHTS).stat().st_mtime_ns
-    ours.run("dvc", "repro")
+    ours.warm("dvc", "repro")
     assert (ours.folder / WEIGHTS).stat().st_mtime_ns == before
     ours.commit("a seed more")
-    ours.run("dvc", "push")
+    ours.warm("dvc", "push")
     theirs.run("git", "pull", "-q")
-    theirs.run("dvc", "pull")
+    theirs.warm("dvc", "pull")
     assert (theirs.folder / "results/test/dense/digits/mlp/seeds-002-003.safetensors").exists()
     assert has_nothing_to_do(theirs)

@@ -1,0 +1,168 @@
+"""Commands that cost no imports: Snakemake, its jobs and DVC, forked from a process that has them.
+
+Of a run of the test study most is spent on imports: each of its twenty jobs is a process that
+imports torch or pandas, and Snakemake with its plugins takes longer to import than to plan. Here
+each is a process of its own as well, with its own folder, environment and output, but a fork of one
+that has imported their libraries. It has imported nothing of the project: each copy has its own.
+
+Tests of how a study starts, runs and ends as a user's does (killed, in an odd folder, on a cluster,
+byte for byte) call the commands themselves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# What the commands were seen to import, and the jobs of the test study.
+_IMPORTED = (
+    "snakemake.cli",
+    "snakemake.script",
+    "smart_open",
+    "yaml",
+    "dvc.cli.parser",
+    "dvc.repo",
+)
+_IMPORTED += ("jinja2", "pandas", "pydantic", "safetensors.torch", "scipy.stats", "torch")
+_IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "statsmodels.api")
+_PLUGINS = ("snakemake_executor_plugin_", "snakemake_logger_plugin_", "snakemake_storage_plugin_")
+_COMMANDS = {"snakemake": "snakemake.cli", "dvc": "dvc.cli"}
+# Whatever else runs Python gets Python; a fit starts itself anew, at fixed addresses.
+_SCRIPTS = ("train", "compress", "evaluate", "measure", "estimate", "compare_fits", "summarize")
+_SCRIPTS += ("figures", "report")
+
+_LAUNCHER = """#!{python} -IS
+import json, os, socket, sys
+if os.path.basename(sys.argv[0]) == "python" and not "".join(sys.argv[1:2]).endswith({scripts}):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+call = {{"arguments": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}}
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [b"."], [0, 1, 2])
+    server.sendall(json.dumps(call).encode())
+    server.shutdown(socket.SHUT_WR)
+    sys.exit(int(server.recv(9) or 137))  # killed: nothing was said
+"""
+_PR_SET_PDEATHSIG = 1  # Linux's number (sys/prctl.h)
+
+
+@functools.cache
+def commands() -> str:
+    """Return a folder of commands that are forked, and start what they are forked from."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = folder / "socket"
+    # As Snakemake says it to each job; libraries read it when they are imported.
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(address)],
+        env={**os.environ, **one, "PYTHONPATH": ""},
+        stdin=subprocess.DEVNULL,
+    )
+    atexit.register(server.terminate)
+    while not address.exists():
+        assert server.poll() is None, "what commands are forked from does not start"
+        time.sleep(0.02)
+    scripts = tuple(f".{name}.py" for name in _SCRIPTS)
+    text = _LAUNCHER.format(python=sys.executable, scripts=scripts, address=str(address))
+    for name in ("python", *_COMMANDS):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+def _serve(address: str) -> None:
+    """Fork for each call of a command."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        plugins = (module.name for module in pkgutil.iter_modules())
+        for name in (*_IMPORTED, *(name for name in plugins if name.startswith(_PLUGINS))):
+            importlib.import_module(name)
+        gc.collect()
+        gc.freeze()  # what was imported stays: collections need not look at it
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                if os.fork() == 0:
+                    server.close()
+                    _answer(connection)
+
+
+def _answer(connection: socket.socket) -> None:
+    """Be the command that was called, tell how it ended, and end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile("rb") as call:
+        said = json.load(call)
+    status = 0
+    try:
+        _become(said["arguments"], said["folder"], said["environment"], files)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    # As at the end of a process that was not forked.
+    with contextlib.suppress(Exception):
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    connection.sendall(str(status).encode())
+    os._exit(0)
+
+
+def _become(
+    arguments: list[str], folder: str, environment: Mapping[str, str], files: Sequence[int]
+) -> None:
+    """Run a command where it was called, with what Python would have given to it."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    launcher, *rest = arguments
+    name = Path(launcher).name
+    program = rest[0] if name == "python" else str(Path(sys.executable).with_name(name))
+    named = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    roots = (sys.base_prefix, sys.prefix)
+    own = [path for path in sys.path if any(Path(path).is_relative_to(root) for root in roots)]
+    sys.path[:] = [str(Path(program).parent), *named, *own]
+    sys.argv[:] = rest if name == "python" else [program, *rest]
+    assert not [name for name in sys.modules if name.startswith("recall_distortion")]
+    if name == "python":
+        runpy.run_path(program, run_name="__main__")
+    else:
+        sys.executable = str(Path(launcher).with_name("python"))  # runs its jobs
+        sys.exit(importlib.import_module(_COMMANDS[name]).main())
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # modules of this folder are not what is imported
+    _serve(sys.argv[1])
