@@ -17,7 +17,7 @@ from tests.workflow.conftest import PROJECT, TABLES, Project, copy_project
 pytestmark = pytest.mark.slow
 
 
-def run(folder: Path, edits: dict[str, str], *command: str) -> Project:
+def run(folder: Path, edits: dict[str, str], *command: str, start=Project.run) -> Project:
     """Run the test study, edited, in a copy of the project; edits map whole lines to others."""
     project = copy_project(folder)
     study = folder / "config/studies/test.yaml"
@@ -26,7 +26,7 @@ def run(folder: Path, edits: dict[str, str], *command: str) -> Project:
         text, count = re.subn(rf"^{old}$", new, text, flags=re.MULTILINE)
         assert count == 1, old
     study.write_text(text)
-    project.run("snakemake", *command, "--config", "study=test", "gpus=0")
+    start(project, "snakemake", *command, "--config", "study=test", "gpus=0")
     return project
 
 
@@ -50,9 +50,13 @@ SEQUENTIAL = {"engine: auto": "engine: sequential", "seeds: 3": "seeds: 2"}
 
 @pytest.fixture(scope="module")
 def sequential(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project whose test study was trained one after another, in the smallest jobs."""
+    """Return a project whose test study was trained one after another, in the smallest jobs.
+
+    They are warm; those of the studies that are compared with it are not.
+    """
     edits = SEQUENTIAL | {"  replicates: 2": "  replicates: 1"}
-    return run(tmp_path_factory.mktemp("sequential"), edits, "--cores", "2", "measure_all")
+    folder = tmp_path_factory.mktemp("sequential")
+    return run(folder, edits, "--cores", "2", "measure_all", start=Project.warm)
 
 
 def test_cores_order_and_jobs_change_no_byte(sequential: Project, tmp_path: Path) -> None:

@@ -83,18 +83,17 @@ def test_a_full_disk_is_said_once_and_what_is_missing_is_made_when_there_is_room
 ):
     remove(disk, removed)
     filler = fill(disk, kilobytes_left)
-    command = ("snakemake", "--cores", "1", target, "--config", "study=test")
-    found = disk.run(*command, check=False)
-    assert found.returncode == 1, found.stdout
+    command = ("--cores", "1", target, "--config", "study=test")
+    printed = disk.fails(*command)
     # On the terminal, out of the log or, where that had no room for it, in its place.
-    said = [line for line in found.stdout.splitlines() if line.startswith("error: ")]
-    assert len(said) == 1, found.stdout
+    said = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1, printed
     assert "cannot be written (" in said[0]
     assert "No space left on device" in said[0]
-    assert "Traceback" not in found.stdout
+    assert "Traceback" not in printed
     assert [path for path in filler.parent.rglob("*") if ".partial-" in path.name] == []
     filler.unlink()
-    disk.snakemake(*command[1:])
+    disk.snakemake(*command)
     assert contents(disk) == contents(finished)
 
 
@@ -103,22 +102,17 @@ def test_a_read_only_disk_is_said_and_nothing_is_lost(finished: Project, disk: P
     remove(disk, "report.html")
     before = contents(disk)
     remount(disk, "ro")
-    found = disk.run("snakemake", "--cores", "1", "--config", "study=test", check=False)
-    assert found.returncode == 1
-    assert "Write-protected output files for rule report" in found.stdout
-    assert "Traceback" not in found.stdout
-    another = disk.run(
-        "snakemake", "--cores", "1", "--config", "study=test", "seeds=2", check=False
-    )
-    assert another.returncode == 1
-    assert "Failed to create output directory results/test+seeds=2/data" in another.stdout
-    assert "Traceback" not in another.stdout
+    said = disk.fails("--config", "study=test")
+    assert "Write-protected output files for rule report" in said
+    assert "Traceback" not in said
+    said = disk.fails("--config", "study=test", "seeds=2")
+    assert "Failed to create output directory results/test+seeds=2/data" in said
+    assert "Traceback" not in said
     # Results that came by git or DVC would get their records and times back now.
     shutil.rmtree(disk.folder / ".snakemake/metadata")
-    dry = disk.run("snakemake", "-n", "--config", "study=test", check=False)
-    assert dry.returncode == 1
-    assert "cannot be written (Read-only file system)" in dry.stdout
-    assert "provenance.py" not in dry.stdout
+    said = disk.fails("-n", "--config", "study=test")
+    assert "cannot be written (Read-only file system)" in said
+    assert "provenance.py" not in said
     remount(disk, "rw")
     assert contents(disk) == before
     disk.snakemake("--config", "study=test")
