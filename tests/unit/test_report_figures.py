@@ -18,6 +18,7 @@ from recall_distortion.report.figures.alpha import alpha_limits
 from recall_distortion.report.figures.drawing import far_out, usual_limits
 from recall_distortion.report.figures.recall import MOST_CLASSES
 from recall_distortion.report.figures.rendering import png_bytes
+from recall_distortion.report.pictures import KINDS
 from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import (
@@ -56,8 +57,7 @@ class TestFiles:
     def test_files_are_named_by_panel(self, small_tables: Path, tmp_path: Path) -> None:
         paths = write_figures(small_tables, tmp_path)
         assert [path.name for path in paths] == [
-            "effects-digits-mlp.png", "alpha-digits-mlp.png", "tradeoff-digits-mlp.png",
-            "balances-digits-mlp.png", "accuracy-digits-mlp.png", "recall-digits-mlp.png",
+            *(f"{kind}-digits-mlp-usual.png" for kind in KINDS),
             "sparsity.png",
         ]  # fmt: skip
         first = [path.read_bytes() for path in paths]
@@ -80,7 +80,7 @@ class TestFiles:
         for damage, message in (
             (None, r"sparsity\.png: no such file; draw"),
             ("[]", r"captions\.json: damaged"),
-            ('{"a.png": {}}', r"captions\.json: damaged \('effects-digits-mlp\.png'\)"),
+            ('{"a.png": {}}', r"captions\.json: damaged \('effects-digits-mlp-usual\.png'\)"),
         ):
             if damage:
                 captions.write_text(damage)

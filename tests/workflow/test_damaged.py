@@ -31,8 +31,12 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "damage", "words"),
     [
-        ("dense/digits/mlp/seeds-000-001.safetensors", flip, "does not match its checksum"),
-        ("predictions/digits/mlp/magnitude/seeds-000-001.safetensors", truncate, "its checksum"),
+        ("dense/digits/mlp/tiny/seeds-000-001.safetensors", flip, "does not match its checksum"),
+        (
+            "predictions/digits/mlp/tiny/magnitude/seeds-000-001.safetensors",
+            truncate,
+            "its checksum",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_and_deleting_it_mends_the_study(
@@ -94,7 +98,7 @@ def test_weights_and_predictions_of_another_study_are_not_taken_for_this_one_s(
 ) -> None:
     """They are whole, of these shapes and for these seeds, so that no reader could tell."""
     results = finished_copy.folder / "results/test"
-    network = "digits/mlp"
+    network = "digits/mlp/tiny"
     foreign = [
         f"dense/{network}/seeds-000-001.safetensors",
         f"predictions/{network}/magnitude/seeds-002-002.safetensors",

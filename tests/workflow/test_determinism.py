@@ -89,7 +89,7 @@ STORED = ROUNDING + 2.0**-11
 
 def predictions(project: Project, bundle: str, seed: int) -> dict[str, np.ndarray]:
     """Return the labels and a seed's predictions by their names in the file, whatever its block."""
-    folder = project.folder / "results/test/predictions/digits/mlp" / bundle
+    folder = project.folder / "results/test/predictions/digits/mlp/tiny" / bundle
     for path in folder.glob("*.safetensors"):
         first, last = map(int, path.stem.split("-")[1:])
         if first <= seed <= last:

@@ -73,7 +73,7 @@ def contents(project: Project) -> dict[str, str]:
     ("removed", "kilobytes_left", "target"),
     [
         ("data/*.safetensors", 0, "prepare_all"),
-        ("predictions/digits/mlp/control/seeds-002-002.*", 8, "evaluate_all"),
+        ("predictions/digits/mlp/tiny/control/seeds-002-002.*", 8, "evaluate_all"),
         ("figures/*", 40, "all"),
         ("report.html", 0, "all"),
     ],

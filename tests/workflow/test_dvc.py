@@ -250,8 +250,8 @@ def test_metrics_and_plots_are_shown(pipeline: Project) -> None:
 def test_a_changed_ratio_reruns_no_training(pipeline: Project) -> None:
     study = pipeline.folder / "config/studies/test.yaml"
     study.write_text(study.read_text().replace("ratios: [2, 10]", "ratios: [2, 5]"))
-    dense = pipeline.folder / "results/test/dense/digits/mlp/seeds-000-001.safetensors"
-    kept = pipeline.folder / "results/test/compressed/digits/mlp/magnitude/2"
+    dense = pipeline.folder / "results/test/dense/digits/mlp/tiny/seeds-000-001.safetensors"
+    kept = pipeline.folder / "results/test/compressed/digits/mlp/tiny/magnitude/2"
     files = [dense, *sorted(kept.iterdir())]
     before = [path.stat().st_mtime_ns for path in files]
     printed = pipeline.warm("dvc", "repro").stdout

@@ -13,8 +13,8 @@ from moto.server import ThreadedMotoServer
 from tests.workflow.conftest import NOTHING, Project
 
 KEYS = {"access_key_id": "testing", "secret_access_key": "testing"}
-WEIGHTS = "results/test/dense/digits/mlp/seeds-000-001.safetensors"
-PREDICTIONS = "results/test/predictions/digits/mlp/magnitude/seeds-000-001.safetensors"
+WEIGHTS = "results/test/dense/digits/mlp/tiny/seeds-000-001.safetensors"
+PREDICTIONS = "results/test/predictions/digits/mlp/tiny/magnitude/seeds-000-001.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -209,5 +209,5 @@ def test_a_colleagues_added_seed_is_pulled_into_a_clone_that_has_the_rest(
     ours.warm("dvc", "push")
     theirs.run("git", "pull", "-q")
     theirs.warm("dvc", "pull")
-    assert (theirs.folder / "results/test/dense/digits/mlp/seeds-002-003.safetensors").exists()
+    assert (theirs.folder / "results/test/dense/digits/mlp/tiny/seeds-002-003.safetensors").exists()
     assert has_nothing_to_do(theirs)

@@ -50,7 +50,7 @@ def test_every_cell_state_and_seed_is_there(finished: Project) -> None:
 
 def test_tables_follow_from_the_predictions(finished: Project) -> None:
     """Recall, balance and alpha recomputed from the files of predictions without the package."""
-    folder = finished.folder / "results/test/predictions/digits/mlp"
+    folder = finished.folder / "results/test/predictions/digits/mlp/tiny"
     normalized = {}
     for path in sorted(folder.glob("*/*.safetensors")):
         first = int(path.stem.split("-")[1])
@@ -86,7 +86,7 @@ def test_sparsity_counts_the_zeros_of_the_weights(finished: Project) -> None:
     networks = read(finished, "networks")
     pruned = networks[networks["state"] == "compressed"]
     sparsity = pruned.set_index(["ratio", "seed"])
-    folder = finished.folder / "results/test/compressed/digits/mlp/magnitude"
+    folder = finished.folder / "results/test/compressed/digits/mlp/tiny/magnitude"
     for path in sorted(folder.glob("*/*.safetensors")):
         ratio, first = int(path.parent.name), int(path.stem.split("-")[1])
         weights = load_file(path)
@@ -236,13 +236,13 @@ def test_a_wrong_override_stops_before_any_job(
 
 def test_a_list_can_be_overridden(project: Project) -> None:
     plan = project.snakemake("-n", "--config", "study=test", "ratios=[2,4]")
-    assert "results/test+ratios=2,4/compressed/digits/mlp/magnitude/4/" in plan
+    assert "results/test+ratios=2,4/compressed/digits/mlp/tiny/magnitude/4/" in plan
 
 
 def test_an_overridden_list_of_ratios_is_grouped_anew(project: Project) -> None:
     plan = project.snakemake("-n", "--config", "study=digits", "ratios=[2,4.5]", "seeds=3")
     results = "results/digits+ratios=2,4.5+seeds=3"
-    assert f"{results}/compressed/digits/cnn/all/1-2-4.5/seeds-000-002.safetensors" in plan
+    assert f"{results}/compressed/digits/cnn/small/all/1-2-4.5/seeds-000-002.safetensors" in plan
     assert plan.count("Compressing") == 2  # one job a network
 
 
@@ -253,7 +253,7 @@ def test_an_override_has_its_own_folder(project: Project) -> None:
 
 
 def test_a_failing_job_ends_in_the_reason(finished_copy: Project) -> None:
-    path = finished_copy.folder / "results/test/dense/digits/mlp/seeds-000-001.safetensors"
+    path = finished_copy.folder / "results/test/dense/digits/mlp/tiny/seeds-000-001.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     printed = finished_copy.snakemake(
         "--config", "study=test", "--forcerun", "evaluate", "--rerun-triggers", "mtime", check=False
@@ -275,7 +275,7 @@ def test_an_interrupted_study_is_finished_by_the_next_run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        trained = project.folder / "results/test/dense/digits/mlp/seeds-000-001.safetensors"
+        trained = project.folder / "results/test/dense/digits/mlp/tiny/seeds-000-001.safetensors"
         deadline = time.monotonic() + 300
         while not trained.exists() and time.monotonic() < deadline:
             time.sleep(0.1)

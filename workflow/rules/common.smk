@@ -1,10 +1,8 @@
 DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
-DENSE = f"{RESULTS}/dense/{{dataset}}/{{architecture}}/{{recipe}}/{{block}}"
-COMPRESSED = (
-    f"{RESULTS}/compressed/{{dataset}}/{{architecture}}/{{recipe}}"
-    "/{bundle}/{ratios}/{block}"
-)
-PREDICTIONS = f"{RESULTS}/predictions/{{dataset}}/{{architecture}}/{{recipe}}/{{bundle}}/{{block}}"
+NETWORKS = "{dataset}/{architecture}/{recipe}"
+DENSE = f"{RESULTS}/dense/{NETWORKS}/{{block}}"
+COMPRESSED = f"{RESULTS}/compressed/{NETWORKS}/{{bundle}}/{{ratios}}/{{block}}"
+PREDICTIONS = f"{RESULTS}/predictions/{NETWORKS}/{{bundle}}/{{block}}"
 FIT = f"{RESULTS}/inference/{{networks}}/{{fitter}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
