@@ -99,9 +99,7 @@ def cautions(study: Study) -> list[str]:
             f"networks there will be no interval and no verdict; these need {LEAST_REPLICATES}."
         )
     networks = [
-        f"{network.panel.architecture} on {network.panel.dataset}"
-        for network in study.networks()
-        if CONTROL not in network.methods
+        str(network.panel) for network in study.networks() if CONTROL not in network.methods
     ]
     if networks:
         found.append(

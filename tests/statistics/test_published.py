@@ -64,7 +64,7 @@ def test_the_facts_are_the_papers_plan() -> None:
 def test_a_study_without_published_cells_has_all_rows_and_no_verdict() -> None:
     found = module.published(*tables({("digits", "mlp", "magnitude", 2.0): [0.8, 0.9, 1.0]}))
     assert list(found.columns) == COLUMNS["published"]
-    pd.testing.assert_frame_equal(found[CELL], module.verdicts()[CELL])
+    pd.testing.assert_frame_equal(found[PUBLISHED_CELL], module.verdicts()[PUBLISHED_CELL])
     assert list(found["published_verdict"]) == list(module.verdicts()["verdict"])
     assert set(found["verdict"]) == set(found["agrees"]) == {""}
     assert found[["pooled_alpha", "accuracy"]].isna().all(axis=None)
@@ -104,7 +104,7 @@ def test_a_cell_without_an_interval_agrees_with_nothing() -> None:
     for slopes in ([0.9], [0.9, np.nan, 1.1]):
         found = module.published(*tables({cell: slopes}))
         row = found[found["accuracy"].notna()].iloc[0]
-        assert tuple(row[CELL]) == cell
+        assert tuple(row[PUBLISHED_CELL]) == cell
         assert (row["verdict"], row["agrees"]) == ("", "")
 
 
@@ -119,3 +119,14 @@ def test_a_cell_counts_once() -> None:
     networks, of_cells, pooled = tables({("cifar10", "resnet56", "gradient", 4.0): [0.9, 1.0]})
     with pytest.raises(TableError, match="more than one row"):
         module.published(networks, pd.concat([of_cells, of_cells]), pooled)
+
+
+def test_each_recipe_of_a_network_is_put_beside_what_was_published() -> None:
+    cells = {
+        ("mnist", "lenet5", recipe, "magnitude", 2.0): [0.8, 0.9, 0.85] for recipe in ("a", "b")
+    }
+    found = module.published(*tables(cells))
+    assert not found.duplicated(CELL).any()
+    assert len(found.drop_duplicates(PUBLISHED_CELL)) == 75
+    own = found[found["verdict"] != ""]
+    assert own["recipe"].tolist() == ["a", "b"]

@@ -45,7 +45,9 @@ def test_too_few_seeds_are_said_before_anything_runs(seeds, said):
 
 def test_a_study_without_a_control_is_told_what_it_cannot_answer():
     (line,) = cautions(configure({"study": "fashion_mnist_equal_sparsity", "gpus": 0}).study)
-    assert line.startswith("No control for lenet5 on fashion_mnist: whether a change is pruning's")
+    assert line.startswith(
+        "No control for lenet5 on fashion_mnist (published): whether a change is pruning's"
+    )
 
 
 @pytest.mark.parametrize("name", ["digit", "../studies/test", "test.yaml", None, 3, ["test"]])

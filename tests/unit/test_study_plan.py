@@ -205,6 +205,15 @@ def test_a_method_may_have_ratios_of_its_own():
     assert list(alone.ratio_groups(MLP, "magnitude")) == ["2", "10"]
 
 
+def test_ratios_that_no_method_runs_at_are_refused():
+    values = changed("methods.mine.ratios", [8])
+    values["panels"][0]["methods"] = ["control", "mine"]
+    with pytest.raises(ValueError, match="ratios: no method runs at them"):
+        Study.model_validate(values)
+    values["panels"][0]["methods"] = ["control", "mine", "magnitude"]
+    assert Study.model_validate(values).ratios_of("mine") == [8]
+
+
 def test_what_decides_a_result_is_complete_and_nothing_else():
     study = Study.model_validate(VALID)
     training = study.training_parameters(MLP)

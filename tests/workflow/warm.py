@@ -147,6 +147,8 @@ def _become(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    # Python reads this when it starts.
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     launcher, *rest = arguments
     name = Path(launcher).name
     program = rest[0] if name == "python" else str(Path(sys.executable).with_name(name))

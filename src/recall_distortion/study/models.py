@@ -133,9 +133,18 @@ class Study(Strict):
             )
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
+        self._check_ratios_used()
         self._check_ratio_groups()
         self._check_names()
         return self
+
+    def _check_ratios_used(self) -> None:
+        named = {name for panel in self.panels for name in panel.methods if name != CONTROL}
+        if named and all(self.method(name).ratios is not None for name in named):
+            raise ValueError(
+                "ratios: no method runs at them, because each has ratios of its own; "
+                "take these from one of the methods"
+            )
 
     def _check_ratio_groups(self) -> None:
         names = [

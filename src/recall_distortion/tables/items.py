@@ -26,7 +26,7 @@ _KINDS = {"nominal": "at the nominal ratio", "equal": "at equal sparsity"}
 #: What each item says, by section and item.
 ITEMS: dict[str, dict[str, str]] = {
     "answer": {
-        "panels": "Data sets with an architecture each.",
+        "panels": "Data sets with an architecture and a recipe each.",
         "methods": "Compression methods.",
         "ratios": "Compression ratios.",
         "classes": "Classes of the panel's data set.",

@@ -251,6 +251,8 @@ def _check_names(metadata: Mapping[str, Any]) -> None:
     texts = [*_panel(metadata), *names]
     if not isinstance(names, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{', '.join(PANEL)} and class_names are not texts")
+    if not all(_panel(metadata)):
+        raise ValueError(f"one of {', '.join(PANEL)} is empty")
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"class_names holds {repeated[0]!r} twice")
 

@@ -26,7 +26,7 @@ control's cell among them. All other questions compare within a recipe there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,11 @@ PAPER_DATASETS = (("mnist", "cifar10"), ("fashion_mnist", "cifar10"), ("cifar10"
 # A table column of the paper, over whose rows a question's p values are adjusted; for the control
 # it is the ratios of a method, as for the intervals.
 ADJUSTED_WITHIN = {
-    "ratio": [*PANEL, "method"],
-    "architecture": ["dataset", "recipe", "method", "ratio"],
-    "dataset": ["recipe", "method", "ratio"],
-    "method": [*PANEL, "ratio"],
-    CONTROL: [*PANEL, "left"],
+    "ratio": ["dataset", "architecture", "method"],
+    "architecture": ["dataset", "method", "ratio"],
+    "dataset": ["method", "ratio"],
+    "method": ["dataset", "architecture", "ratio"],
+    CONTROL: ["dataset", "architecture", "left"],
     "recipe": ["dataset", "architecture", "method"],
 }
 
@@ -98,26 +98,22 @@ def tests(
     used = compared(networks)
     used = used[used["state"] == RETRAINED]
     require_unique(used, NETWORK, "the networks table")
-    questions = list(ADJUSTED_WITHIN)
-    rows = [
-        row
+    parts = [
+        _adjusted(_within(own, used[used["recipe"].isin(own["recipe"])], architectures), recipe)
         for recipe, own in within_recipes(networks)
-        for row in _within(own, used[used["recipe"].isin(own["recipe"])], recipe, architectures)
     ]
-    rows = sorted([*rows, *_recipe_rows(used)], key=lambda row: questions.index(row["question"]))
-    table = pd.DataFrame(rows, columns=COLUMNS["tests"])
-    return _adjusted(
-        table.astype({"ratio": float, "p": float, "p_adjusted": float, "adjustment": object,
-                      "family": object})
-    )  # fmt: skip
+    parts.append(_adjusted(_recipe_rows(used), ""))
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    order = table["question"].map(list(ADJUSTED_WITHIN).index).sort_values(kind="stable").index
+    return table.loc[order].reset_index(drop=True)
 
 
 def _within(
-    networks: pd.DataFrame, used: pd.DataFrame, recipe: str, architectures: Architectures
+    networks: pd.DataFrame, used: pd.DataFrame, architectures: Architectures
 ) -> Iterator[Row]:
     """Yield the rows of the questions that compare networks of one recipe, or of one each.
 
-    ``recipe`` is that of all networks, if they share one; ``used`` are those to compare.
+    ``used`` are those to compare. A row has the recipe that its two sides share.
     """
     slopes: dict[Cell, pd.Series] = {
         (dataset, architecture, method, float(ratio)): group.set_index("seed")["alpha"]
@@ -135,10 +131,20 @@ def _within(
         *_method_rows(cells),
         *_control_rows(cells, controls),
     ):
-        one = row["dataset"] is not None and row["architecture"] is not None
-        yield row | {
-            "recipe": recipes[row["dataset"], row["architecture"]] if one else recipe or None
-        }
+        shared = {recipes[network] for network in _networks(row)}
+        yield row | {"recipe": shared.pop() if len(shared) == 1 else None}
+
+
+def _networks(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield data set and architecture of both sides of a row."""
+    for side in (row["left"], row["right"]):
+        dataset, architecture = row["dataset"], row["architecture"]
+        if row["question"] == "dataset":
+            dataset, _, own = side.partition("/")
+            architecture = own or architecture
+        elif row["question"] == "architecture":
+            architecture = side
+        yield dataset, architecture
 
 
 def _recipe_rows(used: pd.DataFrame) -> Iterator[Row]:
@@ -159,8 +165,14 @@ def _recipe_rows(used: pd.DataFrame) -> Iterator[Row]:
             )
 
 
-def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with p values adjusted within the columns of the paper's tables."""
+def _adjusted(rows: Iterable[Row], recipe: str) -> pd.DataFrame:
+    """Return the rows with p values adjusted within the columns of the paper's tables.
+
+    ``recipe`` is the one that all rows' networks share, if they do: families are named by it.
+    """
+    table = pd.DataFrame(list(rows), columns=COLUMNS["tests"]).astype(
+        {"ratio": float, "p": float, "p_adjusted": float, "adjustment": object, "family": object}
+    )
     for question, within in ADJUSTED_WITHIN.items():
         chosen = table["question"] == question
         for members in table[chosen].groupby(within, dropna=False, sort=False).indices.values():
@@ -170,18 +182,19 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
                 table.loc[rows_of_family, "p"] * len(members)
             ).clip(upper=1)
             table.loc[rows_of_family, "adjustment"] = f"bonferroni over {len(members)}"
-            table.loc[rows_of_family, "family"] = _family(question, first[within])
+            table.loc[rows_of_family, "family"] = _family(question, first[within], recipe)
     return table
 
 
-def _family(question: str, held: pd.Series) -> str:
-    """Return the name of a table column, such as ``method: cifar10/resnet56/ratio 10``."""
-    words = (
+def _family(question: str, held: pd.Series, recipe: str) -> str:
+    """Return the name of a table column, such as ``method: cifar10/resnet56/usual/ratio 10``."""
+    networks = [held[name] for name in ("dataset", "architecture") if name in held]
+    others = [
         f"ratio {format_ratio(value)}" if name == "ratio" else value
         for name, value in held.items()
-        if pd.notna(value)
-    )
-    return f"{question}: {'/'.join(words)}"
+        if name not in ("dataset", "architecture")
+    ]
+    return f"{question}: {'/'.join([*networks, *filter(None, [recipe]), *others])}"
 
 
 def _distinct(cells: Sequence[Cell] | dict[Cell, Any], *positions: int) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from recall_distortion.inference.questions.summary_items import (
     made,
 )
 from recall_distortion.inference.questions.tradeoff import ACCURACY, BALANCE, BOTH, NEITHER
+from recall_distortion.tables.schema import PUBLISHED_CELL
 from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import (
     BOOTSTRAP,
@@ -72,7 +73,7 @@ def of_study(tables: StudyTables) -> Rows:
             (tables.published["verdict"] != "")
             & (tables.published["verdict"] == tables.published["published_verdict"])
         ).sum(),
-        "all": len(tables.published),
+        "all": len(tables.published.drop_duplicates(PUBLISHED_CELL)),
     }  # fmt: skip
     yield STUDY, "mixed", _mixed(tables.mixed_models, tables.mixed_model_fits)
     ways = made(tables.networks).groupby(MADE_BY, sort=False).size()

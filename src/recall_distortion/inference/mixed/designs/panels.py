@@ -82,9 +82,9 @@ def across_architectures(networks: pd.DataFrame) -> list[MixedModel]:
             "parameters; its rows stem from different networks. Compress them again"
         )
     models = []
-    for recipe, own in within_recipes(networks):
-        for dataset in dict.fromkeys(own["dataset"]):
-            rows, notes = retrained_slopes(own[own["dataset"] == dataset])
+    for _, own in within_recipes(networks):
+        for dataset, of_set in own.groupby("dataset", sort=False):
+            rows, notes = retrained_slopes(of_set)
             sizes = totals["first"].reindex(pd.MultiIndex.from_frame(rows[PANEL]))
             with np.errstate(divide="ignore", invalid="ignore"):
                 rows = rows.assign(size=np.log2(sizes.to_numpy(dtype=float)))
@@ -95,7 +95,7 @@ def across_architectures(networks: pd.DataFrame) -> list[MixedModel]:
                 notes,
                 "size",
                 _too_few(count, "architecture", "the number of parameters"),
-                _shared(dataset=dataset, recipe=recipe),
+                _place(of_set, dataset=dataset),
             )
     return models
 
@@ -110,7 +110,7 @@ def across_datasets(networks: pd.DataFrame) -> list[MixedModel]:
     dense = networks[networks["method"] == DENSE]
     errors = 1 - dense.groupby(PANEL, sort=False)["accuracy"].mean()
     models = []
-    for recipe, own in within_recipes(networks):
+    for _, own in within_recipes(networks):
         rows, notes = retrained_slopes(own)
         error = errors.reindex(pd.MultiIndex.from_frame(rows[PANEL])).to_numpy(dtype=float)
         rows = rows.assign(error=error / ERROR_UNIT)
@@ -118,14 +118,14 @@ def across_datasets(networks: pd.DataFrame) -> list[MixedModel]:
         one = "one data set cannot show how alpha depends on the dense error"
         reason = one if sets == 1 else ""
         reason = reason or _too_few(rows["panel"].nunique(), "panel", "the dense error")
-        place = _shared(recipe=recipe)
-        models += _models("across_datasets", rows, notes, "error", reason, place)
+        models += _models("across_datasets", rows, notes, "error", reason, _place(own))
     return models
 
 
-def _shared(**names: str) -> dict[str, str]:
-    """Return the keys of a panel that all rows share; those that they do not are empty."""
-    return {key: name for key, name in names.items() if name}
+def _place(networks: pd.DataFrame, **names: str) -> dict[str, str]:
+    """Return the keys of a panel that all networks share: these names, and the recipe if so."""
+    recipes = networks["recipe"].unique()
+    return names | ({"recipe": recipes[0]} if len(recipes) == 1 else {})
 
 
 def _too_few(count: int, what: str, predictor: str) -> str:
