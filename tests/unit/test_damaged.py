@@ -125,9 +125,9 @@ def test_a_sparsity_of_another_study_is_told(tmp_path: Path) -> None:
     tables = [tmp_path / f"{name}.csv" for name in TABLES]
     predictions, sparsity = tmp_path / "p.safetensors", tmp_path / "block.csv"
     predictions.write_bytes(sealed_file(tmp_path, LABELS, PREDICTIONS))
-    sparsity.write_text(",".join(COLUMNS["sparsity"]) + "\nd,mlp,magnitude,2,0,2,0.5,7,14,14\n")
+    sparsity.write_text(",".join(COLUMNS["sparsity"]) + "\nd,mlp,r,magnitude,2,0,2,0.5,7,14,14\n")
     text = message(TableError, write_measures, [predictions], [sparsity], *tables)
-    assert text.startswith(f"{sparsity}, line 2: magnitude of mlp on d has no predictions")
+    assert text.startswith(f"{sparsity}, line 2: magnitude of mlp on d (r) has no")
     assert not tables[0].exists()
 
 

@@ -33,7 +33,7 @@ def few_lines(name: str, path: Path) -> list[str]:
         (",125,", ",I25,", r"line 2, column support: 'I25' is not a number"),
         ("dense,1,", "dense,0.5,", r"line 2, column ratio: '0.5' is not a ratio from 1 on"),
         ("dense,0,0,", "dense,-1,0,", r"line 2, column seed: '-1' is not a whole number"),
-        ("dense,0,0,", "dense,0,0\n", r"damaged \(line 2 has 7 cells for 18 columns\)"),
+        ("dense,0,0,", "dense,0,0\n", r"damaged \(line 2 has 8 cells for 19 columns\)"),
         ("0.0284", "0.0294", r"line 2, column balance"),
         ("digits,cnn", 'digits,"cnn', r"damaged"),
     ],
@@ -75,7 +75,7 @@ def magnitude(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arms = ("dense", "control", "magnitude", "reseed")
     for name in ("recall", "networks"):
         lines = (STUDY_TABLES / f"{name}.csv").read_text().splitlines(keepends=True)
-        keep = tuple(f"digits,cnn,{arm}," for arm in arms)
+        keep = tuple(f"digits,cnn,small,{arm}," for arm in arms)
         kept = [lines[0], *(line for line in lines if line.startswith(keep))]
         (folder / f"{name}.csv").write_text("".join(kept))
     return folder
@@ -105,7 +105,7 @@ def test_tables_that_contradict_each_other_stop_the_inference(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / f"{name}.csv"
     lines = path.read_text().splitlines(keepends=True)
-    row = next(i for i, line in enumerate(lines) if line.startswith(f"digits,cnn,{method},"))
+    row = next(i for i, line in enumerate(lines) if line.startswith(f"digits,cnn,small,{method},"))
     if column is None:
         del lines[row]
     else:

@@ -39,7 +39,7 @@ def _recall(rows: list[tuple[str, int, int, float, float]]) -> pd.DataFrame:
     """Rows of (method, seed, class, accuracy, recall) as a recall table of one cell."""
     table = pd.DataFrame(rows, columns=["method", "seed", "class", "accuracy", "recall"])
     dense = table["method"] == "dense"
-    table["dataset"], table["architecture"] = "d", "a"
+    table["dataset"], table["architecture"], table["recipe"] = "d", "a", "r"
     table["ratio"] = np.where(dense, 1.0, 2.0)
     table["state"] = np.where(dense, "dense", "retrained")
     table["class_name"] = table["class"].astype(str)

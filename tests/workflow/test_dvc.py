@@ -200,7 +200,8 @@ def test_reproducing_twice_runs_nothing_the_second_time(pipeline: Project) -> No
         ("first_seed: 0\n", "first_seed: 1\n", "train"),
         ("ratios: [2, 10]", "ratios: [10]", "evaluate"),
         ("[control, magnitude]", "[magnitude]", "measure"),
-        ("  tiny:\n", "  small:\n", "report"),
+        ("  tiny:\n", "  small:\n", "train"),
+        ("description: The", "description: Now the", "report"),
         ("level: 0.99", "level: 0.95", "infer"),
     ],
 )
