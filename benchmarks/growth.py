@@ -119,6 +119,7 @@ def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
         folder = Path(name)
         prepared = write_images(folder, images, side)
         dense, pruned = folder / "dense", folder / "pruned"
+        panel = Panel("simulated", architecture, "simulated")
 
         def work() -> None:
             train_block(
@@ -132,13 +133,11 @@ def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
             compress_block(
                 Paths(prepared, dense, pruned, folder / "sparsity", folder / "history"),
                 read(CompressionPlan, COMPRESSION, "compression"),
-                panel=Panel("simulated", architecture),
+                panel=panel,
                 ratios={"control": ["1"], "magnitude": ["2"]},
             )
             for compressed in ([], [pruned]):
-                evaluate_block(
-                    prepared, dense, compressed, folder / "predictions", dataset="simulated"
-                )
+                evaluate_block(prepared, dense, compressed, folder / "predictions", panel=panel)
 
         return timed(work)
 
@@ -146,7 +145,7 @@ def study(architecture: str, replicates: int, images: int, side: int) -> Cost:
 def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
     """Write predictions of a study of so many networks, a file for each of its panels."""
     from recall_distortion.tables import predictions
-    from recall_distortion.vocabulary import CONTROL, DENSE, RETRAINED
+    from recall_distortion.vocabulary import CONTROL, DENSE, RETRAINED, Panel
 
     rng = np.random.default_rng(0)
     labels = np.arange(images) % CLASSES
@@ -161,8 +160,7 @@ def write_predictions(folder: Path, networks: int, images: int) -> list[Path]:
             wrong = rng.random((SEEDS, images)) < 0.05 * (1 + labels % 3)
             guessed = rng.integers(0, CLASSES, (SEEDS, images))
             part = predictions.Predictions(
-                "simulated",
-                f"network{panel}",
+                Panel("simulated", f"network{panel}", "simulated"),
                 method,
                 ratio,
                 DENSE if method == DENSE else RETRAINED,

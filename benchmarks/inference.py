@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from recall_distortion.study.models import NETWORKS_PER_FIT
-from recall_distortion.vocabulary import PYMER4, RESEED, STATSMODELS
+from recall_distortion.vocabulary import PYMER4, RESEED, STATSMODELS, Panel
 
 # A family of networks: each one's depth and parameters.
 ARCHITECTURES = {
@@ -46,18 +46,19 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
     found, tables = [], {name: [] for name in MEASURED}
     for panel in range(panels):
         data, place = divmod(panel, len(ARCHITECTURES))
-        names = f"cifar{10 * 10**data}", list(ARCHITECTURES)[place]
+        names = Panel(f"cifar{10 * 10**data}", list(ARCHITECTURES)[place], "simulated")
         design = Design(
             tuple(_cells()),
             seeds=seeds,
             classes=classes,
             images=images,
             accuracy=0.85 - 0.01 * panel,
-            dataset=names[0],
-            architecture=names[1],
+            **names._asdict(),
         )
         of_panel = study(design, panel)
-        of_panel["networks"] = _with_sparsities(of_panel["networks"], ARCHITECTURES[names[1]][1])
+        of_panel["networks"] = _with_sparsities(
+            of_panel["networks"], ARCHITECTURES[names.architecture][1]
+        )
         for name, table in of_panel.items():
             tables[name].append(table)
         found.append(names)

@@ -36,6 +36,7 @@ from recall_distortion.vocabulary import (
     CONTROL,
     DENSE,
     RETRAINED,
+    Panel,
     format_ratio,
 )
 
@@ -62,7 +63,7 @@ class Size:
         return f"{made} networks x {self.classes} classes ({self.panels} panels)"
 
 
-def write_studys_predictions(folder: Path, size: Size, images: int) -> list[tuple[str, str]]:
+def write_studys_predictions(folder: Path, size: Size, images: int) -> list[Panel]:
     """Write a study's files of predictions and its sparsities; return its panels.
 
     Classes differ in difficulty, alike for all networks; pruning makes the hard ones harder.
@@ -74,7 +75,7 @@ def write_studys_predictions(folder: Path, size: Size, images: int) -> list[tupl
     seeds = list(range(size.seeds))
     panels, sparsity = [], []
     for panel in range(size.panels):
-        name = ("simulated", f"network{panel}")
+        name = Panel("simulated", f"network{panel}", "simulated")
         difficulty = rng.uniform(0.05, 0.3, size.classes)
         parts = [_part(name, *cell, seeds, labels, difficulty, rng) for cell in _cells()]
         write_predictions(folder / f"{panel}.safetensors", parts)
@@ -101,7 +102,7 @@ def _cells() -> list[tuple[str, str, str]]:
 
 
 def _part(
-    name: tuple[str, str],
+    name: Panel,
     method: str,
     ratio: str,
     state: str,
@@ -118,7 +119,7 @@ def _part(
     names = [f"class {index}" for index in range(len(difficulty))]
     predicted = np.where(wrong, guessed, labels)
     made = {Trained(): len(seeds)}
-    return Predictions(*name, method, ratio, state, seeds, names, labels, predicted, made)
+    return Predictions(name, method, ratio, state, seeds, names, labels, predicted, made)
 
 
 def measuring(folder: Path) -> None:
