@@ -56,7 +56,8 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
             **names._asdict(),
         )
         of_panel = study(design, panel)
-        of_panel["networks"] = _with_sparsities(
+        parameters = ARCHITECTURES[names.architecture][1]
+        of_panel["networks"] = _with_sparsities(of_panel["networks"], parameters)
             of_panel["networks"], ARCHITECTURES[names.architecture][1]
         )
         for name, table in of_panel.items():
