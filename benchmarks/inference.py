@@ -58,8 +58,6 @@ def simulated(folder: Path, panels: int, seeds: int, classes: int, images: int) 
         of_panel = study(design, panel)
         parameters = ARCHITECTURES[names.architecture][1]
         of_panel["networks"] = _with_sparsities(of_panel["networks"], parameters)
-            of_panel["networks"], ARCHITECTURES[names.architecture][1]
-        )
         for name, table in of_panel.items():
             tables[name].append(table)
         found.append(names)
