@@ -12,6 +12,8 @@ from recall_distortion.inference.jobs import fit as jobs
 from recall_distortion.inference.mixed import comparison
 from recall_distortion.inference.mixed.comparison import DISAGREE
 from recall_distortion.inference.mixed.designs import class_level
+from recall_distortion.inference.mixed.fitters import pymer4
+from recall_distortion.inference.mixed.fitters.r_stack import check_r_stack
 from recall_distortion.simulation import Cell, Design
 from recall_distortion.simulation import study as simulated_study
 from recall_distortion.system.errors import InferenceError, SetupError, TableError
@@ -133,6 +135,7 @@ def test_what_is_missing_is_named(study: Path, tmp_path: Path, monkeypatch) -> N
         jobs.write_mixed_models([tmp_path / "nothing.csv"], [], *out)
     with pytest.raises(InferenceError, match="unknown fitter 'lme5'"):
         jobs.write_fits(broken, csv[1], MLP, "lme5", *out)
+    monkeypatch.setattr(pymer4, "check_r_stack", check_r_stack)  # asks again (see conftest.py)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="R is not installed"):
         jobs.write_fits(*csv, MLP, "pymer4", *out)

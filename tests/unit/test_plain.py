@@ -14,7 +14,9 @@ from recall_distortion.study import Study
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import Computing, Phase, Recipe, TrainingPlan, read
 from recall_distortion.training.plain import plain
+from recall_distortion.vocabulary import Panel
 
+MLP = Panel("digits", "mlp", "tiny")
 RECIPE = {
     "phases": [{"epochs": 2, "learning_rate": 1}, {"epochs": 3, "learning_rate": 0.1}],
     "batch_size": 64,
@@ -36,14 +38,14 @@ def test_a_recipe_is_read_with_its_parts():
 def test_what_a_study_gives_its_jobs_is_read_whole():
     """Every key of the study reaches the objects, and none is missing."""
     own = Study.model_validate(changed("methods.mine.epsilon", 0.25))
-    training = own.training_parameters("digits", "mlp")
+    training = own.training_parameters(MLP)
     found = read(TrainingPlan, training, "training")
     assert found.recipe == Recipe((Phase(4, 0.05),), 128, 0.9, 5e-4, ())
     assert (found.selection, found.engine) == ("holdout", Computing("auto", None, "float32"))
-    mine = read(CompressionPlan, own.compression_parameters("digits", "mlp", "mine"), "compression")
+    mine = read(CompressionPlan, own.compression_parameters(MLP, "mine"), "compression")
     assert mine.methods == {"mine": Method("magnitude", "layer", "one_shot", 128, 0.25)}
     assert (mine.count, mine.recipe.weight_decay) == ("prunable", 0.0)
-    control = own.compression_parameters("digits", "mlp", "control")
+    control = own.compression_parameters(MLP, "control")
     assert read(CompressionPlan, control, "compression").methods == {"control": None}
     assert {field.name for field in fields(Recipe)} == set(study.Recipe.model_fields)
     assert {field.name for field in fields(Phase)} == set(study.Phase.model_fields)
@@ -72,7 +74,7 @@ def test_what_does_not_belong_is_named_with_its_place(change, said):
 
 
 def test_a_method_that_a_job_does_not_know_is_named():
-    given = Study.model_validate(VALID).compression_parameters("digits", "mlp", "mine")
+    given = Study.model_validate(VALID).compression_parameters(MLP, "mine")
     wrong = copy.deepcopy(given)
     wrong["methods"]["mine"]["colour"] = "red"
     with pytest.raises(TrainingError, match=r"compression\.methods\.mine: unknown key 'colour'"):

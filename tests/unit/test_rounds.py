@@ -59,7 +59,7 @@ def compress(folder, output, *, engine="sequential", unfinished=None, names=("st
     compress_block(
         Paths(folder / "data.safetensors", folder / "dense.safetensors", *files),
         compression_plan(methods, PLAN, engine={"engine": engine}),
-        panel=Panel("small", "mlp"),
+        panel=Panel("small", "mlp", "usual"),
         ratios={name: ["2", "10"] for name in methods},
         unfinished=unfinished,
     )
@@ -140,7 +140,7 @@ def test_a_chains_networks_are_evaluated_as_they_were_before_their_last_retraini
         folder / "dense.safetensors",
         [tmp_path / "w.safetensors"],
         output,
-        dataset="small",
+        panel=Panel("small", "mlp", "usual"),
     )
     predicted = {(part.ratio, part.state): part for part in read_predictions(output)[0]}
     part = found[Cell("steps", "10")]

@@ -165,7 +165,7 @@ def compress_files(folder, data, dense, kept):
     compress_block(
         Paths(data, dense, *files),
         compression_plan(methods, PLAN, engine={"engine": "vectorized", "at_once": 2}),
-        panel=Panel("small", "mlp"),
+        panel=Panel("small", "mlp", "usual"),
         ratios=ratios_of(methods, ["4"]),
         unfinished=kept,
     )

@@ -86,7 +86,7 @@ def pruned(folder, tmp_path_factory):
         compression_plan(
             methods, recipe((2, 0.05)), count="total", engine={"engine": "vectorized"}
         ),
-        panel=Panel("small", "mlp"),
+        panel=Panel("small", "mlp", "usual"),
         ratios={"neurons": ["2"]},
     )
     return files
@@ -128,7 +128,9 @@ def test_networks_without_some_units_are_smaller_networks(folder, pruned):
 def test_networks_without_some_units_are_evaluated_without_them(folder, pruned, tmp_path):
     """Before retraining they are the dense networks with their biases masked, too."""
     data, dense = folder / "data.safetensors", folder / "dense.safetensors"
-    evaluate_block(data, dense, pruned[:1], tmp_path / "p.safetensors", dataset="small")
+    evaluate_block(
+        data, dense, pruned[:1], tmp_path / "p.safetensors", panel=Panel("small", "mlp", "usual")
+    )
     found = {part.state: part for part in read_predictions(tmp_path / "p.safetensors")[0]}
     (part,) = load_compressed(pruned[0])
     prepared = load(data)
