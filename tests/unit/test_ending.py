@@ -35,8 +35,11 @@ SAID = {
 }
 
 
-def run(what: str, folder: Path, **options: object) -> list[str]:
-    """Return the lines that a process says which does ``what``."""
+def run(what: str, folder: Path, at_ctrl_c: signal.Handlers = signal.SIG_DFL) -> list[str]:
+    """Return the lines that a process says which does ``what``.
+
+    ``at_ctrl_c`` is what it was started to do then; tests in the background have it ignored.
+    """
     return subprocess.run(
         [sys.executable, "-c", ENGINE.format(what=what)],
         cwd=folder,
@@ -45,7 +48,7 @@ def run(what: str, folder: Path, **options: object) -> list[str]:
         stderr=subprocess.STDOUT,
         text=True,
         check=True,
-        **options,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, at_ctrl_c),
     ).stdout.splitlines()
 
 
@@ -61,8 +64,5 @@ def test_a_page_that_is_not_there_lies_nowhere(tmp_path: Path) -> None:
 
 
 def test_in_the_background_ctrl_c_stays_ignored(tmp_path: Path) -> None:
-    def ignore() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    found = run("signal.raise_signal(signal.SIGINT)", tmp_path, preexec_fn=ignore)
+    found = run("signal.raise_signal(signal.SIGINT)", tmp_path, signal.SIG_IGN)
     assert found == ["the engine's last words"]

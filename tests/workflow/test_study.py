@@ -274,6 +274,8 @@ def test_an_interrupted_study_is_finished_by_the_next_run(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Whoever runs the tests in the background has Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         trained = project.folder / "results/test/dense/digits/mlp/tiny/seeds-000-001.safetensors"
         deadline = time.monotonic() + 300
