@@ -30,15 +30,19 @@ def get_panel(wildcards):
     return Panel(*(wildcards[key] for key in Panel._fields))
 
 
-def get_code(script, *keys):
+def get_bundle(wildcards):
+    """Return the name of the methods that share a job."""
+    return wildcards.bundle
+
+
+def get_code(script, *used):
     """Return what gives the code that decides a rule's numbers words, which an edit changes.
 
-    ``keys`` say what of networks and methods its jobs use: those of a "panel", of a "bundle".
+    ``used`` return of a job's wildcards what of networks and methods it uses.
     """
 
     def code(wildcards):
-        named = {"panel": get_panel, "bundle": lambda wildcards: wildcards.bundle}
-        told = STUDY.modules(*(named[key](wildcards) for key in keys)) if keys else ()
+        told = STUDY.modules(*(get(wildcards) for get in used)) if used else ()
         return by_room(f"workflow/scripts/{script}.py", "src", tuple(told))
 
     return code

@@ -1,4 +1,4 @@
-"""What a pruning ratio leaves of a network, from its parameter counts alone; without torch."""
+"""What a compression ratio leaves of a network, from its parameter counts alone; without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recall_distortion.vocabulary import format_ratio
 
 
 def fraction_to_keep(counts: Counts, ratio: float, count: str, network: str = "network") -> float:
-    """Return the fraction of prunable weights that a pruning ratio leaves (ShrinkBench's rule).
+    """Return the fraction of prunable weights that a compression ratio leaves (ShrinkBench's rule).
 
     ``count="total"``: (total / ratio - (total - prunable)) / prunable, where prunable counts the
     prunable modules' biases too, as ShrinkBench does; ``count="prunable"``: 1 / ratio.
@@ -16,7 +16,7 @@ def fraction_to_keep(counts: Counts, ratio: float, count: str, network: str = "n
     Raises ``NetworkError`` where no weight would be left, naming the largest feasible ratio.
     """
     if not ratio >= 1:
-        raise NetworkError(f"a pruning ratio is at least 1, not {ratio!r}")
+        raise NetworkError(f"a compression ratio is at least 1, not {ratio!r}")
     if count == "prunable":
         fraction = 1 / ratio
     elif count == "total":
@@ -35,7 +35,7 @@ def fraction_to_keep(counts: Counts, ratio: float, count: str, network: str = "n
 
 
 def largest_ratio(counts: Counts, count: str) -> int:
-    """Return the largest whole pruning ratio that leaves at least one weight."""
+    """Return the largest whole compression ratio that leaves at least one weight."""
     if count == "prunable":
         return 2 * counts.prunable_weights - 1  # beyond it less than half a weight is left
     fixed = counts.total - counts.prunable_modules

@@ -118,9 +118,9 @@ def measure(
 
     ``predictions`` are blocks of replicates in any order, ``sparsity`` has ``CELL``, seed and
     ``SPARSITY``, and ``failures`` have ``NETWORK``, failure and what the network failed on (device,
-    engine, torch). The rows' order depends on the order in which panels and methods
-    first appear, not on how their seeds are cut into blocks; rows of ``reseed`` come where
-    the dense networks do, before those of any method.
+    engine, torch). The rows' order depends on the order in which panels and methods first appear,
+    not on how their seeds are cut into blocks; rows of ``reseed`` come where the dense networks do,
+    before those of any method.
     """
     cells: dict[tuple[Panel, str, str, str], list[Predictions]] = {}
     for part in predictions:

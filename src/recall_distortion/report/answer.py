@@ -352,7 +352,7 @@ def _seeds(found: Numbers) -> dict[str, str]:
     return {"seeds_count": count, "seeds_noun": noun, "seeds": f"{count} {noun}"}
 
 
-def seeds_in_words(least: int, most: int, *, panels: int) -> Panel:
+def seeds_in_words(least: int, most: int, *, panels: int) -> tuple[str, str]:
     """Return how many seeds there are, and their noun: "30" "seeds each"; "1" "seed"."""
     noun = "seed" if least == most == 1 else "seeds"
     return span(least, most), noun + (" each" if panels > 1 else "")

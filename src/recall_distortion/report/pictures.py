@@ -42,8 +42,7 @@ def figure_name(kind: str, panel: Panel) -> str:
 def figure_names(panels: list[Panel]) -> list[str]:
     """Return the names of the files that ``figures.write_figures`` writes for these panels.
 
-    Each kind has one file a panel, as alpha-digits-cnn-usual.png; sparsity.png
-    shows all panels.
+    Each kind has one file a panel, as alpha-digits-cnn-usual.png; sparsity.png shows all panels.
     """
     return [*(figure_name(kind, panel) for kind in KINDS for panel in panels), SPARSITY]
 

@@ -67,7 +67,7 @@ class Study(Strict):
     )
     ratios: list[Ratio] = Field(
         min_length=1,
-        description="The pruning ratios: parameters before pruning over parameters after. A method "
+        description="The compression ratios: parameters before over parameters after. A method "
         "may have ratios of its own.",
     )
     count: Literal["total", "prunable"] = Field(

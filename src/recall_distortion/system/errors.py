@@ -23,7 +23,7 @@ class DataError(RecallDistortionError):
 
 
 class NetworkError(RecallDistortionError):
-    """A network cannot be built for these images, or cannot reach a pruning ratio."""
+    """A network cannot be built for these images, or cannot reach a compression ratio."""
 
 
 class TrainingError(RecallDistortionError):

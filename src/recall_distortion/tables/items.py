@@ -56,7 +56,8 @@ ITEMS: dict[str, dict[str, str]] = {
         "small/of": "Of how many.",
         "small/networks/least": "Dense networks of the one of them that has the fewest.",
         "small/networks/most": "Of the one that has the most.",
-        "small/unstable/least": "Dense networks with balances not told from noise: the fewest.",
+        "small/unstable/least": "Dense networks whose balances cannot be distinguished from noise: "
+        "the fewest.",
         "small/unstable/most": "The most.",
         "small/reliability": "Share of the dense balances' variance that is not noise: the median.",
     },

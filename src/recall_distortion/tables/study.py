@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -38,15 +39,12 @@ class StudyTables:
     @cached_property
     def panels(self) -> list[Panel]:
         """The panels, in the order of the recalls."""
-        found = self.recall[PANEL].drop_duplicates()
-        return [Panel(*row) for row in found.itertuples(index=False, name=None)]
+        return panels_of(self.recall)
 
     @cached_property
     def several_recipes(self) -> bool:
         """Whether any network has several recipes, so that a name without one is ambiguous."""
-        return len({(panel.dataset, panel.architecture) for panel in self.panels}) < len(
-            self.panels
-        )
+        return have_several_recipes(self.panels)
 
     @cached_property
     def methods(self) -> list[str]:
@@ -70,17 +68,28 @@ class StudyTables:
         return self.networks[self.networks["failure"].fillna("") != ""]
 
 
+def panels_of(table: pd.DataFrame) -> list[Panel]:
+    """Return the panels that the rows of a table are of, in the order in which they come."""
+    found = table[PANEL].drop_duplicates()
+    return [Panel(*row) for row in found.itertuples(index=False, name=None)]
+
+
+def have_several_recipes(panels: Sequence[Panel]) -> bool:
+    """Return whether any network has several recipes among different panels."""
+    return len({(panel.dataset, panel.architecture) for panel in panels}) < len(panels)
+
+
 def within_recipes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the rows that questions over several panels compare, with the recipe they share.
 
     These are all rows, unless a network has several recipes; then each recipe's are apart. Where
     rows of several recipes are compared, each network having its own, the recipe is "".
     """
-    recipes = table[PANEL].drop_duplicates()
-    if not recipes.duplicated(["dataset", "architecture"]).any():
-        names = list(recipes["recipe"].unique())
-        return [(names[0] if len(names) == 1 else "", table)]
-    return [(str(name), rows) for name, rows in table.groupby("recipe", sort=False)]
+    panels = panels_of(table)
+    if have_several_recipes(panels):
+        return [(str(recipe), rows) for recipe, rows in table.groupby("recipe", sort=False)]
+    recipes = {panel.recipe for panel in panels}
+    return [(recipes.pop() if len(recipes) == 1 else "", table)]
 
 
 def of_panel(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:

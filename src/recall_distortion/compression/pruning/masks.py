@@ -1,4 +1,4 @@
-"""Which weights stay: masks from scores, and what a pruning ratio means for a network.
+"""Which weights stay: masks from scores, and what a compression ratio means for a network.
 
 ``within`` takes masks that were made before, by the scores' names: what they removed stays removed,
 and only what they leave is ranked. A name without such a mask is left whole. Fractions are always
@@ -18,7 +18,7 @@ from recall_distortion.system.errors import NetworkError
 
 
 def keep_fraction(network: nn.Module, ratio: float, count: str = "total") -> float:
-    """Return the fraction of a network's prunable weights that a pruning ratio leaves.
+    """Return the fraction of a network's prunable weights that a compression ratio leaves.
 
     ``count="total"`` is ShrinkBench's rule, (total / ratio - (total - prunable)) / prunable, with
     the prunable modules' biases counted in; ``count="prunable"`` is 1 / ratio.

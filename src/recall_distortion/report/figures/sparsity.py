@@ -22,8 +22,8 @@ from recall_distortion.report.figures.drawing import (
     ratio_axis,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CELL, PANEL, Panel
+from recall_distortion.tables.study import have_several_recipes, of_panel, panels_of
+from recall_distortion.vocabulary import CELL
 
 
 def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
@@ -34,8 +34,8 @@ def sparsity_figure(sparsity: pd.DataFrame) -> Drawing:
     """
     cells = sparsity.drop_duplicates(CELL)  # a network is as sparse retrained as before
     methods = methods_of(cells)
-    panels = [Panel(*row) for row in cells[PANEL].drop_duplicates().itertuples(index=False)]
-    named = 2 if len({panel[:2] for panel in panels}) == len(panels) else 3
+    panels = panels_of(cells)
+    named = 3 if have_several_recipes(panels) else 2
     with figure_style():
         rows, columns = grid_shape(max(1, len(panels)), 3 if len(panels) > 4 else 2)
         lines = math.ceil(len(methods) / 4)
