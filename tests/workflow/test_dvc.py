@@ -120,9 +120,9 @@ def wanted_code(stage: str) -> list[str]:
     files: set[Path] = set()
     for rule in RULES_OF[stage]:
         (call,) = re.findall(r"get_code\((.*?)\)", rules()[rule])
-        script, *keys = re.findall(r'"(\w+)"', call)
+        script, *used = re.findall(r"\w+", call)
         assert f"../scripts/{script}.py" in rules()[rule]
-        names = [*(told if keys else ()), *(methods if "bundle" in keys else ())]
+        names = [*(told if used else ()), *(methods if "get_bundle" in used else ())]
         found = deciding(PROJECT / f"workflow/scripts/{script}.py", source, names)
         files |= {source / name for name in found}
         for read, folder in READ_BESIDES.items():
