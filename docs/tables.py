@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.items import ITEMS
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.tables.views import VIEWS
@@ -81,7 +82,8 @@ def statements() -> list[tuple[str, str, str, str]]:
             against = part.against or "–"
             if part.against.startswith("="):
                 against = "a method" if part.against == "=reference" else "one, control"
-            found[part.quantity, "a class" if part.of_class else "all", part.estimator, against] = 0
+            quantity = "a measure" if part.quantity.startswith("=") else part.quantity
+            found[quantity, "a class" if part.of_class else "all", part.estimator, against] = 0
     return list(found)
 
 
@@ -93,8 +95,9 @@ def page() -> str:
     )  # fmt: skip
     template = environment.from_string((DOCS / "tables.md.j2").read_text("utf-8"))
     return template.render(
-        tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES
-    )
+        tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
+        measures=MEASURES,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import pytest
 from recall_distortion.inference.estimates import answers
 from recall_distortion.inference.jobs.estimate import write_estimates
 from recall_distortion.inference.questions import contrasts
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.schema import COLUMNS
@@ -27,7 +28,7 @@ Study = dict[str, pd.DataFrame]
 def written(folder: Path, study: Study, level: float = 0.95) -> dict[str, pd.DataFrame]:
     """Return what is written of a study, and what every view sees of its estimates."""
     for name, table in study.items():
-        write_table(folder / f"{name}.csv", name, table)
+        write_table(folder / f"{name}.csv", name, table, FURTHER if name == "networks" else ())
     outputs = {name: folder / "out" / f"{name}.csv" for name in WRITTEN}
     inputs = (folder / f"{name}.csv" for name in ("recall", "networks"))
     write_estimates(*inputs, outputs, architectures=ARCHITECTURES, level=level)
@@ -166,7 +167,7 @@ def test_a_study_of_dense_networks_alone_has_no_slopes(tmp_path: Path, networks:
     found = written(tmp_path, of_dense)
     assert len(found["accuracy"]) == (1 if networks else 0)
     assert len(found["dense_classes"]) == (4 if networks else 0)
-    others = {name for name in VIEWS if name not in ("accuracy", "dense_classes")}
+    others = {name for name in VIEWS if name not in ("accuracy", "dense_classes", "measures")}
     assert all(found[name].empty for name in (*others, "tests"))
     assert not found["estimates"]["leads"].any()
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recall_distortion import vocabulary as words
 from recall_distortion.measures.networks import SPARSITY
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import COMPRESSED, RETRAINED, Panel
 
@@ -43,7 +44,8 @@ def places(methods: Mapping[str, Sequence[float]], *, control: bool = True) -> l
 def completed(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with all columns of networks, what is not known missing."""
     made = dict.fromkeys(("device", "engine", "torch", "failure"), "")
-    return table.assign(**made).reindex(columns=COLUMNS["networks"])
+    further = [column.name for column in FURTHER]
+    return table.assign(**made).reindex(columns=[*COLUMNS["networks"], *further])
 
 
 def with_sparsity(

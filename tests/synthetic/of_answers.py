@@ -54,7 +54,7 @@ def counted(
             own = pd.DataFrame({"seed": seeds, "accuracy": counts.accuracy})
         else:
             own = slopes_table(observed[DENSE].take(seeds), observed[place])
-        frames.append(own.assign(**keys))
+        frames.append(own.assign(**keys, worst_recall=(right / images).min(axis=1)))
     return {
         "recall": pd.concat(recalls, ignore_index=True).reindex(columns=COLUMNS["recall"]),
         "networks": completed(pd.concat(frames, ignore_index=True)),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recall_distortion.compression.facts import BUILT_IN, CRITERIA
 from recall_distortion.compression.ratios import fraction_to_keep, largest_ratio
+from recall_distortion.data import sources
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.parameters import Counts
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
@@ -110,9 +111,17 @@ def test_the_catalogue_agrees_with_criteria_and_networks():
     families = {facts.family for facts in ARCHITECTURES.values()}
     modules = [import_module(f"{networks.__name__}.{family}") for family in families]
     assert set(ARCHITECTURES) == {name for module in modules for name in module.NETWORKS}
-    for source in SOURCES.values():
-        known = (source.channels, source.classes, source.image_size)
-        assert all(value is None for value in known) == source.needs_path
+
+
+def test_every_source_has_a_name_of_its_own():
+    modules = [
+        import_module(f"{sources.__name__}.{m.name}")
+        for m in pkgutil.iter_modules(sources.__path__)
+    ]
+    assert sorted(SOURCES) == sorted(name for module in modules for name in module.SOURCES)
+    for module in modules:
+        for source in module.SOURCES.values():
+            assert source.read.__module__ == module.__name__  # what preparing is told of
 
 
 @pytest.mark.parametrize("name", CRITERIA)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from core_helpers import REPOSITORY
 
+from recall_distortion.data import sources
+from recall_distortion.measures import of_networks
 from recall_distortion.system.code import deciding, parted, said
 
 SOURCE = REPOSITORY / "src"
@@ -30,13 +33,16 @@ def words(script: str, *told: str, source: Path = SOURCE) -> dict[str, str]:
 
 CODE = '''"""Sums."""
 
+_NONE = "give " "one"
+_MARK = "#"
+
 # Why.
 def total(values):
     """Return the sum."""
     if not values:
-        raise ValueError(f"no values in {values!r}: " "give one")  # none
-    print("a # sum")
-    return sum(values) + len("#")
+        raise ValueError(f"no values in {values!r}: " + _NONE)  # none
+    print("a # sum" + _MARK)
+    return sum(values) + len("#") + len(_MARK)
 
 PAGE = """A text.
 
@@ -51,8 +57,9 @@ PAGE = """A text.
         ("# Why.\n", ""),
         ('"""Return the sum."""', '"""Return the sum.\n\n    Of all.\n    """'),
         ("  # none", "  # nothing: # 'é'"),
-        ('f"no values in {values!r}: " "give one"', '"none"'),
-        ('print("a # sum")', 'print(f"a {1}")'),
+        ('f"no values in {values!r}: "', '"none "'),
+        ('"give " "one"', '"leave it"'),
+        ('print("a # sum"', 'print(f"a {1}"'),
         ("    print", "\n\n    print"),
     ],
 )
@@ -66,6 +73,7 @@ def test_what_only_people_read_changes_nothing(old: str, new: str) -> None:
     [
         ("sum(values)", "max(values)"),
         ('len("#")', 'len("##")'),
+        ('_MARK = "#"', '_MARK = "##"'),
         ("ValueError", "TypeError"),
         ("if not values", "if values"),
         ("A text.\n\n  Its end.", "A text.\n\n\n  Its end."),
@@ -108,6 +116,16 @@ def test_a_job_depends_on_its_own_network_and_criteria_alone() -> None:
     assert "compression/facts.py" not in compressed
 
 
+def test_tables_depend_on_every_measure() -> None:
+    """A new one is a column of its own, whichever studies there are."""
+    for script in ("measure", "estimate", "report"):
+        found = words(script)
+        assert {
+            f"measures/of_networks/{m.name}.py" for m in pkgutil.iter_modules(of_networks.__path__)
+        } <= found.keys()
+    assert not any(name.startswith("measures/") for name in words("evaluate", *CNN))
+
+
 def test_errors_files_logs_and_simulations_decide_nothing() -> None:
     for script in SCRIPTS.glob("*.py"):
         found = words(script.stem, *CNN)
@@ -125,14 +143,16 @@ def test_a_package_counts_as_far_as_it_is_imported(tmp_path: Path) -> None:
         "rooms/__init__.py": "from house.rooms import kitchen\n",
         "rooms/kitchen.py": "def cook():\n    from house import pantry\n",
         "rooms/attic.py": "",
-        "pantry.py": "if TYPE_CHECKING:\n    import house.rooms.attic\n",
+        "shelves/__init__.py": "import pkgutil\nALL = list(pkgutil.iter_modules(__path__))\n",
+        "shelves/upper.py": "",
+        "pantry.py": "import house.shelves\nif TYPE_CHECKING:\n    import house.rooms.attic\n",
     }.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text)
     script = tmp_path / "script.py"
     script.write_text("with open('x'):\n    from house.rooms.kitchen import cook\n")
     found = {Path(name).name for name in deciding(script, tmp_path)}
-    assert found == {"script.py", "__init__.py", "kitchen.py", "pantry.py"}
+    assert found == {"script.py", "__init__.py", "kitchen.py", "pantry.py", "upper.py"}
     assert "house/rooms/attic.py" in deciding(script, tmp_path, ["house.rooms.attic", "house.none"])
 
 
@@ -182,7 +202,9 @@ elif step == "evaluate":
         panel=Panel("digits", "cnn", "usual"))
 print(json.dumps([name for name in sys.modules if name.startswith("recall_distortion.")]))
 """
+SOURCES = "recall_distortion.data.sources"
 TOLD = {
+    "prepare": [f"{SOURCES}.digits"],
     "train": CNN,
     "compress": [*CNN, f"{SCORES}.undecayed", f"{SCHEDULES}.one_shot", f"{UNITS}.weight"],
     "evaluate": CNN,
@@ -204,4 +226,8 @@ def test_what_jobs_import_is_what_was_read_from_the_source(tmp_path: Path) -> No
         }
         unseen = {name.removeprefix("recall_distortion.") for name in imported} - expected
         allowed = {name for name in unseen if name.partition(".")[0] == "system"}
-        assert unseen - allowed <= {"networks.plans"}, step
+        # Facts of everything there is: of networks, and of sources that the job does not read.
+        every = {module.name for module in pkgutil.iter_modules(sources.__path__)}
+        others = {f"data.sources.{name}" for name in every - {"digits"}}
+        assert unseen - allowed <= {"networks.plans", "data.sources", *others}, step
+        assert step != "prepare" or "data.sources.digits" in expected

@@ -88,7 +88,7 @@ def test_channel_axis_of_one_is_gray(tmp_path):
 
 def test_describe_does_not_read_the_images(tmp_path, monkeypatch):
     path = saved(tmp_path, images=gray(), labels=labels())
-    monkeypatch.setattr("recall_distortion.data.arrays._images", None)
+    monkeypatch.setattr("recall_distortion.data.sources.arrays._images", None)
     assert data.describe("arrays", path=str(path)).classes == 3
 
 

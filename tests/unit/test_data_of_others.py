@@ -17,8 +17,8 @@ from data_helpers import LABELS, PIXELS, few, prepared
 from PIL import ExifTags, Image
 
 from recall_distortion import data
-from recall_distortion.data import arrays as arrays_source
-from recall_distortion.data import folder as folder_source
+from recall_distortion.data.sources import arrays as arrays_source
+from recall_distortion.data.sources import folder as folder_source
 from recall_distortion.system import logs, sealed
 from recall_distortion.system.errors import DataError, TableError
 from recall_distortion.tables import files

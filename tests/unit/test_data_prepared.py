@@ -12,9 +12,9 @@ import pytest
 import safetensors.numpy
 
 from recall_distortion import data
-from recall_distortion.data import digits as digits_module
 from recall_distortion.data import preparing
 from recall_distortion.data.images import RawData
+from recall_distortion.data.sources import digits as digits_module
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
 
@@ -59,7 +59,7 @@ def test_digits(digits):
 
 def test_digits_are_read_without_the_packages_that_take_seconds_to_import():
     code = (
-        "import sys; from recall_distortion.data import digits; digits.read(); "
+        "import sys; from recall_distortion.data.sources import digits; digits.read(); "
         "assert not {'sklearn', 'scipy', 'pandas', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -161,7 +161,7 @@ def test_a_failing_writer_leaves_the_old_file_or_none(tmp_path, monkeypatch, fai
 def test_wrong_arguments(tmp_path):
     output = tmp_path / "a.safetensors"
     for options, message in (
-        ({"source": "imagenet"}, "unknown data source 'imagenet'; known are digits"),
+        ({"source": "imagenet"}, "unknown data source 'imagenet'; known are arrays, digits"),
         ({"source": "mnist", "test_fraction": 0.5}, "mnist has its own test set"),
         ({"path": "x"}, "takes no path"),
         ({"source": "folder"}, "needs a path"),

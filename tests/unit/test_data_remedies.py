@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_helpers import LABELS, PIXELS
 
-from recall_distortion.data import arrays as arrays_source
+from recall_distortion.data.sources import arrays as arrays_source
 from recall_distortion.system.errors import DataError
 
 

@@ -159,7 +159,7 @@ def test_a_failed_download_leaves_no_half_file(tmp_path, mirror, monkeypatch, fa
         def interrupt(*arguments, **options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("recall_distortion.data.torchvision_sets.os.replace", interrupt)
+        monkeypatch.setattr("recall_distortion.data.sources.torchvision_sets.os.replace", interrupt)
         error = KeyboardInterrupt
     with pytest.raises(error):
         prepare(tmp_path, "mnist", root)

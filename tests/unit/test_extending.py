@@ -98,7 +98,11 @@ def named_in(section: str) -> set[str]:
     text = (REPOSITORY / "docs/extending.md").read_text("utf-8")
     own = re.split(r"^## ", text, flags=re.MULTILINE)
     (found,) = (part for part in own if part.startswith(f"{section}\n"))
-    return set(re.findall(rf"`(?:{PACKAGE}/)?([\w/]+(?:\.py|/|scores|schedules))`", found))
+    return set(
+        re.findall(
+            rf"`(?:{PACKAGE}/)?([\w/]+(?:\.py|/|scores|schedules|sources|of_networks))`", found
+        )
+    )
 
 
 def follows(walk: Walk, section: str) -> bool:
@@ -210,30 +214,25 @@ assert study.architectures() == {"linear": ("linear", 2)}
 
 def test_a_data_source(walk: Walk) -> None:
     walk.add(
-        "data/stripes.py",
+        "data/sources/stripes.py",
         """
 import numpy as np
-from recall_distortion.data.images import RawData, check_class_names, check_labels
+from recall_distortion.data.images import RawData, Source, check_class_names, check_labels
+from recall_distortion.data.prepared import Shape
 
-def read():
+def read(place):
     labels = np.arange(200) % 2
     images = np.zeros((200, 1, 8, 8), np.uint8)
     images[labels == 0, :, ::2] = 200
     images[labels == 1, :, :, ::2] = 200
     images[:, 0, 0, 0] = np.arange(200)
     names = check_class_names(("across", "down"), "stripes")
-    return RawData(images, labels.astype(np.int64), None, None, names, "sha256:0")
+    labels = check_labels(labels, len(images), len(names), "stripes")
+    return RawData(images, labels, None, None, names, "sha256:0")
+
+SOURCES = {"stripes": Source("stripes", read, Shape(1, 8, 2), has_test_set=False)}
 """,
     )
-    walk.insert(
-        "data/sources.py", '    "mnist": Source(',
-        '    "stripes": Source("stripes", 1, 2, 8, False, False),\n',
-    )  # fmt: skip
-    walk.insert(
-        "data/preparing.py", '    if source == "digits":\n        return digits.read()',
-        '    if source == "stripes":\n        from recall_distortion.data import stripes\n\n'
-        "        return stripes.read()\n",
-    )  # fmt: skip
     assert follows(walk, "A data source")
     walk.run(
         STUDY
@@ -241,8 +240,64 @@ def read():
 from recall_distortion.data import load
 study, found = run(source="stripes")
 assert load("data").class_names == ("across", "down")
+assert study.source_modules("data") == ["recall_distortion.data.sources.stripes"]
 """
     )
+
+
+def test_a_measure(walk: Walk) -> None:
+    walk.add(
+        "measures/of_networks/classes_named.py",
+        """
+import numpy as np
+from recall_distortion.measures.measure import Measure
+from recall_distortion.tables.schema import COUNT, Column
+
+def classes_named(own, dense):
+    return np.array([len(np.unique(row)) for row in own.predicted])
+
+MEASURE = Measure(
+    Column("classes_named", COUNT, "How many classes the network ever names.", later=True),
+    "classes named", "a test", classes_named,
+)
+""",
+    )
+    assert follows(walk, "A measure")
+    assert len(walk.edited) == 1
+    shutil.copytree(REPOSITORY / "docs", walk.folder / "docs")
+    walk.run("""
+import subprocess, sys
+import numpy as np, pandas as pd
+from recall_distortion.inference.jobs.estimate import write_estimates
+from recall_distortion.inference.jobs.measure import write_measures
+from recall_distortion.report.html_tables import listing
+from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
+from recall_distortion.tables.views import spread
+from recall_distortion.vocabulary import Panel
+
+rng = np.random.default_rng(0)
+labels = np.arange(90) % 3
+cells = [("dense", "1", "dense"), ("control", "1", "retrained"), ("mine", "2", "retrained")]
+parts = [
+    Predictions(Panel("data", "mlp", "plain"), *cell, [0, 1, 2, 3], ["a", "b", "c"], labels,
+                rng.integers(0, 2 if cell[0] == "mine" else 3, (4, 90)), {Trained(): 4})
+    for cell in cells
+]
+write_predictions("predictions", parts)
+write_measures(["predictions"], [], "recall.csv", "networks.csv")
+outputs = {name: f"{name}.csv" for name in ("estimates", "tests", "published")}
+write_estimates("recall.csv", "networks.csv", outputs, architectures={"mlp": ("mlp", 2)})
+rows = pd.read_csv("estimates.csv").query("quantity == 'classes named' and method == 'mine'")
+assert rows[["against", "estimate"]].fillna("").values.tolist() == [
+    ["", 2.0], ["dense", -1.0], ["control", -1.0]
+]
+estimates = pd.read_csv("estimates.csv").astype({"class": str})
+page = listing("measures", spread("measures", estimates.fillna({"note": "", "against": ""})))
+assert "classes named" in str(page) and "How many classes".lower() in page.note.lower()
+subprocess.run([sys.executable, "docs/tables.py"], check=True)
+assert "| `classes_named` | How many classes the network ever names. | a test |" in open(
+    "docs/tables.md").read()
+""")
 
 
 def test_a_question(walk: Walk) -> None:
@@ -285,7 +340,8 @@ def test_every_section_that_is_walked_is_there() -> None:
         "A criterion": "compression/facts.py",
         "A schedule": "compression/facts.py",
         "A network": "networks/plans.py",
-        "A data source": "data/sources.py",
+        "A data source": "data/images.py",
+        "A measure": "measures/measure.py",
         "A question": "tables/views.py",
     }
     for section, file in sections.items():

@@ -48,7 +48,7 @@ FACTS = {
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}
 NO_TORCH = FACTS["study"]
-TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.torchvision_sets"}
+TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.sources.torchvision_sets"}
 # What is installed with the package alone reads predictions: these of its modules use nothing else.
 WITHOUT_EXTRAS = {*READS, "simulation", "command", ""}
 # The names by which packages are imported where they differ from those they are installed by.
@@ -66,7 +66,9 @@ LOADS_BY_NAME = {
     "compression.pruning.units",
     "compression.schedules",
     "data",
+    "data.sources",
     "fast.cpu",
+    "measures.of_networks",
     "networks.registry",
 }
 

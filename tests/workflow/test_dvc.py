@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
+from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import Study
 from recall_distortion.system.code import deciding
@@ -48,7 +49,10 @@ READ_BESIDES = {
     "get_published_facts": "recall_distortion/inference/questions/published_facts",
     "get_templates": "recall_distortion/report/templates",
 }
-PLANS = PROJECT / "src/recall_distortion/networks/plans.py"
+FACTS = [
+    PROJECT / f"src/recall_distortion/{name}"
+    for name in ("networks/plans.py", "data/sources/__init__.py")
+]
 SUFFIXES = {".py", ".csv", ".j2", ".css", ".html", ".js"}
 ROOMS_OF_NETWORKS = ("networks", "fast.cpu")
 
@@ -107,22 +111,29 @@ def test_stages_outputs_are_the_rules_outputs(finished: Project) -> None:
 def wanted_code(stage: str) -> list[str]:
     """Return the files that decide what a stage computes, whatever its networks and criteria.
 
-    A folder stands for its files where they all do; DVC refuses a file beside its folder. The plans
-    of networks stand with their modules: Snakemake then finds nothing to do, and no network needs a
-    line of its own.
+    A folder stands for its files where they all do; DVC refuses a file beside its folder. Facts of
+    networks and sources stand with their modules: Snakemake then finds nothing to do, and none of
+    them needs a line of its own.
     """
     source = PROJECT / "src"
     families = {facts.family for facts in ARCHITECTURES.values()}
-    told = [f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families]
+    networks = [
+        f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families
+    ]
     methods = [f"recall_distortion.compression.pruning.scores.{name}" for name in CRITERIA]
     methods += [f"recall_distortion.compression.schedules.{name}" for name in SCHEDULES]
     methods += [f"recall_distortion.compression.pruning.units.{name}" for name in UNITS]
+    told = {
+        "get_source_modules": {facts.read.__module__ for facts in SOURCES.values()},
+        "get_network_modules": networks,
+        "get_compression_modules": [*networks, *methods],
+    }
     files: set[Path] = set()
     for rule in RULES_OF[stage]:
         (call,) = re.findall(r"get_code\((.*?)\)", rules()[rule])
-        script, *used = re.findall(r"\w+", call)
+        script, *modules = re.findall(r"\w+", call)
         assert f"../scripts/{script}.py" in rules()[rule]
-        names = [*(told if used else ()), *(methods if "get_bundle" in used else ())]
+        names = [name for get in modules for name in told[get]]
         found = deciding(PROJECT / f"workflow/scripts/{script}.py", source, names)
         files |= {source / name for name in found}
         for read, folder in READ_BESIDES.items():
@@ -131,7 +142,7 @@ def wanted_code(stage: str) -> list[str]:
     whole = {
         folder
         for folder in folders
-        if all(path in {*files, PLANS} for path in folder.rglob("*") if path.suffix in SUFFIXES)
+        if all(path in {*files, *FACTS} for path in folder.rglob("*") if path.suffix in SUFFIXES)
         and any(path in files for path in folder.rglob("*"))
     }
     named = {path for path in files | whole if not whole & set(path.parents)}

@@ -187,6 +187,7 @@ def test_settings_of_the_machine_and_times_rerun_nothing(study: Project) -> None
     ("path", "expected"),
     [
         ("src/recall_distortion/system/processor.py", {**TRAINED, **REFITTED}),
+        ("src/recall_distortion/data/sources/digits.py", PREPARED),
         ("src/recall_distortion/training/loop.py", TRAINED),
         ("src/recall_distortion/networks/mlp.py", TRAINED),
         ("src/recall_distortion/compression/pruning/criteria.py", COMPRESSED),
@@ -212,6 +213,8 @@ def test_an_edited_file_reruns_the_rules_that_depend_on_it(
     [
         ("training/loop.py", "from __future__", "# In other words.\nfrom __future__"),
         ("training/blocks.py", "Try a smaller learning rate", "Try another one"),
+        ("data/sources/folder.py", "if size != first_size", "if first_size != size"),
+        ("data/sources/arrays.py", "class_names is optional", "so is class_names"),
         ("system/errors.py", "import annotations\n", "import annotations\n\nEDITED = True\n"),
         ("networks/resnet.py", "kaiming_normal = True", "kaiming_normal = False"),
         ("networks/cnn.py", '"cnn": CNN', '"cnn": CNN, "cnn2": CNN'),
@@ -242,6 +245,16 @@ def test_a_better_description_retrains_nothing(
 ) -> None:
     planned = plan_after(study, f"src/recall_distortion/{path}", old, new)
     assert not {"prepare", "train", "compress", "evaluate"} & planned.keys()
+
+
+def test_a_new_source_reruns_nothing(study: Project) -> None:
+    sources = study.folder / "src/recall_distortion/data/sources"
+    added = sources / "ones.py"
+    added.write_text((sources / "digits.py").read_text().replace('"digits": ', '"ones": '))
+    try:
+        assert study.planned("--config", "study=test") == {}
+    finally:
+        added.unlink()
 
 
 def test_a_new_criterion_reruns_nothing(study: Project) -> None:

@@ -30,22 +30,29 @@ def get_panel(wildcards):
     return Panel(*(wildcards[key] for key in Panel._fields))
 
 
-def get_bundle(wildcards):
-    """Return the name of the methods that share a job."""
-    return wildcards.bundle
+def get_source_modules(wildcards):
+    """Return the modules that preparing a data set imports by name."""
+    return STUDY.source_modules(wildcards.dataset)
 
 
-def get_code(script, *used):
+def get_network_modules(wildcards):
+    """Return the modules that jobs of a network import by name."""
+    return STUDY.modules(get_panel(wildcards))
+
+
+def get_compression_modules(wildcards):
+    """Return those of a network and of the methods that share a job."""
+    return STUDY.modules(get_panel(wildcards), wildcards.bundle)
+
+
+def get_code(script, get_modules=lambda wildcards: ()):
     """Return what gives the code that decides a rule's numbers words, which an edit changes.
 
-    ``used`` return of a job's wildcards what of networks and methods it uses.
+    ``get_modules`` returns what a job imports by name besides what can be read in its script.
     """
-
-    def code(wildcards):
-        told = STUDY.modules(*(get(wildcards) for get in used)) if used else ()
-        return by_room(f"workflow/scripts/{script}.py", "src", tuple(told))
-
-    return code
+    return lambda wildcards: by_room(
+        f"workflow/scripts/{script}.py", "src", tuple(get_modules(wildcards))
+    )
 
 
 def get_network_files(pattern, **wildcards):

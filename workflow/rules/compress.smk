@@ -18,7 +18,7 @@ rule compress:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("compress", get_panel, get_bundle),
+        code=get_code("compress", get_compression_modules),
         deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}",
         compression=lambda wildcards: STUDY.compression_parameters(

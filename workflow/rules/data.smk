@@ -10,7 +10,7 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        code=get_code("prepare"),
+        code=get_code("prepare", get_source_modules),
         dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     message:
         "Preparing {wildcards.dataset}"

@@ -15,7 +15,7 @@ rule evaluate:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("evaluate", get_panel),
+        code=get_code("evaluate", get_network_modules),
         deterministic=STUDY.deterministic,
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}), {wildcards.bundle},"

@@ -16,7 +16,7 @@ rule train:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("train", get_panel),
+        code=get_code("train", get_network_modules),
         deterministic=STUDY.deterministic,
         unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{recipe}}-{{block}}",
         training=lambda wildcards: STUDY.training_parameters(get_panel(wildcards)),

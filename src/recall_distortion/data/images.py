@@ -1,13 +1,15 @@
-"""What every reader of a source returns, and the checks on labels and class names they share."""
+"""What a source of data is, what every one of them returns, and the checks that they share."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 
 #: Predicted labels are stored as int16.
@@ -30,6 +32,37 @@ class RawData:
     test_labels: np.ndarray | None
     class_names: tuple[str, ...]
     checksum: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data lie: a user's own file or folder, or the root of torchvision's sets.
+
+    What is missing under the root may be downloaded if ``download``.
+    """
+
+    path: Path
+    data_root: Path
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data set: what it is, how it is read, and its shape.
+
+    ``read`` returns what lies in a place. A source of a user's own data has as ``shape`` a function
+    that finds it at a path, without reading all images.
+    """
+
+    description: str
+    read: Callable[[Place], RawData]
+    shape: Shape | Callable[[Path], Shape]
+    has_test_set: bool = True
+
+    @property
+    def needs_path(self) -> bool:
+        """Whether it reads a user's own data."""
+        return not isinstance(self.shape, Shape)
 
 
 def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recall_distortion.data import arrays, digits, folder, torchvision_sets
-from recall_distortion.data.images import RawData, unusual_values
+from recall_distortion.data.images import Place, RawData, Source, unusual_values
 from recall_distortion.data.prepared import Shape
-from recall_distortion.data.sources import SOURCES, Source
+from recall_distortion.data.sources import SOURCES
 from recall_distortion.data.splits import stratified_split
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
@@ -27,15 +26,11 @@ _HOLDOUT_STREAM = 1
 def describe(source: str, *, path: str | None = None) -> Shape:
     """Return channels, image size and classes of a source, without torch and without its images.
 
-    ``path`` is the file or folder of the sources ``arrays`` and ``folder``. Raises ``DataError``
+    ``path`` is the file or folder of a source of one's own data. Raises ``DataError``
     for an unknown source, or a path that is missing or does not hold such a data set.
     """
-    known = _known(source, path)
-    if source == "arrays":
-        return arrays.describe(_user_path(path))
-    if source == "folder":
-        return folder.describe(_user_path(path))
-    return Shape(known.channels, known.image_size, known.classes)
+    shape = _known(source, path).shape
+    return shape if isinstance(shape, Shape) else shape(_user_path(path))
 
 
 def prepare(
@@ -62,7 +57,7 @@ def prepare(
         raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
-    raw = _read(source, path, data_root, download)
+    raw = known.read(Place(_user_path(path), _expanded(data_root), download))
     if known.needs_path:
         for words in _unusual(raw, path):
             warn(words)
@@ -124,16 +119,6 @@ def _user_path(path: str | None) -> Path:
 def _expanded(path: str) -> Path:
     # Path.expanduser raises an error for the home of someone unknown; this leaves it as it is.
     return Path(os.path.expanduser(path))
-
-
-def _read(source: str, path: str | None, data_root: str, download: bool) -> RawData:
-    if source == "digits":
-        return digits.read()
-    if source == "arrays":
-        return arrays.read(_user_path(path))
-    if source == "folder":
-        return folder.read(_user_path(path))
-    return torchvision_sets.read(source, _expanded(data_root), download=download)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -14,6 +14,7 @@ from recall_distortion.inference.questions import (
     influence,
     intercepts,
     leading,
+    measures,
     pooled,
     seeds_needed,
     slopes,
@@ -45,6 +46,7 @@ def answers(
         "classes": classes.class_changes(recall, level),
         "dense_classes": classes.dense_classes(recall, level),
         "influence": influence.influence(recall, of_slopes, level),
+        "measures": measures.measured(networks, level),
         "intercepts": intercepts.intercepts(networks, level),
         "sparsity": sparsity.sparsity(networks),
     }

@@ -6,7 +6,7 @@ Like ``distortion`` this needs no study, no network, no file and no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from recall_distortion.measures.distortion import (
     slopes,
     split_halves,
 )
+from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import COLUMNS
@@ -139,7 +140,7 @@ def measure(
     recalls = pd.concat(recall, ignore_index=True) if recall else pd.DataFrame()
     return (
         recalls.reindex(columns=COLUMNS["recall"]),
-        table.reindex(columns=COLUMNS["networks"]),
+        table.reindex(columns=[*COLUMNS["networks"], *(column.name for column in FURTHER)]),
     )
 
 
@@ -243,13 +244,37 @@ def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list
         if part.method == DENSE:
             dense[panel] = part, own, halves
             table = pd.DataFrame({"seed": own.seeds, "accuracy": own.accuracy})
-            networks.append(table.assign(**keys).join(made))
+            networks.append(table.assign(**keys, **_further(part, None)).join(made))
             reseed = panel._asdict() | dict.fromkeys(_MADE, "")
-            networks.append(reseed_table(own).assign(**reseed))
+            firsts, seconds = ([pair[i] for pair in reseed_pairs(own.seeds)] for i in (0, 1))
+            found = _further(_taken(part, seconds), _taken(part, firsts))
+            networks.append(reseed_table(own).assign(**reseed, **found))
         else:
             before = dense[panel][1].take(part.seeds)
-            networks.append(slopes_table(before, own).assign(**keys).join(made))
+            found = _further(part, _taken(dense[panel][0], part.seeds))
+            networks.append(slopes_table(before, own).assign(**keys, **found).join(made))
     return recall, networks
+
+
+def _taken(part: Predictions, seeds: Sequence[int]) -> Predictions:
+    """Return the predictions of these seeds, in their order."""
+    rows = [part.seeds.index(seed) for seed in seeds]
+    loss, probability = (
+        None if values is None else values[rows] for values in (part.loss, part.probability)
+    )
+    return replace(
+        part, seeds=list(seeds), predicted=part.predicted[rows], loss=loss, probability=probability
+    )
+
+
+def _further(own: Predictions, dense: Predictions | None) -> dict[str, np.ndarray]:
+    """Return the further measures of networks by column; ``dense`` is None of dense networks."""
+    return {
+        measure.column.name: measure.of(own, own if dense is None else dense)
+        if own.seeds and not (measure.relative and dense is None)
+        else np.full(len(own.seeds), np.nan)
+        for measure in MEASURES
+    }
 
 
 def _observed(part: Predictions, halves: np.ndarray) -> tuple[Counts, Observed]:

@@ -316,6 +316,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
             listing("published", data.published[data.published["verdict"] != ""]),
             *question_tables(data.tests),
             *mixed_tables(data),
+            listing("measures", data.view("measures")),
             listing("intercepts", intercepts),
             *network_tables(data.networks),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.vocabulary import BOOTSTRAP, FITTERS, PYMER4, STATSMODELS
 
@@ -129,6 +130,24 @@ LISTINGS: dict[str, Listing] = {
             "control_n|n with control|whole", "level||percent", "alpha|mean α|three",
             "alpha_verdict|verdict|verdict", "variance_before|variance before|tiny",
             "variance_after|variance after|tiny", "variance_change|its change|tiny", "note",
+        ),
+    ),
+    "measures": Listing(
+        "Further measures",
+        " ".join(
+            f"{measure.title.capitalize()}: {measure.column.meaning[0].lower()}"
+            f"{measure.column.meaning[1:]}"
+            for measure in MEASURES
+        )
+        + " Means over networks with t intervals; the change is from the dense networks, and what "
+        "it is over the control’s is paired by seed. In rows of reseed a dense network takes the "
+        "place of a compressed one.",
+        _columns(
+            *_CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
+            "before|dense|four", "change||four", "change_low|low|four", "change_high|high|four",
+            "over_n|n with control|whole", "control|control’s|four", "over|over control|four",
+            "over_low|low|four", "over_high|high|four", "p||p", "p_adjusted|adjusted p|p", *_LEVEL,
+            "note",
         ),
     ),
     "influence": Listing(

@@ -1,17 +1,19 @@
 """What code decides the numbers of a job, and one word for what each file of it says.
 
 The workflow compares these words with those of the last time, so that an edit reruns what depends
-on it and nothing else. What a job imports is read from its source, at any depth; what is imported
-by a name that only the job knows, its network's module and its criteria's, is told.
+on it and nothing else. What a job imports is read from its source, at any depth, all modules of a
+package that lists them itself among it; what is imported by a name that only the job knows, its
+network's module and its criteria's, is told.
 
 An edit that changes no number changes no word: of a comment, a docstring, or the text of what is
-raised, printed or warned of.
+raised, printed or warned of, also where a private constant of the file holds it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 #: Rooms of which nothing decides a number but what is named here: errors, files, logs, devices.
 _DECIDING = {"system": ("processor", "sealed")}
 #: Facts about everything that a job may use, of which it uses what it is told.
-_FACTS = ("networks.plans",)
+_FACTS = ("networks.plans", "data.sources")
 
 #: Statements whose text is for people, and functions that only show it to them.
 _SHOWN = ("print", "warn")
@@ -82,7 +84,8 @@ def _digest(text: str) -> str:
 def said(text: str, tree: ast.Module | None = None) -> str:
     """Return source code without comments, docstrings, empty lines and texts for people."""
     lines = [line.encode() for line in text.splitlines()]
-    strings = list(_strings(tree or ast.parse(text)))
+    tree = tree or ast.parse(text)
+    strings = list(_strings(tree, _messages(tree)))
     cut = [part for part, for_people in strings if for_people]
     cut += _comments(lines, [part for part, _ in strings])
     kept = [False] * len(lines)  # whether a line's end lies in a text, which has it as it is
@@ -104,11 +107,13 @@ _Place = tuple[int, int]  # row and byte within it, both from 0
 _Part = tuple[_Place, _Place]  # its first byte, and the one after its last
 
 
-def _strings(node: ast.AST, shown: bool = False) -> Iterator[tuple[_Part, bool]]:
+def _strings(
+    node: ast.AST, messages: frozenset[str], shown: bool = False
+) -> Iterator[tuple[_Part, bool]]:
     """Yield where code has strings, and whether only people read them.
 
-    They do where a constant is a statement of its own, as docstrings are, or is raised or
-    ``shown``.
+    They do where a constant is a statement of its own, as docstrings are, or is raised, ``shown``
+    or held by one of the ``messages``.
     """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.JoinedStr):
@@ -118,7 +123,30 @@ def _strings(node: ast.AST, shown: bool = False) -> Iterator[tuple[_Part, bool]]
             if alone or isinstance(child.value, bytes | str):
                 yield _part(child), shown or alone
         else:
-            yield from _strings(child, shown or _is_shown(child))
+            held = messages.issuperset(_assigned(child) or [""])
+            yield from _strings(child, messages, shown or held or _is_shown(child))
+
+
+def _messages(tree: ast.Module) -> frozenset[str]:
+    """Return the private constants of a module that only people read, wherever it uses them."""
+    constants = {name for line in tree.body for name in _assigned(line) if name.startswith("_")}
+    uses = list(_uses(tree))
+    read = {name for name, shown in uses if not shown}
+    return frozenset(constants & {name for name, _ in uses} - read)
+
+
+def _uses(node: ast.AST, shown: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield the names that code uses, and whether where only people read what they hold."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load):
+            yield child.id, shown
+        yield from _uses(child, shown or _is_shown(child))
+
+
+def _assigned(node: ast.AST) -> list[str]:
+    """Return the names that a statement gives a value."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id if isinstance(target, ast.Name) else "" for target in targets]
 
 
 def _is_shown(node: ast.AST) -> bool:
@@ -153,9 +181,19 @@ def _tree(path: Path) -> ast.Module:
 def _imported(path: Path, source: Path) -> tuple[str, ...]:
     """Return the modules of ``source`` that a file imports, and the packages that they lie in."""
     found = []
-    for name in _names(_tree(path)):
+    for name in [*_names(_tree(path)), *_listed(path, source)]:
         found += _existing(name, source)
     return tuple(dict.fromkeys(found))
+
+
+def _listed(path: Path, source: Path) -> Iterator[str]:
+    """Yield the modules beside a file that imports whatever ``pkgutil`` finds there."""
+    nodes = ast.walk(_tree(path))
+    if any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in nodes):
+        package = ".".join(path.parent.relative_to(source).parts)
+        yield from (
+            f"{package}.{module.name}" for module in pkgutil.iter_modules([str(path.parent)])
+        )
 
 
 def _existing(name: str, source: Path) -> list[str]:

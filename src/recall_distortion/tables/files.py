@@ -68,16 +68,22 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], name: str) -> None:
         )
 
 
-def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path,
+    name: str,
+    columns: Sequence[str] | None = None,
+    further: Sequence[Column] = (),
+) -> pd.DataFrame:
     """Return a CSV table of a name in the schema, checked; its columns typed by their kinds.
 
-    ``columns`` are those needed, by default all. Text stays what was written, of the other columns
-    an empty cell is missing; what an earlier version's table lacks is empty. Raises ``TableError``
-    naming the file, where there is one the line, and what is missing, cut off, impossible or
-    contradicts its row.
+    ``columns`` are those needed, by default all, ``further`` ones those that the schema does not
+    have. Text stays what was written, of the other columns an empty cell is missing; what an
+    earlier version's table lacks is empty. Raises ``TableError`` naming the file, where there is
+    one the line, and what is missing, cut off, impossible or contradicts its row.
     """
     known = {column.name: column for column in ALL[name].columns}
-    wanted = [known[column] for column in (known if columns is None else columns)]
+    wanted = [*(known[column] for column in (known if columns is None else columns)), *further]
+    known |= {column.name: column for column in further}
     try:
         _check_lines(path)
         table = pd.read_csv(
@@ -207,13 +213,15 @@ def _refuse(
         raise TableError(f"{path}, line {line}, column {column}: {value[:60]!r} {what}; {_REMEDY}")
 
 
-def write_table(path: str | Path, name: str, table: pd.DataFrame) -> None:
+def write_table(
+    path: str | Path, name: str, table: pd.DataFrame, further: Sequence[Column] = ()
+) -> None:
     """Write a table of a name in the schema as CSV with its columns, all of it or nothing.
 
-    Numbers are written with the digits that read back exactly, whole ones without a decimal point,
-    ratios as ``format_ratio`` says.
+    ``further`` columns stand behind those of the schema. Numbers are written with the digits that
+    read back exactly, whole ones without a decimal point, ratios as ``format_ratio`` says.
     """
-    columns = ALL[name].columns
+    columns = [*ALL[name].columns, *further]
     written = table.reindex(columns=[column.name for column in columns])
     for column in columns:
         if column.kind == RATIO:

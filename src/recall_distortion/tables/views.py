@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,9 +49,10 @@ SEEDS_NEEDED = "seeds needed"
 class Part:
     """Rows of estimates.csv: one number of each row of a view, with what goes along with it.
 
-    ``fields`` maps columns of estimates.csv to those of the view. ``against`` is a word, or the
-    name of the view's column that holds it where it begins with "=". ``leads`` is the word of the
-    view's column ``basis`` in whose rows this part leads and has the view's verdict and reading.
+    ``fields`` maps columns of estimates.csv to those of the view. ``quantity`` and ``against`` are
+    a word each, or the name of the view's column that holds it where it begins with "=". ``leads``
+    is the word of the view's column ``basis`` in whose rows this part leads and has the view's
+    verdict and reading.
     """
 
     quantity: str
@@ -225,6 +227,19 @@ VIEWS: dict[str, View] = {
         ],
         _CLASS,
     ),
+    "measures": View(
+        [
+            Part("=measure", MEAN, _interval("mean", **_T, note="note")),
+            Part("=measure", MEAN, _interval("change", "change", reference="before"), DENSE),
+            Part(
+                "=measure", MEAN,
+                _interval("over", "over", n="over_n", reference="control", p="p",
+                          p_adjusted="p_adjusted", family_size="family_size"),
+                CONTROL, family="ratios",
+            ),
+        ],
+        {"quantity": "measure"},
+    ),
     "intercepts": View(
         [
             Part("intercept", MEAN,
@@ -244,6 +259,8 @@ VIEWS: dict[str, View] = {
         ]
     ),
 }  # fmt: skip
+# The quantities that views name themselves.
+_NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}
 
 
 def melt(name: str, wide: pd.DataFrame) -> pd.DataFrame:
@@ -259,14 +276,14 @@ def melt(name: str, wide: pd.DataFrame) -> pd.DataFrame:
 def _rows(part: Part, wide: pd.DataFrame) -> pd.DataFrame:
     rows = wide[CELL_STATE].copy()
     rows["class"], rows["class_name"] = ALL_CLASSES, ""
-    rows = rows.assign(quantity=part.quantity, estimator=part.estimator, family=part.family)
-    given = part.against.removeprefix("=")
-    rows["against"] = wide[given] if part.against.startswith("=") else part.against
+    rows = rows.assign(estimator=part.estimator, family=part.family)
+    for column, word in (("quantity", part.quantity), ("against", part.against)):
+        rows[column] = wide[word.removeprefix("=")] if word.startswith("=") else word
     rows["reference"] = np.nan if part.reference is None else part.reference
     for column, own in part.fields.items():
         if own in wide:
             # Whole numbers that may be missing would make all estimates beside them such.
-            rows[column] = wide[own] if _is_text(column) else wide[own].astype(float)
+            rows[column] = wide[own] if column in _TEXTS else wide[own].astype(float)
     rows["leads"] = False
     if part.leads:
         leads = wide["basis"] == part.leads
@@ -281,61 +298,62 @@ def _rows(part: Part, wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(name: str, estimates: pd.DataFrame) -> pd.DataFrame:
-    """Return a view's table from the rows of estimates.csv, its cells in their order."""
+    """Return a view's table from the rows of estimates.csv, its cells in their order.
+
+    A text that is missing is "", a number NaN.
+    """
     view = VIEWS[name]
-    keys = [*CELL_STATE, *view.places.values()]
-    parts = pd.concat([_columns(part, view, estimates) for part in view.parts])
-    # The first of what several parts say of one row: n, level, notes.
-    found = parts.groupby(keys, sort=False, dropna=False).first().reset_index()
-    names = dict.fromkeys(own for part in view.parts for own in part.fields.values())
-    found = found.reindex(columns=dict.fromkeys([*keys, *names, *_basis(view)]))
-    return _typed(view, _in_order(found, estimates))
+    keys = dict(zip(CELL_STATE, CELL_STATE, strict=True)) | dict(view.places)
+    kinds = {own: column for column, own in keys.items()}
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for part in view.parts:
+        chosen = estimates[_chosen(part, view, estimates)]
+        fields = {own: column for column, own in part.fields.items()}
+        given = {own: _known(chosen[column]) for own, column in fields.items()}
+        kinds |= fields
+        if part.leads:
+            leads = chosen["leads"].astype(bool)
+            given["basis"] = [part.leads if one else None for one in leads]
+            for own in ("verdict", "reading"):
+                given[own] = _known(chosen[own].where(leads, ""))
+        for i, key in enumerate(zip(*(_known(chosen[column]) for column in keys), strict=True)):
+            row = rows.setdefault(key, dict(zip(keys.values(), key, strict=True)))
+            for own, values in given.items():
+                # The first of what several parts say of one row: n, level, notes.
+                if row.get(own) is None:
+                    row[own] = values[i]
+    kinds |= {"basis": "estimator"} if any(part.leads for part in view.parts) else {}
+    table = {own: _typed([row.get(own) for row in rows.values()], kinds[own]) for own in kinds}
+    return _in_order(pd.DataFrame(table).astype(estimates.dtypes[CELL_STATE]), estimates)
 
 
-def _columns(part: Part, view: View, estimates: pd.DataFrame) -> pd.DataFrame:
-    """Return the view's columns that a part gives, with the keys of the view's rows."""
-    chosen = (estimates["quantity"] == part.quantity) & (estimates["estimator"] == part.estimator)
+def _chosen(part: Part, view: View, estimates: pd.DataFrame) -> pd.Series:
+    """Return which rows of estimates.csv a part is."""
+    named = [part.quantity]
+    if part.quantity.startswith("="):  # what no view names itself
+        named = [quantity for quantity in estimates["quantity"].unique() if quantity not in _NAMED]
+    chosen = estimates["quantity"].isin(named) & (estimates["estimator"] == part.estimator)
     chosen &= (estimates["class"] != ALL_CLASSES) == part.of_class
     if not part.against.startswith("="):
         chosen &= estimates["against"] == part.against
     elif view.places.get("against") == "reference":
         chosen &= ~estimates["against"].isin((ONE, ZERO, CONTROL, DENSE, ""))
-    rows = estimates[chosen]
-    found = rows[CELL_STATE].copy()
-    for column, own in [*part.fields.items(), *view.places.items()]:
-        values = rows[column]
-        found[own] = values.mask(values == "") if _is_text(column) else values
-    if part.leads:
-        leads = rows["leads"].astype(bool)
-        found["basis"] = pd.Series(part.leads, index=rows.index).where(leads)
-        for own in ("verdict", "reading"):
-            found[own] = found[own].where(leads)
-    return found
+    return chosen
 
 
-def _basis(view: View) -> list[str]:
-    return ["basis"] if any(part.leads for part in view.parts) else []
+def _known(values: pd.Series) -> list[Any]:
+    """Return values with None for those that are missing."""
+    return [None if value == "" or value != value else value for value in values]
 
 
-def _is_text(column: str) -> bool:
-    return column in _TEXTS
+def _typed(values: list[Any], column: str) -> pd.Series:
+    """Return values as a column of estimates.csv holds them, what is missing included."""
+    if column in _TEXTS:
+        return pd.Series(["" if value is None else value for value in values], dtype=object)
+    return pd.Series(values, dtype=float)
 
 
 _TEXTS = {column.name for column in TABLES["estimates"].columns if column.kind == TEXT}
-
-
-def _typed(view: View, found: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with "" for texts and NaN for numbers that are missing."""
-    kinds = {own: column for part in view.parts for column, own in part.fields.items()}
-    kinds |= {own: column for column, own in view.places.items()} | {"basis": "note"}
-    for own, column in kinds.items():
-        if own in found:
-            missing = found[own].isna()
-            text = _is_text(column)
-            found[own] = found[own].astype(object).mask(missing, "" if text else np.nan)
-            if not text:
-                found[own] = found[own].astype(float)
-    return found
 
 
 def _in_order(found: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:

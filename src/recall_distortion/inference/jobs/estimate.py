@@ -10,6 +10,7 @@ from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.questions import contrasts, published
 from recall_distortion.inference.questions.contrasts import Architectures
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.vocabulary import NETWORK
 
@@ -35,7 +36,7 @@ def write_estimates(
     missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
-    networks = read_table(networks_csv, "networks", _MEASURED)
+    networks = read_table(networks_csv, "networks", _MEASURED, FURTHER)
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
     found = answers(recall, networks, level)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recall_distortion.measures.networks import measure
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
@@ -36,7 +37,7 @@ def write_measures(
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
     recall, networks = measure(parts, sparsities, failures, splits=splits)
     write_table(recall_csv, "recall", recall)
-    write_table(networks_csv, "networks", networks)
+    write_table(networks_csv, "networks", networks, FURTHER)
     if old := earlier_tables(Path(recall_csv).parent):
         warn(
             f"{Path(recall_csv).parent} still holds {', '.join(old)} of an earlier version, which "

@@ -18,8 +18,13 @@ from recall_distortion.vocabulary import CELL_STATE, DENSE, NETWORK
 
 def compared(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of networks that have a dense network to be compared with, failures apart."""
-    failed = networks["failure"].fillna("") != "" if "failure" in networks else False
-    return networks[(networks["method"] != DENSE) & ~failed]
+    used = succeeded(networks)
+    return used[used["method"] != DENSE]
+
+
+def succeeded(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of networks that could be trained, or of which nothing says otherwise."""
+    return networks[networks["failure"].fillna("") == ""] if "failure" in networks else networks
 
 
 def slopes(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:

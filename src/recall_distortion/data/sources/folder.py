@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from recall_distortion.data.images import RawData, check_class_names
+from recall_distortion.data.images import RawData, Source, check_class_names
 from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.files import unreadable
@@ -321,3 +321,12 @@ def _pixels(file: Path, content: bytes, channels: int) -> np.ndarray:
         image = ImageOps.exif_transpose(opened)
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+SOURCES = {
+    "folder": Source(
+        "a folder with one sub-folder of images per class",
+        lambda place: read(place.path),
+        describe,
+    )
+}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recall_distortion.data.images import RawData, check_class_names, check_labels
+from recall_distortion.data.images import RawData, Source, check_class_names, check_labels
 from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.files import sha256, unreadable
@@ -340,3 +340,6 @@ def _array(path: Path, name: str) -> np.ndarray:
 def _images(path: Path, name: str, image_shape: tuple[int, int, int]) -> np.ndarray:
     images = _array(path, name).reshape(-1, *image_shape)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+SOURCES = {"arrays": Source("an .npz file of arrays", lambda place: read(place.path), describe)}

@@ -7,7 +7,8 @@ from importlib import metadata
 
 import numpy as np
 
-from recall_distortion.data.images import RawData
+from recall_distortion.data.images import RawData, Source
+from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 
 #: Where scikit-learn keeps the digits: a row an image, 64 pixels of 0..16 and the label.
@@ -40,3 +41,13 @@ def read() -> RawData:
         class_names=tuple(str(digit) for digit in range(10)),
         checksum=f"sha256:{digest.hexdigest()}",
     )
+
+
+SOURCES = {
+    "digits": Source(
+        "scikit-learn's 8 x 8 handwritten digits, embedded",
+        lambda _: read(),
+        Shape(1, 8, 10),
+        has_test_set=False,
+    )
+}

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from recall_distortion.data.images import RawData
+from recall_distortion.data.images import Place, RawData, Source
+from recall_distortion.data.prepared import Shape
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.files import sha256
 
@@ -46,12 +47,6 @@ _IDX_DIGESTS = {
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-}
-_CLASSES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "FashionMNIST",
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
 }
 _CIFAR_FILES = {
     "CIFAR10": [
@@ -84,13 +79,12 @@ _DOWNLOAD_ERRORS = (
 )
 
 
-def read(source: str, data_root: Path, *, download: bool) -> RawData:
-    """Return ``source`` ("mnist", "fashion_mnist", "cifar10", "cifar100") from ``data_root``.
+def read(name: str, data_root: Path, *, download: bool) -> RawData:
+    """Return a set from ``data_root``, by the name of torchvision's class.
 
     Missing files are downloaded if ``download``. Raises ``DataError`` for files that stay missing
     or are damaged, naming them.
     """
-    name = _CLASSES[source]
     is_idx = name in _IDX_DIGESTS
     files = [Path(name, "raw", file) for file in _IDX_SIZES] if is_idx else _CIFAR_FILES[name]
     missing = [file for file in files if not (data_root / file).is_file()]
@@ -213,3 +207,18 @@ def _read_cifar(name: str, data_root: Path) -> tuple[_Part, _Part, tuple[str, ..
 def _cifar_arrays(part: Any) -> _Part:
     images = np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))
     return images, np.asarray(part.targets, dtype=np.int64)
+
+
+def _source(title: str, name: str, shape: Shape) -> Source:
+    def read_from(place: Place) -> RawData:
+        return read(name, place.data_root, download=place.download)
+
+    return Source(f"{title} through torchvision", read_from, shape)
+
+
+SOURCES = {
+    "mnist": _source("MNIST", "MNIST", Shape(1, 28, 10)),
+    "fashion_mnist": _source("Fashion-MNIST", "FashionMNIST", Shape(1, 28, 10)),
+    "cifar10": _source("CIFAR-10", "CIFAR10", Shape(3, 32, 10)),
+    "cifar100": _source("CIFAR-100", "CIFAR100", Shape(3, 32, 100)),
+}

@@ -1,0 +1,28 @@
+"""How many answers a network changes, right or wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recall_distortion.measures.measure import Measure
+from recall_distortion.tables.predictions import Predictions
+from recall_distortion.tables.schema import SHARE, Column
+
+
+def flip_rate(own: Predictions, dense: Predictions) -> np.ndarray:
+    """Return the share [K] of test images that a network names otherwise than its dense one."""
+    share: np.ndarray = (own.predicted != dense.predicted).mean(axis=1)
+    return share
+
+
+MEASURE = Measure(
+    Column(
+        "flip_rate", SHARE,
+        "The share of test images that it names otherwise than its dense network.",
+        later=True,
+    ),
+    "flip rate",
+    "Churn: Milani Fard et al. 2016",
+    flip_rate,
+    relative=True,
+)  # fmt: skip

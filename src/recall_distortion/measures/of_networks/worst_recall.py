@@ -1,0 +1,29 @@
+"""The recall of a network's weakest class, whichever class that is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recall_distortion.measures.distortion import Counts
+from recall_distortion.measures.measure import Measure
+from recall_distortion.tables.predictions import Predictions
+from recall_distortion.tables.schema import SHARE, Column
+
+
+def worst_recall(own: Predictions, dense: Predictions) -> np.ndarray:
+    """Return the least recall [K] over the classes of K networks."""
+    counts = Counts.of(own.labels, own.predicted, own.class_names, str(own))
+    least: np.ndarray = (counts.correct / counts.support).min(axis=1)
+    return least
+
+
+MEASURE = Measure(
+    Column(
+        "worst_recall", SHARE,
+        "The least recall of any class; test-set noise lowers it, in dense networks too.",
+        later=True,
+    ),
+    "worst recall",
+    "Sagawa et al. 2020",
+    worst_recall,
+)  # fmt: skip
