@@ -14,8 +14,8 @@ from recall_distortion.inference.questions.effects import BEYOND_CONTROL
 from recall_distortion.inference.questions.summary import summary
 from recall_distortion.inference.questions.summary_items import EFFECTS, NONE, OTHERS, effect, made
 from recall_distortion.tables.files import read_table
+from recall_distortion.tables.leading import leading
 from recall_distortion.tables.schema import COLUMNS, TABLES
-from recall_distortion.tables.views import leading
 from recall_distortion.vocabulary import (
     AS_CONTROL,
     CONTROL,

@@ -16,14 +16,13 @@ from recall_distortion.inference.questions.pooled import FEW_CLASSES, PER_NETWOR
 from recall_distortion.simulation import Design, sweep
 from recall_distortion.simulation import study as simulated_study
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.leading import LEADING, leading
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
 from recall_distortion.tables.views import (
     ALPHA,
     CROSSFIT,
-    LEADING,
     MEAN,
     VIEWS,
-    leading,
     melt,
     spread,
 )

@@ -6,6 +6,7 @@ Nothing is asserted of times.
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -252,12 +253,20 @@ def test_study_refuses_what_is_no_checkout(tmp_path):
 
 
 @pytest.mark.slow
-def test_load_prints_every_step_of_every_study_and_its_growth():
-    text = output(
-        "load",
-        *("--many", 72, "--few", 36, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20),
-    )
-    steps = ["measure", "estimate", "fit pymer4", "fit statsmodels"]
+def test_load_prints_every_step_of_every_study_and_its_growth(benchmarks, monkeypatch, capsys):
+    """One fitter says enough of what both do, and the processes share what they import."""
+    load = benchmarks("load")
+    monkeypatch.setattr(load, "FITTERS", ("statsmodels",))
+    context = multiprocessing.get_context("forkserver")
+    jobs = [f"recall_distortion.inference.jobs.{job}" for job in ("estimate", "fit", "summarize")]
+    pages = [f"recall_distortion.report.{name}" for name in ("page", "figures", "figures.alpha")]
+    context.set_forkserver_preload(["inference", "statsmodels.api", *jobs, *pages])
+    monkeypatch.setattr(load, "get_context", lambda _: context)
+    options = ("--many", 72, "--few", 36, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20)
+    monkeypatch.setattr("sys.argv", ["load.py", *map(str, options)])
+    load.main()
+    text = capsys.readouterr().out
+    steps = ["measure", "estimate", "fit statsmodels"]
     steps += ["compare_fits", "summarize", "figures", "report"]
     costs = re.findall(r"^(\w+(?: \w+)?)\s\s+([\d.]+)\s+(\d+)$", text, re.MULTILINE)
     assert [step for step, _, _ in costs] == 3 * steps

@@ -50,20 +50,21 @@ SEQUENTIAL = {"engine: auto": "engine: sequential", "seeds: 3": "seeds: 2"}
 
 @pytest.fixture(scope="module")
 def sequential(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project whose test study was trained one after another, in the smallest jobs.
-
-    They are warm; those of the studies that are compared with it are not.
-    """
+    """Return a project whose test study was trained one after another, in the smallest jobs."""
     edits = SEQUENTIAL | {"  replicates: 2": "  replicates: 1"}
     folder = tmp_path_factory.mktemp("sequential")
     return run(folder, edits, "--cores", "2", "measure_all", start=Project.warm)
 
 
 def test_cores_order_and_jobs_change_no_byte(sequential: Project, tmp_path: Path) -> None:
-    """One core, the jobs that were last in line first, and all seeds, methods and ratios in one."""
+    """One core, the jobs that were last in line first, and all seeds, methods and ratios in one.
+
+    Both are warm; what another process could change is the next test's.
+    """
     jobs = "  replicates: 2\n  ratios: 3\n  bundles: {both: [magnitude, control]}"
     options = ("--cores", "1", "--scheduler", "greedy", "--prioritize", "evaluate_all")
-    other = run(tmp_path, SEQUENTIAL | {"  replicates: 2": jobs}, "measure_all", *options)
+    edits = SEQUENTIAL | {"  replicates: 2": jobs}
+    other = run(tmp_path, edits, "measure_all", *options, start=Project.warm)
     assert len(list((other.folder / "results/test/compressed").rglob("*.safetensors"))) == 1
     assert_same(tables(sequential), tables(other), count=2)
 

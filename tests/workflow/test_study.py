@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.study import load
 from recall_distortion.tables import schema
 from tests.workflow.conftest import COMMAND, NOTHING, PROJECT, Project
@@ -28,7 +29,8 @@ def read(project: Project, name: str) -> pd.DataFrame:
 
 def test_tables_have_the_contracts_columns(finished: Project) -> None:
     for name, table in schema.TABLES.items():
-        assert list(read(finished, name).columns) == table.names
+        further = [column.name for column in FURTHER] if name == "networks" else []
+        assert list(read(finished, name).columns) == [*table.names, *further]
 
 
 def test_every_cell_state_and_seed_is_there(finished: Project) -> None:

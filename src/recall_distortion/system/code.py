@@ -84,8 +84,7 @@ def _digest(text: str) -> str:
 def said(text: str, tree: ast.Module | None = None) -> str:
     """Return source code without comments, docstrings, empty lines and texts for people."""
     lines = [line.encode() for line in text.splitlines()]
-    tree = tree or ast.parse(text)
-    strings = list(_strings(tree, _messages(tree)))
+    strings = _strings(tree or ast.parse(text))
     cut = [part for part, for_people in strings if for_people]
     cut += _comments(lines, [part for part, _ in strings])
     kept = [False] * len(lines)  # whether a line's end lies in a text, which has it as it is
@@ -107,46 +106,45 @@ _Place = tuple[int, int]  # row and byte within it, both from 0
 _Part = tuple[_Place, _Place]  # its first byte, and the one after its last
 
 
-def _strings(
-    node: ast.AST, messages: frozenset[str], shown: bool = False
-) -> Iterator[tuple[_Part, bool]]:
-    """Yield where code has strings, and whether only people read them.
+def _strings(tree: ast.Module) -> list[tuple[_Part, bool]]:
+    """Return where code has strings, and whether only people read them.
 
-    They do where a constant is a statement of its own, as docstrings are, or is raised, ``shown``
-    or held by one of the ``messages``.
+    They do where a constant is a statement of its own, as docstrings are, or is raised or shown, or
+    where a private constant of the module holds it that is used for nothing else.
     """
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.JoinedStr):
-            yield _part(child), shown
-        elif isinstance(child, ast.Constant):
-            alone = isinstance(node, ast.Expr)
-            if alone or isinstance(child.value, bytes | str):
-                yield _part(child), shown or alone
-        else:
-            held = messages.issuperset(_assigned(child) or [""])
-            yield from _strings(child, messages, shown or held or _is_shown(child))
+    found: list[tuple[_Part, bool, str]] = []  # the last the constant that holds it
+    uses: set[tuple[str, bool]] = set()
+    left: list[tuple[ast.AST, bool, str]] = [(tree, False, "")]
+    while left:
+        node, shown, holder = left.pop()
+        shown = shown or _is_shown(node)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            for child in value if isinstance(value, list) else (value,):
+                if isinstance(child, ast.JoinedStr):
+                    found.append((_part(child), shown, holder))
+                    inner = (part for part in ast.walk(child) if isinstance(part, ast.Name))
+                    uses |= {(name.id, shown) for name in inner}
+                elif isinstance(child, ast.Constant):
+                    alone = isinstance(node, ast.Expr)
+                    if alone or isinstance(child.value, bytes | str):
+                        found.append((_part(child), shown or alone, holder))
+                elif isinstance(child, ast.Name):
+                    if isinstance(child.ctx, ast.Load):
+                        uses.add((child.id, shown))
+                elif isinstance(child, ast.AST):
+                    left.append((child, shown, holder or _private(child, node)))
+    messages = {name for name, _ in uses} - {name for name, shown in uses if not shown}
+    return [(part, shown or holder in messages) for part, shown, holder in found]
 
 
-def _messages(tree: ast.Module) -> frozenset[str]:
-    """Return the private constants of a module that only people read, wherever it uses them."""
-    constants = {name for line in tree.body for name in _assigned(line) if name.startswith("_")}
-    uses = list(_uses(tree))
-    read = {name for name, shown in uses if not shown}
-    return frozenset(constants & {name for name, _ in uses} - read)
-
-
-def _uses(node: ast.AST, shown: bool = False) -> Iterator[tuple[str, bool]]:
-    """Yield the names that code uses, and whether where only people read what they hold."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load):
-            yield child.id, shown
-        yield from _uses(child, shown or _is_shown(child))
-
-
-def _assigned(node: ast.AST) -> list[str]:
-    """Return the names that a statement gives a value."""
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [target.id if isinstance(target, ast.Name) else "" for target in targets]
+def _private(node: ast.AST, parent: ast.AST) -> str:
+    """Return the private constant that a statement of a module gives a value; "" of any other."""
+    if isinstance(parent, ast.Module) and isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if len(names) == len(node.targets) == 1 and names[0].startswith("_"):
+            return names[0]
+    return ""
 
 
 def _is_shown(node: ast.AST) -> bool:
@@ -188,20 +186,20 @@ def _imported(path: Path, source: Path) -> tuple[str, ...]:
 
 def _listed(path: Path, source: Path) -> Iterator[str]:
     """Yield the modules beside a file that imports whatever ``pkgutil`` finds there."""
-    nodes = ast.walk(_tree(path))
-    if any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in nodes):
+    if "iter_modules(" in path.read_text(encoding="utf-8"):
         package = ".".join(path.parent.relative_to(source).parts)
         yield from (
             f"{package}.{module.name}" for module in pkgutil.iter_modules([str(path.parent)])
         )
 
 
-def _existing(name: str, source: Path) -> list[str]:
+@cache
+def _existing(name: str, source: Path) -> tuple[str, ...]:
     """Return the modules that a dotted name leads to: packages on the way, and what it names."""
     parts = name.split(".")
     # The first part is a package of its own, which imports nothing until it is asked.
     modules = [".".join(parts[:size]) for size in range(2, len(parts) + 1)]
-    return [module for module in modules if _file(module, source).is_file()]
+    return tuple(module for module in modules if _file(module, source).is_file())
 
 
 def _names(node: ast.AST) -> Iterator[str]:
@@ -218,6 +216,7 @@ def _names(node: ast.AST) -> Iterator[str]:
         yield from _names(part)
 
 
+@cache
 def _file(module: str, source: Path) -> Path:
     path = source.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import pandas as pd
 
-from recall_distortion.tables.views import leading, spread
+from recall_distortion.tables.leading import leading
+from recall_distortion.tables.views import spread
 from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS, Panel
 
 
@@ -33,7 +34,7 @@ class StudyTables:
 
     @cached_property
     def leading(self) -> pd.DataFrame:
-        """What each cell shows where it leads (``views.leading``)."""
+        """What each cell shows where it leads (``leading.leading``)."""
         return leading(self.estimates)
 
     @cached_property

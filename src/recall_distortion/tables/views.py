@@ -265,36 +265,36 @@ _NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}
 
 def melt(name: str, wide: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of estimates.csv that a view's table ``wide`` says."""
-    found = [_rows(part, wide) for part in VIEWS[name].parts] if len(wide) else []
+    parts = VIEWS[name].parts
+    found = [row for record in wide.to_dict("records") for part in parts
+             if (row := _row(part, record))]  # fmt: skip
     if not found:
         return pd.DataFrame(columns=COLUMNS["estimates"])
-    order = pd.concat([rows.assign(_part=i) for i, rows in enumerate(found)])
-    order = order.rename_axis("_row").reset_index().sort_values(["_row", "_part"], kind="stable")
-    return order.reindex(columns=COLUMNS["estimates"]).reset_index(drop=True)
+    table = {
+        column: _typed([row.get(column) for row in found], column)
+        for column in COLUMNS["estimates"]
+    }
+    return pd.DataFrame(table).astype({"leads": bool})
 
 
-def _rows(part: Part, wide: pd.DataFrame) -> pd.DataFrame:
-    rows = wide[CELL_STATE].copy()
-    rows["class"], rows["class_name"] = ALL_CLASSES, ""
-    rows = rows.assign(estimator=part.estimator, family=part.family)
+def _row(part: Part, record: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the row that a part says of a view's; none where it has no number and no note."""
+    row = {key: record[key] for key in CELL_STATE} | {
+        "class": ALL_CLASSES, "estimator": part.estimator, "family": part.family,
+        "reference": part.reference, "leads": False,
+    }  # fmt: skip
     for column, word in (("quantity", part.quantity), ("against", part.against)):
-        rows[column] = wide[word.removeprefix("=")] if word.startswith("=") else word
-    rows["reference"] = np.nan if part.reference is None else part.reference
-    for column, own in part.fields.items():
-        if own in wide:
-            # Whole numbers that may be missing would make all estimates beside them such.
-            rows[column] = wide[own] if column in _TEXTS else wide[own].astype(float)
-    rows["leads"] = False
+        row[column] = record[word.removeprefix("=")] if word.startswith("=") else word
+    row |= {column: record[own] for column, own in part.fields.items() if own in record}
     if part.leads:
-        leads = wide["basis"] == part.leads
-        rows["leads"] = leads
-        rows[["verdict", "reading"]] = rows[["verdict", "reading"]].where(leads, "")
-        # Without a control nothing leads, and the first part says why.
-        mine = leads | ((wide["basis"] == "") & (part.leads == MEAN))
-        rows["note"] = rows["note"].where(mine, "")
-    said = [column for column in part.fields if column in ("estimate", "note") and column in rows]
-    told = pd.concat([rows[c].notna() & (rows[c].astype(str) != "") for c in said], axis=1)
-    return rows[told.any(axis=1)]
+        row["leads"] = record["basis"] == part.leads
+        if not row["leads"]:
+            row["verdict"] = row["reading"] = ""
+            # Without a control nothing leads, and the first part says why.
+            if record["basis"] or part.leads != MEAN:
+                row["note"] = ""
+    said = (row.get(column) for column in ("estimate", "note") if column in part.fields)
+    return row if any(_is_known(value) for value in said) else {}
 
 
 def spread(name: str, estimates: pd.DataFrame) -> pd.DataFrame:
@@ -324,7 +324,7 @@ def spread(name: str, estimates: pd.DataFrame) -> pd.DataFrame:
                     row[own] = values[i]
     kinds |= {"basis": "estimator"} if any(part.leads for part in view.parts) else {}
     table = {own: _typed([row.get(own) for row in rows.values()], kinds[own]) for own in kinds}
-    return _in_order(pd.DataFrame(table).astype(estimates.dtypes[CELL_STATE]), estimates)
+    return in_order_of_cells(pd.DataFrame(table).astype(estimates.dtypes[CELL_STATE]), estimates)
 
 
 def _chosen(part: Part, view: View, estimates: pd.DataFrame) -> pd.Series:
@@ -341,60 +341,28 @@ def _chosen(part: Part, view: View, estimates: pd.DataFrame) -> pd.Series:
     return chosen
 
 
+def _is_known(value: Any) -> bool:
+    return not (value is None or value is pd.NA or value == "" or value != value)
+
+
 def _known(values: pd.Series) -> list[Any]:
     """Return values with None for those that are missing."""
-    return [None if value == "" or value != value else value for value in values]
+    return [value if _is_known(value) else None for value in values]
 
 
 def _typed(values: list[Any], column: str) -> pd.Series:
     """Return values as a column of estimates.csv holds them, what is missing included."""
     if column in _TEXTS:
-        return pd.Series(["" if value is None else value for value in values], dtype=object)
-    return pd.Series(values, dtype=float)
+        words = [value if _is_known(value) else "" for value in values]
+        return pd.Series(words, dtype=object)
+    return pd.Series([value if _is_known(value) else np.nan for value in values], dtype=float)
 
 
 _TEXTS = {column.name for column in TABLES["estimates"].columns if column.kind == TEXT}
 
 
-def _in_order(found: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:
+def in_order_of_cells(found: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:
     """Return rows in the order in which their cells first stand in estimates.csv."""
     cells = estimates[CELL_STATE].drop_duplicates().reset_index(drop=True)
     place = found.merge(cells.reset_index(names="_place"), on=CELL_STATE, how="left")["_place"]
     return found.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
-
-
-LEADING = [
-    *CELL_STATE, "n", "basis", "difference", "difference_low", "difference_high", "p_adjusted",
-    "verdict", "reading", "alpha", "alpha_low", "alpha_high", "alpha_verdict", "level",
-    "family_size", "note",
-]  # fmt: skip
-
-
-def leading(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Return what each cell shows where it leads: its slope against 1, and against the control.
-
-    One row a retrained cell and for reseed, with the columns ``LEADING``: ``alpha`` with interval
-    and ``alpha_verdict`` (against 1), ``difference`` with interval, ``verdict`` (against 0) and
-    ``reading``, both on one ``basis``, an estimator. What a study's tables do not hold is NaN or
-    "".
-    """
-    led = estimates[estimates["leads"].astype(bool) & (estimates["quantity"] == ALPHA)]
-    own, effect = (led[led["against"] == against] for against in (ONE, CONTROL))
-    names = {"estimator": "basis", "estimate": "alpha", "low": "alpha_low", "high": "alpha_high",
-             "verdict": "alpha_verdict"}  # fmt: skip
-    kept = [*CELL_STATE, "n", *names, "level", "family_size", "note"]
-    found = own[kept].rename(columns=names)
-    names = {"estimate": "difference", "low": "difference_low", "high": "difference_high",
-             "note": "note_effect"}  # fmt: skip
-    kept = [*CELL_STATE, *names, "p_adjusted", "verdict", "reading"]
-    found = found.merge(effect[kept].rename(columns=names), on=CELL_STATE, how="left")
-    # Where nothing leads against the control, the first estimate there says why.
-    silent = estimates[(estimates["quantity"] == ALPHA) & (estimates["against"] == CONTROL)]
-    silent = silent[silent["note"].fillna("") != ""].drop_duplicates(CELL_STATE)
-    why = found[CELL_STATE].merge(silent[[*CELL_STATE, "note"]], on=CELL_STATE, how="left")["note"]
-    found["note_effect"] = found["note_effect"].where(found["reading"].notna(), why)
-    notes = found[["note", "note_effect"]].fillna("")
-    found["note"] = ["; ".join(dict.fromkeys(filter(None, pair))) for pair in notes.to_numpy()]
-    for word in ("verdict", "reading", "alpha_verdict"):
-        found[word] = found[word].fillna("")
-    return _in_order(found[LEADING], estimates)
