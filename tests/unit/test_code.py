@@ -35,12 +35,13 @@ CODE = '''"""Sums."""
 
 _NONE = "give " "one"
 _MARK = "#"
+_MADE = str("made")
 
 # Why.
 def total(values):
     """Return the sum."""
     if not values:
-        raise ValueError(f"no values in {values!r}: " + _NONE)  # none
+        raise ValueError(f"no values in {values!r}: " + _NONE + _MADE)  # none
     print("a # sum" + _MARK)
     return sum(values) + len("#") + len(_MARK)
 
@@ -74,6 +75,7 @@ def test_what_only_people_read_changes_nothing(old: str, new: str) -> None:
         ("sum(values)", "max(values)"),
         ('len("#")', 'len("##")'),
         ('_MARK = "#"', '_MARK = "##"'),
+        ('"made"', '"done"'),
         ("ValueError", "TypeError"),
         ("if not values", "if values"),
         ("A text.\n\n  Its end.", "A text.\n\n\n  Its end."),

@@ -93,16 +93,19 @@ def walk(tmp_path: Path) -> Walk:
     return Walk(tmp_path)
 
 
+def section_of(title: str) -> str:
+    """Return a section of the document."""
+    text = (REPOSITORY / "docs/extending.md").read_text("utf-8")
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    (found,) = (part for part in parts if part.startswith(f"{title}\n"))
+    return found
+
+
 def named_in(section: str) -> set[str]:
     """Return the files and folders of the package that a section of the document names."""
-    text = (REPOSITORY / "docs/extending.md").read_text("utf-8")
-    own = re.split(r"^## ", text, flags=re.MULTILINE)
-    (found,) = (part for part in own if part.startswith(f"{section}\n"))
-    return set(
-        re.findall(
-            rf"`(?:{PACKAGE}/)?([\w/]+(?:\.py|/|scores|schedules|sources|of_networks))`", found
-        )
-    )
+    folders = "scores|schedules|sources|of_networks"
+    found = section_of(section)
+    return set(re.findall(rf"`(?:{PACKAGE}/)?([\w/]+(?:\.py|/|{folders}))`", found))
 
 
 def follows(walk: Walk, section: str) -> bool:
@@ -246,22 +249,8 @@ assert study.source_modules("data") == ["recall_distortion.data.sources.stripes"
 
 
 def test_a_measure(walk: Walk) -> None:
-    walk.add(
-        "measures/of_networks/classes_named.py",
-        """
-import numpy as np
-from recall_distortion.measures.measure import Measure
-from recall_distortion.tables.schema import COUNT, Column
-
-def classes_named(own, dense):
-    return np.array([len(np.unique(row)) for row in own.predicted])
-
-MEASURE = Measure(
-    Column("classes_named", COUNT, "How many classes the network ever names.", later=True),
-    "classes named", "a test", classes_named,
-)
-""",
-    )
+    (example,) = re.findall(r"```python\n(.*?)```", section_of("A measure"), re.DOTALL)
+    walk.add("measures/of_networks/silent_classes.py", example)
     assert follows(walk, "A measure")
     assert len(walk.edited) == 1
     shutil.copytree(REPOSITORY / "docs", walk.folder / "docs")
@@ -287,15 +276,15 @@ write_predictions("predictions", parts)
 write_measures(["predictions"], [], "recall.csv", "networks.csv")
 outputs = {name: f"{name}.csv" for name in ("estimates", "tests", "published")}
 write_estimates("recall.csv", "networks.csv", outputs, architectures={"mlp": ("mlp", 2)})
-rows = pd.read_csv("estimates.csv").query("quantity == 'classes named' and method == 'mine'")
+rows = pd.read_csv("estimates.csv").query("quantity == 'silent classes' and method == 'mine'")
 assert rows[["against", "estimate"]].fillna("").values.tolist() == [
-    ["", 2.0], ["dense", -1.0], ["control", -1.0]
+    ["", 1.0], ["dense", 1.0], ["control", 1.0]
 ]
 estimates = pd.read_csv("estimates.csv").astype({"class": str})
 page = listing("measures", spread("measures", estimates.fillna({"note": "", "against": ""})))
-assert "classes named" in str(page) and "How many classes".lower() in page.note.lower()
+assert "silent classes" in str(page) and "Silent classes: How many classes" in page.note
 subprocess.run([sys.executable, "docs/tables.py"], check=True)
-assert "| `classes_named` | How many classes the network ever names. | a test |" in open(
+assert "| `silent_classes` | How many classes the network never names. | here |" in open(
     "docs/tables.md").read()
 """)
 

@@ -284,6 +284,19 @@ def test_every_dependency_is_imported_somewhere():
     assert promised() | promised("train") <= used | {"sklearn"}
 
 
+def test_no_module_imports_what_is_private_to_another():
+    """``system.code`` takes a private constant for a message by how its own module uses it."""
+    wrong = [
+        f"{module}, line {node.lineno}: {alias.name}"
+        for module, path in modules().items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name)
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert not wrong
+
+
 def test_no_module_imports_itself_by_others():
     """Read from the files, so that imports within functions, which would run late, count, too."""
     done: set[str] = set()

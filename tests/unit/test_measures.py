@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,13 +12,14 @@ from scipy import stats
 from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.notes import NO_CONTROL, ONE_REPLICATE
 from recall_distortion.inference.questions.measures import measured
+from recall_distortion.measures.measure import Measure, require_different_names
 from recall_distortion.measures.networks import measure
 from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.predictions import Predictions, Trained
-from recall_distortion.tables.schema import COLUMNS
-from recall_distortion.tables.views import spread
+from recall_distortion.tables.schema import COLUMNS, NUMBER
+from recall_distortion.tables.views import NAMED, spread
 from recall_distortion.vocabulary import (
     COMPRESSED,
     CONTROL,
@@ -90,10 +93,45 @@ def test_a_network_is_held_against_its_own_dense_one_whatever_the_order() -> Non
 
 
 def test_every_measure_has_a_name_of_its_own() -> None:
-    names = [column.name for column in FURTHER]
-    assert len(set(names)) == len({measure.title for measure in MEASURES}) == len(names)
-    assert not set(names) & set(COLUMNS["networks"])
+    require_different_names(MEASURES, NAMED)
     assert all(column.later for column in FURTHER)
+    flips = next(measure for measure in MEASURES if measure.title == "flip rate")
+    other = replace(flips, title="other", column=replace(flips.column, name="other"))
+    require_different_names([*MEASURES, other], NAMED)
+    for taken, word in (
+        (replace(other, column=flips.column), "flip_rate"),
+        (replace(other, column=replace(flips.column, name="accuracy")), "accuracy"),
+        (replace(other, title="flip rate"), "flip rate"),
+        (replace(other, title="denominator"), "denominator"),  # a quantity of estimates.csv
+    ):
+        with pytest.raises(TableError, match=f"the name '{word}' is taken"):
+            require_different_names([*MEASURES, taken], NAMED)
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (lambda own, dense: 0.5, r"returned shape \[\] for .*magnitude at 2"),
+        (lambda own, dense: own.predicted[:, :2] / 10, r"returned shape \[2, 2\]"),
+        (lambda own, dense: own.predicted.mean(axis=1) * 100, r"returned 75 for .*from 0 to 1"),
+        (lambda own, dense: np.full(2, np.inf), "returned inf"),
+    ],
+)
+def test_what_is_no_measure_is_named(of, said: str) -> None:
+    own, dense = (
+        next(part for part in predictions(SAID) if (part.method, part.state) == key)
+        for key in (("magnitude", RETRAINED), (DENSE, DENSE))
+    )
+    wrong = replace(MEASURES[0], title="mine", of=of)
+    with pytest.raises(TableError, match=f"measure 'mine': {said}"):
+        wrong.values(own, dense)
+
+
+def test_a_measure_of_half_precision_is_kept_in_double() -> None:
+    part = replace(predictions(SAID)[0], loss=np.full((2, 8), 0.1, np.float16))
+    column = replace(MEASURES[0].column, kind=NUMBER)
+    mean = Measure(column, "mean loss", "here", lambda own, dense: own.loss.mean(axis=1))
+    assert mean.values(part, None).dtype == np.float64
 
 
 def test_means_changes_and_differences_from_the_control() -> None:
@@ -119,11 +157,13 @@ def test_means_changes_and_differences_from_the_control() -> None:
         assert [row["low"], row["high"]] == pytest.approx([ends.low, ends.high])
         paired = stats.ttest_rel(own.to_numpy(), control.to_numpy())
         ends = paired.confidence_interval(0.95)
-        assert [row["over_low"], row["over_high"]] == pytest.approx([ends.low, ends.high])
+        assert [row["over_control_low"], row["over_control_high"]] == pytest.approx(
+            [ends.low, ends.high]
+        )
         assert row["p"] == pytest.approx(paired.pvalue)
         assert row["p_adjusted"] == pytest.approx(min(1, 2 * paired.pvalue))
         assert row["family_size"] == 2
-        assert row["over"] == pytest.approx(row["mean"] - row["control"])
+        assert row["over_control"] == pytest.approx(row["mean"] - row["control"])
     change = found.loc[("worst recall", "magnitude", 2.0)]
     dense = cells[DENSE, 1.0]["worst_recall"]
     assert change["change"] == pytest.approx(change["mean"] - dense.mean())
@@ -145,6 +185,26 @@ def test_what_is_missing_is_said() -> None:
     row = found.loc[("flip rate", "magnitude", RETRAINED)]
     assert row["note"] == "1 of 2 networks have no value"
     assert np.isnan(row["mean"])
+    table.loc[lost, "flip_rate"] = np.inf
+    found = measured(table).set_index(["measure", "method", "state"])
+    assert found.loc[("flip rate", "magnitude", RETRAINED), "note"] == row["note"]
+    # Nor is there a difference from what is not known.
+    table = networks(SAID)
+    table.loc[(table["method"] == CONTROL) & (table["seed"] == 1), "worst_recall"] = np.nan
+    table.loc[(table["method"] == DENSE) & (table["seed"] == 0), "worst_recall"] = np.nan
+    row = measured(table).set_index(["measure", "method", "state"]).loc[
+        ("worst recall", "magnitude", RETRAINED)
+    ]  # fmt: skip
+    assert row["mean"] == 0.5
+    assert row[["change", "over_control", "p"]].isna().all()
+    assert row["note"] == (
+        "against the dense networks, 1 of 2 networks have no value; "
+        "against the control, 1 of 2 networks have no value"
+    )
+    table = networks(SAID)
+    assert measured(table)["family_size"].max() == 1
+    other = table[table["method"] == "magnitude"].assign(ratio=4.0, flip_rate=np.nan)
+    assert measured(pd.concat([table, other]))["family_size"].max() == 2
     assert measured(table.drop(columns=[column.name for column in FURTHER])).empty
     with pytest.raises(TableError, match="more than one row"):
         measured(pd.concat([table, table]))
@@ -158,7 +218,16 @@ def test_estimates_hold_them_and_give_them_back() -> None:
     back = spread("measures", estimates(found))
     own = found["measures"]
     order = ["measure", "method", "ratio", "state"]
-    for column in ("mean", "low", "before", "change", "over", "over_high", "p_adjusted", "note"):
+    for column in (
+        "mean",
+        "low",
+        "before",
+        "change",
+        "over_control",
+        "over_control_high",
+        "p_adjusted",
+        "note",
+    ):
         left, right = (part.sort_values(order)[column].reset_index(drop=True)
                        for part in (back, own))  # fmt: skip
         pd.testing.assert_series_equal(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
-from recall_distortion.data.sources import SOURCES
+from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import Study
 from recall_distortion.system.code import deciding
@@ -124,7 +124,7 @@ def wanted_code(stage: str) -> list[str]:
     methods += [f"recall_distortion.compression.schedules.{name}" for name in SCHEDULES]
     methods += [f"recall_distortion.compression.pruning.units.{name}" for name in UNITS]
     told = {
-        "get_source_modules": {facts.read.__module__ for facts in SOURCES.values()},
+        "get_source_modules": set(MODULES.values()),
         "get_network_modules": networks,
         "get_compression_modules": [*networks, *methods],
     }

@@ -50,8 +50,9 @@ class Place:
 class Source:
     """A kind of data set: what it is, how it is read, and its shape.
 
-    ``read`` returns what lies in a place. A source of a user's own data has as ``shape`` a function
-    that finds it at a path, without reading all images.
+    ``description`` is a phrase that stands within a sentence, ``read`` returns what lies in a
+    place. A source of a user's own data has as ``shape`` a function that finds it at a path,
+    without reading all images. ``has_test_set`` is False where a test set is to be split off.
     """
 
     description: str

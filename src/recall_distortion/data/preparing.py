@@ -58,6 +58,7 @@ def prepare(
     if known.has_test_set and not known.needs_path:
         _refuse_test_fraction(test_fraction, source)
     raw = known.read(Place(_user_path(path), _expanded(data_root), download))
+    _check_shape(raw, known, source)
     if known.needs_path:
         for words in _unusual(raw, path):
             warn(words)
@@ -119,6 +120,14 @@ def _user_path(path: str | None) -> Path:
 def _expanded(path: str) -> Path:
     # Path.expanduser raises an error for the home of someone unknown; this leaves it as it is.
     return Path(os.path.expanduser(path))
+
+
+def _check_shape(raw: RawData, known: Source, name: str) -> None:
+    """Raise ``DataError`` where data are not as their source says before it reads them."""
+    _, channels, height, width = raw.train_images.shape
+    found = Shape(channels, min(height, width), len(raw.class_names))
+    if isinstance(known.shape, Shape) and known.shape != found:
+        raise DataError(f"the source {name!r} says {known.shape}, but its data have {found}")
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -269,12 +269,7 @@ def _taken(part: Predictions, seeds: Sequence[int]) -> Predictions:
 
 def _further(own: Predictions, dense: Predictions | None) -> dict[str, np.ndarray]:
     """Return the further measures of networks by column; ``dense`` is None of dense networks."""
-    return {
-        measure.column.name: measure.of(own, own if dense is None else dense)
-        if own.seeds and not (measure.relative and dense is None)
-        else np.full(len(own.seeds), np.nan)
-        for measure in MEASURES
-    }
+    return {measure.column.name: measure.values(own, dense) for measure in MEASURES}
 
 
 def _observed(part: Predictions, halves: np.ndarray) -> tuple[Counts, Observed]:

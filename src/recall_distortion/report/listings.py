@@ -135,19 +135,18 @@ LISTINGS: dict[str, Listing] = {
     "measures": Listing(
         "Further measures",
         " ".join(
-            f"{measure.title.capitalize()}: {measure.column.meaning[0].lower()}"
-            f"{measure.column.meaning[1:]}"
+            f"{measure.title[:1].upper()}{measure.title[1:]}: {measure.column.meaning}"
             for measure in MEASURES
         )
-        + " Means over networks with t intervals; the change is from the dense networks, and what "
-        "it is over the control’s is paired by seed. In rows of reseed a dense network takes the "
-        "place of a compressed one.",
+        + " Means over networks with t intervals. The change is from the dense networks; the "
+        "difference from the control is paired by seed. In rows of reseed another dense network "
+        "takes the place of the compressed one.",
         _columns(
             *_CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
             "before|dense|four", "change||four", "change_low|low|four", "change_high|high|four",
-            "over_n|n with control|whole", "control|control’s|four", "over|over control|four",
-            "over_low|low|four", "over_high|high|four", "p||p", "p_adjusted|adjusted p|p", *_LEVEL,
-            "note",
+            "control_n|n with control|whole", "control|control’s|four",
+            "over_control|over control|four", "over_control_low|low|four",
+            "over_control_high|high|four", "p||p", "p_adjusted|adjusted p|p", *_LEVEL, "note",
         ),
     ),
     "influence": Listing(

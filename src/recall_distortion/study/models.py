@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
 from recall_distortion.compression.facts import CRITERIA, WEIGHT
-from recall_distortion.data.sources import SOURCES
+from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import references
 from recall_distortion.study.naming import groups, in_order, joined, slug
@@ -351,7 +351,7 @@ class Study(Strict):
 
     def source_modules(self, dataset: str) -> list[str]:
         """Return what preparing a data set imports by name: the module of its source."""
-        return [SOURCES[self.datasets[dataset].source].read.__module__]
+        return [MODULES[self.datasets[dataset].source]]
 
     def modules(self, panel: vocabulary.Panel, bundle: str | None = None) -> list[str]:
         """Return what a network's jobs import by name: its module, what a bundle's methods use.

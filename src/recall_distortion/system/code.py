@@ -139,8 +139,12 @@ def _strings(tree: ast.Module) -> list[tuple[_Part, bool]]:
 
 
 def _private(node: ast.AST, parent: ast.AST) -> str:
-    """Return the private constant that a statement of a module gives a value; "" of any other."""
-    if isinstance(parent, ast.Module) and isinstance(node, ast.Assign):
+    """Return the private constant that a statement of a module gives a value; "" of any other.
+
+    One that a function makes is any other: the function may do more than make a message.
+    """
+    plain = isinstance(parent, ast.Module) and isinstance(node, ast.Assign)
+    if plain and not any(isinstance(part, ast.Call) for part in ast.walk(node)):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         if len(names) == len(node.targets) == 1 and names[0].startswith("_"):
             return names[0]
@@ -186,7 +190,9 @@ def _imported(path: Path, source: Path) -> tuple[str, ...]:
 
 def _listed(path: Path, source: Path) -> Iterator[str]:
     """Yield the modules beside a file that imports whatever ``pkgutil`` finds there."""
-    if "iter_modules(" in path.read_text(encoding="utf-8"):
+    text = path.read_text(encoding="utf-8") if path.is_relative_to(source) else ""
+    nodes = ast.walk(_tree(path)) if "iter_modules(" in text else ()
+    if any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in nodes):
         package = ".".join(path.parent.relative_to(source).parts)
         yield from (
             f"{package}.{module.name}" for module in pkgutil.iter_modules([str(path.parent)])

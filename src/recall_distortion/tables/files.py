@@ -28,9 +28,9 @@ _EARLIER = {
 }  # fmt: skip
 _RENAMED = {"finetuned": RETRAINED, "pruned": COMPRESSED}
 
-# What a number of a kind can be, and the words for it. Means of shares may be rounded beyond the
+#: What a number of a kind can be, and the words for it. Means of shares may be rounded beyond the
 # ends.
-_POSSIBLE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+POSSIBLE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     SHARE: (lambda x: (x >= -1e-9) & (x <= 1 + 1e-9), "a number from 0 to 1"),
     COUNT: (lambda x: (x >= 0) & (x % 1 == 0), "a whole number from 0 on"),
     RATIO: (lambda x: (x >= 1) & np.isfinite(x), "a ratio from 1 on"),
@@ -167,8 +167,8 @@ def _check_cells(path: str | Path, table: pd.DataFrame, column: Column) -> None:
     else:
         numbers = pd.to_numeric(values, errors="coerce")
         wrong, wanted = numbers.isna() & values.notna(), "a number"
-        if column.kind in _POSSIBLE and not wrong.any():
-            possible, wanted = _POSSIBLE[column.kind]
+        if column.kind in POSSIBLE and not wrong.any():
+            possible, wanted = POSSIBLE[column.kind]
             wrong = numbers.notna() & ~possible(numbers.to_numpy(float))
     _refuse(path, table, column.name, np.asarray(wrong, bool), f"is not {wanted}")
 

@@ -20,7 +20,7 @@ _COUNTS = {
     **{f"cells/{word}": f"Cells whose verdict against 1 is {word}." for word in VERDICTS},
     **{f"effects/{item}": f"Cells that {words}." for item, words in _EFFECTS.items()},
 }
-_WORDS = {"less": "intensifies less", "more": "more", "unknown": "says nothing"}
+_WORDS = {"less": "intensifies less", "more": "intensifies more", "unknown": "says nothing"}
 _KINDS = {"nominal": "at the nominal ratio", "equal": "at equal sparsity"}
 
 #: What each item says, by section and item.

@@ -233,8 +233,8 @@ VIEWS: dict[str, View] = {
             Part("=measure", MEAN, _interval("change", "change", reference="before"), DENSE),
             Part(
                 "=measure", MEAN,
-                _interval("over", "over", n="over_n", reference="control", p="p",
-                          p_adjusted="p_adjusted", family_size="family_size"),
+                _interval("over_control", "over_control", n="control_n", reference="control",
+                          p="p", p_adjusted="p_adjusted", family_size="family_size"),
                 CONTROL, family="ratios",
             ),
         ],
@@ -259,8 +259,8 @@ VIEWS: dict[str, View] = {
         ]
     ),
 }  # fmt: skip
-# The quantities that views name themselves.
-_NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}
+#: The quantities that views name themselves; no measure may be called like one.
+NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}
 
 
 def melt(name: str, wide: pd.DataFrame) -> pd.DataFrame:
@@ -331,7 +331,7 @@ def _chosen(part: Part, view: View, estimates: pd.DataFrame) -> pd.Series:
     """Return which rows of estimates.csv a part is."""
     named = [part.quantity]
     if part.quantity.startswith("="):  # what no view names itself
-        named = [quantity for quantity in estimates["quantity"].unique() if quantity not in _NAMED]
+        named = [quantity for quantity in estimates["quantity"].unique() if quantity not in NAMED]
     chosen = estimates["quantity"].isin(named) & (estimates["estimator"] == part.estimator)
     chosen &= (estimates["class"] != ALL_CLASSES) == part.of_class
     if not part.against.startswith("="):

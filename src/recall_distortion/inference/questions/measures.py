@@ -17,9 +17,11 @@ from recall_distortion.inference.statistics.intervals import (
     t_interval,
 )
 from recall_distortion.inference.statistics.ttests import paired_test
+from recall_distortion.measures.measure import require_different_names
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.files import require_columns, require_unique
+from recall_distortion.tables.views import NAMED
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
@@ -33,8 +35,8 @@ from recall_distortion.vocabulary import (
 
 COLUMNS = [
     *CELL_STATE, "measure", "n", "mean", "low", "high", "std_error", "df", "before", "change",
-    "change_low", "change_high", "over_n", "control", "over", "over_low", "over_high", "p",
-    "p_adjusted", "level", "family_size", "note",
+    "change_low", "change_high", "control_n", "control", "over_control", "over_control_low",
+    "over_control_high", "p", "p_adjusted", "level", "family_size", "note",
 ]  # fmt: skip
 NOT_KNOWN = "{} of {} networks have no value"
 
@@ -50,13 +52,15 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
     - ``change``: the mean of the networks' differences from their dense ones (of ``reseed`` of the
       second of a pair from the first), ``before`` the mean of those; missing where dense networks
       have no value, as of measures that hold a network against its dense one;
-    - ``over``: of retrained cells, the mean difference from the retrained control of the same seed,
-      ``over_n`` pairs, ``control`` its mean; ``p`` of the paired t-test, two-sided, and
-      ``p_adjusted`` = p times ``family_size``, the method's ratios, at most 1 (Bonferroni).
+    - ``over_control``: of retrained cells, the mean difference from the retrained control of the
+      same seed, ``control_n`` pairs, ``control`` its mean; ``p`` of the paired t-test, two-sided,
+      and ``p_adjusted`` = p times ``family_size``, the method's ratios, at most 1 (Bonferroni).
 
-    Where any value of a cell is missing there is no mean. ``note`` says what is missing and why.
+    Where any value of a cell, or of what it is held against, is missing or infinite there is no
+    mean, since the rest would be chosen by the outcome; ``note`` says so.
     Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level.
     """
+    require_different_names(MEASURES, taken=NAMED)
     require_level(level)
     require_columns(networks, NETWORK, "the networks table")
     used = succeeded(networks).astype({"ratio": float})
@@ -71,12 +75,12 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
 
 def _rows(networks: pd.DataFrame, column: str, title: str, level: float) -> list[dict[str, Any]]:
     """Return a row for each cell and state that has values of a measure."""
-    cells = {
+    every = {
         CellState(*key): group.set_index("seed")[column]
         for key, group in networks.groupby(CELL_STATE, sort=False)
-        if group[column].notna().any()
     }
-    families = Counter(key._replace(ratio=0) for key in cells)
+    families = Counter(key._replace(ratio=0) for key in every)
+    cells = {key: values for key, values in every.items() if values.notna().any()}
     rows = []
     for key, values in cells.items():
         dense = cells.get(CellState(*key.panel, DENSE, UNCOMPRESSED, DENSE))
@@ -84,39 +88,63 @@ def _rows(networks: pd.DataFrame, column: str, title: str, level: float) -> list
         row = key._asdict() | {"measure": title} | interval_row(values.to_numpy(float), level)
         notes = [_missing(values)]
         if dense is not None and key.method != DENSE:
-            row |= _moved(values, dense, level, "before", "change")[0]
+            pairs = _pairs(values, dense)
+            found = _difference(pairs, level)
+            row |= {"before": found[1], "change": found[0], "change_low": found[2]}
+            row["change_high"] = found[3]
+            if not notes[0]:
+                notes.append(_incomplete(pairs, len(values), "dense networks"))
         if key.state == RETRAINED and key.method not in REFERENCE_ARMS:
             row["family_size"] = families[key._replace(ratio=0)]
             if control is None:
                 notes.append(NO_CONTROL)
             else:
-                found, note = _moved(values, control, level, "control", "over")
-                p = paired_test(values, control, "two-sided")["p"]
-                adjusted = min(1.0, p * row["family_size"]) if np.isfinite(p) else np.nan
-                row |= found | {"p": p, "p_adjusted": adjusted}
-                notes.append(note and f"against the control, {note}")
+                pairs = _pairs(values, control)
+                row |= _over_control(pairs, level, row["family_size"])
+                if not notes[0]:
+                    seeds = len(values.index.union(control.index))
+                    notes.append(_incomplete(pairs, seeds, "control"))
         rows.append(row | {"note": joined(*notes)})
     return rows
 
 
 def _missing(values: pd.Series) -> str:
     """Return why the mean of the networks' values has no interval; "" where it has one."""
-    if lost := int(values.isna().sum()):
+    if lost := int((~np.isfinite(values.to_numpy(float))).sum()):
         return NOT_KNOWN.format(lost, len(values))
     return "" if len(values) > 1 else ONE_REPLICATE
 
 
-def _moved(
-    own: pd.Series, other: pd.Series, level: float, reference: str, name: str
-) -> tuple[dict[str, Any], str]:
-    """Return the mean paired difference with its interval, by name, and which pairs are missing."""
-    pairs = pd.concat([own, other], axis=1, join="inner").to_numpy(float)
-    found = t_interval(differences(pairs[:, 0], pairs[:, 1]), level)
-    row = {
-        reference: float(pairs[:, 1].mean()) if len(pairs) else np.nan,
-        name: float(found.mean),
-        f"{name}_low": float(found.low),
-        f"{name}_high": float(found.high),
-        f"{name}_n": len(pairs),
+def _pairs(own: pd.Series, other: pd.Series) -> pd.DataFrame:
+    """Return the values of the seeds that both have, side by side."""
+    return pd.concat({"own": own, "other": other}, axis=1, join="inner").astype(float)
+
+
+def _incomplete(pairs: pd.DataFrame, seeds: int, other: str) -> str:
+    """Return what is missing of the comparison with another arm; "" where nothing is."""
+    lost = int((~np.isfinite(pairs["other"])).sum())
+    without = NOT_KNOWN.format(lost, len(pairs)) if lost else ""
+    found = joined(lost_pairs(len(pairs), seeds), without)
+    return found and f"against the {other}, {found}"
+
+
+def _difference(pairs: pd.DataFrame, level: float) -> tuple[float, float, float, float]:
+    """Return the mean paired difference, the mean of the other side, and the interval's ends."""
+    found = t_interval(differences(pairs["own"], pairs["other"]), level)
+    other = pairs["other"].mean(skipna=False)
+    return float(found.mean), float(other), float(found.low), float(found.high)
+
+
+def _over_control(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
+    """Return the mean difference from the control with its interval, and the paired t-test's p."""
+    over, control, low, high = _difference(pairs, level)
+    p = paired_test(pairs["own"], pairs["other"], "two-sided")["p"]
+    return {
+        "control_n": len(pairs),
+        "control": control,
+        "over_control": over,
+        "over_control_low": low,
+        "over_control_high": high,
+        "p": p,
+        "p_adjusted": min(1.0, p * family) if np.isfinite(p) else np.nan,
     }
-    return row, lost_pairs(len(pairs), len(own.index.union(other.index)))

@@ -10,7 +10,7 @@ from recall_distortion.tables.schema import SHARE, Column
 
 
 def flip_rate(own: Predictions, dense: Predictions) -> np.ndarray:
-    """Return the share [K] of test images that a network names otherwise than its dense one."""
+    """Return the share [K] of test images that a network labels differently from its dense one."""
     share: np.ndarray = (own.predicted != dense.predicted).mean(axis=1)
     return share
 
@@ -18,7 +18,7 @@ def flip_rate(own: Predictions, dense: Predictions) -> np.ndarray:
 MEASURE = Measure(
     Column(
         "flip_rate", SHARE,
-        "The share of test images that it names otherwise than its dense network.",
+        "The share of test images that it labels differently from its dense network.",
         later=True,
     ),
     "flip rate",
