@@ -118,22 +118,20 @@ def _strings(tree: ast.Module) -> list[tuple[_Part, bool]]:
     while left:
         node, shown, holder = left.pop()
         shown = shown or _is_shown(node)
-        for field in node._fields:
-            value = getattr(node, field, None)
-            for child in value if isinstance(value, list) else (value,):
-                if isinstance(child, ast.JoinedStr):
-                    found.append((_part(child), shown, holder))
-                    inner = (part for part in ast.walk(child) if isinstance(part, ast.Name))
-                    uses |= {(name.id, shown) for name in inner}
-                elif isinstance(child, ast.Constant):
-                    alone = isinstance(node, ast.Expr)
-                    if alone or isinstance(child.value, bytes | str):
-                        found.append((_part(child), shown or alone, holder))
-                elif isinstance(child, ast.Name):
-                    if isinstance(child.ctx, ast.Load):
-                        uses.add((child.id, shown))
-                elif isinstance(child, ast.AST):
-                    left.append((child, shown, holder or _private(child, node)))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.JoinedStr):
+                found.append((_part(child), shown, holder))
+                inner = (part for part in ast.walk(child) if isinstance(part, ast.Name))
+                uses |= {(name.id, shown) for name in inner}
+            elif isinstance(child, ast.Constant):
+                alone = isinstance(node, ast.Expr)
+                if alone or isinstance(child.value, bytes | str):
+                    found.append((_part(child), shown or alone, holder))
+            elif isinstance(child, ast.Name):
+                if isinstance(child.ctx, ast.Load):
+                    uses.add((child.id, shown))
+            else:
+                left.append((child, shown, holder or _private(child, node)))
     messages = {name for name, _ in uses} - {name for name, shown in uses if not shown}
     return [(part, shown or holder in messages) for part, shown, holder in found]
 
