@@ -18,7 +18,7 @@ def flip_rate(own: Predictions, dense: Predictions) -> np.ndarray:
 MEASURE = Measure(
     Column(
         "flip_rate", SHARE,
-        "The share of test images that it labels differently from its dense network.",
+        "The share of test images that the network labels differently from its dense one.",
         later=True,
     ),
     "flip rate",
