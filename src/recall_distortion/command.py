@@ -77,8 +77,22 @@ def simulate(words: Sequence[str]) -> int:
     return run(words, prog=f"{NAME} {simulate.__name__}")
 
 
+def plan(words: Sequence[str]) -> int:
+    """Print the jobs of a study that compute networks, for `run` on another machine."""
+    from recall_distortion.run.words import plan as print_plan
+
+    return print_plan(words, prog=f"{NAME} {plan.__name__}")
+
+
+def run(words: Sequence[str]) -> int:
+    """Do the jobs of a plan in one process, with torch, NumPy, pandas and safetensors alone."""
+    from recall_distortion.run.words import run as do_jobs
+
+    return do_jobs(words, prog=f"{NAME} {run.__name__}")
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    command.__name__: command for command in (slope, simulate)
+    command.__name__: command for command in (slope, simulate, plan, run)
 }
 
 
@@ -108,8 +122,16 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[name](words[1:])
     except RecallDistortionError as error:
-        print(f"{NAME} {name}: error: {error}", file=sys.stderr)
-        return 2
+        reason = str(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__package__):
+            raise
+        reason = (
+            f"needs the package {error.name}, which is not installed: install recall-distortion "
+            "with its extra 'train'"
+        )
+    print(f"{NAME} {name}: error: {reason}", file=sys.stderr)
+    return 2
 
 
 def _summary(command: Callable[..., object]) -> str:

@@ -32,12 +32,14 @@ COMPUTES = [
     "evaluation",
 ]
 READS = [*BASE, "measures", "inference", "report"]
-# Joins a study and its data for the workflow, and says what inference will not answer of it; what
-# invents studies of known truth; the command `recall-distortion`, which only itself may need.
+# Joins a study and its data for the workflow, and says what inference will not answer of it; does
+# a study's jobs without a workflow; what invents studies of known truth; the command
+# `recall-distortion`, which only itself may need.
 APART = {
     "configuration": {*BASE, "data", "study", "inference"},
+    "run": {*COMPUTES, "configuration"},
     "simulation": {*BASE, "measures", "inference"},
-    "command": {*READS, "simulation"},
+    "command": {*READS, "simulation", "run"},
 }
 # Facts without torch, which lie before the study though their rooms do not. The page, too, reads
 # what a criterion is.
@@ -47,6 +49,7 @@ FACTS = {
 }
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}
+TORCH_OF_RUN = {"run.work", "run.duration"}
 NO_TORCH = FACTS["study"]
 TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.sources.torchvision_sets"}
 # What is installed with the package alone reads predictions: these of its modules use nothing else.
@@ -60,6 +63,9 @@ BY_EXTRA = {
 # Editing a column or how a table is written must rerun no job that computes networks.
 JOBS = {*TORCH, "data"}
 TABLES_OF_JOBS = {"tables.schema", "tables.files"}
+
+# What stands apart and is started by others; nothing starts the command.
+STARTS = {("command", "simulation"), ("command", "run"), ("run", "configuration")}
 
 LOADS_BY_NAME = {
     "compression.pruning.criteria",
@@ -179,13 +185,13 @@ def test_the_second_half_stands_alone():
 
 
 def test_modules_before_data_do_not_use_the_study():
-    """Only the configuration reads a study; the steps take plain values."""
+    """Only what asks for jobs reads a study; the steps take plain values."""
     users = {
         room(module)
         for module in modules()
         if module and any(room(used) == "study" for used in of_package(module))
     }
-    assert users == {"study", "configuration"}
+    assert users == {"study", "configuration", "run"}
 
 
 def test_nobody_imports_what_stands_apart():
@@ -195,8 +201,7 @@ def test_nobody_imports_what_stands_apart():
         for used in of_package(module)
         if room(used) in APART
         and room(module) != room(used)
-        # The command starts the simulation, and nothing starts the command.
-        and (module, room(used)) != ("command", "simulation")
+        and (room(module), room(used)) not in STARTS
     ]
     assert not wrong
 
@@ -215,7 +220,7 @@ def test_no_job_that_computes_networks_depends_on_how_tables_are_described():
 def test_torch_is_imported_only_where_weights_are():
     wrong = []
     for module, path in modules().items():
-        if room(module) in TORCH and module not in NO_TORCH:
+        if module in TORCH_OF_RUN or (room(module) in TORCH and module not in NO_TORCH):
             continue
         code = tree(path)
         if module in TORCH_IN_FUNCTIONS:
@@ -227,14 +232,18 @@ def test_torch_is_imported_only_where_weights_are():
 
 
 def test_what_reads_predictions_uses_no_function_that_imports_torch():
-    """Nor through another module: such a function would fail where there is no torch."""
+    """Nor through another module: such a function would fail where there is no torch.
+
+    What the command hands over to ``run`` needs the extras.
+    """
     wrong = []
     for module in modules():
         if room(module) in WITHOUT_EXTRAS - {"system"}:
             reached, waiting = set(), {module}
             while waiting:
                 reached |= waiting
-                waiting = {used for name in waiting for used in of_package(name)} - reached
+                used = {used for name in waiting for used in of_package(name)}
+                waiting = {name for name in used if room(name) != "run"} - reached
             wrong += [f"{module} reaches {name}" for name in TORCH_IN_FUNCTIONS & reached]
     assert not wrong
 
@@ -369,6 +378,7 @@ def test_importing_the_second_half_leaves_torch_out():
         for module in modules()
         if module
         and (room(module) in rooms or module in NO_TORCH)
+        and module not in TORCH_OF_RUN
         and not module.endswith("__main__")
     ]
     late = {"torch", "torchvision", "numba", "llvmlite", "sklearn", "rpy2", "pymer4", "polars"}

@@ -1,13 +1,12 @@
-DATA = f"{RESULTS}/data/{{dataset}}.safetensors"
-NETWORKS = "{dataset}/{architecture}/{recipe}"
-DENSE = f"{RESULTS}/dense/{NETWORKS}/{{block}}"
-COMPRESSED = f"{RESULTS}/compressed/{NETWORKS}/{{bundle}}/{{ratios}}/{{block}}"
-PREDICTIONS = f"{RESULTS}/predictions/{NETWORKS}/{{bundle}}/{{block}}"
+DATA = f"{RESULTS}/{paths.DATA}"
+DENSE = f"{RESULTS}/{paths.DENSE}"
+COMPRESSED = f"{RESULTS}/{paths.COMPRESSED}"
+PREDICTIONS = f"{RESULTS}/{paths.PREDICTIONS}"
 FIT = f"{RESULTS}/inference/{{networks}}/{{fitter}}"
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
 # Half-trained networks of a job; undeclared, because Snakemake removes a killed job's outputs.
-UNFINISHED = f"{RESULTS}/unfinished"
+UNFINISHED = f"{RESULTS}/{paths.UNFINISHED}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 

@@ -7,9 +7,9 @@ rule compress:
         sparsity=f"{COMPRESSED}.sparsity.csv",
         history=f"{COMPRESSED}.history.csv",
     log:
-        f"{LOGS}/compress/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}.log",
+        f"{LOGS}/compress/{paths.COMPRESS_JOB}.log",
     benchmark:
-        f"{BENCHMARKS}/compress/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}.tsv"
+        f"{BENCHMARKS}/compress/{paths.COMPRESS_JOB}.tsv"
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -20,7 +20,7 @@ rule compress:
     params:
         code=get_code("compress", get_compression_modules),
         deterministic=STUDY.deterministic,
-        unfinished=f"{UNFINISHED}/compress-{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{ratios}}-{{block}}",
+        unfinished=f"{UNFINISHED}/compress-{paths.COMPRESS_JOB}",
         compression=lambda wildcards: STUDY.compression_parameters(
             get_panel(wildcards), wildcards.bundle
         ),

@@ -6,7 +6,7 @@ rule evaluate:
     output:
         predictions=f"{PREDICTIONS}.safetensors",
     log:
-        f"{LOGS}/evaluate/{{dataset}}-{{architecture}}-{{recipe}}-{{bundle}}-{{block}}.log",
+        f"{LOGS}/evaluate/{paths.EVALUATE_JOB}.log",
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -5,9 +5,9 @@ rule train:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",
     log:
-        f"{LOGS}/train/{{dataset}}-{{architecture}}-{{recipe}}-{{block}}.log",
+        f"{LOGS}/train/{paths.TRAIN_JOB}.log",
     benchmark:
-        f"{BENCHMARKS}/train/{{dataset}}-{{architecture}}-{{recipe}}-{{block}}.tsv"
+        f"{BENCHMARKS}/train/{paths.TRAIN_JOB}.tsv"
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -18,7 +18,7 @@ rule train:
     params:
         code=get_code("train", get_network_modules),
         deterministic=STUDY.deterministic,
-        unfinished=f"{UNFINISHED}/train-{{dataset}}-{{architecture}}-{{recipe}}-{{block}}",
+        unfinished=f"{UNFINISHED}/train-{paths.TRAIN_JOB}",
         training=lambda wildcards: STUDY.training_parameters(get_panel(wildcards)),
         seeds=lambda wildcards: STUDY.blocks()[wildcards.block],
     message:

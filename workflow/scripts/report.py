@@ -10,7 +10,8 @@ with job_log(snakemake.log[0]):
     from recall_distortion.system.logs import versions
 
     tables = Path(snakemake.input.tables[0]).parent
-    study = {**snakemake.params.study, "versions": versions()}
+    brought = report.without_weights(Path(snakemake.output.page).parent)
+    study = {**snakemake.params.study, "predictions": brought, "versions": versions()}
     write_json(snakemake.output.metrics, report.metrics(tables))
     report.write_plot_data(tables, Path(snakemake.output.plots))
     figures = Path(snakemake.input.captions).parent

@@ -46,5 +46,9 @@ class SetupError(RecallDistortionError):
     """A program or package that this step needs is not installed."""
 
 
+class PlanError(RecallDistortionError):
+    """A plan of a study's jobs is missing, damaged or another version's."""
+
+
 class UnwritableError(RecallDistortionError):
     """A file cannot be written: the disk is full, or the folder is not to be written to."""

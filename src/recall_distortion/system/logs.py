@@ -182,13 +182,16 @@ def progress(labels: Sequence[str], epochs: int) -> Callable[[list[dict[str, Any
             told = now
             networks = f"network {last} of {len(labels)}, " if last - first < len(labels) else ""
             seconds, more = now - first_call[0], done - first_call[1]
-            left = f", {_duration(seconds * (1 - done) / more)} left" if more > 0 else ""
+            left = f", {duration(seconds * (1 - done) / more)} left" if more > 0 else ""
             _tell(f"{networks}epoch {rows[0]['epoch']} of {epochs}{left}")
 
     return report
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    if seconds >= 5400:
+        return f"about {seconds / 3600:.1f} h"
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 

@@ -17,9 +17,12 @@ _PLAIN = "recall_distortion.networks"
 
 
 def faster(network: nn.Module) -> nn.Module | None:
-    """Return the fast form of a network that lies on a CPU, or None where there is none."""
+    """Return the fast form of a network that lies on a CPU, or None where there is none.
+
+    There is none without Numba, which compiles the loops.
+    """
     package, _, name = type(network).__module__.rpartition(".")
     form = f"{__name__}.{name}"
-    if package != _PLAIN or find_spec(form) is None:
+    if package != _PLAIN or find_spec(form) is None or find_spec("numba") is None:
         return None
     return import_module(form).FORM.of(network)

@@ -18,7 +18,7 @@ def flip_rate(own: Predictions, dense: Predictions) -> np.ndarray:
 MEASURE = Measure(
     Column(
         "flip_rate", SHARE,
-        "The share of test images that the network labels differently from its dense one.",
+        "The share of test images that the network and its dense one label differently.",
         later=True,
     ),
     "flip rate",

@@ -1,0 +1,128 @@
+"""How long a plan's training takes on this machine, from a few epochs on some of its images."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recall_distortion import networks
+from recall_distortion.data.prepared import PreparedData, load
+from recall_distortion.run.jobs import Job, Plan
+from recall_distortion.training import (
+    Run,
+    TrainingImages,
+    TrainingPlan,
+    choose,
+    fit_runs,
+    read,
+)
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import copy_state
+
+#: Steps of an epoch that is timed, and the epochs; the first, in which code is compiled, is not.
+STEPS, EPOCHS = 8, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What a job trains: so many networks, and how."""
+
+    networks: int
+    plan: TrainingPlan
+
+
+def seconds(plan: Plan, device: str) -> float | None:
+    """Return about how many seconds the plan's jobs train on this process's device.
+
+    Starting, pruning and evaluating are not counted. None where a data set is not prepared, so that
+    the number of its images is unknown.
+    """
+    per_epoch: dict[str, float] = {}
+    seeds: dict[str, int] = {}  # by the file of their dense networks
+    total = 0.0
+    for job in plan.jobs:
+        if job.rule == "train":
+            seeds[job.outputs["weights"]] = len(job.parameters["seeds"])
+        if not (work := _work(job, seeds)):
+            continue
+        if not Path(job.inputs["data"]).exists():
+            return None
+        recipe = dataclasses.replace(work.plan.recipe, phases=())
+        alike = dataclasses.replace(work.plan, recipe=recipe)
+        key = repr((job.panel, work.networks, alike))
+        if key not in per_epoch:
+            per_epoch[key] = _epoch(load(job.inputs["data"]), job.panel[1], work, device)
+        total += per_epoch[key] * work.plan.recipe.epochs
+    return total
+
+
+def _work(job: Job, seeds: Mapping[str, int]) -> _Work | None:
+    """Return what a job trains; None for one that trains nothing."""
+    values: dict[str, Any] = job.parameters
+    if job.rule == "train":
+        return _Work(len(values["seeds"]), read(TrainingPlan, values["training"], "training"))
+    if job.rule == "compress":
+        given = {key: values["compression"][key] for key in ("recipe", "selection", "engine")}
+        cells = sum(map(len, values["ratios"].values()))
+        return _Work(cells * seeds[job.inputs["dense"]], read(TrainingPlan, given, "compression"))
+    return None
+
+
+def _epoch(data: PreparedData, architecture: str, work: _Work, device: str) -> float:
+    """Return the seconds that an epoch of a job's networks takes on all of a data set."""
+    channels, size = data.train_images.shape[1:3]
+    network = networks.build(architecture, channels=channels, classes=len(data.class_names))
+    network = network.to(memory_format=torch.channels_last).to(device)
+    engine = choose(architecture, size, device, **vars(work.plan.engine))
+    at_once = min(engine.at_once, work.networks)
+    runs = []
+    for seed in range(at_once):
+        networks.initialize(network, generator(seed, "initialization"))
+        runs.append(Run(seed, copy_state(network)))
+    recipe = work.plan.recipe
+    whole = len(data.fit_index) if work.plan.selection == "holdout" else len(data.train_labels)
+    images = TrainingImages.of(
+        _some(data, min(STEPS * recipe.batch_size / whole, 1.0)),
+        selection=work.plan.selection,
+        device=device,
+        augmentation=recipe.augmentation,
+    )
+    ends: list[float] = []
+
+    def report(rows: list[dict[str, Any]], places: range) -> None:
+        ends.append(time.perf_counter())
+
+    phase = dataclasses.replace(recipe.phases[0], epochs=EPOCHS)
+    recipe = dataclasses.replace(recipe, phases=(phase,))
+    list(fit_runs(network, images, recipe, runs, engine=engine, report=report))
+    taken = statistics.median(_differences(ends))
+    return taken * whole / len(images.fit) * work.networks / at_once
+
+
+def _some(data: PreparedData, part: float) -> PreparedData:
+    """Return a part of a data set, the same of each of its sets."""
+    fit, holdout, test = (
+        max(round(part * len(values)), 1)
+        for values in (data.fit_index, data.holdout_index, data.test_labels)
+    )
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[: fit + holdout],
+        train_labels=data.train_labels[: fit + holdout],
+        fit_index=np.arange(fit),
+        holdout_index=np.arange(fit, fit + holdout),
+        test_images=data.test_images[:test],
+        test_labels=data.test_labels[:test],
+    )
+
+
+def _differences(times: Sequence[float]) -> list[float]:
+    return [later - earlier for earlier, later in itertools.pairwise(times)]

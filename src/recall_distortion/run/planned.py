@@ -1,0 +1,103 @@
+"""The jobs of a study, in their order: what the workflow's rules do up to the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from recall_distortion.run.jobs import Job, Plan, with_words
+from recall_distortion.study import Study, paths
+from recall_distortion.study.models import Network
+from recall_distortion.vocabulary import DENSE
+
+
+def plan(study: Study) -> Plan:
+    """Return the plan of a study.
+
+    A block's networks follow each other from training to predictions, so that whenever the work
+    is broken off, as many predictions as possible are there.
+    """
+    results = f"results/{study.folder}"
+    jobs = with_words([*_prepare(study, results), *_compute(study, results)])
+    return Plan(study.folder, results, study.deterministic, tuple(jobs))
+
+
+def _prepare(study: Study, results: str) -> Iterator[Job]:
+    for name, dataset in study.datasets.items():
+        source = [str(Path(dataset.path).expanduser())] if dataset.path else []
+        data = f"{results}/{paths.DATA}".format(dataset=name)
+        yield Job("prepare", {"source": source}, {"data": data}, dataset.model_dump())
+
+
+def _compute(study: Study, results: str) -> Iterator[Job]:
+    for network in study.networks():
+        for block, seeds in study.blocks().items():
+            yield _train(study, results, network, block, seeds)
+            yield _evaluate(results, network, block, DENSE, [])
+            for bundle in study.bundles(network.panel):
+                compressing = [
+                    _compress(study, results, network, block, bundle, group)
+                    for group in study.ratio_groups(network.panel, bundle)
+                ]
+                yield from compressing
+                weights = [job.outputs["weights"] for job in compressing]
+                yield _evaluate(results, network, block, bundle, weights)
+
+
+def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
+    about = network.panel._asdict() | {"block": block}
+    stem = f"{results}/{paths.DENSE}".format(**about)
+    return Job(
+        "train",
+        {"data": f"{results}/{paths.DATA}".format(**about)},
+        {"weights": f"{stem}.safetensors", "history": f"{stem}.history.csv"},
+        {
+            "training": study.training_parameters(network.panel),
+            "seeds": seeds,
+            "unfinished": f"{results}/{paths.UNFINISHED}/train-{paths.TRAIN_JOB}".format(**about),
+        },
+        list(network.panel),
+    )
+
+
+def _compress(
+    study: Study, results: str, network: Network, block: str, bundle: str, group: str
+) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle, "ratios": group}
+    stem = f"{results}/{paths.COMPRESSED}".format(**about)
+    unfinished = f"{results}/{paths.UNFINISHED}/compress-{paths.COMPRESS_JOB}"
+    return Job(
+        "compress",
+        _of_dense(results, about),
+        {
+            "weights": f"{stem}.safetensors",
+            "sparsity": f"{stem}.sparsity.csv",
+            "history": f"{stem}.history.csv",
+        },
+        {
+            "compression": study.compression_parameters(network.panel, bundle),
+            "ratios": study.job_ratios(network.panel, bundle, group),
+            "unfinished": unfinished.format(**about),
+        },
+        list(network.panel),
+    )
+
+
+def _evaluate(results: str, network: Network, block: str, bundle: str, weights: list[str]) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle}
+    predictions = f"{results}/{paths.PREDICTIONS}.safetensors".format(**about)
+    return Job(
+        "evaluate",
+        {**_of_dense(results, about), "compressed": weights},
+        {"predictions": predictions},
+        {},
+        list(network.panel),
+    )
+
+
+def _of_dense(results: str, about: dict[str, str]) -> dict[str, str]:
+    """Return the files that all jobs with dense networks read."""
+    return {
+        "data": f"{results}/{paths.DATA}".format(**about),
+        "dense": f"{results}/{paths.DENSE}.safetensors".format(**about),
+    }
