@@ -41,7 +41,7 @@ def run(folder: Path, study: str, count: int) -> float:
     """Compute a study from nothing and return the seconds that it took."""
     for former in ("results", ".snakemake"):
         shutil.rmtree(folder / former, ignore_errors=True)
-    command = [sys.executable, "-m", "snakemake", "--cores", str(count)]
+    command = ["snakemake", "--cores", str(count)]
     command += ["--config", f"study={study}"]
     # The checkout's own source, wherever the package of this environment is installed from.
     environment = os.environ | {"PYTHONPATH": str(folder / "src")}

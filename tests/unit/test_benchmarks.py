@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from core_helpers import REPOSITORY, prepared
 
 from recall_distortion.training import fit_runs
+from tests.workflow.warm import commands
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 SPREAD = r"([\d.]+) \(([\d.]+)\.\.([\d.]+)\)"
@@ -223,6 +225,8 @@ def test_captured_steps_do_what_the_others_do(replicates):
 
 @pytest.mark.slow
 def test_study_prints_its_time_and_its_jobs(benchmarks, monkeypatch, capsys, tmp_path):
+    """Its commands cost no imports here; what they would take is not asserted."""
+    monkeypatch.setenv("PATH", commands(), prepend=os.pathsep)
     study = benchmarks("study")
     study.copy(REPOSITORY, tmp_path)
     # Every rule, in few jobs.
