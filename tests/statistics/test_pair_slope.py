@@ -84,7 +84,7 @@ SETTINGS = {
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("level", [0.95, 0.99])
 def test_the_interval_covers_the_true_slope(setting: str, level: float) -> None:
-    """Where slopes have no two ends nothing is stated; intervals are wrong as seldom as they say."""
+    """Where slopes have no two ends nothing is stated; intervals err as seldom as they say."""
     images, accuracy, spread, scale, agreement = SETTINGS[setting]
     studies = 400
     rng = np.random.default_rng(len(setting))

@@ -30,7 +30,8 @@ class PairCounts:
     @property
     def images(self) -> np.ndarray:
         """The images of each class."""
-        return self.both + self.lost + self.gained + self.neither
+        found: np.ndarray = self.both + self.lost + self.gained + self.neither
+        return found
 
     @property
     def before(self) -> np.ndarray:

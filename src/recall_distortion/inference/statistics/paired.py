@@ -90,7 +90,8 @@ def _variance(
     c = -lost * difference * (1 - difference)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (np.sqrt(np.maximum(b**2 - 8 * n * c, 0)) - b) / (4 * n)
-    return np.maximum(2 * share + difference * (1 - difference), 0)
+    found: np.ndarray = np.maximum(2 * share + difference * (1 - difference), 0)
+    return found
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> McNemar:
