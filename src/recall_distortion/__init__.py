@@ -4,8 +4,9 @@
 >>> rd.slope([-0.5, 0.25, 0.25], [-0.75, 0.375, 0.375])
 1.5
 
-``recall_table`` and ``slope`` need labels and predictions only; ``rd.study``, ``rd.networks`` and
-``rd.compression`` are imported when they are first asked for, and torch with what computes.
+``audit``, ``recall_table`` and ``slope`` need labels and predictions only; ``rd.study``,
+``rd.networks`` and ``rd.compression`` are imported when they are first asked for, and torch with
+what computes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recall_distortion import compression, networks, study
+    from recall_distortion.auditing import audit
     from recall_distortion.measures.distortion import recall_table, slope
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compression", "networks", "recall_table", "slope", "study"]
+__all__ = ["__version__", "audit", "compression", "networks", "recall_table", "slope", "study"]
 
-_FUNCTIONS = ("recall_table", "slope")
+_FUNCTIONS = {
+    "audit": "auditing",
+    "recall_table": "measures.distortion",
+    "slope": "measures.distortion",
+}
 
 
 def __dir__() -> list[str]:
@@ -31,7 +37,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.measures.distortion"), name)
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:

@@ -5,7 +5,7 @@ To add a subcommand, write a function here that takes the words after its name, 
 docstring is its line in ``--help``. It imports what it needs itself, so that ``--help`` is quick.
 
 Exit status: 0 done; 1 it failed while it worked; 2 its words or files are wrong, which one line on
-the error stream says.
+the error stream says; others are a subcommand's own.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ def simulate(words: Sequence[str]) -> int:
     return run(words, prog=f"{NAME} {simulate.__name__}")
 
 
+def audit(words: Sequence[str]) -> int:
+    """Compare a model before and after it was changed, class by class; may it go out?"""
+    from recall_distortion.auditing.words import run as compare
+
+    return compare(words, prog=f"{NAME} {audit.__name__}")
+
+
 def plan(words: Sequence[str]) -> int:
     """Print the jobs of a study that compute networks, for `run` on another machine."""
     from recall_distortion.run.words import plan as print_plan
@@ -92,7 +99,7 @@ def run(words: Sequence[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    command.__name__: command for command in (slope, simulate, plan, run)
+    command.__name__: command for command in (audit, slope, simulate, plan, run)
 }
 
 

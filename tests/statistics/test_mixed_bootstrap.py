@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from recall_distortion.inference.mixed import comparison
-from recall_distortion.inference.mixed.coefficients import holm
 from recall_distortion.inference.mixed.designs import class_level, class_rows
 from recall_distortion.inference.mixed.designs.model_level import model_level
 from recall_distortion.inference.mixed.designs.panels import across_architectures
 from recall_distortion.inference.mixed.fitters.bootstrap import bootstrapped
 from recall_distortion.inference.statistics import bootstrap
+from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.least_squares import clustered
 from recall_distortion.tables.schema import COLUMNS
 from tests import synthetic

@@ -12,12 +12,12 @@ from r_reference import lmer_in_r, needs_r
 from scipy import stats
 
 from recall_distortion.inference.mixed import comparison
-from recall_distortion.inference.mixed.coefficients import holm
 from recall_distortion.inference.mixed.designs import class_level, class_rows
 from recall_distortion.inference.mixed.fitters import statsmodels as statsmodels_fitter
 from recall_distortion.inference.mixed.fitters.likelihood import Profile, maximum
 from recall_distortion.inference.mixed.fitters.rotation import rotated
 from recall_distortion.inference.mixed.model import MixedModel
+from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.tables.schema import COLUMNS
 from tests import synthetic
 

@@ -12,8 +12,8 @@ from r_reference import lmer_in_r, needs_r
 from scipy import stats
 
 from recall_distortion.inference.mixed import comparison
-from recall_distortion.inference.mixed.coefficients import holm
 from recall_distortion.inference.mixed.designs.model_level import model_level
+from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.system.errors import TableError
 from tests import synthetic
 

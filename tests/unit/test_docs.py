@@ -25,8 +25,8 @@ NAMES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 READERS_STUDIES = {"pets"}
 # Where tables of earlier versions are named, to say what became of them.
 OF_EARLIER_TABLES = {"CHANGELOG.md", "docs/tables.md"}
-# Tables of a study beside those in tables/, of a study's jobs, and of the simulation.
-OTHER_TABLES = {"plots", "simulation", "sparsity"}
+# Tables of a study beside those in tables/, of a study's jobs, of the simulation, of an audit.
+OTHER_TABLES = {"plots", "simulation", "sparsity", "models", "groups", "flows", "flips"}
 LONGEST_LINE = 130
 # Paths that a document tells its reader to make, or that a command writes.
 MADE_BY_READERS = {"config/studies/pets.yaml", "data/pets.npz", "results/pets/report.html"}

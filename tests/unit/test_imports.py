@@ -31,7 +31,7 @@ COMPUTES = [
     "compression",
     "evaluation",
 ]
-READS = [*BASE, "measures", "inference", "report"]
+READS = [*BASE, "measures", "inference", "report", "auditing"]
 # Joins a study and its data for the workflow, and says what inference will not answer of it; does
 # a study's jobs without a workflow; what invents studies of known truth; the command
 # `recall-distortion`, which only itself may need.

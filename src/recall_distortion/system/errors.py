@@ -46,6 +46,10 @@ class SetupError(RecallDistortionError):
     """A program or package that this step needs is not installed."""
 
 
+class AuditError(RecallDistortionError):
+    """Labels or predictions are not what an audit can read."""
+
+
 class PlanError(RecallDistortionError):
     """A plan of a study's jobs is missing, damaged or another version's."""
 

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import special
 
 from recall_distortion.inference.mixed.model import CELL_SCALE, RESIDUAL, Fit, MixedModel
+from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import (
@@ -23,16 +24,6 @@ COEFFICIENT_COLUMNS = COLUMNS["mixed_models"]
 # chance of any wrong verdict in a model is at most 5 % over both directions. This is a family-wise
 # error and the level of no interval: a study's ``level`` does not change it.
 VERDICT_P = 0.025
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's step-down adjustment of ``p`` [m]; a NaN stays NaN and counts as a test."""
-    p = np.asarray(p, dtype=float)
-    order = np.argsort(p, kind="stable")  # NaN sorts last
-    adjusted = np.full(p.size, np.nan)
-    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    capped: np.ndarray = np.minimum(adjusted, 1)
-    return capped
 
 
 def tested(

@@ -1,0 +1,306 @@
+"""What a model says of a test set, in whatever form it came: checked, and made one form.
+
+Every error is one message that says what was found and what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recall_distortion.system.errors import AuditError
+
+Scores = Literal["auto", "logits"]
+
+#: The class of an answer that is none.
+ABSTAINED = -1
+#: By how much a row of probabilities may miss 1: half precision, and a thousand classes.
+TOLERANCE = 0.02
+#: Rows of scores that are looked at at once, by their numbers: 128 MB of double precision.
+_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The true classes of M test images: ``index`` [M] into ``names`` [C]."""
+
+    names: list[str]
+    index: np.ndarray
+    given: np.ndarray  # the labels as they came
+
+    __test__ = False  # the name is a test set's, not a test's
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's answers to M images.
+
+    ``predicted`` [M] are classes by number, ``ABSTAINED`` where there is no answer; ``right`` [M]
+    says which count as right, the true class being the answer or among the first k; ``probability``
+    [M] is that of the true class, None where the model gave classes alone. ``names`` are the test
+    set's classes, and behind them those that the model alone knows.
+    """
+
+    predicted: np.ndarray
+    right: np.ndarray
+    names: list[str]
+    probability: np.ndarray | None = None
+
+
+def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> TestSet:
+    """Return a test set from labels [M], integers or texts.
+
+    ``classes`` names the classes in the order of their numbers; by default they are those that
+    occur. ``where`` begins messages. Raises ``AuditError``.
+    """
+    given = _vector(labels, where)
+    if not len(given):
+        raise AuditError(f"{where}: holds no label")
+    names = None if classes is None else [str(name) for name in classes]
+    if names is not None and len(set(names)) < len(names):
+        raise AuditError(f"classes: {_twice(names)!r} is named twice; give each class its own name")
+    if given.dtype.kind in "US":
+        if names is None:
+            names = [str(name) for name in np.unique(given)]
+        return TestSet(names, _places(given, names, where), given)
+    if given.min() < 0:
+        raise AuditError(f"{where}: holds the label {given.min()}; classes are numbers from 0 on")
+    if names is None:
+        return TestSet([str(number) for number in range(int(given.max()) + 1)], given, given)
+    if given.max() >= len(names):
+        from_one = " They run from 1: subtract 1." if given.min() == 1 else ""
+        raise AuditError(
+            f"{where}: holds the label {given.max()}, but there are {len(names)} classes, "
+            f"0 to {len(names) - 1}.{from_one}"
+        )
+    return TestSet(names, given, given)
+
+
+def answers(
+    predictions: np.ndarray,
+    images: TestSet,
+    where: str,
+    *,
+    top_k: int = 1,
+    threshold: float | None = None,
+    scores: Scores = "auto",
+) -> Answers:
+    """Return a model's answers from predictions of M images.
+
+    ``predictions`` are classes [M], or probabilities or logits [M, C]. With a ``threshold`` they
+    are scores [M] of class 1 of two, which is the answer from that score on. With ``top_k`` an
+    answer is right if the true class is among the k with the highest scores. Empty texts, missing
+    values and -1 are no answers, and so never right. Raises ``AuditError``.
+    """
+    if predictions.ndim == 0 or len(predictions) != len(images):
+        count = len(predictions) if predictions.ndim else 1
+        raise AuditError(
+            f"{where}: holds {count} predictions, but there are {len(images)} labels: give "
+            "predictions for the same images in the same order"
+        )
+    if predictions.ndim == 2 and predictions.shape[1] > 1:
+        return _of_scores(predictions, images, where, top_k, scores)
+    if top_k > 1:
+        raise AuditError(f"{where}: top {top_k} needs a score for each class, not answers alone")
+    if threshold is not None:
+        return _of_threshold(predictions, images, where, threshold)
+    return _of_classes(_vector(predictions, where, missing=True), images, where)
+
+
+def _vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
+    """Return classes [M] as integers or texts; -1 and "" where they may be missing and are."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        raise AuditError(f"{where}: has shape {list(values.shape)}; make it a vector, values[:, 0]")
+    if values.ndim == 2 and set(np.unique(values[:1000]).tolist()) <= {0, 1}:
+        raise AuditError(
+            f"{where}: has shape {list(values.shape)} of zeros and ones, as one-hot labels have; "
+            "give the classes, values.argmax(1)"
+        )
+    if values.ndim != 1:
+        raise AuditError(
+            f"{where}: has shape {list(values.shape)}, but the class of each image is a vector"
+        )
+    if values.dtype.kind == "O":
+        values = _of_objects(values, where, missing)
+    if values.dtype.kind == "b":
+        return values.astype(np.int64)
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind in "US":
+        if not missing and (values == "").any():
+            raise AuditError(f"{where}: {_first(values == '')} has no label")
+        return values.astype(str)
+    if values.dtype.kind == "f":
+        if missing and np.isnan(values).any() and _whole(values[~np.isnan(values)]):
+            return np.where(np.isnan(values), ABSTAINED, values).astype(np.int64)
+        raise AuditError(
+            f"{where}: holds {values.dtype} numbers such as {values[0]!s}, but classes are whole "
+            "numbers or texts: save them as integers; scores of a model of two classes need a "
+            "threshold"
+        )
+    raise AuditError(f"{where}: holds {values.dtype}, but classes are whole numbers or texts")
+
+
+def _of_objects(values: np.ndarray, where: str, missing: bool) -> np.ndarray:
+    """Return what pandas or pickles hold as objects: texts or whole numbers, some missing."""
+    nothing = np.array([value is None or value != value for value in values])
+    if nothing.any() and not missing:
+        raise AuditError(f"{where}: {_first(nothing)} has no label")
+    kept = values[~nothing]
+    if all(isinstance(value, str) for value in kept):
+        return np.array(
+            ["" if gone else value for value, gone in zip(values, nothing, strict=True)]
+        )
+    if all(isinstance(value, (int, np.integer)) for value in kept):
+        return np.array(
+            [ABSTAINED if gone else int(value) for value, gone in zip(values, nothing, strict=True)]
+        )
+    kinds = sorted({type(value).__name__ for value in kept})
+    raise AuditError(f"{where}: holds {' and '.join(kinds)}; classes are all texts or all integers")
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool((values % 1 == 0).all())
+
+
+def _first(wrong: np.ndarray) -> str:
+    return f"image {int(np.flatnonzero(wrong)[0])}"
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next(name for place, name in enumerate(names) if name in names[:place])
+
+
+def _places(values: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
+    """Return the numbers [M] of classes given by name."""
+    order = np.argsort(names)
+    ordered = np.array(names)[order]
+    places = np.searchsorted(ordered, values).clip(max=len(names) - 1)
+    if (unknown := ordered[places] != values).any():
+        raise AuditError(
+            f"{where}: {_first(unknown)} is {str(values[unknown][0])!r}, which is none of the "
+            f"{len(names)} classes: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        )
+    found: np.ndarray = order[places]
+    return found
+
+
+def _of_classes(values: np.ndarray, images: TestSet, where: str) -> Answers:
+    texts, named = values.dtype.kind == "U", images.given.dtype.kind == "U"
+    if texts:
+        known = np.isin(values, images.names)
+        if not named and not known.any():
+            raise AuditError(
+                f"{where}: holds texts such as {str(values[0])!r}, and the labels are integers: "
+                "give both in the same words, or name the classes in the order of their numbers"
+            )
+        unknown = ~known & (values != "")
+        if unknown.mean() > 0.5:
+            raise AuditError(
+                f"{where}: most answers, such as {str(values[unknown][0])!r}, are none of the "
+                f"labels' classes: {', '.join(images.names[:5])}, ..."
+            )
+        names = [*images.names, *np.unique(values[unknown]).tolist()]
+        predicted = np.full(len(values), ABSTAINED)
+        predicted[values != ""] = _places(values[values != ""], names, where)
+    else:
+        if named and set(images.names).isdisjoint(map(str, np.unique(values))):
+            raise AuditError(
+                f"{where}: holds integers, and the labels are texts such as "
+                f"{str(images.given[0])!r}: give both in the same words, or name the classes in "
+                "the order of their numbers"
+            )
+        if values.min() < ABSTAINED:
+            raise AuditError(f"{where}: holds the class {values.min()}; -1 is no answer")
+        predicted = values
+        names = _with_numbers(images.names, int(values.max()))
+    return Answers(predicted, predicted == images.index, names)
+
+
+def _with_numbers(names: Sequence[str], last: int) -> list[str]:
+    """Return names of classes, and numbers for those behind them up to the last."""
+    return [*names, *map(str, range(len(names), last + 1))]
+
+
+def _of_threshold(values: np.ndarray, images: TestSet, where: str, threshold: float) -> Answers:
+    if values.ndim == 2:
+        values = values[:, 0]
+    if values.dtype.kind not in "fiu" or values.ndim != 1:
+        raise AuditError(f"{where}: a threshold is for scores [M], numbers; here is {values.dtype}")
+    if len(images.names) > 2:
+        raise AuditError(
+            f"{where}: a threshold is for two classes, and here are {len(images.names)}"
+        )
+    if (unknown := np.isnan(values.astype(float))).any():
+        raise AuditError(f"{where}: {_first(unknown)} has no number as its score (NaN)")
+    predicted = (values >= threshold).astype(np.int64)
+    probability = None
+    if ((values >= 0) & (values <= 1)).all():
+        score = values.astype(float)
+        probability = np.where(images.index == 1, score, 1 - score)
+    return Answers(predicted, predicted == images.index, images.names, probability)
+
+
+def _of_scores(
+    values: np.ndarray, images: TestSet, where: str, top_k: int, scores: Scores
+) -> Answers:
+    count, classes = values.shape
+    if values.dtype.kind not in "fiu":
+        raise AuditError(f"{where}: holds {values.dtype} of shape {list(values.shape)}, not scores")
+    if images.index.max() >= classes:
+        from_one = images.index.min() == 1 and images.index.max() == classes
+        raise AuditError(
+            f"{where}: has {classes} columns, for the classes 0 to {classes - 1}, and a label is "
+            f"{images.index.max()}" + (". The labels run from 1: subtract 1" if from_one else "")
+        )
+    if not 0 < top_k < classes:
+        raise AuditError(f"{where}: top {top_k} of {classes} classes says nothing")
+    predicted, right = np.empty(count, np.int64), np.empty(count, bool)
+    probability = np.empty(count)
+    logits = scores == "logits" or _are_logits(values, where)
+    for part in _parts(values):
+        rows = np.asarray(values[part], float)
+        if (wrong := ~np.isfinite(rows).all(1)).any():
+            image = part.start + int(np.flatnonzero(wrong)[0])
+            raise AuditError(f"{where}: image {image} has scores that are no finite numbers")
+        true = rows[np.arange(len(rows)), images.index[part]]
+        predicted[part] = rows.argmax(1)
+        if top_k == 1:
+            right[part] = predicted[part] == images.index[part]
+        else:
+            right[part] = (rows > true[:, None]).sum(1) < top_k
+        if logits:
+            largest = rows.max(1)
+            true = np.exp(true - largest) / np.exp(rows - largest[:, None]).sum(1)
+        probability[part] = true
+    return Answers(predicted, right, _with_numbers(images.names, classes - 1), probability)
+
+
+def _parts(values: np.ndarray) -> Iterator[slice]:
+    """Yield slices of rows that are few enough to be looked at at once."""
+    size = max(_AT_ONCE // values.shape[1], 1)
+    for start in range(0, len(values), size):
+        yield slice(start, min(start + size, len(values)))
+
+
+def _are_logits(values: np.ndarray, where: str) -> bool:
+    """Return whether scores are logits, not probabilities; raises where they could be neither."""
+    for part in _parts(values):
+        rows = np.asarray(values[part], float)
+        if (rows < 0).any() or (rows > 1).any():
+            return True
+        wrong = np.abs(rows.sum(1) - 1) > TOLERANCE
+        if wrong.any():
+            image = part.start + int(np.flatnonzero(wrong)[0])
+            raise AuditError(
+                f"{where}: the scores of image {image} lie between 0 and 1 and sum to "
+                f"{rows[wrong][0].sum():.3g}: probabilities of one class among several sum to 1. "
+                "If the highest score is the answer all the same, say that they are logits"
+            )
+    return False

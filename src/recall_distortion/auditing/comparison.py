@@ -1,0 +1,202 @@
+"""A model before and after: what each class lost and gained, with intervals over test images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.inference.statistics import intervals
+from recall_distortion.inference.statistics.adjustment import holm
+from recall_distortion.inference.statistics.pair_slope import PairCounts, pair_slope
+from recall_distortion.inference.statistics.paired import Ends, excess, mcnemar, tango, wilson
+from recall_distortion.vocabulary import INCONCLUSIVE
+
+LOSS, GAIN = "loss", "gain"
+#: What a change of a share of right answers may be said to be.
+CHANGES = (LOSS, GAIN, INCONCLUSIVE)
+#: The grouping by true class, and the one group of all images.
+BY_CLASS, ALL = "class", "all"
+#: Halvings of the test set for the largest loss, and their seed.
+_HALVINGS, _SEED = 400, 20_261_127
+
+
+def compare(
+    group: np.ndarray, names: list[str], before: Answers, after: Answers, level: float
+) -> pd.DataFrame:
+    """Return a row for each of G groups of images: shares of right answers, and what changed.
+
+    ``group`` [M] are numbers of ``names`` [G]. Of a group without an image only the name is known.
+    """
+    counts = pair_counts(group, len(names), before, after)
+    n, lost, gained = counts.images, counts.lost, counts.gained
+    together = 1 - (1 - level) / max(int((n > 0).sum()), 1)  # Bonferroni
+    change = (gained - lost) / np.where(n > 0, n, np.nan)
+    own = tango(lost, gained, n, level)
+    simultaneous = tango(lost, gained, n, together)
+    p = mcnemar(lost, gained)
+    flipped = _count(group, before.predicted != after.predicted, len(names))
+    found = {
+        "name": names,
+        "images": n,
+        **_interval("before", counts.both + lost, n, level),
+        **_interval("after", counts.both + gained, n, level),
+        "change": change,
+        "low": own.low,
+        "high": own.high,
+        "simultaneous_low": simultaneous.low,
+        "simultaneous_high": simultaneous.high,
+        "p": np.where(n > 0, p.mid, np.nan),
+        "p_exact": np.where(n > 0, p.exact, np.nan),
+        "p_adjusted": holm(np.where(n > 0, p.mid, np.nan)),
+        "verdict": [verdict(*ends) for ends in zip(*simultaneous, strict=True)],
+        **_excess(n, change, own, tango(lost, gained, n, together)),
+        "lost": lost,
+        **_interval("lost_share", lost, n, level),
+        "gained": gained,
+        **_interval("gained_share", gained, n, level),
+        "flipped": flipped,
+        **_interval("flipped_share", flipped, n, level),
+    }
+    return pd.DataFrame(found)
+
+
+def pair_counts(group: np.ndarray, groups: int, before: Answers, after: Answers) -> PairCounts:
+    """Return the images of each group by what both models make of them."""
+    first, second = before.right, after.right
+    kinds = (first & second, first & ~second, ~first & second, ~first & ~second)
+    return PairCounts(*(_count(group, kind, groups) for kind in kinds))
+
+
+def _count(group: np.ndarray, which: np.ndarray, groups: int) -> np.ndarray:
+    return np.bincount(group[which], minlength=groups)
+
+
+def _interval(name: str, some: np.ndarray, n: np.ndarray, level: float) -> dict[str, np.ndarray]:
+    low, high = wilson(some, n, level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {name: some / n, f"{name}_low": low, f"{name}_high": high}
+
+
+def _excess(
+    n: np.ndarray, change: np.ndarray, own: Ends, simultaneous: Ends
+) -> dict[str, np.ndarray]:
+    """Return what each group changed more than all images, those without images left out."""
+    known = n > 0
+    found = {name: np.full(len(n), np.nan) for name in _EXCESS}
+    for ends, (low, high) in ((own, _EXCESS[1:3]), (simultaneous, _EXCESS[3:])):
+        of_known = Ends(ends.low[known], ends.high[known])
+        found["excess"][known], got = excess(n[known], change[known], of_known)
+        found[low][known], found[high][known] = got
+    return found
+
+
+_EXCESS = (
+    *("excess", "excess_low", "excess_high"),
+    *("excess_simultaneous_low", "excess_simultaneous_high"),
+)
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what an interval of a change says; "" where there is none."""
+    if not np.isfinite([low, high]).all():
+        return ""
+    return LOSS if high < 0 else GAIN if low > 0 else INCONCLUSIVE
+
+
+def overall(images: TestSet, before: Answers, after: Answers, level: float) -> dict[str, float]:
+    """Return what is said of a candidate as a whole: accuracy, flips, the slope, largest loss."""
+    everything = compare(np.zeros(len(images), int), [ALL], before, after, level).iloc[0]
+    counts = pair_counts(images.index, len(images.names), before, after)
+    some = counts.images > 0
+    counts = PairCounts(*(part[some] for part in vars(counts).values()))
+    slope = pair_slope(counts, level)
+    left_out = ("name", "simultaneous_low", "simultaneous_high", "p_adjusted", *_EXCESS)
+    return {
+        **everything.drop(labels=list(left_out)).to_dict(),
+        "alpha": slope.alpha,
+        "alpha_low": slope.low,
+        "alpha_high": slope.high,
+        "alpha_verdict": intervals.verdict(slope.low, slope.high),
+        "largest_loss": float(-(counts.after - counts.before).min()),
+        "largest_loss_crossfit": largest_loss(counts),
+        "no_answer_before": float((before.predicted == ABSTAINED).mean()),
+        "no_answer_after": float((after.predicted == ABSTAINED).mean()),
+    }
+
+
+def largest_loss(counts: PairCounts) -> float:
+    """Return the loss of the class that loses most, chosen on one half and measured on the other.
+
+    Of many classes the largest loss is in part the luck of its images. The mean over halvings; NaN
+    where a class has a single image.
+    """
+    kinds = np.stack(list(vars(counts).values()), 1)
+    if (counts.images < 2).any():
+        return float("nan")
+    rng = np.random.default_rng(_SEED)
+    halves = np.stack(
+        [
+            rng.multivariate_hypergeometric(row, (row.sum() + rng.integers(2)) // 2, size=_HALVINGS)
+            for row in kinds
+        ],
+        1,
+    )  # [halvings, C, 4]
+    both_ways = []
+    for first, second in ((halves, kinds - halves), (kinds - halves, halves)):
+        losses = [(part[..., 1] - part[..., 2]) / part.sum(-1) for part in (first, second)]
+        chosen = losses[0].argmax(1)
+        both_ways.append(losses[1][np.arange(_HALVINGS), chosen])
+    return float(np.mean(both_ways))
+
+
+def flows(images: TestSet, before: Answers, after: Answers) -> pd.DataFrame:
+    """Return where lost images went: class, answer after, images, and their share of the lost."""
+    lost = before.right & ~after.right
+    pairs, counts = np.unique(
+        np.stack([images.index[lost], after.predicted[lost]], 1), axis=0, return_counts=True
+    )
+    all_lost = _count(images.index, lost, len(images.names))
+    found = pd.DataFrame(
+        {
+            "class": [images.names[label] for label, _ in pairs],
+            "to": ["" if to == ABSTAINED else after.names[to] for _, to in pairs],
+            "images": counts,
+            "share": counts / all_lost[pairs[:, 0]],
+        }
+    )
+    return found.sort_values(["images"], ascending=False, kind="stable").reset_index(drop=True)
+
+
+def flips(
+    images: TestSet, before: Answers, after: Answers, keys: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Return each image whose answer changed, those first whose true class lost most probability.
+
+    Without probabilities, lost images come first, in their order.
+    """
+    changed = np.flatnonzero(before.predicted != after.predicted)
+    kind = np.where(
+        before.right[changed] & ~after.right[changed],
+        "lost",
+        np.where(~before.right[changed] & after.right[changed], "gained", "other"),
+    )
+
+    def named(answers: Answers) -> list[str]:
+        return ["" if to == ABSTAINED else answers.names[to] for to in answers.predicted[changed]]
+
+    found = pd.DataFrame(
+        {
+            "image": changed if keys is None else keys[changed],
+            "class": [images.names[label] for label in images.index[changed]],
+            "before": named(before),
+            "after": named(after),
+            "kind": kind,
+        }
+    )
+    for name, answers in (("probability_before", before), ("probability_after", after)):
+        known = answers.probability
+        found[name] = np.nan if known is None else known[changed]
+    drop = (found["probability_before"] - found["probability_after"]).fillna(0)
+    order = np.lexsort([-drop, found["kind"] != "lost"])
+    return found.iloc[order].reset_index(drop=True)

@@ -1,0 +1,211 @@
+"""An audit: a model's predictions before and after it was changed, their tables, a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from recall_distortion.auditing.answers import Answers, Scores, TestSet, answers, test_set
+from recall_distortion.auditing.comparison import BY_CLASS, compare, flips, flows, overall
+from recall_distortion.auditing.decision import Finding, Limits, findings, worst
+from recall_distortion.auditing.warnings import warnings_of
+from recall_distortion.inference.statistics.intervals import require_level
+from recall_distortion.system.errors import AuditError
+from recall_distortion.system.files import replacing, write_json
+
+#: Of ``summary.json``: raised where a key is renamed, removed or means something else.
+SCHEMA = 1
+_AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What changed between a model and its candidates.
+
+    ``tables`` by name: ``models``, a row a candidate; ``groups``, a row a candidate and class, or
+    group of another grouping; ``flows``, where lost images went; ``flips``, every image whose
+    answer changed. ``warnings`` are what a reader has to know before any number.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    level: float
+    warnings: list[str]
+
+    @property
+    def candidates(self) -> list[str]:
+        """The names of the candidates, in the order given."""
+        return list(self.tables["models"]["candidate"])
+
+    def decide(
+        self,
+        *,
+        max_drop: float | None = None,
+        max_excess: float | None = None,
+        max_alpha: float | None = None,
+    ) -> str:
+        """Return ``within``, ``beyond`` or ``undecided``: the worst candidate's (``findings``)."""
+        found = self.findings(Limits(max_drop, max_excess, max_alpha))
+        return worst([finding.decision for finding in found])
+
+    def findings(self, limits: Limits) -> list[Finding]:
+        """Return what each limit says of each class of each candidate (``decision.findings``)."""
+        models, groups = self.tables["models"], self.tables["groups"]
+        classes = groups[groups["grouping"] == BY_CLASS]
+        return [
+            finding
+            for _, whole in models.iterrows()
+            for finding in findings(
+                whole["candidate"],
+                classes[classes["candidate"] == whole["candidate"]],
+                whole,
+                limits,
+            )
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of each candidate as plain values, None where there is none."""
+        models = self.tables["models"].set_index("candidate")
+        groups = self.tables["groups"]
+        classes = groups[groups["grouping"] == BY_CLASS].drop(columns="grouping")
+        return {
+            "schema": SCHEMA,
+            "level": self.level,
+            "warnings": self.warnings,
+            "candidates": {
+                name: {
+                    **_plain(models.loc[name].to_dict()),
+                    "classes": {
+                        row.pop("name"): _plain(row)
+                        for row in classes[classes["candidate"] == name]
+                        .drop(columns="candidate")
+                        .to_dict("records")
+                    },
+                }
+                for name in self.candidates
+            },
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``summary.json`` and the tables as .csv files into a folder."""
+        folder = Path(folder)
+        for name, table in self.tables.items():
+            with replacing(folder / f"{name}.csv") as path:
+                table.to_csv(path, index=False)
+        write_json(folder / "summary.json", self.summary())
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON has them."""
+    found = {}
+    for key, value in values.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        found[key] = None if isinstance(value, float) and not np.isfinite(value) else value
+    return found
+
+
+def audit(
+    labels: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike | Mapping[str, ArrayLike],
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Mapping[str, ArrayLike] | None = None,
+    keys: ArrayLike | None = None,
+    level: float = 0.99,
+    top_k: int = 1,
+    threshold: float | None = None,
+    scores: Scores = "auto",
+) -> Audit:
+    """Compare a model's predictions before and after it was changed, on the same M images.
+
+    ``labels`` [M] are integers or texts. ``before`` and ``after`` are the predicted classes [M], or
+    probabilities or logits [M, C]; ``after`` may be several candidates by name. ``classes`` names
+    the classes in the order of their numbers. ``groups`` are further groupings by name, a value an
+    image; ``keys`` names the images. ``top_k``, ``threshold`` and ``scores`` are as in
+    ``auditing.answers.answers``. All intervals are at ``level``, over test images; the models are
+    given. Raises ``AuditError`` with one message that says what was found and what is wanted.
+    """
+    require_level(level)
+    images = test_set(np.asarray(labels), classes, "labels")
+    options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
+    first = answers(np.asarray(before), images, "before", **options)
+    given = after if isinstance(after, Mapping) else {_AFTER: after}
+    if not given:
+        raise AuditError("after: names no candidate")
+    candidates = {
+        name: answers(np.asarray(values), images, str(name), **options)
+        for name, values in given.items()
+    }
+    names = None if keys is None else _keys(np.asarray(keys), images)
+    groupings = {BY_CLASS: (images.index, images.names)}
+    for name, values in (groups or {}).items():
+        groupings[str(name)] = _grouping(np.asarray(values), images, str(name))
+    tables = [
+        _of_candidate(images, first, found, groupings, names, level)
+        for found in candidates.values()
+    ]
+    return Audit(
+        {
+            kind: pd.concat(
+                [
+                    part[kind].assign(candidate=name)[["candidate", *part[kind].columns]]
+                    for name, part in zip(candidates, tables, strict=True)
+                ],
+                ignore_index=True,
+            )
+            for kind in ("models", "groups", "flows", "flips")
+        },
+        level,
+        warnings_of(images, first, candidates),
+    )
+
+
+def _of_candidate(
+    images: TestSet,
+    before: Answers,
+    after: Answers,
+    groupings: Mapping[str, tuple[np.ndarray, list[str]]],
+    keys: np.ndarray | None,
+    level: float,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of one candidate."""
+    of_groups = [
+        compare(index, names, before, after, level).assign(grouping=grouping)
+        for grouping, (index, names) in groupings.items()
+    ]
+    groups = pd.concat(of_groups, ignore_index=True)
+    return {
+        "models": pd.DataFrame([overall(images, before, after, level)]),
+        "groups": groups[["grouping", *groups.columns.drop("grouping")]],
+        "flows": flows(images, before, after),
+        "flips": flips(images, before, after, keys),
+    }
+
+
+def _keys(keys: np.ndarray, images: TestSet) -> np.ndarray:
+    if keys.shape != (len(images),):
+        raise AuditError(f"keys: have shape {list(keys.shape)}, and there are {len(images)} labels")
+    values, counts = np.unique(keys, return_counts=True)
+    if (counts > 1).any():
+        raise AuditError(
+            f"keys: {values[counts > 1][0]} names {counts[counts > 1][0]} images; each counts "
+            "once, so remove the copies"
+        )
+    return keys
+
+
+def _grouping(values: np.ndarray, images: TestSet, name: str) -> tuple[np.ndarray, list[str]]:
+    if values.shape != (len(images),):
+        raise AuditError(
+            f"groups, {name}: has shape {list(values.shape)}, and there are {len(images)} labels"
+        )
+    if name == BY_CLASS:
+        raise AuditError(f"groups: {name!r} is the grouping by true class; give yours another name")
+    found, index = np.unique(values.astype(str), return_inverse=True)
+    return index, [str(value) for value in found]

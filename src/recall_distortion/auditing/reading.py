@@ -1,0 +1,107 @@
+"""Labels and predictions from files: .npy, .npz, .csv and .parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recall_distortion.system.errors import AuditError
+from recall_distortion.system.files import unreadable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+
+
+def read(given: str, *, scores: bool = False) -> np.ndarray:
+    """Return what a file holds, or one of its columns or arrays, named behind a colon.
+
+    A table of several columns, all numbers, is an array of ``scores`` where these may be meant.
+    An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
+    Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
+    """
+    path, column = _parted(given)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise AuditError(
+            f"{given}: give a file that ends in {', '.join(SUFFIXES)}; :NAME behind it takes one "
+            "of several columns or arrays"
+        )
+    if not path.is_file():
+        raise AuditError(f"{path}: there is no such file")
+    try:
+        if suffix == ".npy":
+            if column is not None:
+                raise AuditError(f"{given}: a .npy file holds one array, without a name")
+            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return found
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                found = arrays[_chosen(path, arrays.files, column, "array")]
+                return found
+        table = _table(path)
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        reason = unreadable(path, error) or f"{path}: cannot be read: {_line(error)}"
+        raise AuditError(reason) from None
+    return _column(path, table, column, scores)
+
+
+def _parted(given: str) -> tuple[Path, str | None]:
+    """Return a file and the name behind its colon; a path may have colons of its own."""
+    path, colon, column = given.rpartition(":")
+    if colon and column and Path(path).suffix.lower() in SUFFIXES:
+        return Path(path), column
+    return Path(given), None
+
+
+@lru_cache(maxsize=2)
+def _table(path: Path) -> pd.DataFrame:
+    """Return a table; several columns of one file are asked for in turn."""
+    import pandas as pd
+
+    if path.suffix.lower() == ".csv":
+        try:
+            # Only an empty cell is missing: a class may be called NA.
+            return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
+        except pd.errors.ParserError as error:
+            raise AuditError(f"{path}: is no table: {_line(error)}") from None
+    try:
+        return pd.read_parquet(path)
+    except ImportError:
+        raise AuditError(
+            f"{path}: Parquet files need the package pyarrow: install recall-distortion with its "
+            "extra 'parquet'"
+        ) from None
+
+
+def _column(path: Path, table: pd.DataFrame, column: str | None, scores: bool) -> np.ndarray:
+    names = [str(name) for name in table.columns]
+    if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
+        found: np.ndarray = table.to_numpy()  # a column a class
+    else:
+        found = table.iloc[:, names.index(_chosen(path, names, column, "column"))].to_numpy()
+    return found
+
+
+def _is_number(dtype: np.dtype) -> bool:
+    return dtype.kind in "fiu"
+
+
+def _chosen(path: Path, names: Sequence[str], asked: str | None, kind: str) -> str:
+    """Return the name that was asked for, or the only one there is."""
+    if asked is None and len(names) == 1:
+        return names[0]
+    if asked is not None and asked in names:
+        return asked
+    what = "holds several" if asked is None else f"has no {kind} {asked!r}"
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise AuditError(f"{path}: {what}; name one as {path}:NAME. Here are: {listed}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
