@@ -17,7 +17,7 @@ from recall_distortion.auditing.decision import Finding, Limits, findings, worst
 from recall_distortion.auditing.warnings import warnings_of
 from recall_distortion.inference.statistics.intervals import require_level
 from recall_distortion.system.errors import AuditError
-from recall_distortion.system.files import replacing, write_json
+from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 1
@@ -91,9 +91,23 @@ class Audit:
             },
         }
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``summary.json`` and the tables as .csv files into a folder."""
-        folder = Path(folder)
+    def save(self, folder: str | Path, limits: Limits | None = None) -> None:
+        """Write ``report.html``, ``summary.json`` and the tables as .csv files into a folder.
+
+        The page says what ``limits`` decide.
+        """
+        from recall_distortion.auditing.page import page
+
+        folder, limits = Path(folder), limits or Limits()
+        text = page(
+            self.tables,
+            level=self.level,
+            warnings=self.warnings,
+            limits=limits,
+            findings=self.findings(limits),
+            name=folder.name,
+        )
+        write_text(folder / "report.html", text)
         for name, table in self.tables.items():
             with replacing(folder / f"{name}.csv") as path:
                 table.to_csv(path, index=False)

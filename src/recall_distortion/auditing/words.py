@@ -61,8 +61,8 @@ def run(words: Sequence[str], prog: str) -> int:
     findings = found.findings(limits)
     print(_text(found, findings, limits))
     if options.out is not None:
-        found.save(options.out)
-        print(f"\nTables and summary.json are in {options.out}.")
+        found.save(options.out, limits)
+        print(f"\nThe report: {(options.out / 'report.html').resolve()}")
     decision = worst([finding.decision for finding in findings])
     if decision == UNDECIDED and options.undecided_passes:
         return STATUS[WITHIN]
@@ -105,7 +105,12 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="another grouping of the images, such as sensor=FILE; again for more",
     )
     group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
-    group.add_argument("--out", type=Path, metavar="FOLDER", help="where to write tables")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write report.html, tables and summary.json",
+    )
 
 
 def _add_reading(group: argparse._ArgumentGroup) -> None:

@@ -1,0 +1,297 @@
+"""An audit as one HTML page: the answer, classes by what they lost, where images went, flips."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
+from recall_distortion.auditing.decision import (
+    BEYOND,
+    WITHIN,
+    Finding,
+    Limits,
+    images_needed,
+    worst,
+)
+from recall_distortion.report import style
+from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
+
+#: Classes that are shown at once: so many of those that lost most, and of the others.
+SHOWN = 20
+#: Flows and flips of a candidate on the page; the tables have all.
+FLOWS, FLIPS = 30, 300
+_KINDS = {LOSS: "up", GAIN: "down"}
+_SIGNS = {LOSS: "▼", GAIN: "▲"}
+
+
+def page(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    level: float,
+    warnings: Sequence[str],
+    limits: Limits,
+    findings: Sequence[Finding],
+    name: str = "",
+) -> str:
+    """Return the page of an audit's tables, with what ``limits`` find in them."""
+    script = _text("audit.js")
+    css = resources.files("recall_distortion.report").joinpath("templates/report.css")
+    return (
+        _environment()
+        .get_template("audit.html.j2")
+        .render(
+            name=name,
+            css=css.read_text("utf-8") + _text("audit.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+            level=style.percent(level, 0),
+            warnings=warnings,
+            limits=_limits(limits),
+            needed=_needed(limits, level),
+            candidates=[
+                _candidate(
+                    tables, row, [one for one in findings if one.candidate == row["candidate"]]
+                )
+                for row in tables["models"].to_dict("records")
+            ],
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("recall_distortion.auditing", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        lstrip_blocks=True,
+        trim_blocks=True,
+    )
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(f"templates/{name}").read_text("utf-8")
+
+
+def _limits(limits: Limits) -> list[str]:
+    found = []
+    if limits.drop is not None:
+        found.append(f"no class may lose {limit(limits.drop)} points of recall")
+    if limits.excess is not None:
+        found.append(f"none may lose {limit(limits.excess)} points more than all images do")
+    if limits.alpha is not None:
+        found.append(f"α may not reach {limits.alpha:g}")
+    return found
+
+
+def _needed(limits: Limits, level: float) -> dict[str, Any] | None:
+    if limits.drop is None:
+        return None
+    return {"images": f"{images_needed(limits.drop, level):,}", "points": limit(limits.drop)}
+
+
+def points(share: float, signed: bool = False) -> str:
+    """Return a share as points: hundredths, with one decimal."""
+    return style.signed(100 * share, 1) if signed else style.number(100 * share, 1)
+
+
+def limit(share: float) -> str:
+    """Return a tolerated share as points, with the digits that it was given with."""
+    return f"{100 * share:.10g}"
+
+
+def _candidate(
+    tables: Mapping[str, pd.DataFrame], whole: dict[str, Any], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """Return what the page says of one candidate."""
+    name = whole["candidate"]
+    groups = tables["groups"]
+    own = groups[groups["candidate"] == name]
+    classes = own[own["grouping"] == BY_CLASS].sort_values("change", kind="stable")
+    others = own.loc[own["grouping"] != BY_CLASS, "grouping"].unique()
+    decision = worst([finding.decision for finding in findings]) if findings else ""
+    return {
+        "name": name,
+        "decision": decision,
+        "kind": {BEYOND: "beyond", WITHIN: "within", "": ""}.get(decision, "undecided"),
+        "decisive": [
+            _finding(one) for one in findings if one.decision == decision and decision != WITHIN
+        ],
+        "sentence": _sentence(classes),
+        "alpha": _alpha(whole),
+        "tiles": _tiles(whole),
+        "groupings": [
+            _grouping("class", classes),
+            *(_grouping(str(name), own[own["grouping"] == name]) for name in others),
+        ],
+        "scatter": _scatter(classes),
+        "largest": {
+            "loss": points(whole["largest_loss"]),
+            "crossfit": points(whole["largest_loss_crossfit"]),
+            "known": bool(np.isfinite(whole["largest_loss_crossfit"])),
+        },
+        "flows": _rows(tables["flows"], name, FLOWS),
+        "flips": _rows(tables["flips"], name, FLIPS),
+    }
+
+
+def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
+    own = table[table["candidate"] == candidate]
+    return {
+        "rows": own.head(most).to_dict("records"),
+        "all": f"{len(own):,}",
+        "more": len(own) > most,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    of_slope = finding.limit == "alpha"
+    number = style.number if of_slope else points
+    ends = "no interval"
+    if np.isfinite([finding.low, finding.high]).all():
+        ends = f"{number(finding.low)} to {number(finding.high)}"
+    return {
+        "what": "α" if of_slope else f"{style.label(finding.name)}: {finding.limit}",
+        "estimate": number(finding.estimate) if np.isfinite(finding.estimate) else "unknown",
+        "ends": ends,
+        "tolerated": f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated),
+    }
+
+
+def _sentence(classes: pd.DataFrame) -> str:
+    """Return in a sentence which classes lost or gained beyond the luck of the test set."""
+    lost = classes[classes["verdict"] == LOSS]
+    gained = classes[classes["verdict"] == GAIN]
+    if lost.empty and gained.empty:
+        return "No class is shown to have lost or gained: this test set cannot tell a change apart."
+    parts = []
+    for rows, verb, ascending in ((lost, "lost", True), (gained, "gained", False)):
+        if rows.empty:
+            continue
+        ordered = rows.sort_values("change", ascending=ascending, kind="stable")
+        named = [
+            f"{style.label(row.name_)} ({points(row.change, signed=True)})"
+            for row in ordered.rename(columns={"name": "name_"}).head(3).itertuples()
+        ]
+        more = ", ..." if len(rows) > 3 else ""
+        verbed = f"{len(rows)} of {len(classes)} classes {verb} recall"
+        parts.append(f"{verbed}: {', '.join(named)}{more}")
+    return "; ".join(parts) + ", in points."
+
+
+def _alpha(whole: dict[str, Any]) -> str:
+    words = {
+        INTENSIFICATION: "the gaps between the classes’ recalls grew",
+        DEINTENSIFICATION: "the gaps between the classes’ recalls shrank",
+    }
+    if not np.isfinite(whole["alpha_low"]):
+        return (
+            "α is not known: before the change the classes differ too little for this test set to "
+            "say whether their gaps grew"
+        )
+    said = words.get(whole["alpha_verdict"], "whether the gaps grew or shrank cannot be told")
+    ends = f"{style.number(whole['alpha_low'])} to {style.number(whole['alpha_high'])}"
+    return f"α = {style.number(whole['alpha'])} ({ends}): {said}"
+
+
+def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("accuracy before", style.percent(whole["before"], 2)),
+        ("accuracy after", style.percent(whole["after"], 2)),
+        (
+            "change, points",
+            f"{points(whole['change'], True)} ({points(whole['low'], True)} to "
+            f"{points(whole['high'], True)})",
+        ),
+        ("answers that differ", style.percent(whole["flipped_share"])),
+        ("images lost", f"{whole['lost']:,.0f}"),
+        ("images gained", f"{whole['gained']:,.0f}"),
+    ]
+
+
+def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return the rows of a grouping, each with the places of its marks in percent of the axis."""
+    known = rows[np.isfinite(rows["change"])]
+    low = float(min(known["simultaneous_low"].min(), 0)) if len(known) else 0.0
+    high = float(max(known["simultaneous_high"].max(), 0)) if len(known) else 0.0
+    width = (high - low) or 1.0
+
+    def place(value: float) -> str:
+        return f"{100 * (value - low) / width:.2f}"
+
+    found = []
+    many = len(rows) > 2 * SHOWN
+    for number, row in enumerate(rows.to_dict("records")):
+        has_images = row["images"] > 0
+        found.append(
+            {
+                "name": style.label(row["name"], 60),
+                "images": f"{row['images']:,}",
+                "before": style.percent(row["before"]),
+                "after": style.percent(row["after"]),
+                "change": points(row["change"], True) if has_images else "–",
+                "ends": (
+                    f"{points(row['low'], True)} to {points(row['high'], True)}"
+                    if has_images
+                    else "no image"
+                ),
+                "excess": points(row["excess"], True) if has_images else "–",
+                "lost": f"{row['lost']:,}",
+                "gained": f"{row['gained']:,}",
+                "p": style.p_value(row["p_adjusted"]),
+                "verdict": row["verdict"],
+                "kind": _KINDS.get(row["verdict"], ""),
+                "sign": _SIGNS.get(row["verdict"], "○"),
+                "hidden": many and SHOWN <= number < len(rows) - SHOWN,
+                "marks": (
+                    {
+                        "from": place(row["simultaneous_low"]),
+                        "to": place(row["simultaneous_high"]),
+                        "inner_from": place(row["low"]),
+                        "inner_to": place(row["high"]),
+                        "at": place(row["change"]),
+                    }
+                    if has_images
+                    else None
+                ),
+            }
+        )
+    return {
+        "name": name,
+        "rows": found,
+        "many": many,
+        "shown": 2 * SHOWN,
+        "zero": place(0),
+        "low": points(low, True),
+        "high": points(high, True),
+    }
+
+
+def _scatter(classes: pd.DataFrame) -> dict[str, Any]:
+    """Return the classes' recalls before and after as places in a square of 100."""
+    known = classes[np.isfinite(classes["change"])]
+    least = min(known["before"].min(), known["after"].min()) if len(known) else 0.0
+    least = np.floor(10 * float(least)) / 10
+    size = 100 / (1 - least) if least < 1 else 100.0
+    return {
+        "least": style.percent(least, 0),
+        "dots": [
+            {
+                "x": f"{(row['before'] - least) * size:.2f}",
+                "y": f"{100 - (row['after'] - least) * size:.2f}",
+                "kind": _KINDS.get(row["verdict"], "open"),
+                "title": f"{style.label(row['name'])}: {style.percent(row['before'])} before, "
+                f"{style.percent(row['after'])} after",
+            }
+            for row in known.to_dict("records")
+        ],
+    }

@@ -1,0 +1,93 @@
+"""The page of an audit: what it says of the numbers, of many classes, and of odd names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recall_distortion as rd
+from recall_distortion.auditing.decision import Limits
+
+
+def page(folder: Path, *given: object, limits: Limits | None = None, **options: object) -> str:
+    """Return the page of an audit, as it is written."""
+    rd.audit(*given, **options).save(folder / "pets", limits)
+    return (folder / "pets/report.html").read_text("utf-8")
+
+
+def words(text: str) -> str:
+    """Return what a reader sees, roughly."""
+    body = re.sub(r"<(style|script)>.*?</\1>", " ", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+@pytest.fixture
+def pets() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """1,000 cats, of which 60 are lost, and 1,000 dogs, of which none is."""
+    labels = np.repeat(["cat", "dog"], 1000)
+    before = labels.copy()
+    before[[*range(900, 1000), *range(1900, 2000)]] = "eel"
+    after = before.copy()
+    after[:60] = "dog"
+    return labels, before, after
+
+
+def test_the_page_says_what_was_decided_and_why(tmp_path, pets) -> None:
+    said = words(page(tmp_path, *pets, limits=Limits(drop=0.02)))
+    assert "Asked: no class may lose 2 points of recall." in said
+    assert "beyond 1 of 2 classes lost recall: cat (−6.0), in points." in said
+    assert "cat: loss 6.0 (4.3 to 8.2), tolerated 2" in said
+    assert "cat dog 60 100 %" in said  # where lost images went
+    assert "Images whose answer changed 60" in said
+
+
+def test_without_limits_nothing_is_decided(tmp_path, pets) -> None:
+    said = words(page(tmp_path, *pets))
+    assert "Asked:" not in said
+    assert "beyond" not in said.replace("beyond all", "")
+
+
+def test_an_undecided_page_says_how_many_images_it_takes(tmp_path, pets) -> None:
+    labels, before, _ = pets
+    said = words(page(tmp_path, labels, before, before, limits=Limits(drop=0.001)))
+    assert "undecided No class is shown to have lost or gained" in said
+    assert "A class needs 6,629 images to show, by no change at all" in said
+    assert "Look at this first. after gives the same answers as the model before" in said
+
+
+def test_of_many_classes_the_ends_are_shown_and_the_rest_can_be_found(tmp_path) -> None:
+    labels = np.repeat(np.arange(300), 20)
+    after = np.where(np.arange(6000) % 7, labels, (labels + 1) % 300)
+    text = page(tmp_path, labels, labels, after)
+    rows = re.findall(r"<tr( hidden)?><th scope=\"row\">", text)
+    assert len(rows) == 300
+    assert rows.count("") == 40
+    assert 'type="search" hidden' in text  # shown by the script
+    assert len(text) < 500_000
+
+
+def test_names_are_shown_as_they_are_and_are_no_markup(tmp_path, pets) -> None:
+    labels, before, after = (np.where(values == "cat", "<b>&c", values) for values in pets)
+    text = page(tmp_path, labels, before, {"<i>x": after}, groups={"<u>": labels})
+    assert not re.search("<b>&c|<i>x|<u>", text)
+    assert "&lt;b&gt;&amp;c" in text
+
+
+def test_each_candidate_has_its_section(tmp_path, pets) -> None:
+    labels, before, after = pets
+    said = words(page(tmp_path, labels, before, {"int8": before, "pruned": after}))
+    assert said.count("accuracy before") == 2
+
+
+def test_the_same_audit_gives_the_same_bytes(tmp_path, pets) -> None:
+    assert page(tmp_path, *pets) == page(tmp_path, *pets)
+
+
+def test_a_class_without_images_and_one_without_an_interval_are_shown(tmp_path) -> None:
+    labels = np.array([0, 0, 1])
+    text = page(tmp_path, labels, labels, labels, classes=["cat", "dog", "eel"])
+    assert "no image" in words(text)
+    assert "nan" not in words(text).lower()
