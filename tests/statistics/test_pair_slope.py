@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recall_distortion.inference.statistics.pair_slope import PairCounts, pair_slope
+from recall_distortion.inference.statistics.pair_slope import (
+    PairCounts,
+    pair_slope,
+    slope_difference,
+)
 from recall_distortion.measures.distortion import HalfBalances, crossfit_sums, split_halves
 
 
@@ -121,3 +125,58 @@ def population(
     shares /= shares.sum(1, keepdims=True)
     balances = [part / ((n * part).sum() / n.sum()) - 1 for part in (first, second)]
     return shares, float((balances[0] * balances[1]).sum() / (balances[0] ** 2).sum())
+
+
+def test_a_difference_of_slopes_is_that_of_both_and_none_of_a_model_beside_itself() -> None:
+    rng = np.random.default_rng(5)
+    kinds = rng.integers(20, 400, (6, 2, 2, 2))
+    found = slope_difference(kinds, 0.95)
+    one, other = (
+        pair_slope(PairCounts(p[:, 1, 1], p[:, 1, 0], p[:, 0, 1], p[:, 0, 0]), 0.95).alpha
+        for p in (kinds.sum(3), kinds.sum(2))
+    )
+    if np.isfinite(found[0]):
+        assert found[0] == pytest.approx(one - other)
+    same = np.zeros((3, 2, 2, 2), int)
+    same[:, 1, 1, 1], same[:, 1, 0, 0], same[:, 0, 0, 0] = [900, 700, 500], 50, [50, 250, 450]
+    difference, low, high = slope_difference(same, 0.95)
+    assert difference == 0
+    assert low < 0 < high
+
+
+@pytest.mark.parametrize("setting", ["large classes", "many classes", "1:100"])
+def test_the_interval_of_a_difference_covers_it(setting: str) -> None:
+    """Two changed models of one model before, which err on the same images in part."""
+    images, accuracy, spread, scale, agreement = SETTINGS[setting]
+    rng = np.random.default_rng(11)
+    n, studies = np.array(images), 400
+    # The same recalls before, by the same seed; the model after has gaps of its own.
+    one, truth = population(n, accuracy, spread, scale, agreement, np.random.default_rng(4))
+    other, other_truth = population(n, accuracy, spread, 1.0, agreement, np.random.default_rng(4))
+    after = [_given_before(shares) for shares in (one, other)]
+    before = one[:, 0] + one[:, 1]
+    shares = np.empty((len(n), 2, 2, 2))
+    for first in (0, 1):
+        of_before = before if first else 1 - before
+        for second in (0, 1):
+            for third in (0, 1):
+                chances = [
+                    part[:, first] if which else 1 - part[:, first]
+                    for part, which in zip(after, (second, third), strict=True)
+                ]
+                shares[:, first, second, third] = of_before * chances[0] * chances[1]
+    flat = shares.reshape(len(n), 8)
+    flat = flat / flat.sum(1, keepdims=True)
+    drawn = np.stack([rng.multinomial(m, p, studies) for m, p in zip(n, flat, strict=True)], 1)
+    found = [slope_difference(counts.reshape(-1, 2, 2, 2), 0.95) for counts in drawn]
+    stated = [(low, high) for _, low, high in found if np.isfinite(low)]
+    wrong = sum(not low <= truth - other_truth <= high for low, high in stated)
+    allowed = 0.05 * len(stated)
+    assert len(stated) > 100
+    assert wrong <= allowed + 3 * np.sqrt(max(allowed, 1))
+
+
+def _given_before(shares: np.ndarray) -> np.ndarray:
+    """Return how often [C, 2] images are recognized after, if they were not (0) or were (1)."""
+    both, lost, gained, neither = shares.T
+    return np.stack([gained / (gained + neither), both / (both + lost)], 1)

@@ -206,6 +206,28 @@ def test_what_a_reader_has_to_know_is_said() -> None:
     assert of_classes(missing).loc["fly", "verdict"] == ""
 
 
+def test_a_control_is_what_effects_are_read_against() -> None:
+    """It loses the same dogs and no others: nothing is beyond it but 20 cats."""
+    control = np.where((LABELS == 1) & (BEFORE != AFTER), AFTER, BEFORE)
+    found = rd.audit(LABELS, BEFORE, AFTER, control=control, classes=CLASSES)
+    classes = of_classes(found)
+    assert classes["control"].to_dict() == {
+        name: (control == LABELS)[place == LABELS].mean() for place, name in enumerate(CLASSES)
+    }
+    assert classes["beyond"].to_dict() == pytest.approx({"cat": 0.01, "dog": 0, "eel": 0})
+    cat = classes.loc["cat"]
+    assert (cat["beyond_low"], cat["beyond_high"]) == tango(20, 30, 1000, 0.99)
+    assert set(classes["beyond_verdict"]) == {"inconclusive"}
+    (whole,) = found.tables["models"].to_dict("records")
+    alone = rd.audit(LABELS, BEFORE, control, classes=CLASSES).tables["models"]["alpha"][0]
+    assert whole["alpha_control"] == pytest.approx(alone)
+    assert whole["alpha_beyond"] == pytest.approx(whole["alpha"] - alone)
+    assert whole["alpha_beyond_low"] < whole["alpha_beyond"] < whole["alpha_beyond_high"]
+    without = rd.audit(LABELS, BEFORE, AFTER, classes=CLASSES)
+    assert of_classes(without)["beyond"].isna().all()
+    assert list(without.tables["groups"]) == list(found.tables["groups"])
+
+
 def test_limits_decide_by_intervals(found) -> None:
     assert found.decide() == "within"
     assert found.decide(max_drop=0.3) == "within"
@@ -276,6 +298,7 @@ def test_wrong_input_is_one_message(labels: np.ndarray, before: np.ndarray, word
         ({"keys": [1, 2]}, "keys: have shape [2]"),
         ({"groups": {"class": LABELS}}, "give yours another name"),
         ({"groups": {"sensor": [1]}}, "groups, sensor: has shape [1]"),
+        ({"control": BEFORE[:9]}, "control: holds 9 predictions"),
         ({"top_k": 2}, "top 2 needs a score for each class"),
         ({"threshold": 0.5}, "a threshold is for two classes, and here are 3"),
     ],
@@ -363,7 +386,7 @@ def test_the_command_prints_an_answer_and_writes_tables(files: Path, capsys) -> 
     assert summary["schema"] == 1
     assert summary["candidates"]["pruned"]["classes"]["dog"]["lost"] == 80
     assert {path.name for path in Path("out").iterdir()} == {
-        *("models.csv", "groups.csv", "flows.csv", "flips.csv", "summary.json"),
+        *("models.csv", "groups.csv", "flows.csv", "flips.csv", "summary.json", "report.html"),
     }
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+import recall_distortion
 from recall_distortion import data
 from recall_distortion.data import preparing
 from recall_distortion.data.images import RawData
+from recall_distortion.data.prepared import Shape
+from recall_distortion.data.sources import SOURCES
 from recall_distortion.data.sources import digits as digits_module
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
@@ -233,3 +239,30 @@ def test_prepared_file_does_not_depend_on_memory_layout(tmp_path):
     assert np.array_equal(loaded["a"], images)
     assert np.array_equal(loaded["b"], images)
     assert RawData(images, images, None, None, (), "").test_images is None
+
+
+def test_a_source_whose_data_are_not_as_it_says_is_named(tmp_path, monkeypatch):
+    """It says channels, size and classes before its data are read; the networks hang on it."""
+    digits = dataclasses.replace(SOURCES["digits"], shape=Shape(3, 8, 10))
+    monkeypatch.setitem(SOURCES, "digits", digits)
+    output = tmp_path / "digits.safetensors"
+    with pytest.raises(DataError) as found:
+        prepare(output)
+    assert "the source 'digits' says Shape(channels=3" in str(found.value)
+    assert "but its data have Shape(channels=1" in str(found.value)
+    assert not output.exists()
+
+
+def test_two_files_of_one_source_are_an_error(tmp_path):
+    """Which of them a study means could not be told."""
+    package = Path(recall_distortion.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    again = tmp_path / package.name / "data/sources/again.py"
+    again.write_text("from recall_distortion.data.sources.digits import SOURCES\n")
+    command = [sys.executable, "-c", "import recall_distortion.data.sources"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "sources.again and recall_distortion.data.sources.digits both have a source 'digits'"
+    )

@@ -8,7 +8,11 @@ import pandas as pd
 from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
 from recall_distortion.inference.statistics import intervals
 from recall_distortion.inference.statistics.adjustment import holm
-from recall_distortion.inference.statistics.pair_slope import PairCounts, pair_slope
+from recall_distortion.inference.statistics.pair_slope import (
+    PairCounts,
+    pair_slope,
+    slope_difference,
+)
 from recall_distortion.inference.statistics.paired import Ends, excess, mcnemar, tango, wilson
 from recall_distortion.vocabulary import INCONCLUSIVE
 
@@ -22,18 +26,24 @@ _HALVINGS, _SEED = 400, 20_261_127
 
 
 def compare(
-    group: np.ndarray, names: list[str], before: Answers, after: Answers, level: float
+    group: np.ndarray,
+    names: list[str],
+    before: Answers,
+    after: Answers,
+    level: float,
+    control: Answers | None = None,
 ) -> pd.DataFrame:
     """Return a row for each of G groups of images: shares of right answers, and what changed.
 
     ``group`` [M] are numbers of ``names`` [G]. Of a group without an image only the name is known.
+    ``beyond`` is what changed more than in the control, the same further training without
+    compression: the model after less the control, whose columns are empty where there is none.
     """
     counts = pair_counts(group, len(names), before, after)
     n, lost, gained = counts.images, counts.lost, counts.gained
-    together = 1 - (1 - level) / max(int((n > 0).sum()), 1)  # Bonferroni
     change = (gained - lost) / np.where(n > 0, n, np.nan)
     own = tango(lost, gained, n, level)
-    simultaneous = tango(lost, gained, n, together)
+    simultaneous = tango(lost, gained, n, together(level, n))
     p = mcnemar(lost, gained)
     flipped = _count(group, before.predicted != after.predicted, len(names))
     found = {
@@ -50,15 +60,46 @@ def compare(
         "p_exact": np.where(n > 0, p.exact, np.nan),
         "p_adjusted": holm(np.where(n > 0, p.mid, np.nan)),
         "verdict": [verdict(*ends) for ends in zip(*simultaneous, strict=True)],
-        **_excess(n, change, own, tango(lost, gained, n, together)),
+        **_excess(n, change, own, simultaneous),
         "lost": lost,
         **_interval("lost_share", lost, n, level),
         "gained": gained,
         **_interval("gained_share", gained, n, level),
         "flipped": flipped,
         **_interval("flipped_share", flipped, n, level),
+        **_beyond(group, names, control, after, level),
     }
     return pd.DataFrame(found)
+
+
+def _beyond(
+    group: np.ndarray, names: list[str], control: Answers | None, after: Answers, level: float
+) -> dict[str, object]:
+    """Return how a model's shares of right answers differ from the control's."""
+    if control is None:
+        return {**dict.fromkeys(_BEYOND, np.nan), "beyond_verdict": ""}
+    counts = pair_counts(group, len(names), control, after)
+    n, lost, gained = counts.images, counts.lost, counts.gained
+    own, simultaneous = (tango(lost, gained, n, at) for at in (level, together(level, n)))
+    values = (
+        (counts.both + lost) / np.where(n > 0, n, np.nan),
+        (gained - lost) / np.where(n > 0, n, np.nan),
+        *own,
+        *simultaneous,
+    )
+    verdicts = [verdict(*ends) for ends in zip(*simultaneous, strict=True)]
+    return {**dict(zip(_BEYOND, values, strict=True)), "beyond_verdict": verdicts}
+
+
+_BEYOND = (
+    *("control", "beyond", "beyond_low", "beyond_high"),
+    *("beyond_simultaneous_low", "beyond_simultaneous_high"),
+)
+
+
+def together(level: float, images: np.ndarray) -> float:
+    """Return the level that each group with images needs for all to have ``level`` (Bonferroni)."""
+    return 1 - (1 - level) / max(int((images > 0).sum()), 1)
 
 
 def pair_counts(group: np.ndarray, groups: int, before: Answers, after: Answers) -> PairCounts:
@@ -104,25 +145,57 @@ def verdict(low: float, high: float) -> str:
     return LOSS if high < 0 else GAIN if low > 0 else INCONCLUSIVE
 
 
-def overall(images: TestSet, before: Answers, after: Answers, level: float) -> dict[str, float]:
+def overall(
+    images: TestSet,
+    before: Answers,
+    after: Answers,
+    level: float,
+    control: Answers | None = None,
+) -> dict[str, object]:
     """Return what is said of a candidate as a whole: accuracy, flips, the slope, largest loss."""
-    everything = compare(np.zeros(len(images), int), [ALL], before, after, level).iloc[0]
+    nobody = np.zeros(len(images), int)
+    everything = compare(nobody, [ALL], before, after, level, control).iloc[0]
     counts = pair_counts(images.index, len(images.names), before, after)
     some = counts.images > 0
     counts = PairCounts(*(part[some] for part in vars(counts).values()))
     slope = pair_slope(counts, level)
-    left_out = ("name", "simultaneous_low", "simultaneous_high", "p_adjusted", *_EXCESS)
+    left_out = ["name", "p_adjusted", *_EXCESS]
+    left_out += [
+        name for name in everything.index if "simultaneous" in name and "excess" not in name
+    ]
     return {
-        **everything.drop(labels=list(left_out)).to_dict(),
+        **everything.drop(labels=left_out).to_dict(),
         "alpha": slope.alpha,
         "alpha_low": slope.low,
         "alpha_high": slope.high,
         "alpha_verdict": intervals.verdict(slope.low, slope.high),
+        **_slope_beyond(images, before, after, control, level),
         "largest_loss": float(-(counts.after - counts.before).min()),
         "largest_loss_crossfit": largest_loss(counts),
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),
     }
+
+
+def _slope_beyond(
+    images: TestSet, before: Answers, after: Answers, control: Answers | None, level: float
+) -> dict[str, object]:
+    """Return the control's slope and by how much the model's exceeds it."""
+    names = ("alpha_control", "alpha_beyond", "alpha_beyond_low", "alpha_beyond_high")
+    if control is None:
+        return {**dict.fromkeys(names, float("nan")), "alpha_beyond_verdict": ""}
+    place = np.ravel_multi_index(
+        (images.index, *(part.right.astype(int) for part in (before, after, control))),
+        (len(images.names), 2, 2, 2),
+    )
+    kinds = np.bincount(place, minlength=8 * len(images.names)).reshape(-1, 2, 2, 2)
+    kinds = kinds[kinds.sum((1, 2, 3)) > 0]
+    difference, low, high = slope_difference(kinds, level)
+    counts = pair_counts(images.index, len(images.names), before, control)
+    some = counts.images > 0
+    own = pair_slope(PairCounts(*(part[some] for part in vars(counts).values())), level)
+    found = dict(zip(names, (own.alpha, difference, low, high), strict=True))
+    return {**found, "alpha_beyond_verdict": intervals.verdict(low, high, null=0)}
 
 
 def largest_loss(counts: PairCounts) -> float:

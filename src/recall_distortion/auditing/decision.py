@@ -56,7 +56,7 @@ class Finding:
 def findings(
     candidate: str, classes: pd.DataFrame, whole: pd.Series, limits: Limits
 ) -> Iterator[Finding]:
-    """Yield what each limit says of each class of a candidate.
+    """Yield what each limit says of each class of a candidate, those that lost most first.
 
     A class is within a limit where the upper end of its own interval lies below it: all classes
     have to be, which needs no correction. It is beyond where the lower end of its simultaneous
@@ -68,12 +68,12 @@ def findings(
     ):
         if tolerated is None:
             continue
-        estimates = classes["excess" if stem else "change"]
-        for row, estimate in zip(classes.to_dict("records"), estimates, strict=True):
+        changed = "excess" if stem else "change"
+        for row in classes.sort_values(changed, kind="stable").to_dict("records"):
             own = -row[f"{stem}high"], -row[f"{stem}low"]
             low = -row[f"{stem}simultaneous_high"]
             said = WITHIN if own[1] < tolerated else BEYOND if low > tolerated else UNDECIDED
-            yield Finding(candidate, limit, row["name"], tolerated, -estimate, *own, said)
+            yield Finding(candidate, limit, row["name"], tolerated, -row[changed], *own, said)
     if limits.alpha is not None:
         low, high = whole["alpha_low"], whole["alpha_high"]
         said = WITHIN if high < limits.alpha else BEYOND if low > limits.alpha else UNDECIDED

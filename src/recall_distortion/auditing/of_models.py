@@ -54,7 +54,10 @@ class Audit:
         return worst([finding.decision for finding in found])
 
     def findings(self, limits: Limits) -> list[Finding]:
-        """Return what each limit says of each class of each candidate (``decision.findings``)."""
+        """Return what each limit says of each class of each candidate (``decision.findings``).
+
+        Of a candidate and limit, the largest estimates come first.
+        """
         models, groups = self.tables["models"], self.tables["groups"]
         classes = groups[groups["grouping"] == BY_CLASS]
         return [
@@ -128,6 +131,7 @@ def audit(
     before: ArrayLike,
     after: ArrayLike | Mapping[str, ArrayLike],
     *,
+    control: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
     groups: Mapping[str, ArrayLike] | None = None,
     keys: ArrayLike | None = None,
@@ -139,31 +143,65 @@ def audit(
     """Compare a model's predictions before and after it was changed, on the same M images.
 
     ``labels`` [M] are integers or texts. ``before`` and ``after`` are the predicted classes [M], or
-    probabilities or logits [M, C]; ``after`` may be several candidates by name. ``classes`` names
-    the classes in the order of their numbers. ``groups`` are further groupings by name, a value an
-    image; ``keys`` names the images. ``top_k``, ``threshold`` and ``scores`` are as in
-    ``auditing.answers.answers``. All intervals are at ``level``, over test images; the models are
-    given. Raises ``AuditError`` with one message that says what was found and what is wanted.
+    probabilities or logits [M, C]; ``after`` may be several candidates by name. ``control`` are the
+    predictions of the model before after the same further training without compression.
+    ``classes`` names the classes in the order of their numbers. ``groups`` are further groupings by
+    name, a value an image; ``keys`` names the images. ``top_k``, ``threshold`` and ``scores`` are
+    as in ``auditing.answers.answers``. All intervals are at ``level``, over test images; the models
+    are given. Raises ``AuditError`` with one message that says what was found and what is wanted.
     """
     require_level(level)
     images = test_set(np.asarray(labels), classes, "labels")
     options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
     first = answers(np.asarray(before), images, "before", **options)
     given = after if isinstance(after, Mapping) else {_AFTER: after}
+    if control is not None and "control" in given:
+        raise AuditError("after: a candidate is called control; give the control as control alone")
     if not given:
         raise AuditError("after: names no candidate")
     candidates = {
         name: answers(np.asarray(values), images, str(name), **options)
         for name, values in given.items()
     }
+    trained = (
+        None if control is None else answers(np.asarray(control), images, "control", **options)
+    )
     names = None if keys is None else _keys(np.asarray(keys), images)
     groupings = {BY_CLASS: (images.index, images.names)}
     for name, values in (groups or {}).items():
         groupings[str(name)] = _grouping(np.asarray(values), images, str(name))
+    return compared(
+        images,
+        first,
+        candidates,
+        control=trained,
+        groupings=groupings,
+        keys=names,
+        level=level,
+    )
+
+
+def compared(
+    images: TestSet,
+    before: Answers,
+    candidates: Mapping[str, Answers],
+    *,
+    control: Answers | None = None,
+    groupings: Mapping[str, tuple[np.ndarray, list[str]]] | None = None,
+    keys: np.ndarray | None = None,
+    level: float = 0.99,
+) -> Audit:
+    """Return the audit of models whose answers are known.
+
+    ``groupings`` are numbers and names of groups, by the grouping's name; without any, images are
+    grouped by their true class.
+    """
+    groupings = groupings or {BY_CLASS: (images.index, images.names)}
     tables = [
-        _of_candidate(images, first, found, groupings, names, level)
-        for found in candidates.values()
+        _of_candidate(images, before, after, control, groupings, keys, level)
+        for after in candidates.values()
     ]
+    every = dict(candidates) if control is None else {**candidates, "control": control}
     return Audit(
         {
             kind: pd.concat(
@@ -176,7 +214,7 @@ def audit(
             for kind in ("models", "groups", "flows", "flips")
         },
         level,
-        warnings_of(images, first, candidates),
+        warnings_of(images, before, every),
     )
 
 
@@ -184,18 +222,19 @@ def _of_candidate(
     images: TestSet,
     before: Answers,
     after: Answers,
+    control: Answers | None,
     groupings: Mapping[str, tuple[np.ndarray, list[str]]],
     keys: np.ndarray | None,
     level: float,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of one candidate."""
     of_groups = [
-        compare(index, names, before, after, level).assign(grouping=grouping)
+        compare(index, names, before, after, level, control).assign(grouping=grouping)
         for grouping, (index, names) in groupings.items()
     ]
     groups = pd.concat(of_groups, ignore_index=True)
     return {
-        "models": pd.DataFrame([overall(images, before, after, level)]),
+        "models": pd.DataFrame([overall(images, before, after, level, control)]),
         "groups": groups[["grouping", *groups.columns.drop("grouping")]],
         "flows": flows(images, before, after),
         "flips": flips(images, before, after, keys),

@@ -122,6 +122,7 @@ def _candidate(
     return {
         "name": name,
         "decision": decision,
+        "has_control": bool(np.isfinite(whole["control"])),
         "kind": {BEYOND: "beyond", WITHIN: "within", "": ""}.get(decision, "undecided"),
         "decisive": [
             _finding(one) for one in findings if one.decision == decision and decision != WITHIN
@@ -200,7 +201,21 @@ def _alpha(whole: dict[str, Any]) -> str:
         )
     said = words.get(whole["alpha_verdict"], "whether the gaps grew or shrank cannot be told")
     ends = f"{style.number(whole['alpha_low'])} to {style.number(whole['alpha_high'])}"
-    return f"α = {style.number(whole['alpha'])} ({ends}): {said}"
+    return f"α = {style.number(whole['alpha'])} ({ends}): {said}{_alpha_beyond(whole)}"
+
+
+def _alpha_beyond(whole: dict[str, Any]) -> str:
+    if not np.isfinite(whole["alpha_beyond"]):
+        return ""
+    ends = " to ".join(style.signed(whole[f"alpha_beyond_{end}"]) for end in ("low", "high"))
+    said = {
+        INTENSIFICATION: "the change widened the gaps more than further training alone",
+        DEINTENSIFICATION: "the change narrowed the gaps more than further training alone",
+    }.get(whole["alpha_beyond_verdict"], "more than further training alone cannot be told")
+    return (
+        f". The control’s is {style.number(whole['alpha_control'])}; beyond it "
+        f"{style.signed(whole['alpha_beyond'])} ({ends}): {said}"
+    )
 
 
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
@@ -245,6 +260,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                     else "no image"
                 ),
                 "excess": points(row["excess"], True) if has_images else "–",
+                "beyond": _beyond(row),
                 "lost": f"{row['lost']:,}",
                 "gained": f"{row['gained']:,}",
                 "p": style.p_value(row["p_adjusted"]),
@@ -270,9 +286,21 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "rows": found,
         "many": many,
         "shown": 2 * SHOWN,
+        "has_control": bool(np.isfinite(rows["beyond"]).any()),
         "zero": place(0),
         "low": points(low, True),
         "high": points(high, True),
+    }
+
+
+def _beyond(row: dict[str, Any]) -> dict[str, str]:
+    """Return what a class changed more than in the control, with its sign and colour."""
+    said = row["beyond_verdict"]
+    return {
+        "text": points(row["beyond"], True),
+        "sign": _SIGNS.get(said, "○"),
+        "kind": _KINDS.get(said, ""),
+        "ends": f"{points(row['beyond_low'], True)} to {points(row['beyond_high'], True)}",
     }
 
 

@@ -19,6 +19,7 @@ from recall_distortion.auditing.decision import (
     worst,
 )
 from recall_distortion.auditing.of_models import Audit, audit
+from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.auditing.reading import read
 from recall_distortion.system.errors import AuditError
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
@@ -32,6 +33,7 @@ Give --after several times for several candidates, as NAME=FILE.
 
   recall-distortion audit --labels y.npy --before dense.npy --after pruned.npy --max-drop 0.02
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
+  recall-distortion audit results/digits --network digits/cnn/small --method magnitude --ratio 10
 
 Exit status: 0 within all limits, or none given; 3 beyond one; 4 this test set cannot tell; 2 the
 input is wrong.
@@ -45,19 +47,7 @@ def run(words: Sequence[str], prog: str) -> int:
     """Audit what the words name, print and write it, and return the exit status."""
     options = _parser(prog).parse_args(words)
     limits = Limits(options.max_drop, options.max_excess, options.max_alpha)
-    groups = dict(_named(given, "--groups") for given in options.groups)
-    found = audit(
-        read(options.labels),
-        read(options.before, scores=True),
-        {name: read(path, scores=True) for name, path in _candidates(options.after).items()},
-        classes=None if options.classes is None else _class_names(options.classes),
-        groups={name: read(path) for name, path in groups.items()},
-        keys=None if options.keys is None else read(options.keys),
-        level=options.level,
-        top_k=options.top_k,
-        threshold=options.threshold,
-        scores=options.scores,
-    )
+    found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
     print(_text(found, findings, limits))
     if options.out is not None:
@@ -69,27 +59,96 @@ def run(words: Sequence[str], prog: str) -> int:
     return STATUS[decision]
 
 
+def _of_study(options: argparse.Namespace) -> Audit:
+    """Audit one replicate of a study."""
+    if options.labels or options.before or options.after or options.control:
+        raise AuditError("name a study or files, not both")
+    if options.method is None:
+        raise AuditError(f"{options.study}: name the method to audit with --method")
+    return audit_replicate(
+        options.study,
+        method=options.method,
+        ratios=options.ratio,
+        seed=options.seed,
+        network=options.network,
+        level=options.level,
+    )
+
+
+def _of_files(options: argparse.Namespace) -> Audit:
+    """Audit the predictions in files."""
+    for name in ("labels", "before", "after"):
+        if not getattr(options, name):
+            raise AuditError(
+                f"--{name} is missing: give --labels, --before and --after, or a study"
+            )
+    groups = dict(_named(given, "--groups") for given in options.groups)
+    return audit(
+        read(options.labels),
+        read(options.before, scores=True),
+        {name: read(path, scores=True) for name, path in _candidates(options.after).items()},
+        control=None if options.control is None else read(options.control, scores=True),
+        classes=None if options.classes is None else _class_names(options.classes),
+        groups={name: read(path) for name, path in groups.items()},
+        keys=None if options.keys is None else read(options.keys),
+        level=options.level,
+        top_k=options.top_k,
+        threshold=options.threshold,
+        scores=options.scores,
+    )
+
+
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=_DESCRIPTION.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_study(parser.add_argument_group("a study of this project in place of files"))
     _add_files(parser.add_argument_group("files"))
     _add_reading(parser.add_argument_group("reading predictions"))
     _add_deciding(parser.add_argument_group("deciding"))
     return parser
 
 
+def _add_study(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "study", nargs="?", metavar="STUDY", help="its folder, such as results/digits"
+    )
+    group.add_argument("--method", metavar="NAME", help="the compression method")
+    group.add_argument(
+        "--ratio",
+        type=float,
+        action="append",
+        default=[],
+        metavar="X",
+        help="its ratio; again for another one (default: all)",
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the replicate (default: 0)"
+    )
+    group.add_argument(
+        "--network",
+        default="",
+        metavar="NAME",
+        help="such as digits/cnn/small, if there are several",
+    )
+
+
 def _add_files(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--labels", required=True, metavar="FILE", help="the true classes")
-    group.add_argument("--before", required=True, metavar="FILE", help="the model as it was")
+    group.add_argument("--labels", metavar="FILE", help="the true classes")
+    group.add_argument("--before", metavar="FILE", help="the model as it was")
     group.add_argument(
         "--after",
-        required=True,
         action="append",
+        default=[],
         metavar="[NAME=]FILE",
         help="the changed model; again for another candidate",
+    )
+    group.add_argument(
+        "--control",
+        metavar="FILE",
+        help="the model before after the same further training, without compression",
     )
     group.add_argument(
         "--classes",
@@ -211,6 +270,9 @@ def _of_candidate(found: Audit, whole: pd.Series) -> str:
             "says": shown["verdict"],
         }
     )
+    if shown["beyond"].notna().any():
+        table["beyond control"] = shown["beyond"].map("{:+.3f}".format)
+        table["beyond says"] = shown["beyond_verdict"]
     lines = [
         "",
         f"{name}: accuracy {whole['before']:.4f} -> {whole['after']:.4f}, change "
@@ -240,8 +302,18 @@ _SAID = {
 def _slope(whole: pd.Series) -> str:
     if said := _SAID.get(whole["alpha_verdict"]):
         ends = f"{whole['alpha_low']:.2f} to {whole['alpha_high']:.2f}"
-        return f"alpha {whole['alpha']:.2f} ({ends}): {said}"
+        return f"alpha {whole['alpha']:.2f} ({ends}): {said}{_beyond_control(whole)}"
     return "alpha is not known: the classes differ too little before, for this test set"
+
+
+def _beyond_control(whole: pd.Series) -> str:
+    if pd.isna(whole["alpha_beyond"]):
+        return ""
+    ends = f"{whole['alpha_beyond_low']:+.2f} to {whole['alpha_beyond_high']:+.2f}"
+    return (
+        f"\n  the control's is {whole['alpha_control']:.2f}; beyond it "
+        f"{whole['alpha_beyond']:+.2f} ({ends})"
+    )
 
 
 def _decided(findings: Sequence[Finding], limits: Limits, level: float) -> str:

@@ -95,6 +95,65 @@ def pair_slope(counts: PairCounts, level: float) -> PairSlope:
     return PairSlope(alpha, low, high, sums.numerator, sums.denominator, error)
 
 
+def slope_difference(kinds: np.ndarray, level: float) -> tuple[float, float, float]:
+    """Return by how much a model's slope exceeds another's, both from one model before, with ends.
+
+    ``kinds`` [C, 2, 2, 2] counts each class's images by whether the model before, the one, and the
+    other recognize them (1) or not (0). The ends are the delta method's over images; NaN unless
+    both slopes have intervals.
+    """
+    nothing = float("nan")
+    pairs = [_pair(kinds.sum(3)), _pair(kinds.sum(2))]
+    slopes = [pair_slope(pair, level) for pair in pairs]
+    if not np.isfinite([[slope.alpha, slope.low] for slope in slopes]).all():
+        return nothing, nothing, nothing
+    (of_before, of_one), (of_other_before, of_other) = (
+        _influences(pair, slope) for pair, slope in zip(pairs, slopes, strict=True)
+    )
+    # What each kind of image adds to the difference; the counts as in PairCounts.smoothed.
+    value = (
+        (of_before - of_other_before)[:, None, None, None] * np.array([0.0, 1])[:, None, None]
+        + of_one[:, None, None, None] * np.array([0.0, 1])[:, None]
+        - of_other[:, None, None, None] * np.array([0.0, 1])
+    )
+    counts = kinds + 0.25
+    n = counts.sum((1, 2, 3), keepdims=True)
+    share = counts / n
+    mean = (share * value).sum((1, 2, 3), keepdims=True)
+    variance = (share * (value - mean) ** 2).sum((1, 2, 3)) / (n.ravel() - 1)
+    difference = slopes[0].alpha - slopes[1].alpha
+    half = float(normal_quantile(level) * np.sqrt(variance.sum()))
+    return difference, difference - half, difference + half
+
+
+def _pair(kinds: np.ndarray) -> PairCounts:
+    """Return the counts of [C, 2, 2] images by what two models make of them."""
+    return PairCounts(kinds[:, 1, 1], kinds[:, 1, 0], kinds[:, 0, 1], kinds[:, 0, 0])
+
+
+def _influences(counts: PairCounts, slope: PairSlope) -> tuple[np.ndarray, np.ndarray]:
+    """Return how the slope moves with each class's recall [C] before and after."""
+    p, q, e = _gradients(counts)
+    return (p - slope.alpha * e) / slope.denominator, q / slope.denominator
+
+
+def _gradients(counts: PairCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how the sum of products moves with each class's recall, and that of squares.
+
+    The first two are for the recalls before and after, the third for those before.
+    """
+    n = counts.images.astype(float)
+    share = n / n.sum()
+    first, second = counts.before, counts.after
+    a, b = float(share @ first), float(share @ second)
+    balance, balance_after = first / a - 1, second / b - 1
+    return (
+        balance_after / a - share * (balance_after @ first) / a**2,
+        balance / b - share * (balance @ second) / b**2,
+        2 * (balance / a - share * (balance @ first) / a**2),
+    )
+
+
 @dataclass(frozen=True)
 class _Sums:
     """The corrected sums of products and of squares of balances, with their (co)variances."""
@@ -116,10 +175,7 @@ class _Sums:
         x, y, xy = noise.covariances()
         v = _covariance(first, first, a, a, share, x)
         k = _covariance(first, second, a, b, share, xy)
-        # How the sums move with each class's recall, before and after.
-        p = balance_after / a - share * (balance_after @ first) / a**2
-        q = balance / b - share * (balance @ second) / b**2
-        e = 2 * (balance / a - share * (balance @ first) / a**2)
+        p, q, e = _gradients(counts)
         return cls(
             float((balance * balance_after - k).sum()),
             float((balance**2 - v).sum()),

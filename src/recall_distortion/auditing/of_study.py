@@ -1,0 +1,109 @@
+"""One replicate of a study audited as if it were anyone's model: its predictions lie in files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recall_distortion.auditing.answers import Answers, TestSet
+from recall_distortion.auditing.of_models import Audit, compared
+from recall_distortion.system.errors import AuditError
+from recall_distortion.tables.predictions import Predictions, read_predictions
+from recall_distortion.vocabulary import (
+    COMPRESSED,
+    CONTROL,
+    DENSE,
+    RETRAINED,
+    UNCOMPRESSED_TEXT,
+    format_ratio,
+)
+
+
+def audit_replicate(
+    folder: str | Path,
+    *,
+    method: str,
+    ratios: Sequence[float],
+    seed: int,
+    network: str = "",
+    level: float = 0.99,
+) -> Audit:
+    """Compare a study's dense network of a seed with what a method made of it at some ratios.
+
+    ``folder`` is a study's folder of results, whose predictions must be there. The study's control
+    is the control. ``network`` is its data set, architecture and recipe, as ``digits/cnn/small``,
+    where the study has several. Candidates are named by method and ratio. Raises ``AuditError``.
+    """
+    panel = _panel(Path(folder, "predictions"), network)
+    parts = list(_parts(panel, seed, {DENSE, CONTROL, method}))
+    dense = _one(parts, DENSE, UNCOMPRESSED_TEXT, panel, seed)
+    known = sorted({float(part.ratio) for part in parts if part.method == method})
+    if not known:
+        there = sorted(path.name for path in panel.iterdir() if path.is_dir())
+        raise AuditError(
+            f"{panel}: has no method {method!r} of seed {seed}; there are {', '.join(there)}"
+        )
+    candidates = {}
+    for ratio in ratios or known:
+        if ratio not in known:
+            raise AuditError(
+                f"{panel}: has no {method} at {format_ratio(ratio)} of seed {seed}; there are "
+                f"{', '.join(map(format_ratio, known))}"
+            )
+        part = _one(parts, method, format_ratio(ratio), panel, seed)
+        candidates[f"{method} at {format_ratio(ratio)}"] = _answers(part, seed)
+    controls = [part for part in parts if part.method == CONTROL and part.method != method]
+    labels = dense.labels.astype(np.int64)
+    return compared(
+        TestSet(list(dense.class_names), labels, labels),
+        _answers(dense, seed),
+        candidates,
+        control=_answers(controls[0], seed) if controls else None,
+        level=level,
+    )
+
+
+def _panel(folder: Path, network: str) -> Path:
+    """Return the folder of a network's predictions; the only one where none is named."""
+    found = sorted(path.parent for path in folder.glob(f"*/*/*/{DENSE}"))
+    if not found:
+        raise AuditError(
+            f"{folder}: holds no predictions; they are not in git: run the study, or `dvc pull`"
+        )
+    names = ["/".join(path.parts[-3:]) for path in found]
+    if not network and len(found) == 1:
+        return found[0]
+    if network not in names:
+        what = f"has no network {network!r}" if network else "has several networks"
+        raise AuditError(f"{folder}: {what}; name one with --network: {', '.join(names)}")
+    return found[names.index(network)]
+
+
+def _parts(panel: Path, seed: int, methods: set[str]) -> Iterator[Predictions]:
+    """Yield the predictions of some methods that are of a seed, retrained where there are two."""
+    for path in sorted(panel.glob("*/*.safetensors")):
+        parts, _ = read_predictions(path)
+        retrained = {(part.method, part.ratio) for part in parts if part.state == RETRAINED}
+        for part in parts:
+            last = part.state != COMPRESSED or (part.method, part.ratio) not in retrained
+            if part.method in methods and seed in part.seeds and last:
+                yield part
+
+
+def _one(
+    parts: Sequence[Predictions], method: str, ratio: str, panel: Path, seed: int
+) -> Predictions:
+    for part in parts:
+        if (part.method, part.ratio) == (method, ratio):
+            return part
+    raise AuditError(f"{panel}: has no {method} network of seed {seed}")
+
+
+def _answers(part: Predictions, seed: int) -> Answers:
+    place = part.seeds.index(seed)
+    predicted = part.predicted[place].astype(np.int64)
+    probability = None if part.loss is None else np.exp(-part.loss[place].astype(float))
+    right = predicted == part.labels
+    return Answers(predicted, right, list(part.class_names), probability)

@@ -1,0 +1,130 @@
+"""One replicate of a study, audited by name from its files of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recall_distortion as rd
+from recall_distortion import command
+from recall_distortion.auditing.of_study import audit_replicate
+from recall_distortion.system.errors import AuditError
+from recall_distortion.tables.predictions import Predictions, write_predictions
+from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RETRAINED, Panel
+
+CLASSES = ["cat", "dog", "eel"]
+LABELS = np.arange(900) % 3
+SEEDS = [3, 4]
+
+
+def write(folder: Path, architecture: str = "cnn") -> dict[str, np.ndarray]:
+    """Write a study's predictions; return those of seed 4, by their names."""
+    rng = np.random.default_rng(0)
+    panel = Panel("pets", architecture, "usual")
+    found: dict[str, np.ndarray] = {}
+
+    def part(method: str, ratio: str, state: str, right: float) -> Predictions:
+        predicted = np.where(rng.random((2, 900)) < right, LABELS, (LABELS + 1) % 3)
+        found[f"{method} at {ratio}, {state}"] = predicted[1]
+        loss = np.where(predicted == LABELS, 0.25, 3.0).astype(np.float16)
+        return Predictions(
+            panel, method, ratio, state, SEEDS, CLASSES, LABELS, predicted, {}, loss=loss
+        )
+
+    for bundle, parts in {
+        DENSE: [part(DENSE, "1", DENSE, 0.9)],
+        CONTROL: [part(CONTROL, "1", RETRAINED, 0.92)],
+        "magnitude": [
+            part("magnitude", ratio, state, right)
+            for ratio, state, right in [
+                *(("2", COMPRESSED, 0.5), ("2", RETRAINED, 0.88)),
+                *(("10", COMPRESSED, 0.3), ("10", RETRAINED, 0.7)),
+            ]
+        ],
+        "float16": [part("float16", "2", COMPRESSED, 0.9)],
+    }.items():
+        path = folder / "predictions" / "/".join(panel) / bundle / "seeds-003-004.safetensors"
+        write_predictions(path, parts)
+    return found
+
+
+def test_it_is_the_audit_of_the_same_predictions_from_files(tmp_path: Path) -> None:
+    predicted = write(tmp_path)
+    found = audit_replicate(tmp_path, method="magnitude", ratios=[], seed=4)
+    expected = rd.audit(
+        LABELS,
+        predicted["dense at 1, dense"],
+        {f"magnitude at {r}": predicted[f"magnitude at {r}, retrained"] for r in ("2", "10")},
+        control=predicted["control at 1, retrained"],
+        classes=CLASSES,
+    )
+    for name in ("models", "groups", "flows"):
+        pd.testing.assert_frame_equal(found.tables[name], expected.tables[name])
+    drop = found.tables["flips"].query("kind == 'lost'")["probability_before"]
+    np.testing.assert_allclose(drop, np.exp(-0.25), rtol=1e-3)
+
+
+def test_what_is_never_retrained_is_audited_as_it_is(tmp_path: Path) -> None:
+    predicted = write(tmp_path)
+    found = audit_replicate(tmp_path, method="float16", ratios=[2], seed=4)
+    right = (predicted["float16 at 2, compressed"] == LABELS).mean()
+    assert found.tables["models"]["after"][0] == right
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "gradient"}, "has no method 'gradient' of seed 4; there are control, dense"),
+        ({"ratios": [4]}, "has no magnitude at 4 of seed 4; there are 2, 10"),
+        ({"seed": 9}, "has no dense network of seed 9"),
+        ({"network": "pets/mlp/usual"}, "has no network 'pets/mlp/usual'; name one"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, options: dict, words: str) -> None:
+    write(tmp_path)
+    asked = {"method": "magnitude", "ratios": [2], "seed": 4} | options
+    with pytest.raises(AuditError) as found:
+        audit_replicate(tmp_path, **asked)
+    assert words in str(found.value)
+
+
+def test_of_several_networks_one_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    write(tmp_path, "mlp")
+    with pytest.raises(AuditError, match="several networks; name one with --network"):
+        audit_replicate(tmp_path, method="magnitude", ratios=[2], seed=4)
+    audit_replicate(tmp_path, method="magnitude", ratios=[2], seed=4, network="pets/mlp/usual")
+
+
+def test_tables_alone_are_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match="holds no predictions; they are not in git"):
+        audit_replicate(tmp_path, method="magnitude", ratios=[2], seed=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--method", "magnitude", "--ratio", "10", "--seed", "4"), 0, "beyond control"),
+        (("--method", "magnitude", "--seed", "4", "--max-drop", "0.02"), 3, "decision: beyond"),
+        ((), 2, "name the method to audit with --method"),
+        (("--method", "magnitude", "--before", "b.npy"), 2, "name a study or files, not both"),
+    ],
+)
+def test_the_command_takes_a_study_by_name(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
+    said: str,
+) -> None:
+    write(tmp_path)
+    assert command.main(["audit", str(tmp_path), *words]) == status
+    assert said in "".join(capsys.readouterr())
+
+
+def test_without_a_study_all_files_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["audit", "--labels", "y.npy"]) == 2
+    assert "--before is missing: give --labels, --before and --after" in capsys.readouterr().err
