@@ -147,6 +147,15 @@ def test_the_form_of_classes_does_not_matter(form: str, found) -> None:
     pd.testing.assert_frame_equal(same.tables["groups"], found.tables["groups"])
 
 
+def test_texts_that_look_like_numbers_are_names() -> None:
+    """In the order of names 10 comes before 2."""
+    labels = np.array(["1", "10", "2"] * 20)
+    numbers = labels.astype(int)
+    found = rd.audit(labels, numbers, np.where(numbers == 10, -1, numbers))
+    assert of_classes(found)["before"].to_dict() == {"1": 1, "10": 1, "2": 1}
+    assert of_classes(found)["after"].to_dict() == {"1": 1, "10": 0, "2": 1}
+
+
 @pytest.mark.parametrize("kind", ["probabilities", "half precision", "logits"])
 def test_scores_say_the_same_as_the_classes_with_the_highest(kind: str, found) -> None:
     def scores(values: np.ndarray) -> np.ndarray:
@@ -240,6 +249,12 @@ def test_limits_decide_by_intervals(found) -> None:
     assert found.decide(max_alpha=5.0) == "within"
 
 
+@pytest.mark.parametrize("name", ["before", "control"])
+def test_a_candidate_may_not_be_called_as_another_model_is(name: str) -> None:
+    with pytest.raises(AuditError, match=f"a candidate is called {name}"):
+        rd.audit(LABELS, BEFORE, {name: AFTER})
+
+
 def test_the_worst_candidate_decides() -> None:
     found = rd.audit(LABELS, BEFORE, {"same": BEFORE, "worse": AFTER})
     assert found.decide(max_drop=0.02) == "beyond"
@@ -280,6 +295,7 @@ ONE_HOT = np.eye(3, dtype=int)
         (np.where(LABELS, "cat", ""), BEFORE, "has no label"),
         (np.array([], int), np.array([], int), "holds no label"),
         (np.zeros((4, 2, 2), int), BEFORE, "has shape [4, 2, 2]"),
+        (LABELS * 1_000_000, BEFORE, "holds the label 2000000 among 2600 labels"),
     ],
 )
 def test_wrong_input_is_one_message(labels: np.ndarray, before: np.ndarray, words: str) -> None:
@@ -334,6 +350,11 @@ def test_one_file_may_hold_everything(files: Path, suffix: str) -> None:
 def test_scores_may_be_a_table(files: Path) -> None:
     pd.DataFrame(ONE_HOT[BEFORE] * 1.0).to_csv("scores.csv", index=False)
     np.testing.assert_array_equal(read("scores.csv", scores=True), ONE_HOT[BEFORE])
+    # Pandas writes the rows' numbers unless it is told not to.
+    pd.DataFrame(ONE_HOT[BEFORE] * 1.0).to_csv("scores_of_rows.csv")
+    np.testing.assert_array_equal(read("scores_of_rows.csv", scores=True), ONE_HOT[BEFORE])
+    pd.DataFrame({"y": LABELS}).to_csv("labels.csv")
+    np.testing.assert_array_equal(read("labels.csv"), LABELS)
 
 
 def test_a_class_may_be_called_na(files: Path) -> None:

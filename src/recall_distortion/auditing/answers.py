@@ -17,6 +17,8 @@ Scores = Literal["auto", "logits"]
 
 #: The class of an answer that is none.
 ABSTAINED = -1
+#: So many classes there may be, however few images.
+LARGEST = 100_000
 #: By how much a row of probabilities may miss 1: half precision, and a thousand classes.
 TOLERANCE = 0.02
 #: Rows of scores that are looked at at once, by their numbers: 128 MB of double precision.
@@ -25,11 +27,16 @@ _AT_ONCE = 1 << 24
 
 @dataclass(frozen=True)
 class TestSet:
-    """The true classes of M test images: ``index`` [M] into ``names`` [C]."""
+    """The true classes of M test images: ``index`` [M] into ``names`` [C].
+
+    ``as_texts`` says that labels came as texts, ``numbered`` that the names were given in the order
+    of the classes' numbers.
+    """
 
     names: list[str]
     index: np.ndarray
-    given: np.ndarray  # the labels as they came
+    as_texts: bool = False
+    numbered: bool = False
 
     __test__ = False  # the name is a test set's, not a test's
 
@@ -68,18 +75,24 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     if given.dtype.kind in "US":
         if names is None:
             names = [str(name) for name in np.unique(given)]
-        return TestSet(names, _places(given, names, where), given)
+        return TestSet(names, _places(given, names, where), True, classes is not None)
     if given.min() < 0:
         raise AuditError(f"{where}: holds the label {given.min()}; classes are numbers from 0 on")
     if names is None:
-        return TestSet([str(number) for number in range(int(given.max()) + 1)], given, given)
+        count = int(given.max()) + 1
+        if count > max(len(given), LARGEST):
+            raise AuditError(
+                f"{where}: holds the label {count - 1} among {len(given)} labels; number the "
+                "classes 0, 1, ..., or give them as texts"
+            )
+        return TestSet([str(number) for number in range(count)], given)
     if given.max() >= len(names):
         from_one = " They run from 1: subtract 1." if given.min() == 1 else ""
         raise AuditError(
             f"{where}: holds the label {given.max()}, but there are {len(names)} classes, "
             f"0 to {len(names) - 1}.{from_one}"
         )
-    return TestSet(names, given, given)
+    return TestSet(names, given, numbered=True)
 
 
 def answers(
@@ -192,34 +205,42 @@ def _places(values: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
 
 
 def _of_classes(values: np.ndarray, images: TestSet, where: str) -> Answers:
-    texts, named = values.dtype.kind == "U", images.given.dtype.kind == "U"
-    if texts:
-        known = np.isin(values, images.names)
-        if not named and not known.any():
-            raise AuditError(
-                f"{where}: holds texts such as {str(values[0])!r}, and the labels are integers: "
-                "give both in the same words, or name the classes in the order of their numbers"
-            )
-        unknown = ~known & (values != "")
-        if unknown.mean() > 0.5:
-            raise AuditError(
-                f"{where}: most answers, such as {str(values[unknown][0])!r}, are none of the "
-                f"labels' classes: {', '.join(images.names[:5])}, ..."
-            )
-        names = [*images.names, *np.unique(values[unknown]).tolist()]
-        predicted = np.full(len(values), ABSTAINED)
-        predicted[values != ""] = _places(values[values != ""], names, where)
-    else:
-        if named and set(images.names).isdisjoint(map(str, np.unique(values))):
+    if values.dtype.kind == "U":
+        return _of_texts(values, images, where)
+    if values.min() < ABSTAINED:
+        raise AuditError(f"{where}: holds the class {values.min()}; -1 is no answer")
+    if images.as_texts:
+        # A class may be called 7, and be another in the order of names.
+        texts = np.where(values == ABSTAINED, "", values.astype(str))
+        if not set(images.names).isdisjoint(texts):
+            return _of_texts(texts, images, where)
+        if not images.numbered:
             raise AuditError(
                 f"{where}: holds integers, and the labels are texts such as "
-                f"{str(images.given[0])!r}: give both in the same words, or name the classes in "
-                "the order of their numbers"
+                f"{images.names[images.index[0]]!r}: give both in the same words, or name the "
+                "classes in the order of their numbers"
             )
-        if values.min() < ABSTAINED:
-            raise AuditError(f"{where}: holds the class {values.min()}; -1 is no answer")
-        predicted = values
-        names = _with_numbers(images.names, int(values.max()))
+    names = _with_numbers(images.names, int(values.max()))
+    return Answers(values, values == images.index, names)
+
+
+def _of_texts(values: np.ndarray, images: TestSet, where: str) -> Answers:
+    known = np.isin(values, images.names)
+    if not images.as_texts and not known.any():
+        raise AuditError(
+            f"{where}: holds texts such as {str(values[0])!r}, and the labels are integers: give "
+            "both in the same words, or name the classes in the order of their numbers"
+        )
+    answered = values != ""
+    unknown = ~known & answered
+    if unknown.mean() > 0.5:
+        raise AuditError(
+            f"{where}: most answers, such as {str(values[unknown][0])!r}, are none of the labels' "
+            f"classes: {', '.join(images.names[:5])}, ..."
+        )
+    names = [*images.names, *np.unique(values[unknown]).tolist()]
+    predicted = np.full(len(values), ABSTAINED)
+    predicted[answered] = _places(values[answered], names, where)
     return Answers(predicted, predicted == images.index, names)
 
 

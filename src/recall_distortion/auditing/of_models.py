@@ -155,8 +155,8 @@ def audit(
     options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
     first = answers(np.asarray(before), images, "before", **options)
     given = after if isinstance(after, Mapping) else {_AFTER: after}
-    if control is not None and "control" in given:
-        raise AuditError("after: a candidate is called control; give the control as control alone")
+    if taken := {"before", "control"} & set(given):
+        raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
     if not given:
         raise AuditError("after: names no candidate")
     candidates = {

@@ -57,7 +57,7 @@ def audit_replicate(
     controls = [part for part in parts if part.method == CONTROL and part.method != method]
     labels = dense.labels.astype(np.int64)
     return compared(
-        TestSet(list(dense.class_names), labels, labels),
+        TestSet(list(dense.class_names), labels),
         _answers(dense, seed),
         candidates,
         control=_answers(controls[0], seed) if controls else None,

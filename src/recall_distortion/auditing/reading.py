@@ -67,9 +67,14 @@ def _table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".csv":
         try:
             # Only an empty cell is missing: a class may be called NA.
-            return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
+            found = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
         except pd.errors.ParserError as error:
             raise AuditError(f"{path}: is no table: {_line(error)}") from None
+        first = str(found.columns[0])
+        # The numbers of rows, which pandas writes into a column without a name.
+        if first == "Unnamed: 0" and found[first].tolist() == list(range(len(found))):
+            found = found.drop(columns=first)
+        return found
     try:
         return pd.read_parquet(path)
     except ImportError:
