@@ -8,6 +8,7 @@ pandas, scipy and matplotlib takes in the same process is printed beside it.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import resource
 import subprocess
@@ -31,8 +32,9 @@ class Setting:
     scores: bool = False
 
     def __str__(self) -> str:
-        kind = "scores" if self.scores else "classes"
-        return f"{self.images:,} images x {self.classes:,} classes, {self.candidates} candidates, {kind}"
+        kind = "scores" if self.scores else "answers"
+        size = f"{self.images:,} images x {self.classes:,} classes"
+        return f"{size}, {self.candidates} x {kind}"
 
 
 SETTINGS = (
@@ -77,9 +79,8 @@ def write(setting: Setting, folder: Path) -> list[str]:
 def measure(words: list[str]) -> None:
     """Print what this process takes to import the libraries and to audit, and its memory."""
     began = time.perf_counter()
-    import matplotlib.figure
-    import pandas
-    import scipy.stats  # noqa: F401
+    for name in ("pandas", "scipy.stats", "matplotlib.figure"):
+        importlib.import_module(name)
 
     imported = time.perf_counter()
     from recall_distortion import command

@@ -287,6 +287,21 @@ def test_load_prints_every_step_of_every_study_and_its_growth(benchmarks, monkey
     assert len(re.findall(r"report.html: [\d.]+ MB; recall.csv: [\d.]+ MB", text)) == 3
 
 
+def test_audit_prints_its_time_beside_that_of_imports():
+    text = output("audit", "--repeats", 1, "--largest", 10_000)
+    settings = ("answers", "scores")
+    rows = re.findall(
+        rf"^10,000 images x 10 classes, 1 x (\w+)\s+{SPREAD}\s+{SPREAD}\s+(\d+)$",
+        text,
+        re.MULTILINE,
+    )
+    assert tuple(row[0] for row in rows) == settings
+    for _, seconds, *_, imports, _, _, memory in rows:
+        assert float(seconds) > 0
+        assert float(imports) > 0
+        assert 50 < int(memory) < 20_000
+
+
 def test_steps_prints_a_time_and_a_rate_for_every_setting():
     text = output(
         "steps",
