@@ -287,6 +287,7 @@ def test_load_prints_every_step_of_every_study_and_its_growth(benchmarks, monkey
     assert len(re.findall(r"report.html: [\d.]+ MB; recall.csv: [\d.]+ MB", text)) == 3
 
 
+@pytest.mark.slow
 def test_audit_prints_its_time_beside_that_of_imports():
     text = output("audit", "--repeats", 1, "--largest", 10_000)
     settings = ("answers", "scores")
