@@ -11,9 +11,9 @@ import pytest
 
 import recall_distortion as rd
 from recall_distortion import command
-from recall_distortion.auditing.decision import images_needed
+from recall_distortion.auditing.decision import Limits, images_needed
 from recall_distortion.auditing.reading import read
-from recall_distortion.inference.statistics.paired import mcnemar, tango, wilson
+from recall_distortion.inference.statistics.paired import cautious, mcnemar, tango, wilson
 from recall_distortion.system.errors import AuditError
 
 CLASSES = ["cat", "dog", "eel"]
@@ -60,7 +60,7 @@ def test_classes_are_counted_and_have_the_intervals_of_their_counts(found) -> No
         assert row["after"] == (both + gained) / n
         assert row["change"] == pytest.approx((gained - lost) / n)
         assert (row["low"], row["high"]) == tango(lost, gained, n, 0.99)
-        simultaneous = tango(lost, gained, n, 1 - 0.01 / 3)
+        simultaneous = cautious(lost, gained, n, 1 - 0.01 / 3)
         assert (row["simultaneous_low"], row["simultaneous_high"]) == simultaneous
         assert (row["lost_share_low"], row["lost_share_high"]) == wilson(lost, n, 0.99)
         assert row["p"] == mcnemar(lost, gained).mid
@@ -207,7 +207,7 @@ def test_what_a_reader_has_to_know_is_said() -> None:
     found = rd.audit(LABELS, BEFORE, {"shuffled": rng.permutation(AFTER), "same": BEFORE})
     shuffled, same = found.warnings
     assert "shuffled agrees with the labels no better than chance" in shuffled
-    assert "same gives the same answers as the model before" in same
+    assert "same gives the same answers as before" in same
     missing = rd.audit(LABELS, BEFORE, AFTER, classes=[*CLASSES, "fly"])
     assert missing.warnings == [
         "1 of 4 classes have no test image (fly): nothing is known of them."
@@ -223,22 +223,27 @@ def test_a_control_is_what_effects_are_read_against() -> None:
     assert classes["control"].to_dict() == {
         name: (control == LABELS)[place == LABELS].mean() for place, name in enumerate(CLASSES)
     }
-    assert classes["beyond"].to_dict() == pytest.approx({"cat": 0.01, "dog": 0, "eel": 0})
+    assert classes["over_control"].to_dict() == pytest.approx({"cat": 0.01, "dog": 0, "eel": 0})
     cat = classes.loc["cat"]
-    assert (cat["beyond_low"], cat["beyond_high"]) == tango(20, 30, 1000, 0.99)
-    assert set(classes["beyond_verdict"]) == {"inconclusive"}
+    assert (cat["over_control_low"], cat["over_control_high"]) == tango(20, 30, 1000, 0.99)
+    assert set(classes["over_control_verdict"]) == {"inconclusive"}
     (whole,) = found.tables["models"].to_dict("records")
     alone = rd.audit(LABELS, BEFORE, control, classes=CLASSES).tables["models"]["alpha"][0]
     assert whole["alpha_control"] == pytest.approx(alone)
-    assert whole["alpha_beyond"] == pytest.approx(whole["alpha"] - alone)
-    assert whole["alpha_beyond_low"] < whole["alpha_beyond"] < whole["alpha_beyond_high"]
+    assert whole["alpha_over_control"] == pytest.approx(whole["alpha"] - alone)
+    assert (
+        whole["alpha_over_control_low"]
+        < whole["alpha_over_control"]
+        < whole["alpha_over_control_high"]
+    )
     without = rd.audit(LABELS, BEFORE, AFTER, classes=CLASSES)
-    assert of_classes(without)["beyond"].isna().all()
+    assert of_classes(without)["over_control"].isna().all()
     assert list(without.tables["groups"]) == list(found.tables["groups"])
 
 
 def test_limits_decide_by_intervals(found) -> None:
-    assert found.decide() == "within"
+    with pytest.raises(AuditError, match="give max_drop, max_excess or max_alpha"):
+        found.decide()
     assert found.decide(max_drop=0.3) == "within"
     assert found.decide(max_drop=0.02) == "beyond"  # dogs lose 6 points
     assert found.decide(max_drop=0.06) == "undecided"
@@ -247,6 +252,112 @@ def test_limits_decide_by_intervals(found) -> None:
     assert found.decide(max_drop=0.3, max_excess=0.005) == "beyond"
     assert found.decide(max_alpha=1.01) == "beyond"
     assert found.decide(max_alpha=5.0) == "within"
+
+
+def test_equal_scores_are_no_gain_among_the_first_k() -> None:
+    """Coarse scores, as of a quantized model, have many; the first of them counts as the higher."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 10, 3000)
+    logits = rng.normal(size=(3000, 10)) + 2.0 * np.eye(10)[labels]
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    coarse = np.round(shares * 15)
+    found = rd.audit(labels, shares, coarse, top_k=5, scores="logits").tables["models"]
+    assert found["after"][0] <= found["before"][0]
+    even = rd.audit(labels, np.full((3000, 10), 0.1), np.full((3000, 10), 0.1), top_k=2)
+    assert even.tables["models"]["after"][0] == (labels < 2).mean()
+
+
+def test_what_is_lost_among_the_first_k_is_listed() -> None:
+    before = np.array([[3.0, 2, 1]] * 4)
+    after = np.array([[3.0, 1, 2]] * 4)
+    found = rd.audit([1, 1, 1, 0], before, after, top_k=2)
+    assert found.tables["models"]["lost"][0] == 3
+    assert list(found.tables["flips"]["kind"]) == ["lost"] * 3
+
+
+def test_a_class_of_one_image_takes_alpha_from_no_other(found) -> None:
+    labels, before, after = (np.append(values, 3) for values in (LABELS, BEFORE, AFTER))
+    one = rd.audit(labels, before, after, classes=[*CLASSES, "fly"])
+    assert one.tables["models"]["alpha"][0] == pytest.approx(found.tables["models"]["alpha"][0])
+    assert "1 class has a single test image" in one.warnings[0]
+
+
+def test_numbers_are_the_classes_order_where_it_is_given() -> None:
+    classes = ["2", "0", "1"]
+    labels = np.array(classes)[LABELS]
+    assert rd.audit(labels, BEFORE, AFTER, classes=classes).tables["models"]["before"][0] == (
+        (BEFORE == LABELS).mean()
+    )
+
+
+def test_texts_that_look_like_numbers_keep_their_zeros(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,c\n007,7,True\n7,8,False\n")
+    assert read(f"{tmp_path}/t.csv:a").tolist() == ["007", "7"]
+    assert read(f"{tmp_path}/t.csv:b").tolist() == [7, 8]
+    assert read(f"{tmp_path}/t.csv:c").tolist() == ["True", "False"]
+
+
+@pytest.mark.parametrize("limit", ["max_drop", "max_excess"])
+@pytest.mark.parametrize("value", [2, 1.0, 0, -0.1, float("nan")])
+def test_a_limit_on_recall_is_a_share(found, limit: str, value: float) -> None:
+    """2 for 2 % would let everything pass."""
+    with pytest.raises(AuditError, match=r"2 points are 0\.02"):
+        found.decide(**{limit: value})
+
+
+def test_answers_of_other_images_are_never_within_a_limit() -> None:
+    order = np.random.default_rng(3).permutation(len(LABELS))
+    found = rd.audit(LABELS[order], BEFORE, AFTER)
+    assert found.doubted == ["before", "after"]
+    assert found.decide(max_drop=0.5) == "undecided"
+    assert rd.audit(LABELS, BEFORE, AFTER).decide(max_drop=0.5) == "within"
+
+
+def test_the_ends_of_a_finding_are_those_that_decide(found) -> None:
+    """What is undecided has the limit between them, what is beyond lies above it."""
+    for tolerated in (0.005, 0.02, 0.06, 0.09, 0.3):
+        for one in found.findings(Limits(tolerated, tolerated)):
+            if one.decision == "within":
+                assert one.high < tolerated
+            elif one.decision == "beyond":
+                assert one.low > tolerated
+            else:
+                assert one.low <= tolerated <= one.high
+
+
+def test_a_summary_says_what_was_decided(found) -> None:
+    said = found.summary(Limits(drop=0.02))
+    assert said["limits"] == {"drop": 0.02, "excess": None, "alpha": None}
+    assert said["decision"] == "beyond"
+    assert said["findings"][0]["name"] == "dog"
+    assert found.summary()["decision"] is None
+
+
+def test_labels_that_begin_at_one_are_noticed() -> None:
+    found = rd.audit(LABELS + 1, BEFORE, AFTER)
+    assert any("agree if the labels begin at 1: subtract 1" in words for words in found.warnings)
+    found = rd.audit(LABELS, BEFORE + 1, AFTER)
+    assert any("agree if the answers begin at 1: subtract 1" in words for words in found.warnings)
+
+
+@pytest.mark.parametrize("given", [None, CLASSES])
+def test_columns_that_are_named_as_classes_are_taken_by_name(given) -> None:
+    labels = np.array(CLASSES)[LABELS]
+    scores = pd.DataFrame(ONE_HOT[BEFORE] * 1.0, columns=CLASSES)
+    found = rd.audit(labels, scores, scores[["eel", "cat", "dog"]], classes=given)
+    assert found.tables["models"]["before"][0] == (BEFORE == LABELS).mean()
+    assert found.tables["models"]["flipped"][0] == 0
+    with pytest.raises(AuditError, match="give the columns the classes' names"):
+        rd.audit(labels, scores.rename(columns={"eel": "fly"}), scores, classes=given)
+
+
+def test_the_order_of_nameless_columns_is_not_guessed() -> None:
+    with pytest.raises(AuditError, match="name the classes in the order of the columns"):
+        rd.audit(np.array(CLASSES)[LABELS], ONE_HOT[BEFORE] * 1.0, AFTER)
+
+
+def test_an_audit_reads_as_the_command_prints_it(found) -> None:
+    assert "after: accuracy 0.8462 -> 0.8269" in str(found)
 
 
 @pytest.mark.parametrize("name", ["before", "control"])
@@ -293,9 +404,9 @@ ONE_HOT = np.eye(3, dtype=int)
         (LABELS, BEFORE + 0.5, "scores of a model of two classes need a threshold"),
         (LABELS, BEFORE - 5, "holds the class -5; -1 is no answer"),
         (np.where(LABELS, "cat", ""), BEFORE, "has no label"),
-        (np.array([], int), np.array([], int), "holds no label"),
+        (np.array([], int), np.array([], int), "labels: is empty"),
         (np.zeros((4, 2, 2), int), BEFORE, "has shape [4, 2, 2]"),
-        (LABELS * 1_000_000, BEFORE, "holds the label 2000000 among 2600 labels"),
+        (LABELS * 1_000_000, BEFORE, "holds the class 2000000 among 2600"),
     ],
 )
 def test_wrong_input_is_one_message(labels: np.ndarray, before: np.ndarray, words: str) -> None:
@@ -315,6 +426,16 @@ def test_wrong_input_is_one_message(labels: np.ndarray, before: np.ndarray, word
         ({"groups": {"class": LABELS}}, "give yours another name"),
         ({"groups": {"sensor": [1]}}, "groups, sensor: has shape [1]"),
         ({"control": BEFORE[:9]}, "control: holds 9 predictions"),
+        ({"top_k": 1.5}, "top k: a whole number from 1 on"),
+        ({"top_k": -1}, "top k: a whole number from 1 on"),
+        ({"scores": "probs"}, "scores: auto or logits"),
+        ({"threshold": float("nan")}, "threshold: a number"),
+        ({"classes": []}, "classes: names none"),
+        ({"level": "0.99"}, "level: between 0 and 1"),
+        ({"groups": [LABELS]}, "groups: give them by name"),
+        ({"control": [[1, 2], [3]]}, "control: cannot be read as an array"),
+        ({"control": np.ma.array(BEFORE, mask=BEFORE == 1)}, "control: is a masked array"),
+        ({"control": np.where(BEFORE, BEFORE, 10**9)}, "holds the class 1000000000 among"),
         ({"top_k": 2}, "top 2 needs a score for each class"),
         ({"threshold": 0.5}, "a threshold is for two classes, and here are 3"),
     ],
@@ -334,6 +455,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = pd.DataFrame({"y": LABELS, "before": BEFORE, "after": AFTER})
     table.to_csv("all.csv", index=False)
     table.to_parquet("all.parquet")
+    np.savetxt("head.csv", AFTER, fmt="%d")
+    Path("text.npy").write_text("1\n2\n")
+    Path("header.csv").write_text("label\n")
     return tmp_path
 
 
@@ -369,6 +493,7 @@ def test_a_class_may_be_called_na(files: Path) -> None:
         ("text.txt", b"1\n2\n", "give a file that ends in"),
         ("cut.npy", b"\x93NUMPY", "cannot be read"),
         ("cut.npz", b"PK", "cannot be read"),
+        ("cut.npz", b"PK\x03\x04garbage", "cannot be read"),
         ("odd.csv", b"a\n1,2,3\n1\n\xff\n", "cannot be read"),
         ("cut.parquet", b"PAR1", "cannot be read"),
     ],
@@ -414,9 +539,9 @@ def test_the_command_prints_an_answer_and_writes_tables(files: Path, capsys) -> 
 @pytest.mark.parametrize(
     ("limits", "status", "words"),
     [
-        (("--max-drop", "0.3"), 0, "decision: within"),
+        (("--max-drop", "0.3"), 0, "after: within: every class is within"),
         (("--max-drop", "0.02"), 3, "1: loss 0.0600"),
-        (("--max-drop", "0.06"), 4, "decision: undecided"),
+        (("--max-drop", "0.06"), 4, "after: undecided: this test set cannot tell"),
         (("--max-drop", "0.06", "--undecided-passes"), 0, "undecided"),
         (("--max-alpha", "1.01"), 3, "alpha"),
     ],
@@ -436,7 +561,18 @@ def test_the_exit_status_says_what_was_decided(
         ((*GIVEN, "after.npy", "--max-drop", "-1"), "a number above 0, not '-1'"),
         ((*GIVEN, "after.npy", "--groups", "x.npy"), "--groups x.npy: give it as NAME=FILE"),
         ((*GIVEN, "after.npy", "--after", "after.npy"), "two candidates are called after"),
-        ((*GIVEN, "after.npy", "--level", "99"), "a confidence level lies between 0 and 1"),
+        ((*GIVEN, "after.npy", "--max-drop", "2"), "max drop: a share of recall between 0 and 1"),
+        ((*GIVEN, "after.npy", "--method", "x"), "are for a study: name its folder"),
+        (("--labels", "header.csv", *GIVEN[2:], "after.npy"), "labels: is empty"),
+        ((*GIVEN, "after.npy", "--undecided-passes"), "there is no limit to decide by"),
+        (
+            (*GIVEN, "after.npy", "--classes", "none.txt"),
+            "--classes none.txt: there is no such file",
+        ),
+        ((*GIVEN, "after.npy", "--groups", "a=y.npy", "--groups", "a=y.npy"), "the same name"),
+        ((*GIVEN, "head.csv"), "head.csv: its first line, 0, is numbers"),
+        ((*GIVEN, "text.npy"), "text.npy: holds Python objects or is no .npy file"),
+        ((*GIVEN, "after.npy", "--level", "99"), "level: between 0 and 1, such as 0.99, not 99.0"),
     ],
 )
 def test_wrong_words_write_nothing(files: Path, capsys, words: tuple[str, ...], said: str) -> None:
@@ -445,3 +581,30 @@ def test_wrong_words_write_nothing(files: Path, capsys, words: tuple[str, ...], 
     assert out == ""
     assert said in err
     assert not Path("out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(files: Path, capsys) -> None:
+    status, out, err = run(capsys, *GIVEN, "after.npy", "--out", "y.npy")
+    assert (status, out) == (2, "")
+    assert "--out y.npy: is a file; name a folder" in err
+
+
+def test_a_folder_that_cannot_be_made_is_named(files: Path, capsys) -> None:
+    status, _, err = run(capsys, *GIVEN, "after.npy", "--out", "/proc/nowhere")
+    assert status == 2
+    assert "--out /proc/nowhere: cannot be written to" in err
+
+
+def test_a_threshold_is_for_one_score() -> None:
+    scores = np.array([[0.4, 0.6], [0.7, 0.3]])
+    with pytest.raises(AuditError, match="a threshold is for one score an image"):
+        rd.audit([0, 1], scores, scores, threshold=0.6)
+    # Of one of the two classes there may be no image.
+    found = rd.audit([0] * 20, np.linspace(0, 0.4, 20), np.linspace(0.3, 0.9, 20), threshold=0.5)
+    assert set(found.tables["flows"]["to"]) == {"1"}
+
+
+def test_other_groups_are_printed_too(files: Path, capsys) -> None:
+    np.save("sensor.npy", np.where(np.arange(len(LABELS)) % 2, "left", "right"))
+    _, out, _ = run(capsys, *GIVEN, "after.npy", "--groups", "sensor=sensor.npy")
+    assert {"sensor", "left", "right"} <= set(out.split())

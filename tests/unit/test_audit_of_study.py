@@ -107,8 +107,12 @@ def test_tables_alone_are_not_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("--method", "magnitude", "--ratio", "10", "--seed", "4"), 0, "beyond control"),
-        (("--method", "magnitude", "--seed", "4", "--max-drop", "0.02"), 3, "decision: beyond"),
+        (("--method", "magnitude", "--ratio", "10", "--seed", "4"), 0, "less control's"),
+        (
+            ("--method", "magnitude", "--seed", "4", "--max-drop", "0.02"),
+            3,
+            "decision: beyond: a limit is exceeded",
+        ),
         ((), 2, "name the method to audit with --method"),
         (("--method", "magnitude", "--before", "b.npy"), 2, "name a study or files, not both"),
     ],

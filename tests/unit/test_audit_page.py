@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from pathlib import Path
 
@@ -9,12 +11,11 @@ import numpy as np
 import pytest
 
 import recall_distortion as rd
-from recall_distortion.auditing.decision import Limits
 
 
-def page(folder: Path, *given: object, limits: Limits | None = None, **options: object) -> str:
+def page(folder: Path, *given: object, drop: float | None = None, **options: object) -> str:
     """Return the page of an audit, as it is written."""
-    rd.audit(*given, **options).save(folder / "pets", limits)
+    rd.audit(*given, **options).save(folder / "pets", max_drop=drop, about={"labels": "y.npy"})
     return (folder / "pets/report.html").read_text("utf-8")
 
 
@@ -36,26 +37,27 @@ def pets() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_the_page_says_what_was_decided_and_why(tmp_path, pets) -> None:
-    said = words(page(tmp_path, *pets, limits=Limits(drop=0.02)))
-    assert "Asked: no class may lose 2 points of recall." in said
-    assert "beyond 1 of 2 classes lost recall: cat (−6.0), in points." in said
-    assert "cat: loss 6.0 (4.3 to 8.2), tolerated 2" in said
+    said = words(page(tmp_path, *pets, drop=0.02))
+    assert "Asked, of the change from before to after: no class may lose 2 points" in said
+    assert "beyond: a limit is exceeded 1 of 2 classes lost recall: cat (−6.0), in points." in said
+    assert "cat: loss 6.0, at least 4.0 and at most 8.2; tolerated 2" in said
+    assert "labels y.npy package recall-distortion" in said
     assert "cat dog 60 100 %" in said  # where lost images went
     assert "Images whose answer changed 60" in said
 
 
 def test_without_limits_nothing_is_decided(tmp_path, pets) -> None:
     said = words(page(tmp_path, *pets))
-    assert "Asked:" not in said
-    assert "beyond" not in said.replace("beyond all", "")
+    assert "Asked" not in said
+    assert "limit is exceeded" not in said
 
 
 def test_an_undecided_page_says_how_many_images_it_takes(tmp_path, pets) -> None:
     labels, before, _ = pets
-    said = words(page(tmp_path, labels, before, before, limits=Limits(drop=0.001)))
-    assert "undecided No class is shown to have lost or gained" in said
-    assert "A class needs 6,629 images to show, by no change at all" in said
-    assert "Look at this first. after gives the same answers as the model before" in said
+    said = words(page(tmp_path, labels, before, before, drop=0.001))
+    assert "undecided: this test set cannot tell No change of the model or of any class" in said
+    assert "Even a model that changed nothing needs 6,629 images in a class" in said
+    assert "Look at this first. after gives the same answers as before" in said
 
 
 def test_of_many_classes_the_ends_are_shown_and_the_rest_can_be_found(tmp_path) -> None:
@@ -66,6 +68,9 @@ def test_of_many_classes_the_ends_are_shown_and_the_rest_can_be_found(tmp_path) 
     assert len(rows) == 300
     assert rows.count("") == 40
     assert 'type="search" hidden' in text  # shown by the script
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
     assert len(text) < 500_000
 
 
@@ -80,6 +85,21 @@ def test_each_candidate_has_its_section(tmp_path, pets) -> None:
     labels, before, after = pets
     said = words(page(tmp_path, labels, before, {"int8": before, "pruned": after}))
     assert said.count("accuracy before") == 2
+    assert "candidate accuracy lost most, points int8 90.00 % → 90.00 %" in said
+
+
+def test_a_loss_of_the_whole_is_said_where_no_class_shows_it(tmp_path) -> None:
+    labels = np.repeat(np.arange(50), 20)
+    after = np.where(np.arange(1000) % 40, labels, (labels + 1) % 50)
+    said = words(page(tmp_path, labels, labels, after))
+    assert "The model lost 2.5 points of accuracy; which classes did cannot be told." in said
+
+
+def test_other_groups_are_ordered_by_what_they_lost(tmp_path, pets) -> None:
+    labels, before, after = pets
+    groups = {"kind": np.where(labels == "cat", "z", "a")}
+    text = page(tmp_path, labels, before, after, groups=groups)
+    assert text.index('<th scope="row">z</th>') < text.index('<th scope="row">a</th>')
 
 
 def test_the_same_audit_gives_the_same_bytes(tmp_path, pets) -> None:

@@ -15,6 +15,7 @@ from recall_distortion.run.jobs import Job, Plan, read_plan, with_words
 from recall_distortion.run.made import Made
 from recall_distortion.run.work import work
 from recall_distortion.system.errors import PlanError
+from recall_distortion.system.files import sha256
 
 RESULTS = "results/small"
 COMPUTING = {"engine": "sequential", "at_once": None, "precision": "float32"}
@@ -202,11 +203,11 @@ def test_a_plan_is_read_as_it_was_written_and_stays_within_its_folder() -> None:
     plan = small()
     Path("plan.json").write_text(plan.text())
     assert read_plan("plan.json") == plan
-    for path in ("/etc/passwd", "results/../../x"):
+    for path in ("/etc/passwd", "results/../../x", "results/other/x", "src/x"):
         values = json.loads(plan.text())
         values["jobs"][0]["outputs"]["weights"] = path
         Path("plan.json").write_text(json.dumps(values))
-        with pytest.raises(PlanError, match="outside the working folder"):
+        with pytest.raises(PlanError, match="no place of its study's results"):
             read_plan("plan.json")
     values = json.loads(plan.text())
     del values["jobs"][0]["inputs"]
@@ -215,8 +216,71 @@ def test_a_plan_is_read_as_it_was_written_and_stays_within_its_folder() -> None:
         read_plan("plan.json")
 
 
-def test_a_damaged_list_of_what_is_made_is_named(data: Path) -> None:
-    Path(f"{RESULTS}/made.json").write_text("{")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"results": "/tmp/elsewhere"},
+        {"results": "src"},
+        {"results": 3},
+        {"jobs": []},
+        {
+            "jobs": [
+                {"rule": "foo", "inputs": {}, "outputs": {"a": "results/small/a"}, "parameters": {}}
+            ]
+        },
+    ],
+)
+def test_what_is_no_plan_of_this_package_is_refused(wrong: dict) -> None:
+    Path("plan.json").write_text(json.dumps(json.loads(small().text()) | wrong))
+    with pytest.raises(PlanError, match=r"plan\.json"):
+        read_plan("plan.json")
+
+
+def test_a_job_that_was_killed_between_its_files_and_their_word_is_done_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else files of the one plan would be taken for the other's."""
+    assert done(small()) == 0
+    first = Path(f"{RESULTS}/dense/d.safetensors").read_bytes()
+
+    def killed(made: Made, job: Job) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Made, "add", killed)
+        assert done(small(epochs=3)) == 130
+    assert Path(f"{RESULTS}/dense/d.safetensors").read_bytes() != first
+    assert rules(Made(small()).left(small().jobs)) == ["train"]
+    assert done(small()) == 0
+    assert Path(f"{RESULTS}/dense/d.safetensors").read_bytes() == first
+
+
+def test_a_damaged_file_is_made_again(data: Path) -> None:
+    assert done(small()) == 0
+    path = Path(f"{RESULTS}/predictions/d/control.safetensors")
+    before = path.read_bytes()
+    path.write_bytes(before[:-9] + b"damaged!!")
+    assert rules(Made(small()).left(small().jobs)) == ["evaluate"]
+    path.write_bytes(b"")
+    assert done(small()) == 0
+    assert path.read_bytes() == before
+
+
+def test_data_of_another_plan_are_not_taken_as_they_are(data: Path) -> None:
+    """A plan knows the data that were there when it was made."""
+    job = Job("prepare", {"source": []}, {"data": str(data.relative_to(Path.cwd()))}, {})
+    path = job.outputs["data"]
+    plan = dataclasses.replace(small(), jobs=(job,))
+    assert Made(plan).left(plan.jobs) == []
+    known = dataclasses.replace(plan, checksums={path: sha256(path)})
+    assert Made(known).left(plan.jobs) == []
+    other = dataclasses.replace(plan, checksums={path: "sha256:0"})
+    assert Made(other).left(plan.jobs) == [job]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3", "null"])
+def test_a_damaged_list_of_what_is_made_is_named(data: Path, text: str) -> None:
+    Path(f"{RESULTS}/made.json").write_text(text)
     with pytest.raises(PlanError, match=r"made\.json: cannot be read"):
         Made(small())
 

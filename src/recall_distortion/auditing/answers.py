@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,9 +67,9 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     occur. ``where`` begins messages. Raises ``AuditError``.
     """
     given = _vector(labels, where)
-    if not len(given):
-        raise AuditError(f"{where}: holds no label")
     names = None if classes is None else [str(name) for name in classes]
+    if names is not None and not names:
+        raise AuditError("classes: names none")
     if names is not None and len(set(names)) < len(names):
         raise AuditError(f"classes: {_twice(names)!r} is named twice; give each class its own name")
     if given.dtype.kind in "US":
@@ -79,13 +79,7 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     if given.min() < 0:
         raise AuditError(f"{where}: holds the label {given.min()}; classes are numbers from 0 on")
     if names is None:
-        count = int(given.max()) + 1
-        if count > max(len(given), LARGEST):
-            raise AuditError(
-                f"{where}: holds the label {count - 1} among {len(given)} labels; number the "
-                "classes 0, 1, ..., or give them as texts"
-            )
-        return TestSet([str(number) for number in range(count)], given)
+        return TestSet([str(number) for number in range(int(given.max()) + 1)], given)
     if given.max() >= len(names):
         from_one = " They run from 1: subtract 1." if given.min() == 1 else ""
         raise AuditError(
@@ -96,7 +90,7 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
 
 
 def answers(
-    predictions: np.ndarray,
+    predictions: Any,
     images: TestSet,
     where: str,
     *,
@@ -109,8 +103,19 @@ def answers(
     ``predictions`` are classes [M], or probabilities or logits [M, C]. With a ``threshold`` they
     are scores [M] of class 1 of two, which is the answer from that score on. With ``top_k`` an
     answer is right if the true class is among the k with the highest scores. Empty texts, missing
-    values and -1 are no answers, and so never right. Raises ``AuditError``.
+    values and -1 are no answers, and so never right. Of a table of scores whose columns are named
+    as the classes are, each column is that class's. Raises ``AuditError``.
     """
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise AuditError(f"top k: a whole number from 1 on, not {top_k!r}")
+    if scores not in ("auto", "logits"):
+        raise AuditError(f"scores: auto or logits, not {scores!r}")
+    if threshold is not None and not np.isfinite(threshold):
+        raise AuditError(f"threshold: a number, not {threshold!r}")
+    named = images.numbered or not images.as_texts
+    if hasattr(predictions, "columns"):
+        predictions, named = _ordered(predictions, images, where)
+    predictions = array(predictions, where)
     if predictions.ndim == 0 or len(predictions) != len(images):
         count = len(predictions) if predictions.ndim else 1
         raise AuditError(
@@ -118,12 +123,52 @@ def answers(
             "predictions for the same images in the same order"
         )
     if predictions.ndim == 2 and predictions.shape[1] > 1:
+        if threshold is not None:
+            raise AuditError(
+                f"{where}: a threshold is for one score an image, and here are "
+                f"{predictions.shape[1]}"
+            )
+        if not named:
+            raise AuditError(
+                f"{where}: has a column for each class, and the labels are texts: name the classes "
+                "in the order of the columns (--classes), or give a table whose columns have these "
+                "names"
+            )
         return _of_scores(predictions, images, where, top_k, scores)
     if top_k > 1:
         raise AuditError(f"{where}: top {top_k} needs a score for each class, not answers alone")
     if threshold is not None:
         return _of_threshold(predictions, images, where, threshold)
     return _of_classes(_vector(predictions, where, missing=True), images, where)
+
+
+def array(values: Any, where: str) -> np.ndarray:
+    """Return what somebody gave as an array; raises ``AuditError`` where it is none."""
+    if np.ma.is_masked(values):
+        raise AuditError(f"{where}: is a masked array; fill what is masked, -1 is no answer")
+    if hasattr(values, "detach"):  # a tensor of torch, perhaps with a gradient or on a GPU
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise AuditError(f"{where}: cannot be read as an array: {reason}") from None
+
+
+def _ordered(table: Any, images: TestSet, where: str) -> tuple[Any, bool]:
+    """Return a table's scores in the order of the classes, and whether that order is known."""
+    names = [str(name) for name in table.columns]
+    if set(names) == set(images.names):
+        return table.iloc[:, [names.index(name) for name in images.names]], True
+    numbers = names == [str(place) for place in range(len(names))]
+    known = images.numbered or not images.as_texts
+    if len(names) > 1 and not numbers and (images.as_texts or images.numbered):
+        raise AuditError(
+            f"{where}: has the columns {', '.join(names[:5])}, ..., and the classes are "
+            f"{', '.join(images.names[:5])}, ...: give the columns the classes' names, or the "
+            "numbers 0, 1, ..."
+        )
+    return table, known
 
 
 def _vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
@@ -139,23 +184,33 @@ def _vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray
         raise AuditError(
             f"{where}: has shape {list(values.shape)}, but the class of each image is a vector"
         )
+    if not len(values):
+        raise AuditError(f"{where}: is empty")
     if values.dtype.kind == "O":
         values = _of_objects(values, where, missing)
     if values.dtype.kind == "b":
         return values.astype(np.int64)
     if values.dtype.kind in "iu":
+        if int(values.max()) > max(len(values), LARGEST):
+            raise AuditError(
+                f"{where}: holds the class {values.max()} among {len(values)}; number the classes "
+                "0, 1, ..., or give them as texts"
+            )
         return values.astype(np.int64)
     if values.dtype.kind in "US":
         if not missing and (values == "").any():
             raise AuditError(f"{where}: {_first(values == '')} has no label")
-        return values.astype(str)
+        try:
+            return values.astype(str)
+        except UnicodeDecodeError:
+            raise AuditError(f"{where}: holds bytes that are no text; decode them") from None
     if values.dtype.kind == "f":
         if missing and np.isnan(values).any() and _whole(values[~np.isnan(values)]):
             return np.where(np.isnan(values), ABSTAINED, values).astype(np.int64)
         raise AuditError(
             f"{where}: holds {values.dtype} numbers such as {values[0]!s}, but classes are whole "
             "numbers or texts: save them as integers; scores of a model of two classes need a "
-            "threshold"
+            "threshold (--threshold)"
         )
     raise AuditError(f"{where}: holds {values.dtype}, but classes are whole numbers or texts")
 
@@ -209,17 +264,16 @@ def _of_classes(values: np.ndarray, images: TestSet, where: str) -> Answers:
         return _of_texts(values, images, where)
     if values.min() < ABSTAINED:
         raise AuditError(f"{where}: holds the class {values.min()}; -1 is no answer")
-    if images.as_texts:
+    if images.as_texts and not images.numbered:
         # A class may be called 7, and be another in the order of names.
         texts = np.where(values == ABSTAINED, "", values.astype(str))
         if not set(images.names).isdisjoint(texts):
             return _of_texts(texts, images, where)
-        if not images.numbered:
-            raise AuditError(
-                f"{where}: holds integers, and the labels are texts such as "
-                f"{images.names[images.index[0]]!r}: give both in the same words, or name the "
-                "classes in the order of their numbers"
-            )
+        raise AuditError(
+            f"{where}: holds integers, and the labels are texts such as "
+            f"{images.names[images.index[0]]!r}: give both in the same words, or name the "
+            "classes in the order of their numbers"
+        )
     names = _with_numbers(images.names, int(values.max()))
     return Answers(values, values == images.index, names)
 
@@ -265,7 +319,8 @@ def _of_threshold(values: np.ndarray, images: TestSet, where: str, threshold: fl
     if ((values >= 0) & (values <= 1)).all():
         score = values.astype(float)
         probability = np.where(images.index == 1, score, 1 - score)
-    return Answers(predicted, predicted == images.index, images.names, probability)
+    names = _with_numbers(images.names, 1)
+    return Answers(predicted, predicted == images.index, names, probability)
 
 
 def _of_scores(
@@ -295,7 +350,10 @@ def _of_scores(
         if top_k == 1:
             right[part] = predicted[part] == images.index[part]
         else:
-            right[part] = (rows > true[:, None]).sum(1) < top_k
+            # Of equal scores the first counts as the higher, as in argmax.
+            earlier = np.arange(classes) < images.index[part, None]
+            ahead = (rows > true[:, None]) | ((rows == true[:, None]) & earlier)
+            right[part] = ahead.sum(1) < top_k
         if logits:
             largest = rows.max(1)
             true = np.exp(true - largest) / np.exp(rows - largest[:, None]).sum(1)
@@ -322,6 +380,7 @@ def _are_logits(values: np.ndarray, where: str) -> bool:
             raise AuditError(
                 f"{where}: the scores of image {image} lie between 0 and 1 and sum to "
                 f"{rows[wrong][0].sum():.3g}: probabilities of one class among several sum to 1. "
-                "If the highest score is the answer all the same, say that they are logits"
+                "If the highest score is the answer all the same, say that they are logits "
+                "(--scores logits)"
             )
     return False

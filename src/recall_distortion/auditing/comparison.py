@@ -13,7 +13,14 @@ from recall_distortion.inference.statistics.pair_slope import (
     pair_slope,
     slope_difference,
 )
-from recall_distortion.inference.statistics.paired import Ends, excess, mcnemar, tango, wilson
+from recall_distortion.inference.statistics.paired import (
+    Ends,
+    cautious,
+    excess,
+    mcnemar,
+    tango,
+    wilson,
+)
 from recall_distortion.vocabulary import INCONCLUSIVE
 
 LOSS, GAIN = "loss", "gain"
@@ -36,14 +43,14 @@ def compare(
     """Return a row for each of G groups of images: shares of right answers, and what changed.
 
     ``group`` [M] are numbers of ``names`` [G]. Of a group without an image only the name is known.
-    ``beyond`` is what changed more than in the control, the same further training without
+    ``over_control`` is what changed more than in the control, the same further training without
     compression: the model after less the control, whose columns are empty where there is none.
     """
     counts = pair_counts(group, len(names), before, after)
     n, lost, gained = counts.images, counts.lost, counts.gained
     change = (gained - lost) / np.where(n > 0, n, np.nan)
     own = tango(lost, gained, n, level)
-    simultaneous = tango(lost, gained, n, together(level, n))
+    simultaneous = cautious(lost, gained, n, together(level, n))
     p = mcnemar(lost, gained)
     flipped = _count(group, before.predicted != after.predicted, len(names))
     found = {
@@ -67,20 +74,21 @@ def compare(
         **_interval("gained_share", gained, n, level),
         "flipped": flipped,
         **_interval("flipped_share", flipped, n, level),
-        **_beyond(group, names, control, after, level),
+        **_over_control(group, names, control, after, level),
     }
     return pd.DataFrame(found)
 
 
-def _beyond(
+def _over_control(
     group: np.ndarray, names: list[str], control: Answers | None, after: Answers, level: float
 ) -> dict[str, object]:
     """Return how a model's shares of right answers differ from the control's."""
     if control is None:
-        return {**dict.fromkeys(_BEYOND, np.nan), "beyond_verdict": ""}
+        return {**dict.fromkeys(_OVER_CONTROL, np.nan), "over_control_verdict": ""}
     counts = pair_counts(group, len(names), control, after)
     n, lost, gained = counts.images, counts.lost, counts.gained
-    own, simultaneous = (tango(lost, gained, n, at) for at in (level, together(level, n)))
+    own = tango(lost, gained, n, level)
+    simultaneous = cautious(lost, gained, n, together(level, n))
     values = (
         (counts.both + lost) / np.where(n > 0, n, np.nan),
         (gained - lost) / np.where(n > 0, n, np.nan),
@@ -88,12 +96,12 @@ def _beyond(
         *simultaneous,
     )
     verdicts = [verdict(*ends) for ends in zip(*simultaneous, strict=True)]
-    return {**dict(zip(_BEYOND, values, strict=True)), "beyond_verdict": verdicts}
+    return {**dict(zip(_OVER_CONTROL, values, strict=True)), "over_control_verdict": verdicts}
 
 
-_BEYOND = (
-    *("control", "beyond", "beyond_low", "beyond_high"),
-    *("beyond_simultaneous_low", "beyond_simultaneous_high"),
+_OVER_CONTROL = (
+    *("control", "over_control", "over_control_low", "over_control_high"),
+    *("over_control_simultaneous_low", "over_control_simultaneous_high"),
 )
 
 
@@ -107,6 +115,12 @@ def pair_counts(group: np.ndarray, groups: int, before: Answers, after: Answers)
     first, second = before.right, after.right
     kinds = (first & second, first & ~second, ~first & second, ~first & ~second)
     return PairCounts(*(_count(group, kind, groups) for kind in kinds))
+
+
+def _of_two_images(counts: PairCounts) -> PairCounts:
+    """Return the counts of classes with two images or more: of one nothing can be halved."""
+    some = counts.images > 1
+    return PairCounts(*(part[some] for part in vars(counts).values()))
 
 
 def _count(group: np.ndarray, which: np.ndarray, groups: int) -> np.ndarray:
@@ -156,8 +170,7 @@ def overall(
     nobody = np.zeros(len(images), int)
     everything = compare(nobody, [ALL], before, after, level, control).iloc[0]
     counts = pair_counts(images.index, len(images.names), before, after)
-    some = counts.images > 0
-    counts = PairCounts(*(part[some] for part in vars(counts).values()))
+    counts = _of_two_images(counts)
     slope = pair_slope(counts, level)
     left_out = ["name", "p_adjusted", *_EXCESS]
     left_out += [
@@ -169,43 +182,47 @@ def overall(
         "alpha_low": slope.low,
         "alpha_high": slope.high,
         "alpha_verdict": intervals.verdict(slope.low, slope.high),
-        **_slope_beyond(images, before, after, control, level),
-        "largest_loss": float(-(counts.after - counts.before).min()),
+        **_slope_over_control(images, before, after, control, level),
+        "largest_loss": float(-(counts.after - counts.before).min(initial=np.inf)),
         "largest_loss_crossfit": largest_loss(counts),
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),
     }
 
 
-def _slope_beyond(
+def _slope_over_control(
     images: TestSet, before: Answers, after: Answers, control: Answers | None, level: float
 ) -> dict[str, object]:
     """Return the control's slope and by how much the model's exceeds it."""
-    names = ("alpha_control", "alpha_beyond", "alpha_beyond_low", "alpha_beyond_high")
+    names = (
+        "alpha_control",
+        "alpha_over_control",
+        "alpha_over_control_low",
+        "alpha_over_control_high",
+    )
     if control is None:
-        return {**dict.fromkeys(names, float("nan")), "alpha_beyond_verdict": ""}
+        return {**dict.fromkeys(names, float("nan")), "alpha_over_control_verdict": ""}
     place = np.ravel_multi_index(
         (images.index, *(part.right.astype(int) for part in (before, after, control))),
         (len(images.names), 2, 2, 2),
     )
     kinds = np.bincount(place, minlength=8 * len(images.names)).reshape(-1, 2, 2, 2)
-    kinds = kinds[kinds.sum((1, 2, 3)) > 0]
+    kinds = kinds[kinds.sum((1, 2, 3)) > 1]
     difference, low, high = slope_difference(kinds, level)
     counts = pair_counts(images.index, len(images.names), before, control)
-    some = counts.images > 0
-    own = pair_slope(PairCounts(*(part[some] for part in vars(counts).values())), level)
+    own = pair_slope(_of_two_images(counts), level)
     found = dict(zip(names, (own.alpha, difference, low, high), strict=True))
-    return {**found, "alpha_beyond_verdict": intervals.verdict(low, high, null=0)}
+    return {**found, "alpha_over_control_verdict": intervals.verdict(low, high, null=0)}
 
 
 def largest_loss(counts: PairCounts) -> float:
     """Return the loss of the class that loses most, chosen on one half and measured on the other.
 
-    Of many classes the largest loss is in part the luck of its images. The mean over halvings; NaN
-    where a class has a single image.
+    Of many classes the largest loss is in part the luck of its images. The mean over halvings;
+    classes have two images or more.
     """
     kinds = np.stack(list(vars(counts).values()), 1)
-    if (counts.images < 2).any():
+    if not len(kinds):
         return float("nan")
     rng = np.random.default_rng(_SEED)
     halves = np.stack(
@@ -248,7 +265,8 @@ def flips(
 
     Without probabilities, lost images come first, in their order.
     """
-    changed = np.flatnonzero(before.predicted != after.predicted)
+    # Among the first k a class may come or go while the first answer stays.
+    changed = np.flatnonzero((before.predicted != after.predicted) | (before.right != after.right))
     kind = np.where(
         before.right[changed] & ~after.right[changed],
         "lost",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,18 @@ import pandas as pd
 
 from recall_distortion.auditing.comparison import ALL
 from recall_distortion.inference.statistics.paired import normal_quantile
+from recall_distortion.system.errors import AuditError
 
 WITHIN, BEYOND, UNDECIDED = "within", "beyond", "undecided"
+#: What a decision means, in a sentence's words.
+MEANS = {
+    WITHIN: "every class is within the limits",
+    BEYOND: "a limit is exceeded",
+    UNDECIDED: "this test set cannot tell",
+}
+#: The model as it was, by the name that warnings have.
+BEFORE = "before"
+LOSS_OF_CLASS = "loss"
 #: From the best to the worst; the worst decides.
 DECISIONS = (WITHIN, UNDECIDED, BEYOND)
 
@@ -29,10 +39,31 @@ class Limits:
     excess: float | None = None
     alpha: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in (("drop", self.drop), ("excess", self.excess)):
+            if value is not None and not 0 < value < 1:
+                raise AuditError(
+                    f"max {name}: a share of recall between 0 and 1, not {value!r}; 2 points are "
+                    "0.02"
+                )
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise AuditError(
+                f"max alpha: a slope above 0, not {self.alpha!r}: 1 is that gaps stay as they were"
+            )
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is any limit."""
+        return any(value is not None for value in (self.drop, self.excess, self.alpha))
+
 
 @dataclass(frozen=True)
 class Finding:
-    """What one limit says of one class of a candidate, or of all images."""
+    """What one limit says of one class of a candidate, or of all images.
+
+    The ends are those that decide: ``high`` of the class's own interval, which has to lie below the
+    limit, and ``low`` of the interval that all classes have together, which must not lie above.
+    """
 
     candidate: str
     limit: str
@@ -42,15 +73,16 @@ class Finding:
     low: float
     high: float
     decision: str
+    images: int
 
     def __str__(self) -> str:
         where = "" if self.name == ALL else f"{self.name}: "
-        interval = (
-            f"{self.estimate:.4f} ({self.low:.4f} to {self.high:.4f})"
-            if np.isfinite([self.low, self.high]).all()
-            else "no interval"
-        )
-        return f"{where}{self.limit} {interval}, tolerated {self.tolerated:g}: {self.decision}"
+        if not np.isfinite([self.low, self.high]).all():
+            why = "no image" if not self.images else "the classes differ too little before"
+            return f"{where}{self.limit} is not known ({why}), tolerated {self.tolerated:g}"
+        low, estimate, high = (value + 0.0 for value in (self.low, self.estimate, self.high))
+        ends = f"at least {low:.4f}, at most {high:.4f}"
+        return f"{where}{self.limit} {estimate:.4f} ({ends}), tolerated {self.tolerated:g}"
 
 
 def findings(
@@ -63,26 +95,65 @@ def findings(
     interval lies above: one class is enough, so that their number counts.
     """
     for limit, tolerated, stem in (
-        ("loss", limits.drop, ""),
+        (LOSS_OF_CLASS, limits.drop, ""),
         ("excess loss", limits.excess, "excess_"),
     ):
         if tolerated is None:
             continue
         changed = "excess" if stem else "change"
         for row in classes.sort_values(changed, kind="stable").to_dict("records"):
-            own = -row[f"{stem}high"], -row[f"{stem}low"]
-            low = -row[f"{stem}simultaneous_high"]
-            said = WITHIN if own[1] < tolerated else BEYOND if low > tolerated else UNDECIDED
-            yield Finding(candidate, limit, row["name"], tolerated, -row[changed], *own, said)
+            low, high = -row[f"{stem}simultaneous_high"], -row[f"{stem}low"]
+            said = _said(low, high, tolerated)
+            yield Finding(
+                candidate,
+                limit,
+                row["name"],
+                tolerated,
+                -row[changed],
+                low,
+                high,
+                said,
+                row["images"],
+            )
     if limits.alpha is not None:
         low, high = whole["alpha_low"], whole["alpha_high"]
-        said = WITHIN if high < limits.alpha else BEYOND if low > limits.alpha else UNDECIDED
-        yield Finding(candidate, "alpha", ALL, limits.alpha, whole["alpha"], low, high, said)
+        said = _said(low, high, limits.alpha)
+        images = int(whole["images"])
+        yield Finding(
+            candidate, "alpha", ALL, limits.alpha, whole["alpha"], low, high, said, images
+        )
 
 
-def worst(decisions: list[str]) -> str:
-    """Return the worst of some decisions; without any, nothing was asked and all is within."""
+def _said(low: float, high: float, tolerated: float) -> str:
+    return WITHIN if high < tolerated else BEYOND if low > tolerated else UNDECIDED
+
+
+def decided(findings: Sequence[Finding], doubted: Collection[str]) -> str:
+    """Return the worst decision of some findings; without any, nothing was asked: within.
+
+    Of models that are ``doubted``, whose answers may be of other images, nothing is within.
+    """
+    decisions = [
+        UNDECIDED
+        if one.decision == WITHIN and {one.candidate, BEFORE} & set(doubted)
+        else one.decision
+        for one in findings
+    ]
     return max(decisions, key=DECISIONS.index, default=WITHIN)
+
+
+def too_few(findings: Sequence[Finding], limits: Limits, level: float) -> int | None:
+    """Return how many images a class needs to be within by no change, where one has fewer.
+
+    None where every undecided class has as many: it is undecided by what it lost.
+    """
+    if limits.drop is None:
+        return None
+    needed = images_needed(limits.drop, level)
+    fewest = [
+        one.images for one in findings if (one.limit, one.decision) == (LOSS_OF_CLASS, UNDECIDED)
+    ]
+    return needed if fewest and min(fewest) < needed else None
 
 
 def images_needed(tolerated: float, level: float) -> int:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from recall_distortion.auditing.answers import Answers, Scores, TestSet, answers, test_set
+from recall_distortion.auditing.answers import Answers, Scores, TestSet, answers, array, test_set
 from recall_distortion.auditing.comparison import BY_CLASS, compare, flips, flows, overall
-from recall_distortion.auditing.decision import Finding, Limits, findings, worst
-from recall_distortion.auditing.warnings import warnings_of
-from recall_distortion.inference.statistics.intervals import require_level
+from recall_distortion.auditing.decision import WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.text import text
+from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
 
@@ -30,12 +30,17 @@ class Audit:
 
     ``tables`` by name: ``models``, a row a candidate; ``groups``, a row a candidate and class, or
     group of another grouping; ``flows``, where lost images went; ``flips``, every image whose
-    answer changed. ``warnings`` are what a reader has to know before any number.
+    answer changed. ``warnings`` are what a reader has to know before any number, ``doubted`` the
+    models that agree with the labels by chance alone. ``str`` is what the command prints.
     """
 
     tables: dict[str, pd.DataFrame]
     level: float
     warnings: list[str]
+    doubted: list[str]
+
+    def __str__(self) -> str:
+        return text(self.tables, self.level, self.warnings)
 
     @property
     def candidates(self) -> list[str]:
@@ -49,9 +54,15 @@ class Audit:
         max_excess: float | None = None,
         max_alpha: float | None = None,
     ) -> str:
-        """Return ``within``, ``beyond`` or ``undecided``: the worst candidate's (``findings``)."""
-        found = self.findings(Limits(max_drop, max_excess, max_alpha))
-        return worst([finding.decision for finding in found])
+        """Return ``within``, ``beyond`` or ``undecided``: the worst candidate's (``findings``).
+
+        ``max_drop`` and ``max_excess`` are shares of recall: 0.02 is 2 points. Raises
+        ``AuditError`` without any limit, and for one that makes no sense.
+        """
+        limits = Limits(max_drop, max_excess, max_alpha)
+        if not limits.asked:
+            raise AuditError("decide: give max_drop, max_excess or max_alpha")
+        return decided(self.findings(limits), self.doubted)
 
     def findings(self, limits: Limits) -> list[Finding]:
         """Return what each limit says of each class of each candidate (``decision.findings``).
@@ -71,8 +82,11 @@ class Audit:
             )
         ]
 
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers of each candidate as plain values, None where there is none."""
+    def summary(self, limits: Limits | None = None) -> dict[str, Any]:
+        """Return the numbers of each candidate as plain values, None where there is none.
+
+        With ``limits`` also what they decide: of the whole, and the findings that are not within.
+        """
         models = self.tables["models"].set_index("candidate")
         groups = self.tables["groups"]
         classes = groups[groups["grouping"] == BY_CLASS].drop(columns="grouping")
@@ -80,6 +94,7 @@ class Audit:
             "schema": SCHEMA,
             "level": self.level,
             "warnings": self.warnings,
+            **self._decision(limits or Limits()),
             "candidates": {
                 name: {
                     **_plain(models.loc[name].to_dict()),
@@ -94,27 +109,46 @@ class Audit:
             },
         }
 
-    def save(self, folder: str | Path, limits: Limits | None = None) -> None:
+    def _decision(self, limits: Limits) -> dict[str, Any]:
+        found = self.findings(limits)
+        return {
+            "limits": vars(limits),
+            "decision": decided(found, self.doubted) if limits.asked else None,
+            "findings": [_plain(vars(one)) for one in found if one.decision != WITHIN],
+        }
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        max_drop: float | None = None,
+        max_excess: float | None = None,
+        max_alpha: float | None = None,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
         """Write ``report.html``, ``summary.json`` and the tables as .csv files into a folder.
 
-        The page says what ``limits`` decide.
+        Page and summary say what the limits decide, as ``decide`` does. ``about`` are further lines
+        of the page by their titles, such as the files' names.
         """
         from recall_distortion.auditing.page import page
 
-        folder, limits = Path(folder), limits or Limits()
-        text = page(
+        folder, limits = Path(folder), Limits(max_drop, max_excess, max_alpha)
+        written = page(
             self.tables,
             level=self.level,
             warnings=self.warnings,
             limits=limits,
             findings=self.findings(limits),
+            doubted=self.doubted,
             name=folder.name,
+            about=about or {},
         )
-        write_text(folder / "report.html", text)
+        write_text(folder / "report.html", written)
         for name, table in self.tables.items():
             with replacing(folder / f"{name}.csv") as path:
                 table.to_csv(path, index=False)
-        write_json(folder / "summary.json", self.summary())
+        write_json(folder / "summary.json", self.summary(limits))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,26 +184,27 @@ def audit(
     as in ``auditing.answers.answers``. All intervals are at ``level``, over test images; the models
     are given. Raises ``AuditError`` with one message that says what was found and what is wanted.
     """
-    require_level(level)
-    images = test_set(np.asarray(labels), classes, "labels")
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise AuditError(f"level: between 0 and 1, such as 0.99, not {level!r}")
+    if groups is not None and not isinstance(groups, Mapping):
+        raise AuditError("groups: give them by name, {'sensor': values}")
+    images = test_set(array(labels, "labels"), classes, "labels")
     options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
-    first = answers(np.asarray(before), images, "before", **options)
+    first = answers(before, images, "before", **options)
     given = after if isinstance(after, Mapping) else {_AFTER: after}
-    if taken := {"before", "control"} & set(given):
+    named = {str(name): values for name, values in given.items()}
+    if len(named) < len(given) or "" in named:
+        raise AuditError("after: give each candidate a name of its own")
+    if taken := {"before", "control"} & set(named):
         raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
     if not given:
         raise AuditError("after: names no candidate")
-    candidates = {
-        name: answers(np.asarray(values), images, str(name), **options)
-        for name, values in given.items()
-    }
-    trained = (
-        None if control is None else answers(np.asarray(control), images, "control", **options)
-    )
-    names = None if keys is None else _keys(np.asarray(keys), images)
+    candidates = {name: answers(values, images, name, **options) for name, values in named.items()}
+    trained = None if control is None else answers(control, images, "control", **options)
+    names = None if keys is None else _keys(array(keys, "keys"), images)
     groupings = {BY_CLASS: (images.index, images.names)}
     for name, values in (groups or {}).items():
-        groupings[str(name)] = _grouping(np.asarray(values), images, str(name))
+        groupings[str(name)] = _grouping(array(values, str(name)), images, str(name))
     return compared(
         images,
         first,
@@ -215,6 +250,7 @@ def compared(
         },
         level,
         warnings_of(images, before, every),
+        doubtful(images, {"before": before, **every}),
     )
 
 
@@ -244,7 +280,7 @@ def _of_candidate(
 def _keys(keys: np.ndarray, images: TestSet) -> np.ndarray:
     if keys.shape != (len(images),):
         raise AuditError(f"keys: have shape {list(keys.shape)}, and there are {len(images)} labels")
-    values, counts = np.unique(keys, return_counts=True)
+    values, counts = np.unique(keys.astype(str), return_counts=True)
     if (counts > 1).any():
         raise AuditError(
             f"keys: {values[counts > 1][0]} names {counts[counts > 1][0]} images; each counts "

@@ -67,6 +67,8 @@ def audit_replicate(
 
 def _panel(folder: Path, network: str) -> Path:
     """Return the folder of a network's predictions; the only one where none is named."""
+    if not folder.parent.is_dir():
+        raise AuditError(f"{folder.parent}: there is no such folder")
     found = sorted(path.parent for path in folder.glob(f"*/*/*/{DENSE}"))
     if not found:
         raise AuditError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -13,14 +13,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
 from recall_distortion.auditing.decision import (
-    BEYOND,
+    MEANS,
+    UNDECIDED,
     WITHIN,
     Finding,
     Limits,
-    images_needed,
-    worst,
+    decided,
+    too_few,
 )
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
@@ -40,7 +42,9 @@ def page(
     warnings: Sequence[str],
     limits: Limits,
     findings: Sequence[Finding],
-    name: str = "",
+    doubted: Collection[str],
+    name: str,
+    about: Mapping[str, str],
 ) -> str:
     """Return the page of an audit's tables, with what ``limits`` find in them."""
     script = _text("audit.js")
@@ -56,11 +60,10 @@ def page(
             level=style.percent(level, 0),
             warnings=warnings,
             limits=_limits(limits),
-            needed=_needed(limits, level),
+            about={**about, "package": f"recall-distortion {__version__}"},
+            means=MEANS,
             candidates=[
-                _candidate(
-                    tables, row, [one for one in findings if one.candidate == row["candidate"]]
-                )
+                _candidate(tables, row, findings, limits, doubted, level)
                 for row in tables["models"].to_dict("records")
             ],
         )
@@ -93,12 +96,6 @@ def _limits(limits: Limits) -> list[str]:
     return found
 
 
-def _needed(limits: Limits, level: float) -> dict[str, Any] | None:
-    if limits.drop is None:
-        return None
-    return {"images": f"{images_needed(limits.drop, level):,}", "points": limit(limits.drop)}
-
-
 def points(share: float, signed: bool = False) -> str:
     """Return a share as points: hundredths, with one decimal."""
     return style.signed(100 * share, 1) if signed else style.number(100 * share, 1)
@@ -110,29 +107,39 @@ def limit(share: float) -> str:
 
 
 def _candidate(
-    tables: Mapping[str, pd.DataFrame], whole: dict[str, Any], findings: Sequence[Finding]
+    tables: Mapping[str, pd.DataFrame],
+    whole: dict[str, Any],
+    every: Sequence[Finding],
+    limits: Limits,
+    doubted: Collection[str],
+    level: float,
 ) -> dict[str, Any]:
     """Return what the page says of one candidate."""
     name = whole["candidate"]
+    findings = [one for one in every if one.candidate == name]
     groups = tables["groups"]
-    own = groups[groups["candidate"] == name]
-    classes = own[own["grouping"] == BY_CLASS].sort_values("change", kind="stable")
-    others = own.loc[own["grouping"] != BY_CLASS, "grouping"].unique()
-    decision = worst([finding.decision for finding in findings]) if findings else ""
+    own = groups[groups["candidate"] == name].sort_values("change", kind="stable")
+    classes = own[own["grouping"] == BY_CLASS]
+    others = groups.loc[groups["grouping"] != BY_CLASS, "grouping"].unique()
+    decision = decided(findings, doubted) if limits.asked else ""
+    needed = too_few(findings, limits, level) if decision == UNDECIDED else None
     return {
         "name": name,
         "decision": decision,
-        "has_control": bool(np.isfinite(whole["control"])),
-        "kind": {BEYOND: "beyond", WITHIN: "within", "": ""}.get(decision, "undecided"),
         "decisive": [
             _finding(one) for one in findings if one.decision == decision and decision != WITHIN
         ],
-        "sentence": _sentence(classes),
+        "needed": f"{needed:,}" if needed else "",
+        "tolerated": limit(limits.drop) if limits.drop is not None else "",
+        "has_control": bool(np.isfinite(whole["control"])),
+        "sentence": _sentence(classes, whole),
+        "accuracy": f"{style.percent(whole['before'], 2)} → {style.percent(whole['after'], 2)}",
+        "worst": _worst(classes),
         "alpha": _alpha(whole),
         "tiles": _tiles(whole),
         "groupings": [
             _grouping("class", classes),
-            *(_grouping(str(name), own[own["grouping"] == name]) for name in others),
+            *(_grouping(str(kind), own[own["grouping"] == kind]) for kind in others),
         ],
         "scatter": _scatter(classes),
         "largest": {
@@ -143,6 +150,15 @@ def _candidate(
         "flows": _rows(tables["flows"], name, FLOWS),
         "flips": _rows(tables["flips"], name, FLIPS),
     }
+
+
+def _worst(classes: pd.DataFrame) -> str:
+    """Return the class that lost most and what it lost."""
+    known = classes[np.isfinite(classes["change"])]
+    if known.empty:
+        return "–"
+    row = known.iloc[0]
+    return f"{style.label(row['name'])} {points(row['change'], True)}"
 
 
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
@@ -157,23 +173,31 @@ def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, str]:
     of_slope = finding.limit == "alpha"
     number = style.number if of_slope else points
-    ends = "no interval"
+    said = "is not known"
     if np.isfinite([finding.low, finding.high]).all():
-        ends = f"{number(finding.low)} to {number(finding.high)}"
+        said = (
+            f"{number(finding.estimate)}, at least {number(finding.low)} and at most "
+            f"{number(finding.high)}"
+        )
     return {
         "what": "α" if of_slope else f"{style.label(finding.name)}: {finding.limit}",
-        "estimate": number(finding.estimate) if np.isfinite(finding.estimate) else "unknown",
-        "ends": ends,
+        "said": said,
         "tolerated": f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated),
     }
 
 
-def _sentence(classes: pd.DataFrame) -> str:
+def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
     """Return in a sentence which classes lost or gained beyond the luck of the test set."""
     lost = classes[classes["verdict"] == LOSS]
     gained = classes[classes["verdict"] == GAIN]
     if lost.empty and gained.empty:
-        return "No class is shown to have lost or gained: this test set cannot tell a change apart."
+        change = points(abs(whole["change"]))
+        if whole["verdict"] in (LOSS, GAIN):
+            verb = "lost" if whole["verdict"] == LOSS else "gained"
+            return (
+                f"The model {verb} {change} points of accuracy; which classes did cannot be told."
+            )
+        return "No change of the model or of any class can be told from the luck of this test set."
     parts = []
     for rows, verb, ascending in ((lost, "lost", True), (gained, "gained", False)):
         if rows.empty:
@@ -201,25 +225,26 @@ def _alpha(whole: dict[str, Any]) -> str:
         )
     said = words.get(whole["alpha_verdict"], "whether the gaps grew or shrank cannot be told")
     ends = f"{style.number(whole['alpha_low'])} to {style.number(whole['alpha_high'])}"
-    return f"α = {style.number(whole['alpha'])} ({ends}): {said}{_alpha_beyond(whole)}"
+    return f"α = {style.number(whole['alpha'])} ({ends}): {said}{_alpha_over_control(whole)}"
 
 
-def _alpha_beyond(whole: dict[str, Any]) -> str:
-    if not np.isfinite(whole["alpha_beyond"]):
+def _alpha_over_control(whole: dict[str, Any]) -> str:
+    if not np.isfinite(whole["alpha_over_control"]):
         return ""
-    ends = " to ".join(style.signed(whole[f"alpha_beyond_{end}"]) for end in ("low", "high"))
+    ends = " to ".join(style.signed(whole[f"alpha_over_control_{end}"]) for end in ("low", "high"))
     said = {
         INTENSIFICATION: "the change widened the gaps more than further training alone",
         DEINTENSIFICATION: "the change narrowed the gaps more than further training alone",
-    }.get(whole["alpha_beyond_verdict"], "more than further training alone cannot be told")
+    }.get(whole["alpha_over_control_verdict"], "more than further training alone cannot be told")
     return (
-        f". The control’s is {style.number(whole['alpha_control'])}; beyond it "
-        f"{style.signed(whole['alpha_beyond'])} ({ends}): {said}"
+        f". The control’s is {style.number(whole['alpha_control'])}; the difference is "
+        f"{style.signed(whole['alpha_over_control'])} ({ends}): {said}"
     )
 
 
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
+        ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
         (
@@ -230,6 +255,11 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
         ("answers that differ", style.percent(whole["flipped_share"])),
         ("images lost", f"{whole['lost']:,.0f}"),
         ("images gained", f"{whole['gained']:,.0f}"),
+        *(
+            [("the control’s accuracy", style.percent(whole["control"], 2))]
+            if np.isfinite(whole["control"])
+            else []
+        ),
     ]
 
 
@@ -260,7 +290,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                     else "no image"
                 ),
                 "excess": points(row["excess"], True) if has_images else "–",
-                "beyond": _beyond(row),
+                "over_control": _over_control_of(row),
                 "lost": f"{row['lost']:,}",
                 "gained": f"{row['gained']:,}",
                 "p": style.p_value(row["p_adjusted"]),
@@ -286,21 +316,21 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "rows": found,
         "many": many,
         "shown": 2 * SHOWN,
-        "has_control": bool(np.isfinite(rows["beyond"]).any()),
+        "has_control": bool(np.isfinite(rows["over_control"]).any()),
         "zero": place(0),
         "low": points(low, True),
         "high": points(high, True),
     }
 
 
-def _beyond(row: dict[str, Any]) -> dict[str, str]:
+def _over_control_of(row: dict[str, Any]) -> dict[str, str]:
     """Return what a class changed more than in the control, with its sign and colour."""
-    said = row["beyond_verdict"]
+    said = row["over_control_verdict"]
     return {
-        "text": points(row["beyond"], True),
+        "text": points(row["over_control"], True),
         "sign": _SIGNS.get(said, "○"),
         "kind": _KINDS.get(said, ""),
-        "ends": f"{points(row['beyond_low'], True)} to {points(row['beyond_high'], True)}",
+        "ends": " to ".join(points(row[f"over_control_{end}"], True) for end in ("low", "high")),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
 
-def read(given: str, *, scores: bool = False) -> np.ndarray:
+def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
     """Return what a file holds, or one of its columns or arrays, named behind a colon.
 
-    A table of several columns, all numbers, is an array of ``scores`` where these may be meant.
+    Several columns, all numbers, come as a table where ``scores`` may be meant.
     An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
@@ -45,7 +46,12 @@ def read(given: str, *, scores: bool = False) -> np.ndarray:
                 found = arrays[_chosen(path, arrays.files, column, "array")]
                 return found
         table = _table(path)
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        if suffix == ".npy" and ("allow_pickle" in str(error) or "Python" in str(error)):
+            raise AuditError(
+                f"{path}: holds Python objects or is no .npy file; save texts as "
+                "numpy.array(values, str), and numbers as numbers"
+            ) from None
         reason = unreadable(path, error) or f"{path}: cannot be read: {_line(error)}"
         raise AuditError(reason) from None
     return _column(path, table, column, scores)
@@ -70,7 +76,14 @@ def _table(path: Path) -> pd.DataFrame:
             found = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
         except pd.errors.ParserError as error:
             raise AuditError(f"{path}: is no table: {_line(error)}") from None
-        first = str(found.columns[0])
+        names = [str(name) for name in found.columns]
+        counted = len(names) > 1 and names == [str(n) for n in range(len(names))]
+        if all(map(_is_text_of_number, names)) and not counted:
+            raise AuditError(
+                f"{path}: its first line, {', '.join(names[:3])}, is numbers: put a line with the "
+                "names of the columns above it"
+            )
+        first = names[0]
         # The numbers of rows, which pandas writes into a column without a name.
         if first == "Unnamed: 0" and found[first].tolist() == list(range(len(found))):
             found = found.drop(columns=first)
@@ -84,13 +97,36 @@ def _table(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _column(path: Path, table: pd.DataFrame, column: str | None, scores: bool) -> np.ndarray:
+def _column(
+    path: Path, table: pd.DataFrame, column: str | None, scores: bool
+) -> np.ndarray | pd.DataFrame:
     names = [str(name) for name in table.columns]
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
-        found: np.ndarray = table.to_numpy()  # a column a class
-    else:
-        found = table.iloc[:, names.index(_chosen(path, names, column, "column"))].to_numpy()
+        return table  # a column a class
+    chosen = _chosen(path, names, column, "column")
+    values = table.iloc[:, names.index(chosen)]
+    if path.suffix.lower() == ".csv" and values.dtype.kind in "ib":
+        values = _as_written(path, chosen, values)
+    found: np.ndarray = values.to_numpy()
     return found
+
+
+def _as_written(path: Path, column: str, values: pd.Series) -> pd.Series:
+    """Return a column's texts where they are more than numbers: 007, True."""
+    import pandas as pd
+
+    texts = pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False)[column]
+    is_more = texts.str.fullmatch(r"[-+]?0\d+|True|False|true|false|TRUE|FALSE").any()
+    return texts if is_more else values
+
+
+def _is_text_of_number(text: str) -> bool:
+    # Pandas calls a second column 3 of a file 3.1.
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_number(dtype: np.dtype) -> bool:

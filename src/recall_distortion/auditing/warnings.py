@@ -12,6 +12,19 @@ from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
 _CLEARLY = 3.0
 
 
+def doubtful(images: TestSet, models: Mapping[str, Answers]) -> list[str]:
+    """Return the models, by name, that agree with the labels no better than chance."""
+    return [name for name, model in models.items() if _is_chance(images, model)]
+
+
+def _is_chance(images: TestSet, model: Answers) -> bool:
+    chance, size = _chance(images, model), len(images)
+    if len(np.unique(images.index)) < 2:
+        return False
+    accuracy = float((model.predicted == images.index).mean())
+    return bool(accuracy <= chance + _CLEARLY * np.sqrt(chance * (1 - chance) / size))
+
+
 def warnings_of(images: TestSet, before: Answers, candidates: Mapping[str, Answers]) -> list[str]:
     """Return warnings about a test set and the models' answers, a sentence each."""
     return [*_of_test_set(images), *_of_models(images, {"before": before, **candidates})]
@@ -26,6 +39,9 @@ def _of_test_set(images: TestSet) -> Iterator[str]:
             f"{missing.size} of {len(counts)} classes have no test image ({named}{more}): nothing "
             "is known of them."
         )
+    if single := int((counts == 1).sum()):
+        what = "class has" if single == 1 else "classes have"
+        yield f"{single} {what} a single test image: alpha leaves out what cannot be halved."
     if len(images.names) > len(images) / 2:
         yield (
             f"{len(images.names)} classes for {len(images)} images: are these labels the images' "
@@ -37,22 +53,40 @@ def _of_models(images: TestSet, models: Mapping[str, Answers]) -> Iterator[str]:
     size = len(images)
     for name, model in models.items():
         answered = model.predicted != ABSTAINED
-        chance = _chance(images, model)
-        accuracy = float((model.predicted == images.index).mean())
-        if accuracy <= chance + _CLEARLY * np.sqrt(chance * (1 - chance) / size):
+        if _is_chance(images, model):
+            accuracy = float((model.predicted == images.index).mean())
             yield (
                 f"{name} agrees with the labels no better than chance ({accuracy:.3f}, and chance "
-                f"{chance:.3f}): are its predictions in the order of the labels?"
+                f"{_chance(images, model):.3f}){_hint(images, model)} Nothing is within a limit by "
+                "such answers."
             )
+        unknown = int((model.predicted >= len(images.names)).sum())
+        if unknown:
+            yield f"{name} answers {unknown} images by classes that no label has."
         if not answered.all():
             yield (
                 f"{name} gives no answer to {int((~answered).sum())} of {size} images; these count "
                 "as wrong."
             )
-    first = models["before"]
-    for name, model in models.items():
-        if name != "before" and np.array_equal(model.predicted, first.predicted):
-            yield f"{name} gives the same answers as the model before: is it the same file?"
+    names = list(models)
+    for place, name in enumerate(names):
+        if np.array_equal(models[name].predicted, images.index):
+            yield f"{name} is right everywhere: are these the labels?"
+        for other in names[:place]:
+            if np.array_equal(models[name].predicted, models[other].predicted):
+                yield f"{name} gives the same answers as {other}: is it the same file?"
+
+
+def _hint(images: TestSet, model: Answers) -> str:
+    """Return what may be wrong with answers that agree by chance alone."""
+    for shift, words in (
+        (1, "answers begin at 1: subtract 1"),
+        (-1, "labels begin at 1: subtract 1"),
+    ):
+        agree = float((model.predicted - shift == images.index).mean())
+        if agree > 0.5:
+            return f"; {agree:.0%} agree if the {words}."
+    return ": are its answers in the order of the labels, and its columns in that of the classes?"
 
 
 def _chance(images: TestSet, model: Answers) -> float:

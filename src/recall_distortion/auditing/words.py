@@ -6,23 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from recall_distortion.auditing.comparison import BY_CLASS
-from recall_distortion.auditing.decision import (
-    BEYOND,
-    UNDECIDED,
-    WITHIN,
-    Finding,
-    Limits,
-    images_needed,
-    worst,
-)
+from recall_distortion.auditing.decision import BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.auditing.reading import read
-from recall_distortion.system.errors import AuditError
-from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
+from recall_distortion.auditing.text import decision_text
+from recall_distortion.system.errors import AuditError, UnwritableError
 
 _DESCRIPTION = """
 Compare a model's predictions before and after it was changed, class by class, on one test set.
@@ -35,34 +26,72 @@ Give --after several times for several candidates, as NAME=FILE.
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
   recall-distortion audit results/digits --network digits/cnn/small --method magnitude --ratio 10
 
+Limits are on the change from before to after, of classes, whatever a control or other groups say.
+Within is a class whose own interval ends below the limit, beyond one whose interval, at the level
+that all classes have together, begins above it.
+
 Exit status: 0 within all limits, or none given; 3 beyond one; 4 this test set cannot tell; 2 the
 input is wrong.
 """
 STATUS = {WITHIN: 0, BEYOND: 3, UNDECIDED: 4}
-#: Classes that are printed: those that lost most.
-_PRINTED = 20
 
 
 def run(words: Sequence[str], prog: str) -> int:
     """Audit what the words name, print and write it, and return the exit status."""
     options = _parser(prog).parse_args(words)
     limits = Limits(options.max_drop, options.max_excess, options.max_alpha)
+    if options.undecided_passes and not limits.asked:
+        raise AuditError("--undecided-passes: there is no limit to decide by")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise AuditError(f"--out {options.out}: is a file; name a folder")
     found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
-    print(_text(found, findings, limits))
+    print(found)
+    if limits.asked:
+        print(decision_text(findings, limits, found.level, found.doubted))
     if options.out is not None:
-        found.save(options.out, limits)
+        _save(found, limits, options)
         print(f"\nThe report: {(options.out / 'report.html').resolve()}")
-    decision = worst([finding.decision for finding in findings])
+    decision = decided(findings, found.doubted)
     if decision == UNDECIDED and options.undecided_passes:
         return STATUS[WITHIN]
     return STATUS[decision]
 
 
+def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
+    try:
+        found.save(
+            options.out,
+            max_drop=limits.drop,
+            max_excess=limits.excess,
+            max_alpha=limits.alpha,
+            about=_about(options),
+        )
+    except (OSError, UnwritableError) as error:
+        reason = getattr(error, "strerror", None) or error.__cause__ or error
+        raise AuditError(f"--out {options.out}: cannot be written to: {reason}") from None
+
+
+def _about(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the page says was audited."""
+    if options.study is not None:
+        return {"study": str(options.study), "replicate": f"seed {options.seed}"}
+    files = {"labels": options.labels, "before": options.before, "control": options.control}
+    files |= {f"after, {name}": path for name, path in _candidates(options.after).items()}
+    settings = {
+        "an answer is right if": f"among the {options.top_k} highest scores"
+        if options.top_k > 1
+        else "",
+        "threshold": "" if options.threshold is None else f"{options.threshold:g}",
+    }
+    return {key: value for key, value in (files | settings).items() if value}
+
+
 def _of_study(options: argparse.Namespace) -> Audit:
     """Audit one replicate of a study."""
-    if options.labels or options.before or options.after or options.control:
-        raise AuditError("name a study or files, not both")
+    given = ("labels", "before", "after", "control", "classes", "groups", "keys", "threshold")
+    if any(getattr(options, name) for name in given) or options.top_k != 1:
+        raise AuditError("name a study or files, not both; a study's classes and images are known")
     if options.method is None:
         raise AuditError(f"{options.study}: name the method to audit with --method")
     return audit_replicate(
@@ -82,15 +111,20 @@ def _of_files(options: argparse.Namespace) -> Audit:
             raise AuditError(
                 f"--{name} is missing: give --labels, --before and --after, or a study"
             )
-    groups = dict(_named(given, "--groups") for given in options.groups)
+    if options.method or options.ratio or options.network:
+        raise AuditError("--method, --ratio and --network are for a study: name its folder")
+    named = [_named(given, "--groups") for given in options.groups]
+    groups = dict(named)
+    if len(groups) < len(named):
+        raise AuditError("--groups: two groupings have the same name; give each its own")
     return audit(
-        read(options.labels),
+        _vector(options.labels),
         read(options.before, scores=True),
         {name: read(path, scores=True) for name, path in _candidates(options.after).items()},
         control=None if options.control is None else read(options.control, scores=True),
         classes=None if options.classes is None else _class_names(options.classes),
-        groups={name: read(path) for name, path in groups.items()},
-        keys=None if options.keys is None else read(options.keys),
+        groups={name: _vector(path) for name, path in groups.items()},
+        keys=None if options.keys is None else _vector(options.keys),
         level=options.level,
         top_k=options.top_k,
         threshold=options.threshold,
@@ -161,7 +195,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="another grouping of the images, such as sensor=FILE; again for more",
+        help="another grouping of the images, such as sensor=FILE, shown beside the classes; again "
+        "for more",
     )
     group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
     group.add_argument(
@@ -189,12 +224,23 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
 
 def _add_deciding(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--max-drop", type=_limit, metavar="X", help="the loss of recall that any class may have"
+        "--max-drop",
+        type=_limit,
+        metavar="X",
+        help="the loss of recall that any class may have, as a share: 0.02 is 2 points",
     )
     group.add_argument(
-        "--max-excess", type=_limit, metavar="X", help="the same beyond the loss of all images"
+        "--max-excess",
+        type=_limit,
+        metavar="X",
+        help="the loss that any class may have beyond that of all images together",
     )
-    group.add_argument("--max-alpha", type=_limit, metavar="X", help="the slope that it may have")
+    group.add_argument(
+        "--max-alpha",
+        type=_limit,
+        metavar="X",
+        help="how far the gaps between the classes may grow: 1 is as they were, 1.2 a fifth more",
+    )
     group.add_argument(
         "--level", type=float, default=0.99, metavar="X", help="of all intervals (default: 0.99)"
     )
@@ -211,6 +257,10 @@ def _limit(text: str) -> float:
     if not 0 < found < float("inf"):
         raise argparse.ArgumentTypeError(f"a number above 0, not {text!r}")
     return found
+
+
+def _vector(path: str) -> np.ndarray:
+    return np.asarray(read(path))
 
 
 def _named(given: str, option: str) -> tuple[str, str]:
@@ -237,95 +287,8 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
 
 def _class_names(given: str) -> list[str]:
     path = Path(given)
+    if path.suffix in (".txt", ".csv") and not path.is_file():
+        raise AuditError(f"--classes {given}: there is no such file")
     if path.is_file():
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     return [name.strip() for name in given.split(",")]
-
-
-def _text(found: Audit, findings: Sequence[Finding], limits: Limits) -> str:
-    """Return what the command prints: warnings, a table a candidate, what the limits say."""
-    parts = [f"warning: {words}" for words in found.warnings]
-    for _, whole in found.tables["models"].iterrows():
-        parts.append(_of_candidate(found, whole))
-        own = [finding for finding in findings if finding.candidate == whole["candidate"]]
-        if own:
-            parts.append(_decided(own, limits, found.level))
-    return "\n".join(parts)
-
-
-def _of_candidate(found: Audit, whole: pd.Series) -> str:
-    name, level = whole["candidate"], f"{100 * found.level:g} %"
-    groups = found.tables["groups"]
-    rows = groups[(groups["candidate"] == name) & (groups["grouping"] == BY_CLASS)]
-    shown = rows.sort_values("change", kind="stable").head(_PRINTED)
-    table = pd.DataFrame(
-        {
-            "class": shown["name"],
-            "images": shown["images"],
-            "before": shown["before"].map("{:.3f}".format),
-            "after": shown["after"].map("{:.3f}".format),
-            "change": shown["change"].map("{:+.3f}".format),
-            level: _ends(shown, "low", "high"),
-            "all classes": _ends(shown, "simultaneous_low", "simultaneous_high"),
-            "says": shown["verdict"],
-        }
-    )
-    if shown["beyond"].notna().any():
-        table["beyond control"] = shown["beyond"].map("{:+.3f}".format)
-        table["beyond says"] = shown["beyond_verdict"]
-    lines = [
-        "",
-        f"{name}: accuracy {whole['before']:.4f} -> {whole['after']:.4f}, change "
-        f"{whole['change']:+.4f} ({whole['low']:+.4f} to {whole['high']:+.4f}); "
-        f"{whole['flipped_share']:.1%} of answers differ, {whole['lost']:.0f} lost, "
-        f"{whole['gained']:.0f} gained",
-        _slope(whole),
-        "",
-        table.to_string(index=False),
-    ]
-    if len(rows) > len(shown):
-        lines.append(f"... and {len(rows) - len(shown)} classes that lost less")
-    return "\n".join(lines)
-
-
-def _ends(rows: pd.DataFrame, low: str, high: str) -> list[str]:
-    return [f"{one:+.3f} to {other:+.3f}" for one, other in zip(rows[low], rows[high], strict=True)]
-
-
-_SAID = {
-    INTENSIFICATION: "the gaps between the classes grew",
-    DEINTENSIFICATION: "the gaps between the classes shrank",
-    INCONCLUSIVE: "whether the gaps between the classes grew or shrank cannot be told",
-}
-
-
-def _slope(whole: pd.Series) -> str:
-    if said := _SAID.get(whole["alpha_verdict"]):
-        ends = f"{whole['alpha_low']:.2f} to {whole['alpha_high']:.2f}"
-        return f"alpha {whole['alpha']:.2f} ({ends}): {said}{_beyond_control(whole)}"
-    return "alpha is not known: the classes differ too little before, for this test set"
-
-
-def _beyond_control(whole: pd.Series) -> str:
-    if pd.isna(whole["alpha_beyond"]):
-        return ""
-    ends = f"{whole['alpha_beyond_low']:+.2f} to {whole['alpha_beyond_high']:+.2f}"
-    return (
-        f"\n  the control's is {whole['alpha_control']:.2f}; beyond it "
-        f"{whole['alpha_beyond']:+.2f} ({ends})"
-    )
-
-
-def _decided(findings: Sequence[Finding], limits: Limits, level: float) -> str:
-    decision = worst([finding.decision for finding in findings])
-    decisive = [finding for finding in findings if finding.decision == decision]
-    lines = ["", f"decision: {decision}"]
-    if decision != WITHIN:
-        lines += [f"  {finding}" for finding in decisive[:5]]
-        lines += [f"  ... and {len(decisive) - 5} more"] if len(decisive) > 5 else []
-    if decision == UNDECIDED and limits.drop is not None:
-        lines.append(
-            f"  A class needs {images_needed(limits.drop, level)} images to show, by no change at "
-            f"all, a loss below {limits.drop:g}."
-        )
-    return "\n".join(lines)

@@ -13,6 +13,7 @@ from recall_distortion import __version__
 from recall_distortion.system.errors import PlanError
 
 FORMAT = 1
+RULES = ("prepare", "train", "compress", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Job:
         path = next(iter(self.outputs.values()))
         return f"{self.rule} {path.removesuffix('.safetensors')}"
 
+    @property
+    def unfinished(self) -> str:
+        """The folder of the job's half-trained networks; empty where it trains none."""
+        return str(self.parameters.get("unfinished", ""))
+
     def input_paths(self) -> list[str]:
         """Return every file that the job reads."""
         found: list[str] = []
@@ -45,12 +51,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's jobs in an order in which each finds its inputs made."""
+    """A study's jobs in an order in which each finds its inputs made.
+
+    ``checksums`` are those of prepared data that were there when the plan was made.
+    """
 
     study: str
     results: str
     deterministic: bool
     jobs: tuple[Job, ...]
+    checksums: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the plan as JSON."""
@@ -92,10 +102,23 @@ def read_plan(path: str | Path) -> Plan:
         )
     try:
         jobs = tuple(Job(**job) for job in values["jobs"])
-        plan = Plan(values["study"], values["results"], values["deterministic"], jobs)
-    except (KeyError, TypeError) as error:
+        plan = Plan(
+            values["study"], values["results"], values["deterministic"], jobs, values["checksums"]
+        )
+        if not jobs or not all(job.rule in RULES and job.outputs for job in jobs):
+            raise ValueError("a job is none of this package's, or there is none")
+        places = [name for job in jobs for name in (*job.outputs.values(), job.unfinished) if name]
+        outside = [name for name in places if not _is_within(name, plan.results)]
+        if not _is_within(plan.results, "results"):
+            outside = [plan.results]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"{path}: is damaged ({error}); write it again") from None
-    for name in (name for job in jobs for name in job.outputs.values()):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise PlanError(f"{path}: names {name!r}, which lies outside the working folder")
+    if outside:
+        raise PlanError(f"{path}: names {outside[0]!r}, which is no place of its study's results")
     return plan
+
+
+def _is_within(name: str, folder: str) -> bool:
+    """Return whether a path lies below a folder, without a way out."""
+    path = Path(name)
+    return path.is_relative_to(folder) and path != Path(folder) and ".." not in path.parts

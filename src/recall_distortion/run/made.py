@@ -7,27 +7,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recall_distortion.run.jobs import Job, Plan
+from recall_distortion.system import sealed
 from recall_distortion.system.errors import PlanError
-from recall_distortion.system.files import write_json
+from recall_distortion.system.files import sha256, write_json
 
 NAME = "made.json"
+_UNDER_WAY = "under way"
 
 
 class Made:
     """What was made in a study's folder of results, by output: the word of the job that made it.
 
     An output that is not written down was brought here, by the workflow or by a copy, and is taken
-    as it is unless something that it is made from is to be made. One of another word, which a plan
+    as it is unless something that it is made from is to be made, or the plan knows it otherwise.
+    One that is damaged, or of another word, which a plan
     of another study or version left, is made again.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._path = Path(plan.results, NAME)
+        self._checksums = plan.checksums
         try:
-            self._words: dict[str, str] = json.loads(self._path.read_text(encoding="utf-8"))
+            self._words: dict[str, str] = dict(json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             self._words = {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise PlanError(
                 f"{self._path}: cannot be read ({error}); delete it together with what of "
                 f"{plan.results} is not to be taken as it is"
@@ -40,14 +44,37 @@ class Made:
         for job in jobs:
             outputs = job.outputs.values()
             words = {self._words.get(path) for path in outputs}
+            there = all(_is_whole(Path(path)) for path in outputs)
             brought = words == {None} and to_come.isdisjoint(job.input_paths())
-            there = all(Path(path).exists() for path in outputs)
+            brought = brought and there and all(map(self._is_planned, outputs))
             if not there or (words != {job.word} and not brought):
                 found.append(job)
                 to_come |= set(outputs)
         return found
 
+    def _is_planned(self, path: str) -> bool:
+        """Return whether a file is the one that was there when the plan was made, if one was."""
+        return path not in self._checksums or sha256(path) == self._checksums[path]
+
+    def begin(self, job: Job) -> None:
+        """Write down that a job's outputs are no one's until it is done."""
+        self._words |= dict.fromkeys(job.outputs.values(), _UNDER_WAY)
+        write_json(self._path, self._words)
+
     def add(self, job: Job) -> None:
         """Write down that a job was done."""
         self._words |= dict.fromkeys(job.outputs.values(), job.word)
         write_json(self._path, self._words)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is there and, where it carries a checksum, undamaged."""
+    if not path.is_file():
+        return False
+    if path.suffix != ".safetensors":
+        return True
+    try:
+        sealed.verify(path)
+    except (OSError, ValueError):
+        return False
+    return True

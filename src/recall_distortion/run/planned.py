@@ -8,6 +8,7 @@ from pathlib import Path
 from recall_distortion.run.jobs import Job, Plan, with_words
 from recall_distortion.study import Study, paths
 from recall_distortion.study.models import Network
+from recall_distortion.system.files import sha256
 from recall_distortion.vocabulary import DENSE
 
 
@@ -19,7 +20,9 @@ def plan(study: Study) -> Plan:
     """
     results = f"results/{study.folder}"
     jobs = with_words([*_prepare(study, results), *_compute(study, results)])
-    return Plan(study.folder, results, study.deterministic, tuple(jobs))
+    data = [job.outputs["data"] for job in jobs if job.rule == "prepare"]
+    checksums = {path: sha256(path) for path in data if Path(path).exists()}
+    return Plan(study.folder, results, study.deterministic, tuple(jobs), checksums)
 
 
 def _prepare(study: Study, results: str) -> Iterator[Job]:

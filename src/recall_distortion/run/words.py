@@ -6,11 +6,13 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from recall_distortion.run.jobs import Plan, read_plan
 from recall_distortion.system import devices
-from recall_distortion.system.errors import StudyError
+from recall_distortion.system.errors import SetupError, StudyError
 from recall_distortion.system.logs import duration
+from recall_distortion.system.processes import hold
 
 _PLAN = """
 Print as JSON the jobs of a study that compute networks, for `run` on another machine.
@@ -77,6 +79,8 @@ def run(words: Sequence[str], prog: str) -> int:
 
     from recall_distortion.run.work import work
 
+    if not hold(Path(found.results, "run.lock")):
+        raise SetupError(f"{found.results}: another process is at work on it. Wait for its end")
     return work(
         found,
         gpus=_usable(options.gpus),

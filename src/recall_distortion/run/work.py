@@ -49,6 +49,7 @@ def work(plan: Plan, *, gpus: int, data_root: str, seconds: float | None = None)
                     continue
                 _say(f"{number} of {len(todo)}: {job}")
                 began = time.monotonic()
+                made.begin(job)
                 try:
                     _do(job, device, data_root)
                 except RecallDistortionError as error:

@@ -85,7 +85,7 @@ def pair_slope(counts: PairCounts, level: float) -> PairSlope:
     """Return the cross-fitted slope of two models' normalized balances, with Fieller's interval."""
     nothing = float("nan")
     n = counts.images.astype(float)
-    if (n < 2).any() or not (counts.before.any() and counts.after.any()):
+    if not len(n) or (n < 2).any() or not (counts.before.any() and counts.after.any()):
         return PairSlope(*[nothing] * 6)
     sums = _Sums.of(counts, counts)
     errors = _Sums.of(counts, counts.smoothed())

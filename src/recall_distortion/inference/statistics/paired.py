@@ -79,6 +79,35 @@ def tango(lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float | 
     return Ends(*found)
 
 
+def clopper_pearson(successes: ArrayLike, images: ArrayLike, level: float) -> Ends:
+    """Return exact intervals of proportions (Clopper and Pearson 1934); NaN without an image."""
+    k, n = (np.asarray(values, float) for values in np.broadcast_arrays(successes, images))
+    tail = (1 - level) / 2
+    low = np.where(k > 0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    return Ends(np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan))
+
+
+def cautious(lost: ArrayLike, gained: ArrayLike, images: ArrayLike, level: float) -> Ends:
+    """Return intervals of (gained - lost) / images for levels near 1, as many classes need.
+
+    Far in the tails a score test of rare changes is wrong more often than it says. These are the
+    wider of Tango's ends and of exact intervals of both shares, combined as in ``of_sum``.
+    """
+    lost, gained, n = (np.asarray(values, float) for values in (lost, gained, images))
+    score = tango(lost, gained, n, level)
+    of_lost, of_gained = (clopper_pearson(part, n, level) for part in (lost, gained))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = lost / n, gained / n
+    difference = shares[1] - shares[0]
+    down = np.hypot(shares[1] - of_gained.low, of_lost.high - shares[0])
+    up = np.hypot(of_gained.high - shares[1], shares[0] - of_lost.low)
+    return Ends(
+        np.minimum(score.low, (difference - down).clip(-1)),
+        np.maximum(score.high, (difference + up).clip(max=1)),
+    )
+
+
 def _variance(
     difference: np.ndarray, lost: np.ndarray, gained: np.ndarray, n: np.ndarray
 ) -> np.ndarray:

@@ -1,0 +1,138 @@
+"""What an audit says on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from recall_distortion.auditing.comparison import BY_CLASS
+from recall_distortion.auditing.decision import (
+    MEANS,
+    UNDECIDED,
+    WITHIN,
+    Finding,
+    Limits,
+    decided,
+    too_few,
+)
+from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
+
+#: Groups that are printed, those that lost most, and findings.
+_PRINTED, _FOUND = 20, 5
+_SAID = {
+    INTENSIFICATION: "the gaps between the classes grew",
+    DEINTENSIFICATION: "the gaps between the classes shrank",
+    INCONCLUSIVE: "whether the gaps between the classes grew or shrank cannot be told",
+}
+
+
+def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[str]) -> str:
+    """Return warnings, and for each candidate what changed as a whole and by class."""
+    parts = [f"warning: {words}" for words in warnings]
+    groups = tables["groups"]
+    for _, whole in tables["models"].iterrows():
+        own = groups[groups["candidate"] == whole["candidate"]]
+        parts += _of_candidate(own, whole, level)
+    return "\n".join(parts)
+
+
+def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Iterator[str]:
+    yield ""
+    yield (
+        f"{whole['candidate']}: accuracy {whole['before']:.4f} -> {whole['after']:.4f}, change "
+        f"{whole['change']:+.4f} ({whole['low']:+.4f} to {whole['high']:+.4f})"
+    )
+    yield (
+        f"  of {whole['images']:,} images {whole['flipped']:,} answers differ "
+        f"({whole['flipped_share']:.1%}): {whole['lost']:,} lost, {whole['gained']:,} gained"
+    )
+    yield f"  {_slope(whole)}"
+    for grouping, rows in groups.groupby("grouping", sort=False):
+        yield ""
+        yield _table(str(grouping), rows.sort_values("change", kind="stable"), level)
+        if len(rows) > _PRINTED:
+            yield f"... and {len(rows) - _PRINTED} that lost less"
+
+
+def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:
+    """Return the groups that lost most: a line each."""
+    shown = rows.head(_PRINTED)
+    together = "all classes" if grouping == BY_CLASS else "all together"
+    table = pd.DataFrame(
+        {
+            grouping: shown["name"].map(lambda name: " ".join(name.split())[:40]),
+            "images": shown["images"],
+            "before": shown["before"].map("{:.3f}".format),
+            "after": shown["after"].map("{:.3f}".format),
+            "change": shown["change"].map("{:+.3f}".format),
+            f"{100 * level:g} %": _ends(shown, "low", "high"),
+            together: _ends(shown, "simultaneous_low", "simultaneous_high"),
+            "shows": shown["verdict"],
+        }
+    )
+    if shown["over_control"].notna().any():
+        table["less control's"] = shown["over_control"].map("{:+.3f}".format)
+        table["that shows"] = shown["over_control_verdict"]
+    found: str = table.to_string(index=False)
+    return found
+
+
+def _ends(rows: pd.DataFrame, low: str, high: str) -> list[str]:
+    return [
+        f"{one:+.3f} to {other:+.3f}" if other == other else "no image"
+        for one, other in zip(rows[low], rows[high], strict=True)
+    ]
+
+
+def _slope(whole: pd.Series) -> str:
+    if said := _SAID.get(whole["alpha_verdict"]):
+        ends = f"{whole['alpha_low']:.2f} to {whole['alpha_high']:.2f}"
+        return f"alpha {whole['alpha']:.2f} ({ends}): {said}{_over_control(whole)}"
+    return "alpha is not known: the classes differ too little before, for this test set"
+
+
+def _over_control(whole: pd.Series) -> str:
+    if pd.isna(whole["alpha_over_control"]):
+        return ""
+    ends = f"{whole['alpha_over_control_low']:+.2f} to {whole['alpha_over_control_high']:+.2f}"
+    return (
+        f"\n    the control's is {whole['alpha_control']:.2f}; the difference is "
+        f"{whole['alpha_over_control']:+.2f} ({ends})"
+    )
+
+
+def decision_text(
+    findings: Sequence[Finding], limits: Limits, level: float, doubted: Collection[str]
+) -> str:
+    """Return what limits decide of each candidate, and of all where there are several."""
+    candidates = list(dict.fromkeys(one.candidate for one in findings))
+    parts: list[str] = []
+    for name in candidates:
+        own = [one for one in findings if one.candidate == name]
+        parts += _decided(name, own, limits, level, doubted)
+    whole = decided(findings, doubted)
+    if len(candidates) > 1:
+        parts += ["", f"decision: {whole}: {MEANS[whole]}"]
+    return "\n".join(parts)
+
+
+def _decided(
+    name: str,
+    findings: Sequence[Finding],
+    limits: Limits,
+    level: float,
+    doubted: Collection[str],
+) -> Iterator[str]:
+    decision = decided(findings, doubted)
+    decisive = [one for one in findings if one.decision == decision != WITHIN]
+    yield ""
+    yield f"{name}: {decision}: {MEANS[decision]}"
+    yield from (f"  {finding}" for finding in decisive[:_FOUND])
+    if len(decisive) > _FOUND:
+        yield f"  ... and {len(decisive) - _FOUND} more"
+    if needed := too_few(findings, limits, level) if decision == UNDECIDED else None:
+        yield (
+            f"  Even a model that changed nothing needs {needed:,} images in a class to show that "
+            f"it lost less than {limits.drop:g}."
+        )
