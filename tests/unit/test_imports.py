@@ -60,6 +60,15 @@ IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 BY_EXTRA = {
     "mixed-models": {"inference.mixed.fitters.pymer4", "inference.mixed.fitters.r_packages"},
 }
+# Comes with torch where that computes on a GPU, and is asked for there alone.
+WITH_TORCH = {
+    "triton": {
+        "fast.gpu.batches",
+        "fast.gpu.convolution",
+        "fast.gpu.normalization",
+        "fast.gpu.units",
+    }
+}
 # Editing a column or how a table is written must rerun no job that computes networks.
 JOBS = {*TORCH, "data"}
 TABLES_OF_JOBS = {"tables.schema", "tables.files"}
@@ -74,6 +83,7 @@ LOADS_BY_NAME = {
     "data",
     "data.sources",
     "fast.cpu",
+    "fast.gpu",
     "measures.of_networks",
     "networks.registry",
 }
@@ -283,6 +293,7 @@ def test_every_module_imports_only_what_is_installed_with_it():
         for extra, users in BY_EXTRA.items():
             if module in users:
                 allowed |= promised(extra)
+        allowed |= {name for name, users in WITH_TORCH.items() if module in users}
         wrong += [f"{module} imports {name}" for name in foreign(tree(path)) - allowed]
     assert not wrong
 
