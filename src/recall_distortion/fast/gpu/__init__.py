@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-__all__ = ["form"]
+__all__ = ["cache", "form", "version"]
 
 _PLAIN = "recall_distortion.networks"
 
@@ -30,3 +31,17 @@ def form(network: nn.Module) -> Any | None:
         return None
     module = import_module(own)
     return module.FORM if module.fits(network) else None
+
+
+def version() -> str:
+    """Return Triton's version; there has to be one."""
+    import triton
+
+    return str(triton.__version__)
+
+
+def cache() -> Path:
+    """Return the folder in which Triton keeps compiled kernels."""
+    from triton import knobs
+
+    return Path(knobs.cache.dir)

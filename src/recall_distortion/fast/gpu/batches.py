@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+from recall_distortion.fast.gpu.units import OPTIONS
 
 TILE = 256  # pixels
 
@@ -66,3 +72,58 @@ def gather(
     at = (k * size * H * W + m)[:, None] * C + c[None, :]
     there = inside[:, None] & exists[None, :]
     tl.store(out_ptr + at, value.to(out_ptr.dtype.element_ty), mask=there)
+
+
+def known(augmentations: Sequence[str]) -> bool:
+    """Return whether the kernel does these, in this order: each of its own at most once."""
+    return set(augmentations) <= {"flip", "crop"} and len(set(augmentations)) == len(augmentations)
+
+
+def batch(
+    rows: Tensor,
+    normalization: tuple[Tensor, Tensor] | None,
+    order: Tensor,
+    place: Tensor,
+    size: int,
+    choices: Mapping[str, Tensor],
+    *,
+    padding: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return the next batch of each network, [K, size, H, W, C] of a type, normalized.
+
+    ``rows`` [N, H, W, C] are bytes where there is a ``normalization``, the channels' means and
+    standard deviations, and are normalized otherwise. The order [K, N] is read from ``place`` on, a
+    number on the device. ``choices`` are an epoch's random ones by the augmentation's name, in the
+    order in which they are carried out: of flips [K, N] booleans, of crops [K, N, 2] pixels of an
+    image with so much black ``padding``.
+    """
+    networks, images = order.shape
+    _, height, width, channels = rows.shape
+    out = torch.empty(networks, size, height, width, channels, dtype=dtype, device=rows.device)
+    names = list(choices)
+    mean, std = normalization or (place, place)
+    gather[(triton.cdiv(size * height * width, TILE), networks)](
+        rows,
+        mean,
+        std,
+        order,
+        place,
+        choices.get("flip", order),
+        choices.get("crop", order),
+        out,
+        images,
+        size,
+        height,
+        width,
+        padding,
+        C=channels,
+        PC=triton.next_power_of_2(channels),
+        FLIP="flip" in names,
+        CROP="crop" in names,
+        FLIP_FIRST=names[:1] == ["flip"],
+        BYTES=normalization is not None,
+        BM=TILE,
+        **OPTIONS,
+    )
+    return out
