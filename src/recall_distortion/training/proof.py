@@ -215,10 +215,10 @@ def _images(device: str, setting: Setting) -> DeviceImages:
 
 
 def _batch_error(images: DeviceImages, setting: Setting) -> float:
-    """Return the largest difference of a batch's pixels, of two networks' second batch."""
+    """Return the largest difference of a batch's pixels, of a batch of two networks."""
     from recall_distortion.fast.gpu import batches  # needs Triton
 
-    seeds, place = range(2), setting.batch
+    seeds, place = range(2), setting.batch // 2
     count = len(images)
     orders = torch.stack([torch.randperm(count, generator=generator(k, "order")) for k in seeds])
     orders = orders.to(images.labels.device)

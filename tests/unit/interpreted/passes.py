@@ -88,7 +88,7 @@ def test_runs_are_fitted_as_by_the_plain_networks(tmp_path, augmentation):
 
 def test_a_killed_job_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     network, images, runs = setting(tmp_path)
-    plan = recipe((3, 0.02), batch_size=7, augmentation=["flip", "crop"])
+    plan = recipe((2, 0.02), batch_size=7, augmentation=["flip", "crop"])
     engine = Engine(2, fused=True)
     expected = list(fit_runs(network, images, plan, runs, engine=engine))
     monkeypatch.setattr(unfinished, "INTERVAL", 0.0)
@@ -125,7 +125,7 @@ def test_a_killed_job_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
             unfinished=Unfinished(tmp_path / "kept"),
         )
     )
-    assert seen == [2, 3]
+    assert seen == [2]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.history == theirs.history
         for name, value in theirs.state.items():
@@ -144,7 +144,7 @@ def test_a_run_that_fails_leaves_the_others_as_they_are(tmp_path):
 
 
 #: The interpreter's bfloat16 is no number; float16 stands in.
-SMALL = Setting(size=8, batch=8, images=20, half=torch.float16, passes=2)
+SMALL = Setting(size=8, batch=4, images=9, half=torch.float16, passes=1)
 
 
 @pytest.fixture
