@@ -89,8 +89,9 @@ class Engine:
         masks: Mapping[int, Tensor],
     ) -> Pass:
         """Return what makes passes over the images."""
-        kind = Captured if self.fused else Pass
-        return kind(stack, optimizer, images, batch_size, masks)
+        if isinstance(stack, Fused):
+            return Captured(stack, optimizer, images, batch_size, masks)
+        return Pass(stack, optimizer, images, batch_size, masks)
 
 
 def choose(

@@ -62,9 +62,11 @@ class Captured(Pass):
     size of batch is captured and from then on replayed. Elsewhere each runs as it is.
     """
 
+    stack: Fused
+
     def __init__(
         self,
-        stack: Stack,
+        stack: Fused,
         optimizer: Descent,
         images: DeviceImages,
         batch_size: int,
@@ -126,14 +128,12 @@ class Captured(Pass):
 
     def _batch(self, index: Tensor, positions: Tensor) -> Tensor:
         """Return images [K B, C, H, W] by one kernel where it knows the augmentations."""
-        from recall_distortion.fast.gpu import batches  # Triton is there where this is needed
-
-        names = self.images.augmentation
-        if not batches.known(names):
+        names, networks = self.images.augmentation, self.stack.networks
+        if not networks.knows(names):
             chosen = [choice.index_select(1, positions).flatten(0, 1) for choice in self._choices]
             return self.images.batch(index.flatten(), chosen)
         rows, normalization = self.images.stored()
-        found: Tensor = batches.batch(
+        found: Tensor = networks.batch(
             rows,
             normalization,
             self._order,

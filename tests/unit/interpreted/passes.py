@@ -174,10 +174,11 @@ def test_the_proof_finds_what_is_wrong(monkeypatch, fault):
         monkeypatch.setattr(resnet.units, "backward", without)
         said = "Disagreement: the worst gradient"
     elif fault == "a batch is mirrored":
-        batch = batches.batch
-        monkeypatch.setattr(
-            batches, "batch", lambda *values, **named: batch(*values, **named).flip(3)
-        )
+
+        def mirrored(*values, **named):
+            return batches.batch(*values, **named).flip(3)
+
+        monkeypatch.setattr(resnet.FusedResNets, "batch", staticmethod(mirrored))
         said = "Disagreement: the batch"
     else:
         monkeypatch.setattr(resnet.units, "train", lambda *_: torch.empty(2**62))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recall_distortion.fast.gpu import units
+from recall_distortion.fast.gpu import batches, units
 from recall_distortion.fast.gpu.units import Passed, Unit
 from recall_distortion.fast.plain import has_its_own_forward, refuse_hooks
 from recall_distortion.networks.resnet import Block, ResNet
@@ -51,6 +51,10 @@ class FusedResNets:
     ``parameters`` are those to fit, as leaves that share their memory. A convolution's weight lies
     there as the kernels read it, its outputs innermost.
     """
+
+    #: Gathers their batches, where it knows the augmentations (see ``batches``).
+    batch = staticmethod(batches.batch)
+    knows = staticmethod(batches.known)
 
     def __init__(
         self, network: nn.Module, states: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
