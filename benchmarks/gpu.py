@@ -15,10 +15,11 @@ of ``--arrays`` (an ``.npz`` as docs/your-data.md has it), with batches of 128, 
 All but the usual loop in single precision and in bfloat16. Timed is training over ``--steps``
 batches for every network; starting processes, capturing and a first run of two steps are not, and
 in the engine's a validation on 16 images is, in the fused one also capturing its step. One repeat
-measures all ways one after the other, and ratios are within a repeat. From the medians follows what the whole panel would take: 30 dense
-networks of 60 epochs, and for each six of 25 epochs (magnitude at five ratios, the control), with
-the hold-out's evaluation taken as a third of training on as many images. With ``--arrays`` all
-replicates are also trained for a few epochs in both precisions and their accuracies compared.
+measures all ways one after the other, and ratios are within a repeat. From the medians follows what
+the whole panel would take: 30 dense networks of 60 epochs, and for each six of 25 epochs (magnitude
+at five ratios, the control), with the hold-out's evaluation taken as a third of training on as many
+images. With ``--arrays`` all replicates are also trained for a few epochs in both precisions and
+their accuracies compared.
 
 ``--device cpu`` tries what needs no GPU, and says what it leaves out; its figures mean nothing.
 """
