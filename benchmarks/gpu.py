@@ -6,17 +6,20 @@ of ``--arrays`` (an ``.npz`` as docs/your-data.md has it), with batches of 128, 
 - the usual loop, a network at a time: torchvision's transforms image by image in a DataLoader with
   a worker a core, ``torch.optim.SGD``;
 - this project's engine, vectorized over 30, 15 and 10 replicates, and one after another;
-- the same step captured as a CUDA graph and replayed, one replicate after another;
+- residual networks of so many replicates in fused units, each step captured as a CUDA graph, where
+  that proves itself on the GPU (``recall_distortion.training.proof``);
+- the engine's step captured as a CUDA graph and replayed, one replicate after another;
 - such graphs of several replicates at once, each on a CUDA stream of its own;
 - the engine one after another in several processes that share the GPU.
 
 All but the usual loop in single precision and in bfloat16. Timed is training over ``--steps``
 batches for every network; starting processes, capturing and a first run of two steps are not, and
-in the engine's a validation on 16 images is. One repeat measures all ways one after the other, and
-ratios are within a repeat. From the medians follows what the whole panel would take: 30 dense
-networks of 60 epochs, and for each six of 25 epochs (magnitude at five ratios, the control), with
-the hold-out's evaluation taken as a third of training on as many images. With ``--arrays`` all
-replicates are also trained for a few epochs in both precisions and their accuracies compared.
+in the engine's a validation on 16 images is, in the fused one also capturing its step. One repeat
+measures all ways one after the other, and ratios are within a repeat. From the medians follows what
+the whole panel would take: 30 dense networks of 60 epochs, and for each six of 25 epochs (magnitude
+at five ratios, the control), with the hold-out's evaluation taken as a third of training on as many
+images. With ``--arrays`` all replicates are also trained for a few epochs in both precisions and
+their accuracies compared.
 
 ``--device cpu`` tries what needs no GPU, and says what it leaves out; its figures mean nothing.
 """
@@ -59,6 +62,7 @@ from recall_distortion.system import processor
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.machine import cores
 from recall_distortion.training import DeviceImages, Engine, fit_runs
+from recall_distortion.training.proof import is_proved
 
 PRECISIONS = ("float32", "bfloat16")
 EPOCHS, FINETUNING_EPOCHS, PRUNED = 60, 25, 6  # of the panel; pruned networks for each dense one
@@ -129,9 +133,11 @@ def usual(options: Options) -> Rate:
     return clock.stop(len(labels))
 
 
-def engine(options: Options, seeds: Sequence[int], at_once: int, precision: str) -> Rate:
+def engine(
+    options: Options, seeds: Sequence[int], at_once: int, precision: str, fused: bool = False
+) -> Rate:
     """Train replicates by this project's engine."""
-    work = prepared_engine(options, seeds, at_once, precision)
+    work = prepared_engine(options, seeds, at_once, precision, fused)
     clock = Clock(options.device)
     next(work)
     clock.start()
@@ -140,14 +146,14 @@ def engine(options: Options, seeds: Sequence[int], at_once: int, precision: str)
 
 
 def prepared_engine(
-    options: Options, seeds: Sequence[int], at_once: int, precision: str
+    options: Options, seeds: Sequence[int], at_once: int, precision: str, fused: bool = False
 ) -> Iterator[int]:
     """Make ready and do two steps; then train; yield how many images each has seen."""
     few, found = part(options, WARM_STEPS), part(options, options.steps)
     network = build(found, options.device)
     states = runs(network, seeds)
     network.to(options.device)
-    way = Engine(at_once, precision)
+    way = Engine(at_once, precision, fused=fused)
     warm = on_device(few, options.device)
     list(fit_runs(network, warm, recipe(1), states[:at_once], engine=way))
     train = on_device(found, options.device)
@@ -184,10 +190,15 @@ def ways(options: Options, asked: argparse.Namespace, workers: Workers) -> list[
     found = [Way("usual loop", lambda: usual(options))]
     seeds = range(asked.replicates)
     few = seeds[: asked.alone]
+    proved = is_proved(ARCHITECTURE, options.device)
     for precision in PRECISIONS:
         for at_once in sorted({min(n, asked.replicates) for n in asked.at_once}, reverse=True):
             job = functools.partial(engine, options, seeds, at_once, precision)
             found.append(Way(f"engine, {at_once} at once, {precision}", job))
+        for at_once in asked.fused if options.device == "cpu" or proved else ():
+            job = functools.partial(engine, options, range(at_once), at_once, precision, True)
+            name = f"fused, {at_once} at once, {precision}"
+            found.append(Way(name, job, needs_gpu=True))
         job = functools.partial(engine, options, few, 1, precision)
         found.append(Way(f"engine, one after another, {precision}", job))
         for streams in asked.streams:
@@ -304,6 +315,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="timed batches of each network")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--at-once", **whole, default=[30, 15, 10])
+    parser.add_argument("--fused", **whole, default=[1, 10, 30, 60], help="networks at once")
     parser.add_argument("--alone", type=int, default=2, help="networks timed one after another")
     parser.add_argument("--streams", **whole, default=[1, 4, 8])
     parser.add_argument("--processes", **whole, default=[2, 4, 8])

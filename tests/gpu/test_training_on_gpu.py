@@ -13,6 +13,9 @@ from core_helpers import prepared, recipe
 
 from recall_distortion import networks
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
+from recall_distortion.training.descent import cross_entropy
+from recall_distortion.training.fused import Fused
+from recall_distortion.training.proof import Setting, examine, is_proved
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state, load_tensors
 
@@ -39,7 +42,7 @@ def single_precision():
     torch.backends.cudnn.conv.fp32_precision = before
 
 
-def fitted(folder, case, device, engine, rate=1e-3):
+def fitted(folder, case, device, engine, rate=1e-3, epochs=2):
     name, channels, size, augmentation = case
     data = prepared(folder / "data.safetensors", channels=channels, size=size)
     images = TrainingImages.of(data, selection="holdout", device=device, augmentation=augmentation)
@@ -53,7 +56,7 @@ def fitted(folder, case, device, engine, rate=1e-3):
         }
         runs.append(Run(seed, copy_state(network), masks if seed else None))
     network = network.to(device, memory_format=torch.channels_last)
-    plan = recipe((2, rate), batch_size=24, augmentation=augmentation)
+    plan = recipe((epochs, rate), batch_size=24, augmentation=augmentation)
     return runs, list(fit_runs(network, images, plan, runs, engine=engine))
 
 
@@ -94,6 +97,78 @@ def test_without_the_switch_a_gpu_repeats_itself_but_for_rounding(tmp_path, case
         for before, after in zip(left.history, right.history, strict=True):
             assert before["training_loss"] == pytest.approx(after["training_loss"], rel=5e-3)
             assert before["validation_loss"] == pytest.approx(after["validation_loss"], rel=5e-2)
+
+
+@pytest.fixture
+def _proved():
+    if not is_proved("resnet20", DEVICE):
+        pytest.skip("fused residual units are not proved on this GPU")
+
+
+FUSED = pytest.mark.usefixtures("_proved")
+
+
+def test_fused_units_were_tried_and_agree():
+    """By the proof's own limits; where it fails, this says by how much."""
+    verdict = examine(DEVICE, Setting())
+    assert verdict["reason"] == "", verdict
+
+
+@FUSED
+@pytest.mark.parametrize("classes", [10, 100])
+def test_fused_gradients_are_the_plain_network_s(classes):
+    """Held against double precision; rounding flips rectifiers, as ``training.proof`` says."""
+    network = networks.build("resnet20", channels=3, classes=classes).to(DEVICE)
+    states = []
+    for seed in range(3):
+        networks.initialize(network, generator(seed, "initialization"))
+        states.append(copy_state(network))
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randn(3, 50, 3, 32, 32, generator=rng).to(DEVICE)
+    labels = torch.randint(classes, (3, 50), generator=rng).to(DEVICE)
+    stack = Fused(network, states)
+    logits = stack.logits(images.flatten(0, 1), training=True)
+    loss = cross_entropy(logits, labels).mean(1).sum()
+    found = torch.autograd.grad(loss, stack.parameters)
+    plain = networks.build("resnet20", channels=3, classes=classes).to(DEVICE).double()
+    for k, state in enumerate(states):
+        plain.load_state_dict(state)
+        expected = plain(images[k].double())
+        assert (logits[k] - expected).norm() < 1e-4 * expected.norm()
+        loss = torch.nn.functional.cross_entropy(expected, labels[k])
+        for ours, theirs in zip(
+            found, torch.autograd.grad(loss, list(plain.parameters())), strict=True
+        ):
+            assert (ours[k] - theirs).norm() < 5e-2 * theirs.norm()
+
+
+@FUSED
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_fused_units_train_as_the_plain_networks_do(tmp_path, precision):
+    """Orders, augmentation, masks, a short last batch, steps captured and replayed."""
+    case = ("resnet20", 3, 16, ["flip", "crop"])
+    runs, fused = fitted(tmp_path, case, DEVICE, Engine(3, precision, fused=True), epochs=4)
+    _, plain = fitted(tmp_path, case, DEVICE, Engine(), epochs=4)
+    for run, ours, theirs in zip(runs, fused, plain, strict=True):
+        for name, mask in (run.masks or {}).items():
+            assert (ours.state[name].cpu()[~mask] == 0).all()
+        for before, after in zip(ours.history, theirs.history, strict=True):
+            assert before["training_loss"] == pytest.approx(after["training_loss"], rel=5e-2)
+
+
+@FUSED
+def test_fewer_networks_are_fused_where_memory_does_not_hold_them(tmp_path):
+    data = prepared(tmp_path / "data.safetensors", channels=3, size=32)
+    images = TrainingImages.of(data, selection="holdout", device=DEVICE)
+    network = networks.build("resnet20", channels=3, classes=4).to(DEVICE)
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(int(free - 3.2 * 2**30), dtype=torch.uint8, device=DEVICE)
+    few = Engine(10**6, fused=True).fitting(network, images.fit, 128)
+    del taken
+    torch.cuda.empty_cache()
+    many = Engine(10**6, fused=True).fitting(network, images.fit, 128)
+    assert 1 <= few < many < 10**6
+    assert Engine(2, fused=True).fitting(network, images.fit, 128) == 2
 
 
 CHAIN = Path(__file__).with_name("chain.py")

@@ -20,6 +20,7 @@ SOURCE = REPOSITORY / "src"
 SCRIPTS = REPOSITORY / "workflow/scripts"
 MLP = ["recall_distortion.networks.mlp", "recall_distortion.fast.cpu.mlp"]
 CNN = ["recall_distortion.networks.cnn", "recall_distortion.fast.cpu.cnn"]
+RESNET = ["recall_distortion.networks.resnet", "recall_distortion.fast.gpu.resnet"]
 SCORES = "recall_distortion.compression.pruning.scores"
 UNITS = "recall_distortion.compression.pruning.units"
 SCHEDULES = "recall_distortion.compression.schedules"
@@ -109,6 +110,9 @@ def test_a_job_depends_on_its_own_network_and_criteria_alone() -> None:
     assert not any("fast/cpu/" in name for name in trained if not name.endswith("__init__.py"))
     assert not any(name.startswith(("compression", "tables", "study")) for name in trained)
     assert {"fast/cpu/kernels.py", "fast/cpu/cnn.py"} <= words("train", *CNN).keys()
+    kernels = {"fast/gpu/convolution.py", "fast/gpu/batches.py", "fast/gpu/units.py"}
+    assert not kernels & words("train", *CNN).keys()
+    assert kernels <= words("train", *RESNET).keys()
     compressed = words("compress", *MLP, f"{SCORES}.undecayed")
     own = {name for name in compressed if name.startswith("compression/pruning/scores/")}
     assert own == {

@@ -235,6 +235,7 @@ def test_the_engine_is_the_study_s_or_the_one_measured_to_be_fastest(arguments, 
 def test_an_engine_says_what_it_is():
     assert str(Engine()) == "one after another, float32"
     assert str(Engine(30, "bfloat16")) == "vectorized, up to 30 at once, bfloat16"
+    assert str(Engine(30, fused=True)) == "fused units, up to 30 at once, float32"
     exact = Engine(30, deterministic=True)
     assert str(exact) == "vectorized, up to 30 at once, deterministic, float32"
 

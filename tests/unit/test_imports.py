@@ -60,6 +60,10 @@ IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 BY_EXTRA = {
     "mixed-models": {"inference.mixed.fitters.pymer4", "inference.mixed.fitters.r_packages"},
 }
+# Comes with torch where that computes on a GPU, and is asked for there alone.
+WITH_TORCH = {"fast.gpu"} | {
+    f"fast.gpu.{name}" for name in ("batches", "convolution", "normalization", "units")
+}
 # Editing a column or how a table is written must rerun no job that computes networks.
 JOBS = {*TORCH, "data"}
 TABLES_OF_JOBS = {"tables.schema", "tables.files"}
@@ -74,6 +78,7 @@ LOADS_BY_NAME = {
     "data",
     "data.sources",
     "fast.cpu",
+    "fast.gpu",
     "measures.of_networks",
     "networks.registry",
 }
@@ -283,6 +288,7 @@ def test_every_module_imports_only_what_is_installed_with_it():
         for extra, users in BY_EXTRA.items():
             if module in users:
                 allowed |= promised(extra)
+        allowed |= {"triton"} if module in WITH_TORCH else set()
         wrong += [f"{module} imports {name}" for name in foreign(tree(path)) - allowed]
     assert not wrong
 

@@ -10,7 +10,7 @@ from unfinished_helpers import Killed, always_kept, assert_same, killing_after, 
 
 from recall_distortion import networks
 from recall_distortion.system.errors import NetworkError
-from recall_distortion.training import Engine, Run, fit_runs, loop
+from recall_distortion.training import Engine, Run, fit_runs, passes
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state
 
@@ -54,8 +54,8 @@ def test_what_a_mask_removes_is_zero_after_every_step(tmp_path, monkeypatch, cas
         seen.append(len(stack))
         return losses
 
-    step = loop.step
-    monkeypatch.setattr(loop, "step", checked)
+    step = passes.step
+    monkeypatch.setattr(passes, "step", checked)
     plan = recipe((1, 0.05), (1, 0.02), batch_size=BATCH, weight_decay=0.01, augmentation=case[1])
     found = list(fit_runs(network, images, plan, runs, engine=engine))
     assert seen == ([3] * STEPS if engine.vectorized else [1] * STEPS * 3)

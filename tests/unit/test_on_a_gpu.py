@@ -23,10 +23,12 @@ from recall_distortion import networks
 from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
-from recall_distortion.training import Run, TrainingImages, loop, train_block, unfinished
+from recall_distortion.training import DeviceImages, Run, TrainingImages, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
+from recall_distortion.training.descent import Descent, step
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.masks import factors
+from recall_distortion.training.passes import Pass
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
 from recall_distortion.vocabulary import Panel
@@ -242,7 +244,7 @@ def test_a_killed_job_goes_on_on_a_gpu(tmp_path, monkeypatch, case, at_once):
         return load_tensors(tmp_path / file)[0]
 
     epochs = iter(range(3))
-    of_epoch = loop._epoch
+    of_epoch = Pass.run
 
     def killed(*arguments):
         if next(epochs, None) is None:
@@ -251,11 +253,11 @@ def test_a_killed_job_goes_on_on_a_gpu(tmp_path, monkeypatch, case, at_once):
 
     with pretended_gpu():
         expected = train("whole.safetensors", None)
-        monkeypatch.setattr(loop, "_epoch", killed)
+        monkeypatch.setattr(Pass, "run", killed)
         with pytest.raises(Killed):
             train("killed.safetensors", tmp_path / "unfinished")
         assert list((tmp_path / "unfinished").iterdir())
-        monkeypatch.setattr(loop, "_epoch", of_epoch)
+        monkeypatch.setattr(Pass, "run", of_epoch)
         found = train("killed.safetensors", tmp_path / "unfinished")
     for key, value in expected.items():
         assert torch.equal(value, found[key]), key
@@ -294,7 +296,7 @@ def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision)
     ]
     batch = images.fit.batch(index, choices)
     labels = images.fit.labels.index_select(0, index).view(at_once, 5)
-    optimizer = loop.Descent(stack.parameters, [None] * len(stack.parameters), 0.1, 0.9, 1e-3)
+    optimizer = Descent(stack.parameters, [None] * len(stack.parameters), 0.1, 0.9, 1e-3)
     optimizer._options["fused"] = False
     seen = []
     network.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
@@ -302,7 +304,7 @@ def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision)
     runs = [Run(0, network.state_dict(), masks if k == 0 else None) for k in range(at_once)]
     masked = factors(stack, runs)
     assert len(masked) == len(stack.parameters)
-    losses = loop.step(stack, optimizer, batch, labels, masked)
+    losses = step(stack, optimizer, batch, labels, masked)
     assert (losses.device.type, losses.shape) == ("cuda", (at_once,))
     if at_once == 1:  # what torch.vmap wraps does not pass on that it is a GPU's, to fake tensors
         assert seen == [getattr(torch, precision)]
@@ -316,8 +318,8 @@ def fake_images(channels, size, augmentation):
     half = np.full(channels, 0.5, np.float32)
     common = {"device": "cuda"}
     return TrainingImages(
-        loop.DeviceImages(pixels, labels, half, half, augmentation=augmentation, **common),
-        loop.DeviceImages(pixels, labels, half, half, **common),
+        DeviceImages(pixels, labels, half, half, augmentation=augmentation, **common),
+        DeviceImages(pixels, labels, half, half, **common),
     )
 
 

@@ -30,7 +30,8 @@ from recall_distortion.data import load
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.tables.predictions import read_predictions
-from recall_distortion.training import DeviceImages, Run, fit, fit_runs, loop
+from recall_distortion.training import DeviceImages, Run, fit, fit_runs
+from recall_distortion.training.passes import Pass
 from recall_distortion.vocabulary import Panel
 
 PLAN = recipe((2, 0.03))
@@ -188,7 +189,7 @@ def test_a_killed_chain_goes_on_in_its_round(folder, tmp_path, monkeypatch, engi
     keeping = always_kept(monkeypatch)
     next(keeping)
     expected, *tables = compress(folder, tmp_path / "whole", engine=engine)
-    of_epoch = loop._epoch
+    of_epoch = Pass.run
     # Two a round, of three networks by "once" at two ratios and by "steps" in three rounds.
     epochs = 2 * 3 * 5 if engine == "sequential" else 2 * 3
     for killed in (1, epochs // 2, epochs - 1):
@@ -200,7 +201,7 @@ def test_a_killed_chain_goes_on_in_its_round(folder, tmp_path, monkeypatch, engi
             return of_epoch(*arguments)
 
         kept = tmp_path / "unfinished" / "job"
-        monkeypatch.setattr(loop, "_epoch", killing)
+        monkeypatch.setattr(Pass, "run", killing)
         with pytest.raises(Killed):
             compress(folder, tmp_path / "killed", engine=engine, unfinished=kept)
         again = itertools.count()
@@ -209,7 +210,7 @@ def test_a_killed_chain_goes_on_in_its_round(folder, tmp_path, monkeypatch, engi
             next(again)
             return of_epoch(*arguments)
 
-        monkeypatch.setattr(loop, "_epoch", counting)
+        monkeypatch.setattr(Pass, "run", counting)
         found, *others = compress(folder, tmp_path / "killed", engine=engine, unfinished=kept)
         # The rounds before took no epoch again, nor did those of the killed one that were kept.
         assert next(again) == epochs - killed

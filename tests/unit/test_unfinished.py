@@ -33,7 +33,7 @@ from recall_distortion.training import (
     Unfinished,
     train_block,
 )
-from recall_distortion.training import loop as loop_module
+from recall_distortion.training.passes import Pass
 from recall_distortion.vocabulary import Panel
 
 CASES = [
@@ -181,7 +181,7 @@ def test_killed_jobs_write_the_same_files_and_leave_nothing_else(tmp_path, monke
         ("dense", lambda folder, kept: train_files(folder, data, kept)),
         ("pruned", lambda folder, kept: compress_files(folder, data, dense, kept)),
     ]
-    epoch = loop_module._epoch
+    epoch = Pass.run
     for name, job in jobs:
         job(folders[name], None)
         count = itertools.count(1)
@@ -192,7 +192,7 @@ def test_killed_jobs_write_the_same_files_and_leave_nothing_else(tmp_path, monke
             return epoch(*arguments)
 
         kept = tmp_path / "unfinished" / name
-        monkeypatch.setattr(loop_module, "_epoch", killing)
+        monkeypatch.setattr(Pass, "run", killing)
         with pytest.raises(Killed):
             job(folders[f"{name}2"], kept)
         assert (kept / "running.safetensors").exists()

@@ -54,7 +54,7 @@ FACTS = [
     for name in ("networks/plans.py", "data/sources/__init__.py")
 ]
 SUFFIXES = {".py", ".csv", ".j2", ".css", ".html", ".js"}
-ROOMS_OF_NETWORKS = ("networks", "fast.cpu")
+ROOMS_OF_NETWORKS = ("networks", "fast.cpu", "fast.gpu")
 
 
 def entries(stage: dict, *kinds: str) -> list[str]:

@@ -17,7 +17,7 @@ from recall_distortion.compression.files import Compressed, load_compressed
 from recall_distortion.data.prepared import load
 from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
 from recall_distortion.training import DeviceImages
-from recall_distortion.training.engines import Engine, is_deterministic
+from recall_distortion.training.engines import Engine, choose_for_evaluation
 from recall_distortion.training.loop import EVALUATION_IMAGES
 from recall_distortion.training.replicates import Block, Failure, load_block, software
 from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRESSED_TEXT, Panel
@@ -61,8 +61,7 @@ def evaluate_block(
     )
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(memory_format=torch.channels_last).to(device)
-    engine = Engine(deterministic=is_deterministic(device))
-    module = engine.module(network)
+    engine = choose_for_evaluation(dense.architecture, device)
     parts, failures, trained = [], [], {}
     for cell in _cells(dense, compressed_paths):
         failures += [vars(failure) for failure in cell.failures]
@@ -77,7 +76,7 @@ def evaluate_block(
                 list(prepared.class_names),
                 prepared.test_labels,
                 trained={Trained.of(cell.facts): len(seeds)},
-                **_predict(module, states, images),
+                **_predict(engine, network, states, images),
             )
             for state, (seeds, states) in cell.states.items()
         ]
@@ -117,19 +116,21 @@ def _pruned(dense: Block, part: Compressed) -> Iterator[Mapping[str, Tensor]]:
 
 @torch.no_grad()
 def _predict(
-    network: nn.Module, states: Iterable[Mapping[str, Tensor]], images: DeviceImages
+    engine: Engine,
+    network: nn.Module,
+    states: Iterable[Mapping[str, Tensor]],
+    images: DeviceImages,
 ) -> dict[str, np.ndarray]:
     """Return the predicted classes, the losses and the probabilities [K, M], by these names."""
-    network.eval()
     size = EVALUATION_IMAGES[images.labels.device.type]
     found: dict[str, list[Tensor]] = {"predicted": [], "loss": [], "probability": []}
     for state in states:
-        network.load_state_dict(state)
+        stack = engine.open(network, [state])
         rows: list[tuple[Tensor, ...]] = []
         for start in range(0, len(images), size):
             part = slice(start, start + size)
             # The images innermost: exponentials and maxima are then taken over whole arrays.
-            logits = network(images.batch(part)).T
+            logits = stack.logits(images.batch(part))[0].T
             highest, label = logits.softmax(0).max(0)
             loss = F.cross_entropy(logits[None], images.labels[None, part], reduction="none")[0]
             rows.append((label, loss, highest))

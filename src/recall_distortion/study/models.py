@@ -366,6 +366,7 @@ class Study(Strict):
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",
+            f"recall_distortion.fast.gpu.{family}",
             *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
             *(f"recall_distortion.compression.schedules.{name}" for name in sorted(schedules)),
             *([f"recall_distortion.compression.pruning.units.{WEIGHT.name}"] if pruning else ()),

@@ -1,4 +1,4 @@
-"""How replicates are computed: one after another or vectorized, how many at once, how precisely."""
+"""How replicates are computed: one by one, vectorized or fused, how many at once, how precisely."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.fast import faster
+from recall_distortion.training import fused as units
+from recall_distortion.training.descent import Descent
+from recall_distortion.training.fused import Captured, Fused
+from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.passes import Pass
+from recall_distortion.training.proof import is_proved
 from recall_distortion.training.stacks import Alone, Stack, Vectorized
 
-__all__ = ["Engine", "choose", "is_deterministic"]
+__all__ = ["Engine", "choose", "choose_for_evaluation", "is_deterministic"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -30,13 +36,15 @@ class Engine:
 
     ``deterministic`` is what torch was set to on a GPU (see ``is_deterministic``). ``fast`` takes a
     network's fast form where there is one (``recall_distortion.fast``); without it every module is
-    called, so that hooks fire and second derivatives exist.
+    called, so that hooks fire and second derivatives exist. ``fused`` takes networks in fused
+    residual units, with their steps captured, which only a GPU does (``training.proof``).
     """
 
     at_once: int = 1
     precision: str = "float32"
     deterministic: bool = False
     fast: bool = True
+    fused: bool = False
 
     @property
     def vectorized(self) -> bool:
@@ -47,6 +55,8 @@ class Engine:
         way = (
             f"vectorized, up to {self.at_once} at once" if self.vectorized else "one after another"
         )
+        if self.fused:
+            way = f"fused units, up to {self.at_once} at once"
         exact = ", deterministic" if self.deterministic else ""
         return f"{way}{exact}, {self.precision}"
 
@@ -57,8 +67,31 @@ class Engine:
 
     def open(self, network: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> Stack:
         """Return networks of the given states, with ``network`` as their module."""
+        precision = PRECISIONS[self.precision]
+        if self.fused:
+            return Fused(network, states, precision)
         stack = Vectorized if self.vectorized else Alone
-        return stack(self.module(network), states, PRECISIONS[self.precision])
+        return stack(self.module(network), states, precision)
+
+    def fitting(self, network: nn.Module, images: DeviceImages, batch_size: int) -> int:
+        """Return how many networks are computed at once: fewer where memory does not hold them."""
+        if not self.fused or not images.labels.is_cuda:
+            return self.at_once
+        precision = PRECISIONS[self.precision]
+        return units.at_once(network, images, batch_size, precision, self.at_once)
+
+    def passes(
+        self,
+        stack: Stack,
+        optimizer: Descent,
+        images: DeviceImages,
+        batch_size: int,
+        masks: Mapping[int, Tensor],
+    ) -> Pass:
+        """Return what makes passes over the images."""
+        if isinstance(stack, Fused):
+            return Captured(stack, optimizer, images, batch_size, masks)
+        return Pass(stack, optimizer, images, batch_size, masks)
 
 
 def choose(
@@ -73,7 +106,8 @@ def choose(
     """Return the engine for a network, as a study asks for it or as was measured to be fastest.
 
     ``engine`` is ``sequential``, ``vectorized`` or ``auto``; ``at_once`` bounds how many networks
-    are vectorized, and by default is what was measured to be fastest.
+    are vectorized, and by default is what was measured to be fastest. On a GPU residual networks
+    are fused instead of vectorized where that has proved itself (``training.proof``).
     """
     on_cpu = torch.device(device).type == "cpu"
     fastest = FASTER_VECTORIZED.get(architecture) if on_cpu else AT_ONCE
@@ -83,7 +117,14 @@ def choose(
         at_once = 1
     else:
         at_once = at_once or fastest or AT_ONCE
-    return Engine(at_once, precision, is_deterministic(device))
+    fused = engine != "sequential" and is_proved(architecture, device)
+    return Engine(at_once, precision, is_deterministic(device), fused=fused)
+
+
+def choose_for_evaluation(architecture: str, device: str | torch.device) -> Engine:
+    """Return the engine of networks without gradients: alone, for nothing is gained by others."""
+    fused = is_proved(architecture, device)
+    return Engine(deterministic=is_deterministic(device), fused=fused)
 
 
 def is_deterministic(device: str | torch.device) -> bool:

@@ -33,6 +33,7 @@ class DeviceImages:
         self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(device)
         self._mean = torch.from_numpy(255 * mean)[:, None, None].to(device)
         self._std = torch.from_numpy(255 * std)[:, None, None].to(device)
+        self.augmentation = tuple(augmentation)
         self._augmentation = tuple(AUGMENTATIONS[name] for name in augmentation)
         stored = torch.from_numpy(np.ascontiguousarray(images)).to(device)
         if not augmentation:
@@ -43,6 +44,16 @@ class DeviceImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def stored(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Return the images as they are kept, [N, H, W, C], and what is still to be done to them.
+
+        That is the channels' means and standard deviations where they are bytes, which are
+        normalized when batched, and nothing where they are normalized.
+        """
+        channels, height, width = self._shape
+        rows = self._rows.view(-1, height, width, channels)
+        return rows, (self._mean.flatten(), self._std.flatten()) if self._augmentation else None
 
     def _normalize(self, images: Tensor) -> Tensor:
         # In place behind the conversion: a large set is not held three times.

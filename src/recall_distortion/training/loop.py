@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
-from recall_distortion.training.descent import Descent, cross_entropy, step
+from recall_distortion.training.descent import Descent, cross_entropy
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_masks, factors
@@ -83,19 +83,21 @@ def fit_runs(
         check_masks(run.masks or {}, network)
     engine = engine or Engine()
     unfinished = unfinished or Unfinished()
-    unfinished.bind(recipe=asdict(recipe), stage=stage, engine=vars(engine), **_facts(runs))
+    at_once = engine.fitting(network, images.fit, recipe.batch_size)
+    facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs)}
+    unfinished.bind(recipe=asdict(recipe), **facts)
     fitted = [_as_fitted(*result) for result in unfinished.fitted()]
     if fitted:
         print(f"{len(fitted)} of {len(runs)} networks were trained before", flush=True)
     yield from fitted
     first = 0
-    for part in split(runs, engine.at_once):
+    for part in split(runs, at_once):
         places = range(first, first + len(part))
         first = places.stop
         if places.stop <= len(fitted):
             continue
         stack = engine.open(network, [run.state for run in part])
-        found = _fit_stack(stack, images, recipe, part, stage, report, unfinished, places)
+        found = _fit_stack(engine, stack, images, recipe, part, stage, report, unfinished, places)
         unfinished.finish([_as_result(one) for one in found])
         yield from found
 
@@ -122,6 +124,7 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
 
 
 def _fit_stack(
+    engine: Engine,
     stack: Stack,
     images: TrainingImages,
     recipe: Recipe,
@@ -149,16 +152,9 @@ def _fit_stack(
         optimizer = Descent(
             stack.parameters, course.momentum, rate, recipe.momentum, recipe.weight_decay
         )
+        one_pass = engine.passes(stack, optimizer, images.fit, recipe.batch_size, masks)
         for epoch in range(course.epoch + 1, last + 1):
-            training = _epoch(
-                stack,
-                optimizer,
-                images.fit,
-                recipe.batch_size,
-                course.orders,
-                course.choices,
-                masks,
-            )
+            training = one_pass.run(course.orders, course.choices)
             validation, accuracies = _validate(stack, images.validation)
             now = {"phase": phase_number, "epoch": epoch, "learning_rate": rate}
             rows = course.record(runs, now, training, validation, accuracies)
@@ -171,31 +167,6 @@ def _fit_stack(
             if unfinished.due():
                 course.keep(unfinished)
     return course.results()
-
-
-def _epoch(
-    stack: Stack,
-    optimizer: Descent,
-    images: DeviceImages,
-    batch_size: int,
-    orders: Sequence[torch.Generator],
-    choices: Sequence[torch.Generator],
-    masks: Mapping[int, Tensor],
-) -> list[float]:
-    """Make one pass over the images, each network in its own order, and return the mean losses."""
-    device = images.labels.device
-    shuffled = torch.stack([torch.randperm(len(images), generator=order) for order in orders])
-    shuffled, drawn = shuffled.to(device), images.draw(choices)
-    # Summed on the device, so that a GPU is not waited for inside the epoch.
-    total = torch.zeros(len(stack), device=device)
-    for start in range(0, len(images), batch_size):
-        index = shuffled[:, start : start + batch_size]
-        chosen = [choice[:, start : start + batch_size].flatten(0, 1) for choice in drawn]
-        flat = index.flatten()
-        labels = images.labels.index_select(0, flat).view_as(index)
-        losses = step(stack, optimizer, images.batch(flat, chosen), labels, masks)
-        total += losses * index.shape[1]
-    return (total / len(images)).tolist()
 
 
 def evaluation_batch(stack: Stack, device: torch.device) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
-from recall_distortion.system.errors import NetworkError
+from recall_distortion.fast.plain import has_its_own_forward, refuse_hooks
 
 
 class Form(nn.Module):
@@ -34,7 +31,7 @@ class Form(nn.Module):
     def pooled(self, convolution: nn.Conv2d, images: Tensor) -> Tensor:
         """Return a convolution's images, pooled by 2 and rectified."""
         for skipped in (*self._plain, convolution):
-            _refuse_hooks(skipped)
+            refuse_hooks(skipped, "compiled loops")
         padding, _ = convolution.padding
         return pooled_convolution(images, convolution.weight, convolution.bias, padding)
 
@@ -48,7 +45,7 @@ class Form(nn.Module):
         # A class derived from the plain one may compute something else.
         if type(network) is not cls.plain or "forward" in vars(network):
             return None
-        if not _has_its_own_forward(cls.plain):
+        if not has_its_own_forward(cls.plain):
             return None
         if not all(map(_is_computed, (network.conv1, network.conv2))):
             return None
@@ -56,18 +53,6 @@ class Form(nn.Module):
         if weight.device.type != "cpu" or weight.dtype not in COMPILED:
             return None
         return cls(network)
-
-
-def _has_its_own_forward(kind: type[nn.Module]) -> bool:
-    """Return whether a class still has the ``forward`` that its source file gave it.
-
-    It may have been replaced before this module was imported, so no copy is compared.
-    """
-    code = getattr(kind.forward, "__code__", None)
-    if code is None:
-        return False
-    source = sys.modules[kind.__module__].__file__
-    return (code.co_filename, code.co_qualname) == (source, f"{kind.__qualname__}.forward")
 
 
 def _is_computed(layer: nn.Module) -> bool:
@@ -84,17 +69,3 @@ def _is_computed(layer: nn.Module) -> bool:
         and layer.padding in ((padding, padding) for padding in range(rows))
         and layer.padding_mode == "zeros"
     )
-
-
-def _refuse_hooks(module: nn.Module) -> None:
-    if (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    ):
-        raise NetworkError(
-            f"{type(module).__name__} has a hook, which the compiled loops would not call; call "
-            "the plain network, or compute with Engine(fast=False)"
-        )

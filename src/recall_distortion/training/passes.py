@@ -1,0 +1,54 @@
+"""A pass over the images that are fitted to: every batch once, each network in its own order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.stacks import Stack
+
+
+class Pass:
+    """Passes of a stack over images with one optimizer; the last batch may be a short one."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        optimizer: Descent,
+        images: DeviceImages,
+        batch_size: int,
+        masks: Mapping[int, Tensor],
+    ) -> None:
+        self.stack = stack
+        self.optimizer = optimizer
+        self.images = images
+        self.batch_size = batch_size
+        self.masks = masks
+
+    def run(
+        self, orders: Sequence[torch.Generator], choices: Sequence[torch.Generator]
+    ) -> list[float]:
+        """Make one pass and return the mean losses, with one generator a network."""
+        images, size = self.images, self.batch_size
+        device = images.labels.device
+        shuffled, drawn = self._draw(orders).to(device), images.draw(choices)
+        # Summed on the device, so that a GPU is not waited for inside the epoch.
+        total = torch.zeros(len(self.stack), device=device)
+        for start in range(0, len(images), size):
+            index = shuffled[:, start : start + size]
+            chosen = [choice[:, start : start + size].flatten(0, 1) for choice in drawn]
+            flat = index.flatten()
+            labels = images.labels.index_select(0, flat).view_as(index)
+            batch = images.batch(flat, chosen)
+            losses = step(self.stack, self.optimizer, batch, labels, self.masks)
+            total += losses * index.shape[1]
+        return (total / len(images)).tolist()
+
+    def _draw(self, orders: Sequence[torch.Generator]) -> Tensor:
+        """Return one epoch's orders of the images [K, N], on the CPU."""
+        count = len(self.images)
+        return torch.stack([torch.randperm(count, generator=order) for order in orders])
