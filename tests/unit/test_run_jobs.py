@@ -278,6 +278,22 @@ def test_data_of_another_plan_are_not_taken_as_they_are(data: Path) -> None:
     assert Made(other).left(plan.jobs) == [job]
 
 
+def test_what_failed_may_be_brought_and_no_older_file_is_taken_for_it(data: Path) -> None:
+    plan = small()
+    made = Made(plan)
+    job = plan.jobs[0]
+    made.begin(job)
+    made.give_up(job)
+    for path in job.outputs.values():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    assert done(plan) == 0
+    # Where an older file lies, a failure leaves it no one's.
+    made = Made(plan)
+    made.begin(job)
+    made.give_up(job)
+    assert rules(Made(plan).left(plan.jobs)) == ["train"]
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "3", "null"])
 def test_a_damaged_list_of_what_is_made_is_named(data: Path, text: str) -> None:
     Path(f"{RESULTS}/made.json").write_text(text)

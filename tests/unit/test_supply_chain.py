@@ -109,9 +109,9 @@ def test_no_process_is_started_through_a_shell() -> None:
         ), path
         if "subprocess" in text:
             starts[path.name] = text
-    # The one asks R which packages it has, the other nvidia-smi for the driver, and a Python of its
-    # own which GPUs torch can use.
-    assert set(starts) == {"r_stack.py", "devices.py"}
+    # One asks R which packages it has, one nvidia-smi for the driver and a Python of its own which
+    # GPUs torch can use, and one tries fused units in a Python of its own.
+    assert set(starts) == {"r_stack.py", "devices.py", "proof.py"}
 
 
 @pytest.fixture

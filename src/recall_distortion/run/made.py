@@ -45,21 +45,28 @@ class Made:
             outputs = job.outputs.values()
             words = {self._words.get(path) for path in outputs}
             there = all(_is_whole(Path(path)) for path in outputs)
-            brought = words == {None} and to_come.isdisjoint(job.input_paths())
-            brought = brought and there and all(map(self._is_planned, outputs))
-            if not there or (words != {job.word} and not brought):
+            planned = self._checksums.keys() & set(outputs)
+            if planned:
+                made = there and all(sha256(path) == self._checksums[path] for path in planned)
+            else:
+                brought = words == {None} and to_come.isdisjoint(job.input_paths())
+                made = there and (words == {job.word} or brought)
+            if not made:
                 found.append(job)
                 to_come |= set(outputs)
         return found
-
-    def _is_planned(self, path: str) -> bool:
-        """Return whether a file is the one that was there when the plan was made, if one was."""
-        return path not in self._checksums or sha256(path) == self._checksums[path]
 
     def begin(self, job: Job) -> None:
         """Write down that a job's outputs are no one's until it is done."""
         self._words |= dict.fromkeys(job.outputs.values(), _UNDER_WAY)
         write_json(self._path, self._words)
+
+    def give_up(self, job: Job) -> None:
+        """Write down that a job failed: what it left nothing of may be brought."""
+        if not any(Path(path).exists() for path in job.outputs.values()):
+            for path in job.outputs.values():
+                self._words.pop(path, None)
+            write_json(self._path, self._words)
 
     def add(self, job: Job) -> None:
         """Write down that a job was done."""

@@ -54,6 +54,7 @@ def work(plan: Plan, *, gpus: int, data_root: str, seconds: float | None = None)
                     _do(job, device, data_root)
                 except RecallDistortionError as error:
                     print(f"error: {job}: {error}", file=sys.stderr, flush=True)
+                    made.give_up(job)
                     failed.append(job)
                     continue
                 made.add(job)

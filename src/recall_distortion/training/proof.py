@@ -37,7 +37,7 @@ from recall_distortion.system import files
 from recall_distortion.system.errors import UnwritableError
 from recall_distortion.training.augmentation import PADDING
 from recall_distortion.training.descent import Descent
-from recall_distortion.training.fused import Captured, Fused
+from recall_distortion.training.fused import Captured, Fused, at_once
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.randomness import generator
@@ -182,6 +182,9 @@ def _errors(device: str, setting: Setting) -> Iterator[tuple[str, float, float]]
     yield "the logits", error, LOGITS_ERROR
     yield "the worst gradient", max(errors), WORST_GRADIENT
     yield "half of the gradients", median(errors), USUAL_GRADIENT
+    if images.labels.is_cuda:  # a job asks this before it trains, and must not fail by it
+        fit = at_once(network, images, setting.batch, setting.half, len(states))
+        yield "how many networks fit", float(fit < 1), 0.0
     expected = _train(plain, images, setting)
     for name, dtype, limit in (
         ("single precision", torch.float32, SINGLE_LOSS),
