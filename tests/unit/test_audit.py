@@ -583,6 +583,14 @@ def test_wrong_words_write_nothing(files: Path, capsys, words: tuple[str, ...], 
     assert not Path("out").exists()
 
 
+def test_answers_of_other_images_do_not_pass_as_undecided(files: Path, capsys) -> None:
+    np.save("y.npy", np.random.default_rng(3).permutation(LABELS))
+    words = (*GIVEN, "after.npy", "--max-drop", "0.5", "--undecided-passes")
+    status, out, _ = run(capsys, *words)
+    assert status == 4
+    assert "no better than chance" in out
+
+
 def test_a_file_is_no_folder_to_write_to(files: Path, capsys) -> None:
     status, out, err = run(capsys, *GIVEN, "after.npy", "--out", "y.npy")
     assert (status, out) == (2, "")

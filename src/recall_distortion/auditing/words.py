@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recall_distortion.auditing.decision import BEYOND, UNDECIDED, WITHIN, Limits, decided
+from recall_distortion.auditing.decision import BEFORE, BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.auditing.reading import read
@@ -53,7 +53,9 @@ def run(words: Sequence[str], prog: str) -> int:
         _save(found, limits, options)
         print(f"\nThe report: {(options.out / 'report.html').resolve()}")
     decision = decided(findings, found.doubted)
-    if decision == UNDECIDED and options.undecided_passes:
+    # Answers that may be of other images are no matter of a test set's size.
+    doubted = set(found.doubted) & {BEFORE, *found.candidates}
+    if decision == UNDECIDED and options.undecided_passes and not doubted:
         return STATUS[WITHIN]
     return STATUS[decision]
 
