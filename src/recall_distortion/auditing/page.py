@@ -24,6 +24,7 @@ from recall_distortion.auditing.decision import (
     decided,
     too_few,
 )
+from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 
@@ -45,29 +46,39 @@ def page(
     doubted: Collection[str],
     name: str,
     about: Mapping[str, str],
+    pictures: Pictures | None = None,
 ) -> str:
-    """Return the page of an audit's tables, with what ``limits`` find in them."""
+    """Return the page of an audit's tables, with what ``limits`` find in them.
+
+    With ``pictures`` it shows as many images that flipped as it has room for.
+    """
     script = _text("audit.js")
     css = resources.files("recall_distortion.report").joinpath("templates/report.css")
-    return (
-        _environment()
-        .get_template("audit.html.j2")
-        .render(
-            name=name,
-            css=css.read_text("utf-8") + _text("audit.css"),
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            level=style.percent(level, 0),
-            warnings=warnings,
-            limits=_limits(limits),
-            about={**about, "package": f"recall-distortion {__version__}"},
-            means=MEANS,
-            candidates=[
-                _candidate(tables, row, findings, limits, doubted, level)
-                for row in tables["models"].to_dict("records")
-            ],
-        )
-    )
+    said: dict[str, Any] = {
+        "name": name,
+        "css": css.read_text("utf-8") + _text("audit.css"),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "level": style.percent(level, 0),
+        "warnings": warnings,
+        "limits": _limits(limits),
+        "about": {**about, "package": f"recall-distortion {__version__}"},
+        "means": MEANS,
+        "candidates": [
+            _candidate(tables, row, findings, limits, doubted, level)
+            for row in tables["models"].to_dict("records")
+        ],
+        "has_images": pictures is not None,
+        "galleries": {},
+        "held": 0,
+    }
+    template = _environment().get_template("audit.html.j2")
+    text = template.render(said)
+    if pictures is None:
+        return text
+    shown = galleries(tables, pictures, LARGEST - len(text.encode()))
+    held = {image["name"] for classes in shown.values() for of in classes for image in of["images"]}
+    return template.render(said | {"galleries": shown, "held": len(held)})
 
 
 @lru_cache(maxsize=1)
@@ -149,6 +160,7 @@ def _candidate(
         },
         "flows": _rows(tables["flows"], name, FLOWS),
         "flips": _rows(tables["flips"], name, FLIPS),
+        "drops": _has_drops(tables["flips"], name),
     }
 
 
@@ -168,6 +180,12 @@ def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
         "all": f"{len(own):,}",
         "more": len(own) > most,
     }
+
+
+def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
+    """Return whether both models gave probabilities, by whose drop the images are ordered."""
+    own = flips[flips["candidate"] == candidate]
+    return bool((own["probability_before"] - own["probability_after"]).notna().any())
 
 
 def _finding(finding: Finding) -> dict[str, str]:

@@ -13,6 +13,7 @@ from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.auditing.reading import read
 from recall_distortion.auditing.text import decision_text
+from recall_distortion.auditing.thumbnails import read_images
 from recall_distortion.system.errors import AuditError, UnwritableError
 
 _DESCRIPTION = """
@@ -44,6 +45,8 @@ def run(words: Sequence[str], prog: str) -> int:
         raise AuditError("--undecided-passes: there is no limit to decide by")
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise AuditError(f"--out {options.out}: is a file; name a folder")
+    if options.images and options.out is None:
+        raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
     print(found)
@@ -91,7 +94,17 @@ def _about(options: argparse.Namespace) -> dict[str, str]:
 
 def _of_study(options: argparse.Namespace) -> Audit:
     """Audit one replicate of a study."""
-    given = ("labels", "before", "after", "control", "classes", "groups", "keys", "threshold")
+    given = (
+        "labels",
+        "before",
+        "after",
+        "control",
+        "classes",
+        "groups",
+        "keys",
+        "images",
+        "threshold",
+    )
     if any(getattr(options, name) for name in given) or options.top_k != 1:
         raise AuditError("name a study or files, not both; a study's classes and images are known")
     if options.method is None:
@@ -127,6 +140,7 @@ def _of_files(options: argparse.Namespace) -> Audit:
         classes=None if options.classes is None else _class_names(options.classes),
         groups={name: _vector(path) for name, path in groups.items()},
         keys=None if options.keys is None else _vector(options.keys),
+        images=None if options.images is None else read_images(options.images),
         level=options.level,
         top_k=options.top_k,
         threshold=options.threshold,
@@ -201,6 +215,13 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "for more",
     )
     group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
+    group.add_argument(
+        "--images",
+        metavar="FILE",
+        help="the images themselves, for the page to show those that flipped: bytes [N, height, "
+        "width], or with channels behind these, in a .npy or .npz file, or a folder with a file a "
+        "key",
+    )
     group.add_argument(
         "--out",
         type=Path,
