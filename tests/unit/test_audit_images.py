@@ -223,7 +223,7 @@ def test_the_command_takes_an_array_or_a_folder(
     for words, said in (
         (["x.npy"], "--images: the page shows them; say where to write it with --out"),
         (["t.csv", "--out", "no"], "--images t.csv: give a folder, or an array in a .npy or .npz"),
-        (["y.npy", "--out", "no"], "images: have shape [60]; give [60, height, width]"),
+        (["y.npy", "--out", "no"], "images (y.npy): have shape [60]; give [60, height, width]"),
         (["none.npy", "--out", "no"], "none.npy: there is no such file"),
     ):
         assert command.main([*given, "--images", *words]) == 2

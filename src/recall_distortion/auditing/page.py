@@ -16,6 +16,7 @@ import pandas as pd
 from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
 from recall_distortion.auditing.decision import (
+    DECISIONS,
     MEANS,
     UNDECIDED,
     WITHIN,
@@ -24,6 +25,7 @@ from recall_distortion.auditing.decision import (
     decided,
     too_few,
 )
+from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
@@ -32,7 +34,6 @@ from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 SHOWN = 20
 #: Flows and flips of a candidate on the page; the tables have all.
 FLOWS, FLIPS = 30, 300
-_KINDS = {LOSS: "up", GAIN: "down"}
 _SIGNS = {LOSS: "▼", GAIN: "▲"}
 
 
@@ -54,6 +55,10 @@ def page(
     """
     script = _text("audit.js")
     css = resources.files("recall_distortion.report").joinpath("templates/report.css")
+    candidates = [
+        _candidate(tables, row, findings, limits, doubted, level)
+        for row in tables["models"].to_dict("records")
+    ]
     said: dict[str, Any] = {
         "name": name,
         "css": css.read_text("utf-8") + _text("audit.css"),
@@ -64,10 +69,11 @@ def page(
         "limits": _limits(limits),
         "about": {**about, "package": f"recall-distortion {__version__}"},
         "means": MEANS,
-        "candidates": [
-            _candidate(tables, row, findings, limits, doubted, level)
-            for row in tables["models"].to_dict("records")
-        ],
+        "candidates": candidates,
+        "by_decision": {
+            kind: [one["name"] for one in candidates if one["decision"] == kind]
+            for kind in reversed(DECISIONS)
+        },
         "has_images": pictures is not None,
         "galleries": {},
         "held": 0,
@@ -146,13 +152,14 @@ def _candidate(
         "sentence": _sentence(classes, whole),
         "accuracy": f"{style.percent(whole['before'], 2)} → {style.percent(whole['after'], 2)}",
         "worst": _worst(classes),
+        "losing": f"{(classes['verdict'] == LOSS).sum()} of {len(classes)}",
         "alpha": _alpha(whole),
         "tiles": _tiles(whole),
         "groupings": [
             _grouping("class", classes),
             *(_grouping(str(kind), own[own["grouping"] == kind]) for kind in others),
         ],
-        "scatter": _scatter(classes),
+        "scatter": scatter(classes),
         "largest": {
             "loss": points(whole["largest_loss"]),
             "crossfit": points(whole["largest_loss_crossfit"]),
@@ -313,7 +320,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 "gained": f"{row['gained']:,}",
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
-                "kind": _KINDS.get(row["verdict"], ""),
+                "kind": KINDS.get(row["verdict"], ""),
                 "sign": _SIGNS.get(row["verdict"], "○"),
                 "hidden": many and SHOWN <= number < len(rows) - SHOWN,
                 "marks": (
@@ -347,27 +354,6 @@ def _over_control_of(row: dict[str, Any]) -> dict[str, str]:
     return {
         "text": points(row["over_control"], True),
         "sign": _SIGNS.get(said, "○"),
-        "kind": _KINDS.get(said, ""),
+        "kind": KINDS.get(said, ""),
         "ends": " to ".join(points(row[f"over_control_{end}"], True) for end in ("low", "high")),
-    }
-
-
-def _scatter(classes: pd.DataFrame) -> dict[str, Any]:
-    """Return the classes' recalls before and after as places in a square of 100."""
-    known = classes[np.isfinite(classes["change"])]
-    least = min(known["before"].min(), known["after"].min()) if len(known) else 0.0
-    least = np.floor(10 * float(least)) / 10
-    size = 100 / (1 - least) if least < 1 else 100.0
-    return {
-        "least": style.percent(least, 0),
-        "dots": [
-            {
-                "x": f"{(row['before'] - least) * size:.2f}",
-                "y": f"{100 - (row['after'] - least) * size:.2f}",
-                "kind": _KINDS.get(row["verdict"], "open"),
-                "title": f"{style.label(row['name'])}: {style.percent(row['before'])} before, "
-                f"{style.percent(row['after'])} after",
-            }
-            for row in known.to_dict("records")
-        ],
     }

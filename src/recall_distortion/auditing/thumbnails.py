@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from recall_distortion.auditing.answers import array
 from recall_distortion.auditing.comparison import BY_CLASS
-from recall_distortion.auditing.reading import read
+from recall_distortion.auditing.reading import parted, read
 from recall_distortion.report import style
 from recall_distortion.system.errors import AuditError
 
@@ -70,7 +70,7 @@ def read_images(given: str) -> np.ndarray | Path:
     """Return what --images names: an array in a .npy or .npz file, or a folder."""
     if Path(given).is_dir():
         return Path(given)
-    if Path(given).suffix.lower().partition(":")[0] not in (".npy", ".npz"):
+    if parted(given)[0].suffix.lower() not in (".npy", ".npz"):
         raise AuditError(f"--images {given}: give a folder, or an array in a .npy or .npz file")
     return np.asanyarray(read(given))
 
