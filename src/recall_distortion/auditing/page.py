@@ -83,7 +83,7 @@ def page(
     if pictures is None:
         return text
     shown = galleries(tables, pictures, LARGEST - len(text.encode()))
-    held = {image["name"] for classes in shown.values() for of in classes for image in of["images"]}
+    held = {image["key"] for classes in shown.values() for of in classes for image in of["images"]}
     return template.render(said | {"galleries": shown, "held": len(held)})
 
 

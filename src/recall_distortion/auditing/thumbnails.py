@@ -215,6 +215,7 @@ def _described(row: Mapping[str, Any], source: str) -> dict[str, str]:
     drop = f"{style.percent(first, 0)} → {style.percent(second, 0)}" if known else ""
     name, label = style.label(row["image"], 30), style.label(row["class"])
     return {
+        "key": str(row["image"]),
         "source": source,
         "alt": f"Image {name}, of class {label}: {before} before, {after} after",
         "name": name,
