@@ -95,3 +95,68 @@ def test_int8_ends_in_an_audit(
     assert (before != after).any()
     assert (before.argmax(1) == after.argmax(1)).mean() > 0.9
     assert command.main(words_of("onnx_int8")) in (0, 3, 4)
+
+
+def small(recipe, monkeypatch: pytest.MonkeyPatch):
+    """The recipe of Fashion-MNIST with few images, which are noise about a pattern a class."""
+    script = recipe("fashion_mnist")
+
+    def arrays(data: Path, train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        rng = np.random.default_rng(int(train))
+        labels = np.arange(600 if train else 300) % 10
+        patterns = np.random.default_rng(2).random((10, 28, 28))
+        images = (200 * patterns[labels] + 55 * rng.random((len(labels), 28, 28))).astype(np.uint8)
+        return images, labels, [*"abcdefghi", "Shirt"]
+
+    monkeypatch.setattr(script, "arrays", arrays)
+    for name, value in {"EPOCHS": 8, "MORE": 2, "LONGER": 3, "HELD_OUT": 200, "BATCH": 32}.items():
+        monkeypatch.setattr(script, name, value)
+    return script
+
+
+def test_ways_to_help_a_class_are_compared_beside_their_controls(
+    recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = small(recipe, monkeypatch)
+    script.main(Path("remedies"), Path())
+    ways = {"at_50", "at_10", "longer", "balanced"}
+    controls = {"at_50_control", "longer_control", "balanced_control"}
+    found = {path.stem for path in Path("remedies").glob("*.npy")}
+    assert found == ways | controls | {"dense", "labels", "images"}
+    table = capsys.readouterr().out.strip().splitlines()[-5:]
+    assert table[0].split() == [
+        *("network", "accuracy", "Shirt", "less", "control's", "loses", "most", "alpha", "its"),
+        "control's",
+    ]
+    assert {line.split()[0] for line in table[1:]} == ways
+
+
+def test_every_way_keeps_as_many_weights_as_it_says(
+    recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = small(recipe, monkeypatch)
+    images, labels, _ = script.arrays(Path(), True)
+    for name, model in script.networks(images, labels):
+        masks = [value for key, value in model.named_buffers() if key.endswith("weight_mask")]
+        ratio = {"at_50": 50, "longer": 50, "balanced": 50, "at_10": 10}.get(name)
+        if ratio is None:
+            assert not masks
+        else:
+            total = sum(mask.numel() for mask in masks)
+            assert sum(int(mask.sum()) for mask in masks) == total - round(total * (1 - 1 / ratio))
+        assert not hasattr(model.classifier, "weight_mask")
+
+
+def test_the_dense_network_of_the_comparison_becomes_int8(
+    recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason=ABSENT)
+    first, script = small(recipe, monkeypatch), recipe("fashion_mnist_int8")
+    monkeypatch.setattr(script, "arrays", first.arrays)
+    first.main(Path("remedies"), Path())
+    script.main(Path("remedies"), Path())
+    dense, int8 = (np.load(f"remedies/{name}.npy") for name in ("dense", "int8"))
+    assert int8.shape == (300, 10)
+    assert (dense.argmax(1) == int8.argmax(1)).mean() > 0.9
+    assert "calibrated with 1000 images" in capsys.readouterr().out
