@@ -1,4 +1,4 @@
-"""Write images that lie encoded in one ``.npz`` as a folder of files, as the source ``folder`` reads.
+"""Write images that lie encoded in one ``.npz`` as files, as the source ``folder`` reads them.
 
 ``python benchmarks/encoded_folder.py ENCODED.npz FOLDER --train 30000``: the archive has for the
 parts ``train`` and ``test`` the files' bytes one after another (``train_bytes``), where each begins
