@@ -90,7 +90,9 @@ def pair_slope(counts: PairCounts, level: float) -> PairSlope:
     sums = _Sums.of(counts, counts)
     errors = _Sums.of(counts, counts.smoothed())
     alpha = sums.numerator / sums.denominator if sums.denominator else nothing
-    low, high = _fieller(sums, errors, level)
+    z2 = float(normal_quantile(level)) ** 2
+    spread = (z2 * errors.of_numerator, z2 * errors.of_denominator, z2 * errors.of_both)
+    low, high = fieller(sums.numerator, sums.denominator, spread)
     error = float(np.sqrt(errors.of_denominator))
     return PairSlope(alpha, low, high, sums.numerator, sums.denominator, error)
 
@@ -126,6 +128,18 @@ def slope_difference(kinds: np.ndarray, level: float) -> tuple[float, float, flo
     return difference, difference - half, difference + half
 
 
+def pair_sums(counts: PairCounts) -> tuple[float, float]:
+    """Return the corrected sums of products and of squares of two models' normalized balances.
+
+    A slope is their quotient. NaN where a class has fewer than two images or a model is never
+    right.
+    """
+    if (counts.images < 2).any() or not (counts.before.any() and counts.after.any()):
+        return float("nan"), float("nan")
+    sums = _Sums.of(counts, counts)
+    return sums.numerator, sums.denominator
+
+
 def _pair(kinds: np.ndarray) -> PairCounts:
     """Return the counts of [C, 2, 2] images by what two models make of them."""
     return PairCounts(kinds[:, 1, 1], kinds[:, 1, 0], kinds[:, 0, 1], kinds[:, 0, 0])
@@ -133,11 +147,11 @@ def _pair(kinds: np.ndarray) -> PairCounts:
 
 def _influences(counts: PairCounts, slope: PairSlope) -> tuple[np.ndarray, np.ndarray]:
     """Return how the slope moves with each class's recall [C] before and after."""
-    p, q, e = _gradients(counts)
+    p, q, e = gradients(counts)
     return (p - slope.alpha * e) / slope.denominator, q / slope.denominator
 
 
-def _gradients(counts: PairCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gradients(counts: PairCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return how the sum of products moves with each class's recall, and that of squares.
 
     The first two are for the recalls before and after, the third for those before.
@@ -175,7 +189,7 @@ class _Sums:
         x, y, xy = noise.covariances()
         v = _covariance(first, first, a, a, share, x)
         k = _covariance(first, second, a, b, share, xy)
-        p, q, e = _gradients(counts)
+        p, q, e = gradients(counts)
         return cls(
             float((balance * balance_after - k).sum()),
             float((balance**2 - v).sum()),
@@ -198,14 +212,19 @@ def _covariance(
     return found
 
 
-def _fieller(sums: _Sums, errors: _Sums, level: float) -> tuple[float, float]:
-    """Return the slopes that the two sums do not exclude; NaN where those have no two ends."""
-    z2 = float(normal_quantile(level)) ** 2
-    n, d = sums.numerator, sums.denominator
-    square = d**2 - z2 * errors.of_denominator
-    if d <= 0 or square <= 0:
+def fieller(
+    numerator: float, denominator: float, spread: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Return the quotients that two sums do not exclude; NaN where those have no two ends.
+
+    ``spread`` are the variances of the numerator and of the denominator and their covariance, each
+    times the squared quantile of the level.
+    """
+    of_numerator, of_denominator, of_both = spread
+    square = denominator**2 - of_denominator
+    if not (denominator > 0 and square > 0):
         return float("nan"), float("nan")
-    middle = n * d - z2 * errors.of_both
-    rest = n**2 - z2 * errors.of_numerator
+    middle = numerator * denominator - of_both
+    rest = numerator**2 - of_numerator
     half = np.sqrt(max(middle**2 - square * rest, 0))
     return float((middle - half) / square), float((middle + half) / square)
