@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from recall_distortion.auditing.answers import Answers, Scores, TestSet, answers, array, test_set
-from recall_distortion.auditing.comparison import BY_CLASS, compare, flips, flows, overall
+from recall_distortion.auditing import comparison, populations
+from recall_distortion.auditing.answers import Answers, Scores, TestSet, array, test_set
+from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.decision import WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.populations import Population
+from recall_distortion.auditing.replicates import answers_of, require_pairs
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
@@ -179,10 +182,13 @@ def audit(
     ``labels`` [M] are integers or texts. ``before`` and ``after`` are the predicted classes [M], or
     probabilities or logits [M, C]; ``after`` may be several candidates by name. ``control`` are the
     predictions of the model before after the same further training without compression.
+    Each may be K paired networks, [K, M] or [K, M, C], or a mapping from a network's name to its
+    predictions: network k after was made of network k before.
     ``classes`` names the classes in the order of their numbers. ``groups`` are further groupings by
     name, a value an image; ``keys`` names the images. ``top_k``, ``threshold`` and ``scores`` are
-    as in ``auditing.answers.answers``. All intervals are at ``level``, over test images; the models
-    are given. Raises ``AuditError`` with one message that says what was found and what is wanted.
+    as in ``auditing.answers.answers``. All intervals are at ``level``: of one network over other
+    images, the network given; of several over other seeds and other images. Raises ``AuditError``
+    with one message that says what was found and what is wanted.
     """
     if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise AuditError(f"level: between 0 and 1, such as 0.99, not {level!r}")
@@ -190,7 +196,7 @@ def audit(
         raise AuditError("groups: give them by name, {'sensor': values}")
     images = test_set(array(labels, "labels"), classes, "labels")
     options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
-    first = answers(before, images, "before", **options)
+    first = answers_of(before, images, "before", **options)
     given = after if isinstance(after, Mapping) else {_AFTER: after}
     named = {str(name): values for name, values in given.items()}
     if len(named) < len(given) or "" in named:
@@ -199,8 +205,11 @@ def audit(
         raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
     if not given:
         raise AuditError("after: names no candidate")
-    candidates = {name: answers(values, images, name, **options) for name, values in named.items()}
-    trained = None if control is None else answers(control, images, "control", **options)
+    candidates = {
+        name: answers_of(values, images, name, **options) for name, values in named.items()
+    }
+    trained = None if control is None else answers_of(control, images, "control", **options)
+    require_pairs(first, candidates if trained is None else {**candidates, "control": trained})
     names = None if keys is None else _keys(array(keys, "keys"), images)
     groupings = {BY_CLASS: (images.index, images.names)}
     for name, values in (groups or {}).items():
@@ -218,15 +227,15 @@ def audit(
 
 def compared(
     images: TestSet,
-    before: Answers,
-    candidates: Mapping[str, Answers],
+    before: Answers | Population,
+    candidates: Mapping[str, Answers | Population],
     *,
-    control: Answers | None = None,
+    control: Answers | Population | None = None,
     groupings: Mapping[str, tuple[np.ndarray, list[str]]] | None = None,
     keys: np.ndarray | None = None,
     level: float = 0.99,
 ) -> Audit:
-    """Return the audit of models whose answers are known.
+    """Return the audit of models whose answers are known, all of one network or of as many.
 
     ``groupings`` are numbers and names of groups, by the grouping's name; without any, images are
     grouped by their true class.
@@ -256,24 +265,25 @@ def compared(
 
 def _of_candidate(
     images: TestSet,
-    before: Answers,
-    after: Answers,
-    control: Answers | None,
+    before: Any,
+    after: Any,
+    control: Any,
     groupings: Mapping[str, tuple[np.ndarray, list[str]]],
     keys: np.ndarray | None,
     level: float,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of one candidate."""
+    """Return the tables of one candidate; all models are ``Answers``, or all a ``Population``."""
+    of = populations if isinstance(before, Population) else comparison
     of_groups = [
-        compare(index, names, before, after, level, control).assign(grouping=grouping)
+        of.compare(index, names, before, after, level, control).assign(grouping=grouping)
         for grouping, (index, names) in groupings.items()
     ]
     groups = pd.concat(of_groups, ignore_index=True)
     return {
-        "models": pd.DataFrame([overall(images, before, after, level, control)]),
+        "models": pd.DataFrame([of.overall(images, before, after, level, control)]),
         "groups": groups[["grouping", *groups.columns.drop("grouping")]],
-        "flows": flows(images, before, after),
-        "flips": flips(images, before, after, keys),
+        "flows": of.flows(images, before, after),
+        "flips": of.flips(images, before, after, keys),
     }
 
 

@@ -24,6 +24,7 @@ from recall_distortion.auditing.decision import (
     decided,
     too_few,
 )
+from recall_distortion.auditing.text import count
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 
@@ -132,6 +133,7 @@ def _candidate(
         "needed": f"{needed:,}" if needed else "",
         "tolerated": limit(limits.drop) if limits.drop is not None else "",
         "has_control": bool(np.isfinite(whole["control"])),
+        "networks": whole.get("networks", 1),
         "sentence": _sentence(classes, whole),
         "accuracy": f"{style.percent(whole['before'], 2)} → {style.percent(whole['after'], 2)}",
         "worst": _worst(classes),
@@ -163,8 +165,11 @@ def _worst(classes: pd.DataFrame) -> str:
 
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
     own = table[table["candidate"] == candidate]
+    rows = own.head(most).to_dict("records")
     return {
-        "rows": own.head(most).to_dict("records"),
+        "rows": [
+            row | {"images": count(row["images"])} if "images" in row else row for row in rows
+        ],
         "all": f"{len(own):,}",
         "more": len(own) > most,
     }
@@ -244,6 +249,7 @@ def _alpha_over_control(whole: dict[str, Any]) -> str:
 
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
+        *([("networks", f"{whole['networks']}")] if "networks" in whole else []),
         ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
@@ -253,8 +259,8 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
             f"{points(whole['high'], True)})",
         ),
         ("answers that differ", style.percent(whole["flipped_share"])),
-        ("images lost", f"{whole['lost']:,.0f}"),
-        ("images gained", f"{whole['gained']:,.0f}"),
+        ("images lost", count(whole["lost"])),
+        ("images gained", count(whole["gained"])),
         *(
             [("the control’s accuracy", style.percent(whole["control"], 2))]
             if np.isfinite(whole["control"])
@@ -291,8 +297,13 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 ),
                 "excess": points(row["excess"], True) if has_images else "–",
                 "over_control": _over_control_of(row),
-                "lost": f"{row['lost']:,}",
-                "gained": f"{row['gained']:,}",
+                "lost": count(row["lost"]),
+                "gained": count(row["gained"]),
+                "these_images": (
+                    f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
+                    if has_images and "seeds_low" in row
+                    else ""
+                ),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
                 "kind": _KINDS.get(row["verdict"], ""),
@@ -317,6 +328,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "many": many,
         "shown": 2 * SHOWN,
         "has_control": bool(np.isfinite(rows["over_control"]).any()),
+        "has_seeds": "seeds_low" in rows,
         "zero": place(0),
         "low": points(low, True),
         "high": points(high, True),
