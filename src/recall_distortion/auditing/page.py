@@ -165,11 +165,8 @@ def _worst(classes: pd.DataFrame) -> str:
 
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
     own = table[table["candidate"] == candidate]
-    rows = own.head(most).to_dict("records")
     return {
-        "rows": [
-            row | {"images": count(row["images"])} if "images" in row else row for row in rows
-        ],
+        "rows": own.head(most).to_dict("records"),
         "all": f"{len(own):,}",
         "more": len(own) > most,
     }
@@ -299,11 +296,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 "over_control": _over_control_of(row),
                 "lost": count(row["lost"]),
                 "gained": count(row["gained"]),
-                "these_images": (
-                    f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
-                    if has_images and "seeds_low" in row
-                    else ""
-                ),
+                "these_images": _over_seeds_of(row),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
                 "kind": _KINDS.get(row["verdict"], ""),
@@ -333,6 +326,13 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "low": points(low, True),
         "high": points(high, True),
     }
+
+
+def _over_seeds_of(row: dict[str, Any]) -> str:
+    """Return the ends of a change over other seeds on these images, where there are several."""
+    if "seeds_low" not in row or not row["images"]:
+        return ""
+    return f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
 
 
 def _over_control_of(row: dict[str, Any]) -> dict[str, str]:
