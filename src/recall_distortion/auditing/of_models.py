@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from recall_distortion.system.files import replacing, write_json, write_text
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 1
 _AFTER = "after"
+
+#: A model's predictions, or those of several networks by their names.
+Given: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -165,10 +168,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def audit(
     labels: ArrayLike,
-    before: ArrayLike,
-    after: ArrayLike | Mapping[str, ArrayLike],
+    before: Given,
+    after: Given | Mapping[str, Given],
     *,
-    control: ArrayLike | None = None,
+    control: Given | None = None,
     classes: Sequence[str] | None = None,
     groups: Mapping[str, ArrayLike] | None = None,
     keys: ArrayLike | None = None,

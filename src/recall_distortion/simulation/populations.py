@@ -122,3 +122,27 @@ def coverage(
         if np.isfinite(alpha.low):
             found["alpha"].append(float(alpha.low <= slope <= alpha.high))
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+_TEN = tuple(np.linspace(0.7, 0.97, 10))
+_LOWER = tuple(np.linspace(0.64, 0.95, 10))
+#: Populations by what is hard about them.
+SETTINGS = {
+    "five seeds, 100 images a class": Population(5, (100,) * 10, _TEN, _LOWER),
+    "two seeds": Population(2, (200,) * 10, _TEN, _LOWER),
+    "many seeds, few images": Population(30, (40,) * 10, _TEN, _LOWER),
+    "seeds differ more than images": Population(
+        10, (300,) * 10, _TEN, _LOWER, seeds=0.5, moved=0.7
+    ),
+    "images are hard for all networks": Population(
+        5, (100,) * 10, _TEN, _LOWER, seeds=0.0, own=0.0
+    ),
+    "every network errs on images of its own": Population(
+        5, (100,) * 10, _TEN, _LOWER, seeds=0.02, hard=0.1, own=1.0
+    ),
+    "no change at all": Population(5, (100,) * 10, _TEN, _TEN, moved=0.0),
+    "recall 0 and 1": Population(5, (100,) * 4, (1, 0, 0.5, 0.9), (1, 0, 0.4, 0.85)),
+    "unbalanced 1:100": Population(
+        5, (20, 2000, 200, 20), (0.8, 0.95, 0.9, 0.6), (0.7, 0.94, 0.9, 0.5)
+    ),
+}
