@@ -16,7 +16,7 @@ from recall_distortion.inference.statistics.crossed_slope import (
     crossed_slope,
     slope_difference,
 )
-from recall_distortion.inference.statistics.pair_slope import pair_slope, pair_sums
+from recall_distortion.inference.statistics.pair_slope import PairCounts, pair_slope, pair_sums
 from recall_distortion.inference.statistics.pair_slope import (
     slope_difference as difference_of_one,
 )
@@ -46,13 +46,13 @@ def shares(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def changes(before: np.ndarray, after: np.ndarray, **options: object) -> crossed.Components:
     moved = after.astype(float) - before
-    return components((one[:, None] for one in moved), LABELS, 3, **options)
+    return components([moved[:, :, None]], LABELS, 3, **options)
 
 
 def test_components_are_those_of_an_analysis_of_variance() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(4, 1)) + rng.normal(size=(1, 9)) + rng.normal(size=(4, 9))
-    found = components((one[:, None] for one in values), np.zeros(9, int), 1)
+    found = components([values[:, :, None]], np.zeros(9, int), 1)
     seed, image = np.indices(values.shape)
     table = pd.DataFrame({"y": values.ravel(), "s": seed.ravel(), "i": image.ravel()})
     squares = anova_lm(ols("y ~ C(s) + C(i)", table).fit())
@@ -65,11 +65,11 @@ def test_components_are_those_of_an_analysis_of_variance() -> None:
 def test_components_of_several_quantities_are_those_of_each_and_of_their_sum() -> None:
     rng = np.random.default_rng(1)
     values, group = rng.normal(size=(3, 40, 2)), rng.integers(0, 2, 40)
-    both = components(values, group, 2)
-    added = components((one.sum(1, keepdims=True) for one in values), group, 2)
+    both = components([values[:1], values[1:]], group, 2)
+    added = components([values.sum(2, keepdims=True)], group, 2)
     for name in ("of_seeds", "of_images", "of_interaction"):
         np.testing.assert_allclose(getattr(both, name).sum((1, 2)), getattr(added, name).ravel())
-        one = components((each[:, :1] for each in values), group, 2)
+        one = components([values[:, :, :1]], group, 2)
         np.testing.assert_allclose(getattr(both, name)[:, 0, 0], getattr(one, name).ravel())
 
 
@@ -77,7 +77,7 @@ def test_resampling_networks_and_images_counts_their_interaction_three_times() -
     """Why the variance is not that of a crossed bootstrap (Owen 2007)."""
     rng = np.random.default_rng(2)
     values = rng.normal(size=(20, 1)) / 5 + rng.normal(size=(20, 50))
-    found = components((one[:, None] for one in values), np.zeros(50, int), 1)
+    found = components([values[:, :, None]], np.zeros(50, int), 1)
     seeds, images, rest = (
         part.item() for part in (found.of_seeds, found.of_images, found.of_interaction)
     )
@@ -103,7 +103,7 @@ def test_copies_of_one_network_say_what_one_says(networks: int) -> None:
         atol=1e-12,
     )
     recall = np.bincount(LABELS, before[0]) / IMAGES
-    parts = components((row[:, None] for row in before), LABELS, 3)
+    parts = components([before[:, :, None]], LABELS, 3)
     expected = paired.wilson(recall * IMAGES, IMAGES, 0.99)
     np.testing.assert_allclose(crossed.share(recall, parts, 0.99), expected, atol=1e-12)
     exceeds, ends = paired.excess(IMAGES, gained - lost, one)
@@ -112,7 +112,7 @@ def test_copies_of_one_network_say_what_one_says(networks: int) -> None:
     np.testing.assert_allclose(own, ends, atol=1e-12)
     np.testing.assert_allclose(alone, [exceeds, exceeds], atol=1e-12)
     pairs = Pairs(LABELS, 3, before, after)
-    slope = pair_slope(pairs.counts(0), 0.99)
+    slope = pair_slope(PairCounts(*(part[0] for part in vars(pairs.counts()).values())), 0.99)
     np.testing.assert_allclose(
         crossed_slope(pairs, 0.99)[:3], (slope.alpha, slope.low, slope.high), rtol=1e-9
     )
@@ -157,7 +157,7 @@ def test_where_nothing_changed_there_are_as_many_images_as_there_are() -> None:
 
 def test_of_classes_with_one_image_or_none_nothing_breaks() -> None:
     values = np.array([[0.0, 0, 1, -1], [0, 1, 1, -1]])
-    found = components((one[:, None] for one in values), np.array([0, 0, 0, 2]), 3)
+    found = components([values[:, :, None]], np.array([0, 0, 0, 2]), 3)
     lost, gained = np.array([0, np.nan, 1]), np.array([0.5, np.nan, 0])
     ends = crossed.change(lost, gained, found, 0.99)
     assert np.isnan([end[1] for end in ends]).all()
@@ -175,7 +175,7 @@ def test_p_is_the_level_at_which_the_interval_ends_at_no_change() -> None:
     same = crossed.p_value(
         np.array([0.1, 0]),
         np.array([0.1, 0]),
-        components(np.zeros((2, 4, 1)), np.array([0, 0, 1, 1]), 2),
+        components([np.zeros((2, 4, 1))], np.array([0, 0, 1, 1]), 2),
     )
     assert list(same) == [1, 1]
 
@@ -186,7 +186,7 @@ def test_an_excess_varies_as_its_sum_does() -> None:
     before, after = population.draw(np.random.default_rng(3))
     labels, n = population.labels, np.array(population.images)
     moved = after.astype(float) - before
-    found = components((one[:, None] for one in moved), labels, 2)
+    found = components([moved[:, :, None]], labels, 2)
     lost, gained = (
         np.bincount(labels, part.mean(0)) / n for part in (before & ~after, after & ~before)
     )
@@ -215,7 +215,7 @@ def test_a_slope_varies_over_images_as_resampled_ones_do() -> None:
         ]
         found = []
         for side, slope in zip(sides, slopes, strict=True):
-            sums = np.array([pair_sums(side.counts(pair)) for pair in range(4)])
+            sums = np.stack(pair_sums(side.counts()), 1)
             found.append((sums[:, 0] - slope.alpha * sums[:, 1]) / sums[:, 1].mean())
         return np.array([found[0], found[0] - found[1]])
 

@@ -19,7 +19,7 @@ from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
 from recall_distortion.auditing.comparison import ALL, together, verdict
 from recall_distortion.inference.statistics import crossed, intervals
 from recall_distortion.inference.statistics.adjustment import holm
-from recall_distortion.inference.statistics.crossed import Components, components
+from recall_distortion.inference.statistics.crossed import Components, blocks, components
 from recall_distortion.inference.statistics.crossed_slope import (
     Pairs,
     crossed_slope,
@@ -153,8 +153,8 @@ def _changed(
 ) -> _Changed:
     parts = components(
         (
-            (second.astype(np.int8) - first)[:, None]
-            for first, second in zip(before.right, after.right, strict=True)
+            after.right[some, :, None].astype(np.int8) - before.right[some, :, None]
+            for some in blocks(*before.right.shape)
         ),
         group,
         len(names),
@@ -183,7 +183,8 @@ def _share(
     name: str, group: np.ndarray, groups: int, which: np.ndarray, level: float
 ) -> dict[str, np.ndarray]:
     """Return the share of images [K, M] of each group, the mean over networks, with its ends."""
-    parts = components((row[:, None] for row in which), group, groups)
+    some = blocks(*which.shape)
+    parts = components((which[one, :, None] for one in some), group, groups)
     mean = parts.means[:, :, 0].mean(0)
     low, high = crossed.share(mean, parts, level)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}

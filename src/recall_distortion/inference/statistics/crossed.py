@@ -37,6 +37,8 @@ from recall_distortion.inference.statistics.paired import (
     wilson,
 )
 
+#: Answers that are looked at at once, 32 MB of double precision.
+_AT_ONCE = 1 << 22
 #: The smallest p value that is looked for.
 _LEAST_P = 1e-12
 _HALVINGS = 60
@@ -73,28 +75,35 @@ class Components:
         return self.networks * (self.networks - 1)
 
 
+def blocks(networks: int, images: int) -> list[slice]:
+    """Return so many networks at once that few enough of their images are looked at together."""
+    size = max(_AT_ONCE // max(images, 1), 1)
+    return [slice(start, start + size) for start in range(0, networks, size)]
+
+
 def components(
     values: Iterable[np.ndarray], group: np.ndarray, groups: int, agreed: np.ndarray | None = None
 ) -> Components:
-    """Return the components of variance of values [M, P], one such array a network, two or more.
+    """Return the components of variance of values [K, M, P], which come some networks at a time.
 
-    ``group`` [M] holds numbers below ``groups``. ``agreed`` [G, J, P] are values of J imagined
-    images, two in weight, that all networks answer alike; they widen the variance of images, so
-    that what never occurred is not taken for what cannot occur.
+    There are two networks or more. ``group`` [M] holds numbers below ``groups``. ``agreed``
+    [G, J, P] are values of J imagined images, two in weight, that all networks answer alike; they
+    widen the variance of images, so that what never occurred is not taken for what cannot occur.
     """
     n = np.bincount(group, minlength=groups).astype(float)
-    found, total = [], np.zeros(())
-    for one in values:
-        found.append(_sums(one, group, groups))
-        total = total + one
-    count = len(found)
-    within = np.sum([products for _, products in found], 0)
-    sums, squares = _sums(total / count, group, groups)
+    found, total, within = [], np.zeros(()), np.zeros(())
+    for given in values:
+        some = np.asarray(given, float)
+        found.append(_added(some, group, groups))
+        within = within + _products(some, group, groups)
+        total = total + some.sum(0)
+    sums = np.concatenate(found)
+    count = len(sums)
+    squares, sums_of_means = _products((total / count)[None], group, groups), sums.mean(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        by_network = np.stack([own for own, _ in found]) / n[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
+        by_network = sums / n[:, None]
         pairs = np.where(n > 1, n * (n - 1), np.nan)[:, None, None]
-        between = squares - _outer(sums) / n[:, None, None]
+        between = squares - _outer(sums_of_means) / n[:, None, None]
         inside = within - n[:, None, None] * np.einsum("kgp,kgq->gpq", by_network, by_network)
         rest = _not_negative(inside - count * between) / pairs / (count * (count - 1))
         if agreed is None:
@@ -103,21 +112,26 @@ def components(
             weight = 2 / agreed.shape[1]
             larger = (n + 2)[:, None, None]
             squares = squares + weight * np.einsum("gjp,gjq->gpq", agreed, agreed)
-            between = squares - _outer(sums + weight * agreed.sum(1)) / larger
+            between = squares - _outer(sums_of_means + weight * agreed.sum(1)) / larger
             of_images = _not_negative(between) / (larger * (larger - 1))
     return Components(n, by_network, of_images, rest)
 
 
-def _sums(values: np.ndarray, group: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums [G, P] of values [M, P] and those of their products [G, P, P]."""
-    columns = [np.asarray(column, float) for column in values.T]
+def _added(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Return the sums [K, G, ...] of values [K, M, ...] over the images of each group."""
+    place = (group + groups * np.arange(len(values))[:, None]).ravel()
+    columns = np.reshape(values, (len(values), len(group), -1))
+    found = [
+        np.bincount(place, one.ravel(), minlength=groups * len(values))
+        for one in np.moveaxis(columns, 2, 0)
+    ]
+    return np.stack(found, -1).reshape(len(values), groups, *values.shape[2:])
 
-    def added(weights: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights, minlength=groups)
 
-    sums = np.stack([added(one) for one in columns], 1)
-    products = [[added(one * other) for other in columns] for one in columns]
-    return sums, np.moveaxis(np.array(products), 2, 0)
+def _products(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Return the sums [G, P, P] of the products of values [K, M, P] over networks and images."""
+    found: np.ndarray = _added(np.einsum("kmp,kmq->mpq", values, values)[None], group, groups)[0]
+    return found
 
 
 def _outer(sums: np.ndarray) -> np.ndarray:

@@ -8,14 +8,13 @@ method), where the pairs share their images: ``crossed`` combines the two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from recall_distortion.inference.statistics.crossed import Components, components, student
+from recall_distortion.inference.statistics.crossed import Components, blocks, components, student
 from recall_distortion.inference.statistics.pair_slope import (
     PairCounts,
     fieller,
@@ -48,38 +47,50 @@ class Pairs:
     before: np.ndarray
     after: np.ndarray
 
-    def counts(self, pair: int) -> PairCounts:
-        """Return the images of each class by what both networks of a pair make of them."""
-        first, second = self.before[pair], self.after[pair]
-        kinds = (first & second, first & ~second, ~first & second, ~first & ~second)
-        return PairCounts(
-            *(np.bincount(self.label[kind], minlength=self.classes) for kind in kinds)
-        )
+    @property
+    def blocks(self) -> list[slice]:
+        """Some pairs at a time."""
+        return blocks(*self.before.shape)
+
+    def kinds(self, some: slice) -> np.ndarray:
+        """Return what pairs make of images [k, M]: 2 where the one before, 1 where that after."""
+        found: np.ndarray = 2 * self.before[some].astype(np.int8) + self.after[some]
+        return found
+
+    def counts(self) -> PairCounts:
+        """Return the images [K, C] by what both networks of a pair make of them."""
+        found = []
+        for some in self.blocks:
+            kinds = self.kinds(some)
+            place = np.arange(len(kinds))[:, None] * self.classes + self.label
+            size = 4 * len(kinds) * self.classes
+            sums = np.bincount((4 * place + kinds).ravel(), minlength=size)
+            found.append(sums.reshape(-1, self.classes, 4))
+        neither, gained, lost, both = np.moveaxis(np.concatenate(found), 2, 0)
+        return PairCounts(both, lost, gained, neither)
 
 
 _NOTHING = Slope(*[float("nan")] * 5)
 
 
-def crossed_slope(pairs: Pairs, level: float) -> Slope:
+def crossed_slope(pairs: Pairs, level: float, sums: np.ndarray | None = None) -> Slope:
     """Return the pooled slope of pairs, with Fieller's intervals; NaN where it is not defined.
 
-    The ends are NaN where the denominator cannot be told from zero.
+    ``sums`` [K, 2] are the pairs' cross-fitted sums of products and of squares where they are
+    known, by halves of the images. The ends are NaN where the denominator cannot be told from zero.
     """
-    counts = [pairs.counts(pair) for pair in range(len(pairs.before))]
-    sums = np.array([pair_sums(one) for one in counts])
+    counts = pairs.counts()
+    sums = _sums(counts) if sums is None else sums
     if not np.isfinite(sums).all() or sums[:, 1].sum() == 0:
         return _NOTHING
     moves = _moves(counts)
     found = components(
-        (
-            moves[pair][pairs.label, _which(pairs.before[pair], pairs.after[pair])]
-            for pair in range(len(counts))
-        ),
+        (moves[some][_each(moves[some]), pairs.label, pairs.kinds(some)] for some in pairs.blocks),
         pairs.label,
         pairs.classes,
         moves.mean(0),
     )
-    z2, t2 = _squares(len(counts), level)
+    z2, t2 = _squares(len(sums), level)
     of_seeds, own, of_images = _variances(sums, found)
     numerator, denominator = sums.mean(0)
 
@@ -95,38 +106,48 @@ def crossed_slope(pairs: Pairs, level: float) -> Slope:
     )
 
 
-def slope_difference(pairs: Pairs, other: np.ndarray, level: float) -> Slope:
+def slope_difference(
+    pairs: Pairs,
+    other: np.ndarray,
+    level: float,
+    sums: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None),
+) -> Slope:
     """Return by how much a slope exceeds that of other networks ``other`` [K, M] after the same.
 
-    NaN unless both slopes have intervals.
+    ``sums`` are both slopes' as of ``crossed_slope``, with the same sums of squares. NaN unless
+    both slopes have intervals.
     """
     others = Pairs(pairs.label, pairs.classes, pairs.before, other)
-    slopes = [crossed_slope(one, level) for one in (pairs, others)]
+    sides = (pairs, others)
+    slopes = [crossed_slope(one, level, own) for one, own in zip(sides, sums, strict=True)]
     if not np.isfinite(slopes).all():
         return _NOTHING
-    counts = [[one.counts(pair) for pair in range(len(pairs.before))] for one in (pairs, others)]
-    sums = np.array([[pair_sums(one) for one in of_side] for of_side in counts])  # [2, K, 2]
-    denominator = sums[0, :, 1].mean()
-    residuals = sums[:, :, 0] - np.array([[slope.alpha] for slope in slopes]) * sums[:, :, 1]
+    counts = [one.counts() for one in sides]
+    known = np.array(
+        [_sums(one) if own is None else own for one, own in zip(counts, sums, strict=True)]
+    )
+    denominator = known[0, :, 1].mean()
+    residuals = known[:, :, 0] - np.array([[slope.alpha] for slope in slopes]) * known[:, :, 1]
     residuals = (residuals[0] - residuals[1]) / denominator
     # How an image moves each slope: [K, C, 4].
-    of_slope = [
-        _moves(side) @ np.array([1, -slope.alpha]) / denominator
-        for side, slope in zip(counts, slopes, strict=True)
+    moves = [
+        _moves(one) @ np.array([1, -slope.alpha]) / denominator
+        for one, slope in zip(counts, slopes, strict=True)
     ]
 
-    def of_pair(pair: int) -> np.ndarray:
-        first, second, third = pairs.before[pair], pairs.after[pair], other[pair]
-        own: np.ndarray = of_slope[0][pair][pairs.label, _which(first, second)]
-        own = own - of_slope[1][pair][pairs.label, _which(first, third)]
-        return own[:, None]
+    def of_pairs(some: slice) -> np.ndarray:
+        first, second = (
+            part[some][_each(part[some]), pairs.label, side.kinds(some)]
+            for part, side in zip(moves, sides, strict=True)
+        )
+        difference: np.ndarray = first - second
+        return difference[:, :, None]
 
+    # What three networks make of an image: before, the one after, the other.
     kinds = np.array(list(product((0, 1), repeat=3)))
-    agreed = of_slope[0].mean(0)[:, _which(kinds[:, 0], kinds[:, 1])]
-    agreed = agreed - of_slope[1].mean(0)[:, _which(kinds[:, 0], kinds[:, 2])]
-    found = components(
-        map(of_pair, range(len(residuals))), pairs.label, pairs.classes, agreed[:, :, None]
-    )
+    agreed = moves[0].mean(0)[:, 2 * kinds[:, 0] + kinds[:, 1]]
+    agreed = agreed - moves[1].mean(0)[:, 2 * kinds[:, 0] + kinds[:, 2]]
+    found = components(map(of_pairs, pairs.blocks), pairs.label, pairs.classes, agreed[:, :, None])
     z2, t2 = _squares(len(residuals), level)
     of_seeds, own, of_images = (part[0, 0] for part in _variances(residuals[:, None], found))
     half = np.sqrt(max(t2 * of_seeds + z2 * own, z2 * of_images))
@@ -135,26 +156,28 @@ def slope_difference(pairs: Pairs, other: np.ndarray, level: float) -> Slope:
     return Slope(*(float(difference + step) for step in (0, -half, half, -alone, alone)))
 
 
-def _moves(counts: Sequence[PairCounts]) -> np.ndarray:
+def _sums(counts: PairCounts) -> np.ndarray:
+    """Return each pair's sums of products and of squares [K, 2]; NaN where they are not defined."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack(pair_sums(counts), -1)
+
+
+def _each(values: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.arange(len(values))[:, None]
+    return found
+
+
+def _moves(counts: PairCounts) -> np.ndarray:
     """Return how an image of each class moves the two sums of each pair: [K, C, 4, 2].
 
-    The third axis is what the two networks make of it, as in ``_which``.
+    The third axis is what the two networks make of it, as in ``Pairs.kinds``.
     """
-    found = []
-    for one in counts:
-        by_before, by_after, square = gradients(one)
-        of_before = np.stack([by_before, square], 1)[:, None]
-        of_after = np.stack([by_after, np.zeros_like(by_after)], 1)[:, None]
-        kinds = np.array(list(product((0, 1), repeat=2)))
-        found.append(of_before * kinds[:, :1] + of_after * kinds[:, 1:])
-    moves: np.ndarray = np.stack(found)
+    by_before, by_after, square = gradients(counts)
+    of_before = np.stack([by_before, square], -1)[:, :, None]
+    of_after = np.stack([by_after, np.zeros_like(by_after)], -1)[:, :, None]
+    kinds = np.array(list(product((0, 1), repeat=2)))
+    moves: np.ndarray = of_before * kinds[:, :1] + of_after * kinds[:, 1:]
     return moves
-
-
-def _which(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return 0 to 3: neither network recognizes an image, only the one after, before, both."""
-    found: np.ndarray = 2 * before.astype(np.int8) + after
-    return found
 
 
 def _squares(networks: int, level: float) -> tuple[float, float]:
