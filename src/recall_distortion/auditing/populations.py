@@ -22,6 +22,7 @@ from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.crossed import Components, blocks, components
 from recall_distortion.inference.statistics.crossed_slope import (
     Pairs,
+    Slope,
     crossed_slope,
     slope_difference,
 )
@@ -153,7 +154,7 @@ def _changed(
 ) -> _Changed:
     parts = components(
         (
-            after.right[some, :, None].astype(np.int8) - before.right[some, :, None]
+            (after.right[some].astype(np.int8) - before.right[some])[None]
             for some in blocks(*before.right.shape)
         ),
         group,
@@ -184,7 +185,7 @@ def _share(
 ) -> dict[str, np.ndarray]:
     """Return the share of images [K, M] of each group, the mean over networks, with its ends."""
     some = blocks(*which.shape)
-    parts = components((which[one, :, None] for one in some), group, groups)
+    parts = components((which[one][None] for one in some), group, groups)
     mean = parts.means[:, :, 0].mean(0)
     low, high = crossed.share(mean, parts, level)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
@@ -244,7 +245,8 @@ def overall(
         **_named("alpha", slope),
         "alpha_verdict": intervals.verdict(slope.low, slope.high),
     }
-    found |= _slope_over_control(pairs, None if control is None else control.right[:, kept], level)
+    trained = None if control is None else control.right[:, kept]
+    found |= _slope_over_control(pairs, slope, trained, level)
     largest, crossfitted = _largest_loss(pairs)
     return found | {
         "largest_loss": largest,
@@ -260,14 +262,15 @@ def _named(start: str, slope: Sequence[float]) -> dict[str, float]:
 
 
 def _slope_over_control(
-    pairs: Pairs, control: np.ndarray | None, level: float
+    pairs: Pairs, slope: Slope, control: np.ndarray | None, level: float
 ) -> dict[str, object]:
     """Return the control's slope and by how much the model's exceeds it."""
     name, nothing = "alpha_over_control", [float("nan")] * 5
     if control is None:
         return {"alpha_control": nothing[0], **_named(name, nothing), f"{name}_verdict": ""}
-    own = crossed_slope(Pairs(pairs.label, pairs.classes, pairs.before, control), level)
-    difference = slope_difference(pairs, control, level)
+    others = Pairs(pairs.label, pairs.classes, pairs.before, control)
+    own = crossed_slope(others, level)
+    difference = slope_difference(pairs, others, (slope, own), level)
     said = intervals.verdict(difference.low, difference.high, null=0)
     return {"alpha_control": own.alpha, **_named(name, difference), f"{name}_verdict": said}
 

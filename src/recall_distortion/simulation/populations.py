@@ -103,7 +103,7 @@ def coverage(
 
     for _ in range(studies):
         before, after = population.draw(rng)
-        parts = crossed.components([(after.astype(float) - before)[:, :, None]], labels, classes)
+        parts = crossed.components([(after.astype(float) - before)[None]], labels, classes)
         lost, gained = (
             np.bincount(labels, which.mean(0), minlength=classes) / n
             for which in (before & ~after, after & ~before)

@@ -84,11 +84,12 @@ def blocks(networks: int, images: int) -> list[slice]:
 def components(
     values: Iterable[np.ndarray], group: np.ndarray, groups: int, agreed: np.ndarray | None = None
 ) -> Components:
-    """Return the components of variance of values [K, M, P], which come some networks at a time.
+    """Return the components of variance of values [P, K, M], which come some networks at a time.
 
-    There are two networks or more. ``group`` [M] holds numbers below ``groups``. ``agreed``
-    [G, J, P] are values of J imagined images, two in weight, that all networks answer alike; they
-    widen the variance of images, so that what never occurred is not taken for what cannot occur.
+    They are P quantities of K networks, two or more. ``group`` [M] holds numbers below ``groups``.
+    ``agreed`` [G, J, P] are values of J imagined images, two in weight, that all networks answer
+    alike; they widen the variance of images, so that what never occurred is not taken for what
+    cannot occur.
     """
     n = np.bincount(group, minlength=groups).astype(float)
     found, total, within = [], np.zeros(()), np.zeros(())
@@ -96,10 +97,10 @@ def components(
         some = np.asarray(given, float)
         found.append(_added(some, group, groups))
         within = within + _products(some, group, groups)
-        total = total + some.sum(0)
+        total = total + some.sum(1)
     sums = np.concatenate(found)
     count = len(sums)
-    squares, sums_of_means = _products((total / count)[None], group, groups), sums.mean(0)
+    squares, sums_of_means = _products((total / count)[:, None], group, groups), sums.mean(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_network = sums / n[:, None]
         pairs = np.where(n > 1, n * (n - 1), np.nan)[:, None, None]
@@ -118,20 +119,18 @@ def components(
 
 
 def _added(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Return the sums [K, G, ...] of values [K, M, ...] over the images of each group."""
-    place = (group + groups * np.arange(len(values))[:, None]).ravel()
-    columns = np.reshape(values, (len(values), len(group), -1))
-    found = [
-        np.bincount(place, one.ravel(), minlength=groups * len(values))
-        for one in np.moveaxis(columns, 2, 0)
-    ]
-    return np.stack(found, -1).reshape(len(values), groups, *values.shape[2:])
+    """Return the sums [K, G, P] of values [P, K, M] over the images of each group."""
+    networks = values.shape[1]
+    place = (groups * np.arange(networks)[:, None] + group).ravel()
+    found = [np.bincount(place, one.ravel(), minlength=groups * networks) for one in values]
+    return np.stack(found, -1).reshape(networks, groups, len(values))
 
 
 def _products(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Return the sums [G, P, P] of the products of values [K, M, P] over networks and images."""
-    found: np.ndarray = _added(np.einsum("kmp,kmq->mpq", values, values)[None], group, groups)[0]
-    return found
+    """Return the sums [G, P, P] of the products of values [P, K, M] over networks and images."""
+    found = np.array([[(one * other).sum(0) for other in values] for one in values])
+    sums = _added(found.reshape(-1, 1, len(group)), group, groups)
+    return sums.reshape(groups, len(values), len(values))
 
 
 def _outer(sums: np.ndarray) -> np.ndarray:

@@ -52,22 +52,30 @@ class Pairs:
         """Some pairs at a time."""
         return blocks(*self.before.shape)
 
-    def kinds(self, some: slice) -> np.ndarray:
-        """Return what pairs make of images [k, M]: 2 where the one before, 1 where that after."""
-        found: np.ndarray = 2 * self.before[some].astype(np.int8) + self.after[some]
+    def places(self, some: slice) -> np.ndarray:
+        """Return where an image of some pairs [k, M] stands among k pairs, C classes and 4 kinds.
+
+        The kind is 2 where the network before recognizes it and 1 where that after does, or both.
+        """
+        kinds = 2 * self.before[some].astype(np.int8) + self.after[some]
+        pair = self.classes * np.arange(len(kinds))[:, None]
+        found: np.ndarray = 4 * (pair + self.label) + kinds
         return found
 
     def counts(self) -> PairCounts:
         """Return the images [K, C] by what both networks of a pair make of them."""
         found = []
         for some in self.blocks:
-            kinds = self.kinds(some)
-            place = np.arange(len(kinds))[:, None] * self.classes + self.label
-            size = 4 * len(kinds) * self.classes
-            sums = np.bincount((4 * place + kinds).ravel(), minlength=size)
-            found.append(sums.reshape(-1, self.classes, 4))
+            places = self.places(some)
+            size = 4 * len(places) * self.classes
+            found.append(np.bincount(places.ravel(), minlength=size).reshape(-1, self.classes, 4))
         neither, gained, lost, both = np.moveaxis(np.concatenate(found), 2, 0)
         return PairCounts(both, lost, gained, neither)
+
+    def moved(self, moves: np.ndarray, some: slice) -> np.ndarray:
+        """Return how images of some pairs move P sums, from moves [P, K, C, 4]: [P, k, M]."""
+        found: np.ndarray = moves[:, some].reshape(len(moves), -1).take(self.places(some), axis=1)
+        return found
 
 
 _NOTHING = Slope(*[float("nan")] * 5)
@@ -85,10 +93,10 @@ def crossed_slope(pairs: Pairs, level: float, sums: np.ndarray | None = None) ->
         return _NOTHING
     moves = _moves(counts)
     found = components(
-        (moves[some][_each(moves[some]), pairs.label, pairs.kinds(some)] for some in pairs.blocks),
+        (pairs.moved(moves, some) for some in pairs.blocks),
         pairs.label,
         pairs.classes,
-        moves.mean(0),
+        np.moveaxis(moves.mean(1), 0, -1),
     )
     z2, t2 = _squares(len(sums), level)
     of_seeds, own, of_images = _variances(sums, found)
@@ -108,20 +116,20 @@ def crossed_slope(pairs: Pairs, level: float, sums: np.ndarray | None = None) ->
 
 def slope_difference(
     pairs: Pairs,
-    other: np.ndarray,
+    others: Pairs,
+    slopes: tuple[Slope, Slope],
     level: float,
     sums: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None),
 ) -> Slope:
-    """Return by how much a slope exceeds that of other networks ``other`` [K, M] after the same.
+    """Return by how much the first of two slopes exceeds the second.
 
-    ``sums`` are both slopes' as of ``crossed_slope``, with the same sums of squares. NaN unless
-    both slopes have intervals.
+    ``others`` are pairs of the same networks before with others after. ``slopes`` and ``sums`` are
+    those of both, as of ``crossed_slope``, the sums of squares alike. NaN unless both slopes have
+    intervals.
     """
-    others = Pairs(pairs.label, pairs.classes, pairs.before, other)
-    sides = (pairs, others)
-    slopes = [crossed_slope(one, level, own) for one, own in zip(sides, sums, strict=True)]
     if not np.isfinite(slopes).all():
         return _NOTHING
+    sides = (pairs, others)
     counts = [one.counts() for one in sides]
     known = np.array(
         [_sums(one) if own is None else own for one, own in zip(counts, sums, strict=True)]
@@ -129,25 +137,21 @@ def slope_difference(
     denominator = known[0, :, 1].mean()
     residuals = known[:, :, 0] - np.array([[slope.alpha] for slope in slopes]) * known[:, :, 1]
     residuals = (residuals[0] - residuals[1]) / denominator
-    # How an image moves each slope: [K, C, 4].
+    # How an image moves each slope: [1, K, C, 4].
     moves = [
-        _moves(one) @ np.array([1, -slope.alpha]) / denominator
+        np.tensordot([[1, -slope.alpha]], _moves(one), 1) / denominator
         for one, slope in zip(counts, slopes, strict=True)
     ]
-
-    def of_pairs(some: slice) -> np.ndarray:
-        first, second = (
-            part[some][_each(part[some]), pairs.label, side.kinds(some)]
-            for part, side in zip(moves, sides, strict=True)
-        )
-        difference: np.ndarray = first - second
-        return difference[:, :, None]
-
     # What three networks make of an image: before, the one after, the other.
     kinds = np.array(list(product((0, 1), repeat=3)))
-    agreed = moves[0].mean(0)[:, 2 * kinds[:, 0] + kinds[:, 1]]
-    agreed = agreed - moves[1].mean(0)[:, 2 * kinds[:, 0] + kinds[:, 2]]
-    found = components(map(of_pairs, pairs.blocks), pairs.label, pairs.classes, agreed[:, :, None])
+    means = [one.mean((0, 1)) for one in moves]
+    agreed = means[0][:, 2 * kinds[:, 0] + kinds[:, 1]] - means[1][:, 2 * kinds[:, 0] + kinds[:, 2]]
+    found = components(
+        (pairs.moved(moves[0], some) - others.moved(moves[1], some) for some in pairs.blocks),
+        pairs.label,
+        pairs.classes,
+        agreed[:, :, None],
+    )
     z2, t2 = _squares(len(residuals), level)
     of_seeds, own, of_images = (part[0, 0] for part in _variances(residuals[:, None], found))
     half = np.sqrt(max(t2 * of_seeds + z2 * own, z2 * of_images))
@@ -162,21 +166,19 @@ def _sums(counts: PairCounts) -> np.ndarray:
         return np.stack(pair_sums(counts), -1)
 
 
-def _each(values: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.arange(len(values))[:, None]
-    return found
-
-
 def _moves(counts: PairCounts) -> np.ndarray:
-    """Return how an image of each class moves the two sums of each pair: [K, C, 4, 2].
+    """Return how an image of each class moves the two sums of each pair: [2, K, C, 4].
 
-    The third axis is what the two networks make of it, as in ``Pairs.kinds``.
+    The last axis is what the two networks make of it, as in ``Pairs.places``.
     """
     by_before, by_after, square = gradients(counts)
-    of_before = np.stack([by_before, square], -1)[:, :, None]
-    of_after = np.stack([by_after, np.zeros_like(by_after)], -1)[:, :, None]
-    kinds = np.array(list(product((0, 1), repeat=2)))
-    moves: np.ndarray = of_before * kinds[:, :1] + of_after * kinds[:, 1:]
+    before, after = np.array(list(product((0, 1), repeat=2))).T
+    moves: np.ndarray = np.stack(
+        [
+            by_before[..., None] * before + by_after[..., None] * after,
+            square[..., None] * before,
+        ]
+    )
     return moves
 
 
