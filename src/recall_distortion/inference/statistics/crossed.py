@@ -163,6 +163,16 @@ def spread(found: Components, level: float | np.ndarray) -> np.ndarray:
     return largest
 
 
+def std_error(found: Components) -> np.ndarray:
+    """Return the standard errors [G] of a single quantity's means, over seeds and images."""
+    seeds, images, interaction = (
+        part[:, 0, 0] for part in (found.of_seeds, found.of_images, found.of_interaction)
+    )
+    both = seeds + (images - interaction).clip(min=0)
+    errors: np.ndarray = np.sqrt(np.maximum(both, images))
+    return errors
+
+
 def effective_images(
     found: Components, variance: np.ndarray, level: float | np.ndarray
 ) -> np.ndarray:
