@@ -106,6 +106,18 @@ def test_all_seeds_are_those_that_have_every_network(tmp_path: Path) -> None:
     assert of_three["networks"].tolist() == [3]
 
 
+def test_the_command_takes_all_seeds(tmp_path: Path, capsys) -> None:
+    write(tmp_path)
+    words = ["audit", str(tmp_path), "--method", "magnitude", "--ratio", "10", "--seed"]
+    assert command.main([*words, "all", "--out", str(tmp_path / "out")]) == 0
+    out, _ = capsys.readouterr()
+    assert "2 networks: intervals are over other seeds and other images" in out
+    assert "all seeds" in (tmp_path / "out/report.html").read_text("utf-8")
+    with pytest.raises(SystemExit):
+        command.main([*words, "some"])
+    assert "a whole number or all, not 'some'" in capsys.readouterr().err
+
+
 def test_what_is_never_retrained_is_audited_as_it_is(tmp_path: Path) -> None:
     predicted = write(tmp_path)
     found = audit_replicate(tmp_path, method="float16", ratios=[2], seed=4)

@@ -310,5 +310,14 @@ def test_the_page_says_of_what_its_intervals_speak(files, capsys) -> None:
     assert "How another training would turn out" not in text
     assert "networks that lost it" in text
     assert not re.search(r"\bnan\b", text.split("<body>")[1])
+    assert "by half of the networks, the others say" in text
     groups = pd.read_csv(files / "out/groups.csv")
     assert {"seeds_low", "excess_seeds_high"} <= set(groups)
+
+
+def test_a_page_without_losses_speaks_of_seeds_and_images(tmp_path: Path) -> None:
+    after = BEFORE.copy()
+    after[:, :3] = LABELS[:3]
+    rd.audit(LABELS, BEFORE, after).save(tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "can be told from the luck of seeds and images." in text

@@ -199,7 +199,8 @@ def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
             return (
                 f"The model {verb} {change} points of accuracy; which classes did cannot be told."
             )
-        return "No change of the model or of any class can be told from the luck of this test set."
+        luck = "seeds and images" if "networks" in whole else "this test set"
+        return f"No change of the model or of any class can be told from the luck of {luck}."
     parts = []
     for rows, verb, ascending in ((lost, "lost", True), (gained, "gained", False)):
         if rows.empty:
