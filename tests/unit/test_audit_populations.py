@@ -283,6 +283,14 @@ def test_columns_by_a_name_with_a_star_are_networks(files, capsys, file: str) ->
     assert "these images" in found[1]
 
 
+def test_a_candidate_of_columns_is_called_as_they_are(files, capsys) -> None:
+    words = ("--labels", "t.csv:y", "--before", "t.csv:old_*_x", "--after", "t.csv:new_*")
+    _, out, err = printed(capsys, *words)
+    assert "new: network 0_x stands where before has network 0" in err
+    _, out, err = printed(capsys, *words[:-1], "t.csv:new_*_x")
+    assert "new_x: accuracy" in out
+
+
 @pytest.mark.parametrize(
     ("before", "labels", "said"),
     [

@@ -298,6 +298,7 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
             path = text
             stem, _, column = text.rpartition(":")
             name = column if stem and Path(stem).suffix else Path(text).stem
+            name = name.replace("_*", "").replace("*", "") or name
         if name in found:
             raise AuditError(f"--after: two candidates are called {name}; name them as NAME=FILE")
         found[name] = path
