@@ -286,7 +286,7 @@ def test_columns_by_a_name_with_a_star_are_networks(files, capsys, file: str) ->
 def test_a_candidate_of_columns_is_called_as_they_are(files, capsys) -> None:
     words = ("--labels", "t.csv:y", "--before", "t.csv:old_*_x", "--after", "t.csv:new_*")
     _, out, err = printed(capsys, *words)
-    assert "new: network 0_x stands where before has network 0" in err
+    assert "network 0_x stands where before has network 0" in err
     _, out, err = printed(capsys, *words[:-1], "t.csv:new_*_x")
     assert "new_x: accuracy" in out
 
@@ -297,7 +297,7 @@ def test_a_candidate_of_columns_is_called_as_they_are(files, capsys) -> None:
         ("t.csv:dense_*", "y.npy", "t.csv: has no column like dense_*"),
         ("t.npz:dense_*", "y.npy", "t.npz: has no array like dense_*"),
         ("t.csv:old_*_x", "t.csv:old_*_x", "t.csv: has no column 'old_*_x'"),
-        ("t.csv:*", "y.npy", "after: holds 6 networks, and before holds 13 networks"),
+        ("t.csv:*", "y.npy", "holds 6 networks, and before holds 13 networks"),
     ],
 )
 def test_a_star_without_networks_is_said(files, capsys, before: str, labels: str, said) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from recall_distortion.auditing.decision import WITHIN, Finding, Limits, decided
 from recall_distortion.auditing.populations import Population
 from recall_distortion.auditing.replicates import answers_of, require_pairs
 from recall_distortion.auditing.text import text
+from recall_distortion.auditing.thumbnails import Pictures, pictures
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
@@ -37,13 +38,15 @@ class Audit:
     ``tables`` by name: ``models``, a row a candidate; ``groups``, a row a candidate and class, or
     group of another grouping; ``flows``, where lost images went; ``flips``, every image whose
     answer changed. ``warnings`` are what a reader has to know before any number, ``doubted`` the
-    models that agree with the labels by chance alone. ``str`` is what the command prints.
+    models that agree with the labels by chance alone. ``pictures`` are the test images, where they
+    were given: the page shows those that flipped. ``str`` is what the command prints.
     """
 
     tables: dict[str, pd.DataFrame]
     level: float
     warnings: list[str]
     doubted: list[str]
+    pictures: Pictures | None = None
 
     def __str__(self) -> str:
         return text(self.tables, self.level, self.warnings)
@@ -149,6 +152,7 @@ class Audit:
             doubted=self.doubted,
             name=folder.name,
             about=about or {},
+            pictures=self.pictures,
         )
         write_text(folder / "report.html", written)
         for name, table in self.tables.items():
@@ -175,6 +179,7 @@ def audit(
     classes: Sequence[str] | None = None,
     groups: Mapping[str, ArrayLike] | None = None,
     keys: ArrayLike | None = None,
+    images: ArrayLike | str | Path | None = None,
     level: float = 0.99,
     top_k: int = 1,
     threshold: float | None = None,
@@ -188,37 +193,33 @@ def audit(
     Each may be K paired networks, [K, M] or [K, M, C], or a mapping from a network's name to its
     predictions: network k after was made of network k before.
     ``classes`` names the classes in the order of their numbers. ``groups`` are further groupings by
-    name, a value an image; ``keys`` names the images. ``top_k``, ``threshold`` and ``scores`` are
-    as in ``auditing.answers.answers``. All intervals are at ``level``: of one network over other
-    images, the network given; of several over other seeds and other images. Raises ``AuditError``
-    with one message that says what was found and what is wanted.
+    name, a value an image; ``keys`` names the images. ``images`` are these themselves, bytes
+    [M, H, W] or [M, H, W, C], or a folder with a file a key: the page shows those that flipped.
+    ``top_k``, ``threshold`` and ``scores`` are as in ``auditing.answers.answers``. All intervals
+    are at ``level``: of one network over other images, the network given; of several over other
+    seeds and other images. Raises ``AuditError`` with one message that says what was found and
+    what is wanted.
     """
     if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise AuditError(f"level: between 0 and 1, such as 0.99, not {level!r}")
     if groups is not None and not isinstance(groups, Mapping):
         raise AuditError("groups: give them by name, {'sensor': values}")
-    images = test_set(array(labels, "labels"), classes, "labels")
+    labelled = test_set(array(labels, "labels"), classes, "labels")
     options: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "scores": scores}
-    first = answers_of(before, images, "before", **options)
-    given = after if isinstance(after, Mapping) else {_AFTER: after}
-    named = {str(name): values for name, values in given.items()}
-    if len(named) < len(given) or "" in named:
-        raise AuditError("after: give each candidate a name of its own")
-    if taken := {"before", "control"} & set(named):
-        raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
-    if not given:
-        raise AuditError("after: names no candidate")
+    first = answers_of(before, labelled, "before", **options)
     candidates = {
-        name: answers_of(values, images, name, **options) for name, values in named.items()
+        name: answers_of(values, labelled, name, **options)
+        for name, values in _named(after).items()
     }
-    trained = None if control is None else answers_of(control, images, "control", **options)
+    trained = None if control is None else answers_of(control, labelled, "control", **options)
     require_pairs(first, candidates if trained is None else {**candidates, "control": trained})
-    names = None if keys is None else _keys(array(keys, "keys"), images)
-    groupings = {BY_CLASS: (images.index, images.names)}
+    names = None if keys is None else _keys(array(keys, "keys"), labelled)
+    groupings = {BY_CLASS: (labelled.index, labelled.names)}
     for name, values in (groups or {}).items():
-        groupings[str(name)] = _grouping(array(values, str(name)), images, str(name))
-    return compared(
-        images,
+        groupings[str(name)] = _grouping(array(values, str(name)), labelled, str(name))
+    shown = None if images is None else pictures(images, len(labelled), names)
+    found = compared(
+        labelled,
         first,
         candidates,
         control=trained,
@@ -226,6 +227,7 @@ def audit(
         keys=names,
         level=level,
     )
+    return replace(found, pictures=shown)
 
 
 def compared(
@@ -288,6 +290,19 @@ def _of_candidate(
         "flows": of.flows(images, before, after),
         "flips": of.flips(images, before, after, keys),
     }
+
+
+def _named(after: Given | Mapping[str, Given]) -> dict[str, Given]:
+    """Return the candidates' predictions by their names."""
+    given = after if isinstance(after, Mapping) else {_AFTER: after}
+    named = {str(name): values for name, values in given.items()}
+    if len(named) < len(given) or "" in named:
+        raise AuditError("after: give each candidate a name of its own")
+    if taken := {"before", "control"} & set(named):
+        raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
+    if not given:
+        raise AuditError("after: names no candidate")
+    return named
 
 
 def _keys(keys: np.ndarray, images: TestSet) -> np.ndarray:

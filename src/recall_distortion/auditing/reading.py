@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+#: So many values that rise by 1 are no scores.
+_COUNTS = 5
 
 
 def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray]:
@@ -29,7 +31,7 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dic
     An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
-    path, column = _parted(given)
+    path, column = parted(given)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise AuditError(
@@ -91,11 +93,11 @@ def _matching(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict
     return {name: inner[name] for name in sorted(inner, key=order)}
 
 
-def _parted(given: str) -> tuple[Path, str | None]:
-    """Return a file and the name behind its colon; a path may have colons of its own."""
-    path, colon, column = given.rpartition(":")
-    if colon and column and Path(path).suffix.lower() in SUFFIXES:
-        return Path(path), column
+def parted(given: str) -> tuple[Path, str | None]:
+    """Return a file and the name behind its colon; paths and names may have colons of their own."""
+    for place, letter in enumerate(given):
+        if letter == ":" and Path(given[:place]).suffix.lower() in SUFFIXES and given[place + 1 :]:
+            return Path(given[:place]), given[place + 1 :]
     return Path(given), None
 
 
@@ -117,10 +119,6 @@ def _table(path: Path) -> pd.DataFrame:
                 f"{path}: its first line, {', '.join(names[:3])}, is numbers: put a line with the "
                 "names of the columns above it"
             )
-        first = names[0]
-        # The numbers of rows, which pandas writes into a column without a name.
-        if first == "Unnamed: 0" and found[first].tolist() == list(range(len(found))):
-            found = found.drop(columns=first)
         return found
     try:
         return pd.read_parquet(path)
@@ -134,8 +132,12 @@ def _table(path: Path) -> pd.DataFrame:
 def _column(
     path: Path, table: pd.DataFrame, column: str | None, scores: bool
 ) -> np.ndarray | pd.DataFrame:
+    # Rows' numbers or names, which pandas and R write into a column without a name.
+    if column is None and len(table.columns) > 1 and table.columns[0] == "Unnamed: 0":
+        table = table.iloc[:, 1:]
     names = [str(name) for name in table.columns]
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
+        _check_no_column_counts(path, table)
         return table  # a column a class
     chosen = _chosen(path, names, column, "column")
     values = table.iloc[:, names.index(chosen)]
@@ -143,6 +145,17 @@ def _column(
         values = _as_written(path, chosen, values)
     found: np.ndarray = values.to_numpy()
     return found
+
+
+def _check_no_column_counts(path: Path, table: pd.DataFrame) -> None:
+    """Raise ``AuditError`` for a column of scores that numbers the rows: one would be a class."""
+    for place, name in enumerate(table.columns):
+        values = table.iloc[:, place].to_numpy()
+        if len(values) >= _COUNTS and (np.diff(values) == 1).all():
+            raise AuditError(
+                f"{path}: its column {name} counts the rows, {values[0]:g}, {values[1]:g}, ..., "
+                "and would be read as the scores of a class: remove it"
+            )
 
 
 def _as_written(path: Path, column: str, values: pd.Series) -> pd.Series:
