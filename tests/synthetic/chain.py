@@ -92,8 +92,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.csv" for name in TABLES}
     measured = paths["recall"], paths["networks"]
-    write_measures(*_files(folder, labels, answers, failed), *measured, splits=4)
-    write_estimates(*measured, paths, architectures={})
+    predictions, sparsity = _files(folder, labels, answers, failed)
+    write_measures(predictions, sparsity, *measured, splits=4)
+    write_estimates(*measured, paths, architectures={}, predictions=predictions)
     fits = []
     for fitter in FITTERS:
         fits.append((folder / f"{fitter}.coefficients", folder / f"{fitter}.fit"))

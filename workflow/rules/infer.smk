@@ -2,6 +2,7 @@ rule estimate:
     input:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
+        predictions=get_prediction_files(),
         facts=get_published_facts(),
     output:
         estimates=report(

@@ -26,6 +26,7 @@ from recall_distortion.auditing.decision import (
     too_few,
 )
 from recall_distortion.auditing.scatter import KINDS, scatter
+from recall_distortion.auditing.text import count
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
@@ -149,6 +150,7 @@ def _candidate(
         "needed": f"{needed:,}" if needed else "",
         "tolerated": limit(limits.drop) if limits.drop is not None else "",
         "has_control": bool(np.isfinite(whole["control"])),
+        "networks": whole.get("networks", 1),
         "sentence": _sentence(classes, whole),
         "accuracy": f"{style.percent(whole['before'], 2)} → {style.percent(whole['after'], 2)}",
         "worst": _worst(classes),
@@ -222,7 +224,8 @@ def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
             return (
                 f"The model {verb} {change} points of accuracy; which classes did cannot be told."
             )
-        return "No change of the model or of any class can be told from the luck of this test set."
+        luck = "seeds and images" if "networks" in whole else "this test set"
+        return f"No change of the model or of any class can be told from the luck of {luck}."
     parts = []
     for rows, verb, ascending in ((lost, "lost", True), (gained, "gained", False)):
         if rows.empty:
@@ -269,6 +272,7 @@ def _alpha_over_control(whole: dict[str, Any]) -> str:
 
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
+        *([("networks", f"{whole['networks']}")] if "networks" in whole else []),
         ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
@@ -278,8 +282,8 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
             f"{points(whole['high'], True)})",
         ),
         ("answers that differ", style.percent(whole["flipped_share"])),
-        ("images lost", f"{whole['lost']:,.0f}"),
-        ("images gained", f"{whole['gained']:,.0f}"),
+        ("images lost", count(whole["lost"])),
+        ("images gained", count(whole["gained"])),
         *(
             [("the control’s accuracy", style.percent(whole["control"], 2))]
             if np.isfinite(whole["control"])
@@ -316,8 +320,9 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 ),
                 "excess": points(row["excess"], True) if has_images else "–",
                 "over_control": _over_control_of(row),
-                "lost": f"{row['lost']:,}",
-                "gained": f"{row['gained']:,}",
+                "lost": count(row["lost"]),
+                "gained": count(row["gained"]),
+                "these_images": _over_seeds_of(row),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
                 "kind": KINDS.get(row["verdict"], ""),
@@ -342,10 +347,18 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "many": many,
         "shown": 2 * SHOWN,
         "has_control": bool(np.isfinite(rows["over_control"]).any()),
+        "has_seeds": "seeds_low" in rows,
         "zero": place(0),
         "low": points(low, True),
         "high": points(high, True),
     }
+
+
+def _over_seeds_of(row: dict[str, Any]) -> str:
+    """Return the ends of a change over other seeds on these images, where there are several."""
+    if "seeds_low" not in row or not row["images"]:
+        return ""
+    return f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
 
 
 def _over_control_of(row: dict[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +22,12 @@ SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 _COUNTS = 5
 
 
-def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
+def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray]:
     """Return what a file holds, or one of its columns or arrays, named behind a colon.
 
-    Several columns, all numbers, come as a table where ``scores`` may be meant.
+    Several columns, all numbers, come as a table where ``scores`` may be meant; and there a name
+    with a star, ``dense_*``, takes all columns or arrays that are called so, those of several
+    networks, each named by what the star stands for, in the order of the numbers in their names.
     An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
@@ -45,6 +48,9 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
             return found
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
+                if scores and _is_pattern(column, arrays.files):
+                    names = _matching(path, arrays.files, str(column), "array")
+                    return {name: arrays[array] for name, array in names.items()}
                 found = arrays[_chosen(path, arrays.files, column, "array")]
                 return found
         table = _table(path)
@@ -56,7 +62,35 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
             ) from None
         reason = unreadable(path, error) or f"{path}: cannot be read: {_line(error)}"
         raise AuditError(reason) from None
+    columns = [str(name) for name in table.columns]
+    if scores and _is_pattern(column, columns):
+        names = _matching(path, columns, str(column), "column")
+        return {name: np.asarray(_column(path, table, one, False)) for name, one in names.items()}
     return _column(path, table, column, scores)
+
+
+def _is_pattern(asked: str | None, names: Sequence[str]) -> bool:
+    return asked is not None and "*" in asked and asked not in names
+
+
+def _matching(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict[str, str]:
+    """Return the names that a pattern with a star matches, by what the star stands for."""
+    start, _, end = pattern.partition("*")
+    inner = {
+        name[len(start) : len(name) - len(end)]: name
+        for name in names
+        if len(name) > len(start) + len(end) and name.startswith(start) and name.endswith(end)
+    }
+    if not inner:
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise AuditError(f"{path}: has no {kind} like {pattern}. Here are: {listed}")
+
+    def order(name: str) -> list[tuple[int, str]]:
+        # Network 10 comes after network 2.
+        parts = re.split(r"(\d+)", name)
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+    return {name: inner[name] for name in sorted(inner, key=order)}
 
 
 def parted(given: str) -> tuple[Path, str | None]:

@@ -22,7 +22,9 @@ Compare a model's predictions before and after it was changed, class by class, o
 
 FILE is .npy, .npz, .csv or .parquet; FILE:NAME names one of several columns or arrays. Labels are
 integers or texts. Predictions are the classes, or probabilities or logits with a column a class.
-Give --after several times for several candidates, as NAME=FILE.
+Give --after several times for several candidates, as NAME=FILE. Several networks of each model,
+network k after made of network k before, are arrays [networks, images], or columns by a name with a
+star, "t.csv:old_*" and "t.csv:new_*"; intervals then speak of other seeds and other images.
 
   recall-distortion audit --labels y.npy --before dense.npy --after pruned.npy --max-drop 0.02
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
@@ -81,7 +83,8 @@ def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
 def _about(options: argparse.Namespace) -> dict[str, str]:
     """Return what the page says was audited."""
     if options.study is not None:
-        return {"study": str(options.study), "replicate": f"seed {options.seed}"}
+        replicate = "all seeds" if options.seed is None else f"seed {options.seed}"
+        return {"study": str(options.study), "replicate": replicate}
     files = {"labels": options.labels, "before": options.before, "control": options.control}
     files |= {f"after, {name}": path for name, path in _candidates(options.after).items()}
     settings = {
@@ -198,7 +201,11 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
         help="its ratio; again for another one (default: all)",
     )
     group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="the replicate (default: 0)"
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="the replicate, or all: intervals then speak of other seeds too (default: 0)",
     )
     group.add_argument(
         "--network",
@@ -295,6 +302,16 @@ def _add_deciding(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _seed(text: str) -> int | None:
+    """Return a seed, None for all."""
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number or all, not {text!r}") from None
+
+
 def _limit(text: str) -> float:
     try:
         found = float(text)
@@ -324,7 +341,8 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
         if not equals or Path(text).exists():
             path = text
             file, column = parted(text)
-            name = column or file.stem
+            # Several columns are called by what they share.
+            name = (column or file.stem).replace("_*", "").replace("*", "") or text
         if name in found:
             raise AuditError(f"--after: two candidates are called {name}; name them as NAME=FILE")
         found[name] = path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from recall_distortion.inference.questions import (
     intercepts,
     leading,
     measures,
+    other_images,
     pooled,
     seeds_needed,
     slopes,
@@ -22,14 +23,22 @@ from recall_distortion.inference.questions import (
     tradeoff,
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.views import melt
 from recall_distortion.vocabulary import CELL_STATE
 
 
 def answers(
-    recall: pd.DataFrame, networks: pd.DataFrame, level: float = PAPER_LEVEL
+    recall: pd.DataFrame,
+    networks: pd.DataFrame,
+    level: float = PAPER_LEVEL,
+    predictions: Iterable[Predictions] = (),
 ) -> dict[str, pd.DataFrame]:
-    """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``."""
+    """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``.
+
+    Without the single ``predictions`` there is nothing to be said of other images.
+    """
+    over_both = other_images.other_images(predictions, networks, level)
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
     asked = [*CELL_STATE, "question"]
@@ -49,6 +58,8 @@ def answers(
         "measures": measures.measured(networks, level),
         "intercepts": intercepts.intercepts(networks, level),
         "sparsity": sparsity.sparsity(networks),
+        "slopes_over_both": over_both[0],
+        "classes_over_both": over_both[1],
     }
 
 

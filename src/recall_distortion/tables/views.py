@@ -28,6 +28,8 @@ MEAN, POOLED, CROSSFIT, MEDIAN, COUNT = "mean", "pooled", "cross-fitted", "media
 MEDIAN_CROSSFIT = "median, cross-fitted"
 LEAST, LARGEST, WITH_INTERCEPT = "least", "largest", "with an intercept"
 DEVIATION = "standard deviation"
+# Of other seeds and other images, where all other intervals over seeds are of these images.
+MEAN_OVER_BOTH, CROSSFIT_OVER_BOTH = "mean, seeds and images", "cross-fitted, seeds and images"
 POWER, POWER_CAUTIOUS = "power 0.8", "power 0.8, cautious"
 
 # Quantities.
@@ -246,6 +248,31 @@ VIEWS: dict[str, View] = {
                  _interval("intercept", "intercept", **_T), ZERO, reference=0.0),
             Part(ALPHA, WITH_INTERCEPT, _alone("slope_with_intercept")),
         ]
+    ),
+    "slopes_over_both": View(
+        [
+            Part(
+                ALPHA, CROSSFIT_OVER_BOTH,
+                _interval("alpha", **_FAMILY, verdict="verdict", note="note"), ONE,
+                reference=1.0, family="ratios",
+            ),
+            Part(
+                ALPHA, CROSSFIT_OVER_BOTH,
+                _interval("difference", "difference", **_FAMILY, reference="control",
+                          verdict="difference_verdict"),
+                CONTROL, family="ratios",
+            ),
+        ]
+    ),
+    "classes_over_both": View(
+        [
+            Part(
+                RECALL, MEAN_OVER_BOTH,
+                _interval("change", **_CLASS, std_error="std_error", reference="before"), DENSE,
+                True,
+            )
+        ],
+        _CLASS,
     ),
     "sparsity": View(
         [

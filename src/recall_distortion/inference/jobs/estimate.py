@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from recall_distortion.inference.consistency import require_agreement, require_sparsities
@@ -12,6 +12,7 @@ from recall_distortion.inference.questions.contrasts import Architectures
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.predictions import read_predictions
 from recall_distortion.vocabulary import NETWORK
 
 _MEASURED = [
@@ -28,18 +29,21 @@ def write_estimates(
     *,
     architectures: Architectures,
     level: float = PAPER_LEVEL,
+    predictions: Iterable[str | Path] = (),
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
     ``outputs`` maps estimates, tests and published to their paths; ``architectures`` gives the
-    family and depth of the networks that are to be compared. What a study cannot estimate is
+    family and depth of the networks that are to be compared. ``predictions`` are the files that the
+    recalls are of; without them nothing is said of other images. What a study cannot estimate is
     missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
     networks = read_table(networks_csv, "networks", _MEASURED, FURTHER)
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
-    found = answers(recall, networks, level)
+    parts = (part for path in predictions for part in read_predictions(path)[0])
+    found = answers(recall, networks, level, parts)
     tables = {
         "estimates": estimates(found),
         "tests": contrasts.tests(networks, architectures),
