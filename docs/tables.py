@@ -15,7 +15,7 @@ import jinja2
 
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.items import ITEMS
-from recall_distortion.tables.schema import TABLES
+from recall_distortion.tables.schema import QUANTIZED, TABLES
 from recall_distortion.tables.views import VIEWS
 
 DOCS = Path(__file__).resolve().parent
@@ -81,7 +81,9 @@ def statements() -> list[tuple[str, str, str, str]]:
         for part in view.parts:
             against = part.against or "–"
             if part.against.startswith("="):
-                against = "a method" if part.against == "=reference" else "one, control"
+                against = {"=reference": "a method", "=origin": "what was quantized"}.get(
+                    part.against, "one, control"
+                )
             quantity = "a measure" if part.quantity.startswith("=") else part.quantity
             found[quantity, "a class" if part.of_class else "all", part.estimator, against] = 0
     return list(found)
@@ -96,7 +98,7 @@ def page() -> str:
     template = environment.from_string((DOCS / "tables.md.j2").read_text("utf-8"))
     return template.render(
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
-        measures=MEASURES,
+        measures=MEASURES, quantized=QUANTIZED,
     )  # fmt: skip
 
 

@@ -99,7 +99,9 @@ def cautions(study: Study) -> list[str]:
             f"networks there will be no interval and no verdict; these need {LEAST_REPLICATES}."
         )
     networks = [
-        str(network.panel) for network in study.networks() if CONTROL not in network.methods
+        str(network.panel)
+        for network in study.networks()
+        if CONTROL not in network.methods and any(map(study.pruning, network.methods))
     ]
     if networks:
         found.append(

@@ -44,8 +44,14 @@ APART = {
 # Facts without torch, which lie before the study though their rooms do not. The page, too, reads
 # what a criterion is.
 FACTS = {
-    "study": {"networks.parameters", "networks.plans", "compression.facts", "compression.ratios"},
-    "report": {"compression.facts"},
+    "study": {
+        "networks.parameters",
+        "networks.plans",
+        "compression.facts",
+        "compression.formats",
+        "compression.ratios",
+    },
+    "report": {"compression.facts", "compression.formats"},
 }
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}
@@ -77,6 +83,7 @@ LOADS_BY_NAME = {
     "compression.schedules",
     "data",
     "data.sources",
+    "evaluation.predictions",
     "fast.cpu",
     "fast.gpu",
     "measures.of_networks",

@@ -14,7 +14,7 @@ import yaml
 from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import Study
+from recall_distortion.study import Study, quantizing
 from recall_distortion.system.code import deciding
 from tests.workflow.conftest import NOTHING, PROJECT, Project
 
@@ -39,7 +39,7 @@ STUDIES = [
 # Which rules a stage's target runs, those of the stages before it left out.
 RULES_OF = {
     "train": ("prepare", "train"),
-    "compress": ("compress",),
+    "compress": ("compress", "quantize"),
     "evaluate": ("evaluate",),
     "measure": ("measure",),
     "infer": ("estimate", "fit", "compare_fits", "summarize"),
@@ -128,6 +128,7 @@ def wanted_code(stage: str) -> list[str]:
         "get_source_modules": set(MODULES.values()),
         "get_network_modules": networks,
         "get_compression_modules": [*networks, *methods],
+        "get_evaluation_modules": [*networks, quantizing.EVALUATION],
     }
     files: set[Path] = set()
     for rule in RULES_OF[stage]:

@@ -44,6 +44,19 @@ def get_compression_modules(wildcards):
     return STUDY.modules(get_panel(wildcards), wildcards.bundle)
 
 
+def get_evaluation_modules(wildcards):
+    """Return those of a network and of what evaluates a bundle's networks."""
+    return quantizing.modules(STUDY, get_panel(wildcards), wildcards.bundle)
+
+
+def get_bundles(*, quantizing_ones):
+    """Return the names of the bundles that quantize, or of the others, as a pattern."""
+    names = quantizing.bundles(STUDY)
+    if quantizing_ones:
+        return "|".join(names) or "(?!)"
+    return "".join(f"(?!{name}/)" for name in names) + "[a-z][a-z0-9_]*"
+
+
 def get_code(script, get_modules=lambda wildcards: ()):
     """Return what gives the code that decides a rule's numbers words, which an edit changes.
 
@@ -133,7 +146,34 @@ def get_source(wildcards):
     return str(Path(path).expanduser()) if path else []
 
 
+def get_origins(wildcards):
+    """Return the files of the compressed networks that a job quantizes."""
+    found = quantizing.origins(
+        STUDY, get_panel(wildcards), wildcards.bundle, wildcards.ratios
+    )
+    return [
+        f"{COMPRESSED}.safetensors".format(
+            **{**dict(wildcards.items()), "bundle": bundle, "ratios": ratios}
+        )
+        for bundle, ratios in found
+    ]
+
+
 def get_compressed_of_bundle(wildcards):
+    """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
+    if quantizing.quantizes(STUDY, get_panel(wildcards), wildcards.bundle):
+        return []
+    return get_files_of_bundle(wildcards)
+
+
+def get_quantized_of_bundle(wildcards):
+    """Return the same of a bundle that quantizes; none of any other."""
+    if quantizing.quantizes(STUDY, get_panel(wildcards), wildcards.bundle):
+        return get_files_of_bundle(wildcards)
+    return []
+
+
+def get_files_of_bundle(wildcards):
     """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
     if wildcards.bundle == "dense":
         return []

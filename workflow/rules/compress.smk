@@ -10,6 +10,8 @@ rule compress:
         f"{LOGS}/compress/{paths.COMPRESS_JOB}.log",
     benchmark:
         f"{BENCHMARKS}/compress/{paths.COMPRESS_JOB}.tsv"
+    wildcard_constraints:
+        bundle=get_bundles(quantizing_ones=False),
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -32,6 +34,43 @@ rule compress:
         " ratio {wildcards.ratios}, {wildcards.block}"
     script:
         "../scripts/compress.py"
+
+
+rule quantize:
+    input:
+        data=DATA,
+        dense=f"{DENSE}.safetensors",
+        origins=get_origins,
+    output:
+        weights=f"{COMPRESSED}.safetensors",
+        sparsity=f"{COMPRESSED}.sparsity.csv",
+    log:
+        f"{LOGS}/quantize/{paths.COMPRESS_JOB}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize/{paths.COMPRESS_JOB}.tsv"
+    wildcard_constraints:
+        bundle=get_bundles(quantizing_ones=True),
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
+        mem_mb=2000,
+    params:
+        code=get_code("quantize", get_network_modules),
+        deterministic=STUDY.deterministic,
+        quantization=lambda wildcards: quantizing.parameters(
+            STUDY, get_panel(wildcards), wildcards.bundle
+        ),
+        cells=lambda wildcards: quantizing.cells(
+            STUDY, get_panel(wildcards), wildcards.bundle, wildcards.ratios
+        ),
+    message:
+        "Quantizing {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}) by {wildcards.bundle} at"
+        " ratio {wildcards.ratios}, {wildcards.block}"
+    script:
+        "../scripts/quantize.py"
 
 
 rule compress_all:

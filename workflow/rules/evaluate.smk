@@ -3,6 +3,7 @@ rule evaluate:
         data=DATA,
         dense=f"{DENSE}.safetensors",
         compressed=get_compressed_of_bundle,
+        quantized=get_quantized_of_bundle,
     output:
         predictions=f"{PREDICTIONS}.safetensors",
     log:
@@ -15,7 +16,7 @@ rule evaluate:
         jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
         mem_mb=2000,
     params:
-        code=get_code("evaluate", get_network_modules),
+        code=get_code("evaluate", get_evaluation_modules),
         deterministic=STUDY.deterministic,
     message:
         "Evaluating {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}), {wildcards.bundle},"

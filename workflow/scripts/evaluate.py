@@ -17,5 +17,6 @@ with job_log(snakemake.log[0]):
             list(snakemake.input.get("compressed", [])),
             snakemake.output.predictions,
             panel=Panel(*(snakemake.wildcards[key] for key in Panel._fields)),
+            quantized_paths=list(snakemake.input.get("quantized", [])),
             device=device,
         )

@@ -1,13 +1,15 @@
-"""What is known of criteria and built-in methods without torch; studies and pages read it.
+"""What is known of criteria, quantizers and built-in methods without torch; studies and pages read.
 
 Sentences stand here, so no job that computes networks imports this: a better one retrains nothing.
-The functions are in ``pruning.scores``, which a test holds against these facts.
+The functions are in ``pruning.scores`` and ``quantization``, which tests hold against these facts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from recall_distortion.compression.formats import BITS, is_integer
 
 _PAPER = "Good et al., NeurIPS 2022, arXiv 2206.02976"
 _SCRIPT = "the authors’ script, GitHub yuxwind/shrinkbench_generate_model"
@@ -127,3 +129,54 @@ BUILT_IN: dict[str, BuiltIn] = {
     "layerwise_magnitude": BuiltIn("magnitude", scope="layer"),
     **{name: BuiltIn(name) for name in CRITERIA if name != "magnitude"},
 }
+
+
+@dataclass(frozen=True)
+class BuiltInQuantizer:
+    """A quantizer that studies may name without defining it; all else is as by default."""
+
+    weights: str
+    activations: Literal["float", "static", "dynamic"] = "float"
+
+
+QUANTIZERS: dict[str, BuiltInQuantizer] = {
+    "float16": BuiltInQuantizer("float16"),
+    "bfloat16": BuiltInQuantizer("bfloat16"),
+    "int8_static": BuiltInQuantizer("int8", "static"),
+    "int8_dynamic": BuiltInQuantizer("int8", "dynamic"),
+    **{f"{name}_weights": BuiltInQuantizer(name) for name in ("int8", "int6", "int4", "int3")},
+}
+
+#: Where the scheme of whole numbers comes from, and the formula of its weights.
+QUANTIZATION_SOURCE = (
+    "Jacob et al., CVPR 2018, arXiv 1712.05877; the choices of TensorFlow Lite’s 8-bit "
+    "specification, but for logits, which stay in float32"
+)
+#: What becomes of the numbers between layers, by the word of a study; a phrase each.
+ACTIVATIONS: dict[str, str] = {
+    "float": "what lies between layers stays in float32",
+    "static": "what a layer gets has {bits} bits in a range measured on training images",
+    "dynamic": "what a layer gets has {bits} bits in the image’s own range",
+}
+#: How calibration measures a range, by the word of a study; a phrase each.
+RANGES: dict[str, str] = {
+    "min_max": "from the least to the largest number",
+    "percentile": "from one percentile to the other",
+}
+
+
+def weights_meaning(weights: str) -> str:
+    """Return a sentence about a format of weights."""
+    if is_integer(weights):
+        return (
+            f"Weights are whole numbers of {BITS[weights]} bits, symmetric about 0, times a scale "
+            "each output channel."
+        )
+    return f"Weights and biases are rounded to {weights}; everything is computed in float32."
+
+
+def weights_formula(weights: str) -> str:
+    """Return what becomes of a weight θ, whose channel has the scale s."""
+    if not is_integer(weights):
+        return f"{weights}(θ)"
+    return f"s · round(θ / s), s = max |θ| / {2 ** (BITS[weights] - 1) - 1}"

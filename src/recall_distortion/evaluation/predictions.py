@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRES
 class _Cell:
     """Networks of one method at one ratio: their states, by the state that they are in.
 
-    ``states`` maps that to seeds and the tensors of each seed's network.
+    ``states`` maps that to seeds and the tensors of each seed's network. ``network`` and ``engine``
+    compute them where the plain network as it is does not.
     """
 
     method: str
@@ -35,6 +37,8 @@ class _Cell:
     states: dict[str, tuple[list[int], Iterable[Mapping[str, Tensor]]]]
     failures: list[Failure]
     facts: dict[str, Any]
+    network: nn.Module | None = None
+    engine: Engine | None = None
 
 
 def evaluate_block(
@@ -44,12 +48,14 @@ def evaluate_block(
     predictions_path: str | Path,
     *,
     panel: Panel,
+    quantized_paths: Sequence[str | Path] = (),
     device: str = "cpu",
 ) -> None:
     """Predict the test set by every network of a block and write the predictions.
 
-    Without ``compressed_paths`` the dense networks are evaluated, in state ``dense``; with them the
-    pruned networks before (``compressed``) and after fine-tuning (``retrained``). The file is as
+    Without other paths the dense networks are evaluated, in state ``dense``; with
+    ``compressed_paths`` the pruned networks before (``compressed``) and after fine-tuning
+    (``retrained``), with ``quantized_paths`` the quantized ones (``compressed``). The file is as
     ``tables.predictions`` says and names the ``panel`` that the networks are of. One network
     follows another in single precision, whatever made them, so that the same weights give the same
     predictions; without gradients vectorizing gains nothing.
@@ -63,7 +69,10 @@ def evaluate_block(
     network = network.to(memory_format=torch.channels_last).to(device)
     engine = choose_for_evaluation(dense.architecture, device)
     parts, failures, trained = [], [], {}
-    for cell in _cells(dense, compressed_paths):
+    cells = _cells(dense, compressed_paths)
+    if quantized_paths:
+        cells = _quantized(network, images, quantized_paths)
+    for cell in cells:
         failures += [vars(failure) for failure in cell.failures]
         trained[f"{cell.method}/{cell.ratio}"] = cell.facts
         parts += [
@@ -76,7 +85,7 @@ def evaluate_block(
                 list(prepared.class_names),
                 prepared.test_labels,
                 trained={Trained.of(cell.facts): len(seeds)},
-                **_predict(engine, network, states, images),
+                **_predict(cell.engine or engine, cell.network or network, states, images),
             )
             for state, (seeds, states) in cell.states.items()
         ]
@@ -99,6 +108,25 @@ def _cells(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Ce
             retrained = Block("", 0, 0, part.seeds, part.retrained)
             states[RETRAINED] = part.seeds, [retrained.state(seed) for seed in part.seeds]
             yield _Cell(part.cell.method, part.cell.ratio, states, part.failures, part.facts)
+
+
+def _quantized(
+    network: nn.Module, images: DeviceImages, paths: Sequence[str | Path]
+) -> Iterator[_Cell]:
+    """Yield the quantized networks of some files."""
+    # By name, so that no other evaluation depends on it.
+    quantized = import_module("recall_distortion.evaluation.quantized")
+    for found in quantized.opened(network, images.batch(slice(0, 1)), paths):
+        cell, states = found.quantized.cell, (found.seeds, found.states())
+        yield _Cell(
+            cell.method,
+            cell.ratio,
+            {COMPRESSED: states},
+            [],
+            found.quantized.facts,
+            found.network,
+            found.engine,
+        )
 
 
 def _pruned(dense: Block, part: Compressed) -> Iterator[Mapping[str, Tensor]]:

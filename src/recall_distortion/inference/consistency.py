@@ -24,6 +24,7 @@ from recall_distortion.vocabulary import (
     format_ratio,
 )
 
+_FLOAT_BYTES = 4  # of a parameter as networks are trained
 _REMADE = "recall.csv and networks.csv"
 
 
@@ -61,17 +62,21 @@ def require_agreement(
 def require_sparsities(networks: pd.DataFrame, path: str | Path) -> None:
     """Raise ``TableError`` unless sparsities are whole and follow from the weights beside them.
 
-    A realised ratio counts either the prunable weights or all parameters, as the study says. A
+    A realised ratio counts either the prunable weights or all parameters, as the study says, and of
+    quantized networks their bytes. A
     method that has sparsities at all has one for each of its retrained networks.
     """
     known = networks[networks["realised_ratio"].notna()]
+    size = known.get("bytes", pd.Series(np.nan, known.index)).to_numpy(float)
     kept, prunable, total, found = (
         known[name].to_numpy(float)
         for name in ("kept_prunable", "prunable", "total", "realised_ratio")
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         counted = prunable / kept, total / (total - prunable + kept)
+        of_bytes = np.isclose(found, _FLOAT_BYTES * total / size, rtol=1e-9, atol=0)
     right = np.any([np.isclose(found, ratio, rtol=1e-9, atol=0) for ratio in counted], axis=0)
+    right = np.where(np.isnan(size), right, of_bytes)
     what = f"{path}: realised_ratio does not follow from the weights beside it for"
     _refuse(known, ~right, what, path)
     retrained = compared(networks)

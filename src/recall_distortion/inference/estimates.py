@@ -17,6 +17,7 @@ from recall_distortion.inference.questions import (
     measures,
     other_images,
     pooled,
+    quantized,
     seeds_needed,
     slopes,
     sparsity,
@@ -47,6 +48,7 @@ def answers(
         "slopes": of_slopes,
         "pooled": of_pooled,
         "effects": effects.effects(networks, of_pooled, of_slopes, level),
+        "quantized": quantized.quantized(networks, of_pooled, level),
         "equal_sparsity": equal_sparsity.equal_sparsity(networks, of_pooled, level),
         "seeds_needed": needed.drop(columns="sd"),
         "deviations": needed.drop_duplicates(asked)[[*asked, "n", "sd"]],
@@ -67,4 +69,5 @@ def estimates(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the table of estimates that the questions' tables say, the leading rows marked."""
     parts = [rows for name, table in found.items() if len(rows := melt(name, table))]
     table = pd.concat(parts, ignore_index=True) if parts else melt("slopes", found["slopes"])
-    return leading.marked(table, leading.basis(found["slopes"], found["pooled"], found["effects"]))
+    asked = (found[name] for name in ("slopes", "pooled", "effects", "quantized"))
+    return leading.marked(table, leading.basis(*asked))

@@ -28,7 +28,7 @@ from recall_distortion.measures.distortion import (
 from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.predictions import Predictions
-from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.schema import COLUMNS, QUANTIZED, Column
 from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
@@ -138,10 +138,20 @@ def measure(
         table = pd.concat([table.assign(failure=""), failed], ignore_index=True)
     table = _sorted(table.assign(failure=table.get("failure", "")), merged)
     recalls = pd.concat(recall, ignore_index=True) if recall else pd.DataFrame()
+    columns = further(table)
     return (
         recalls.reindex(columns=COLUMNS["recall"]),
-        table.reindex(columns=[*COLUMNS["networks"], *(column.name for column in FURTHER)]),
+        table.reindex(columns=[*COLUMNS["networks"], *(column.name for column in columns)]),
     )
+
+
+def further(networks: pd.DataFrame) -> list[Column]:
+    """Return the columns of networks.csv behind the schema's: measures, and of quantized networks.
+
+    The latter are there where some network is quantized.
+    """
+    quantized = "bits" in networks and networks["bits"].notna().any()
+    return [*FURTHER, *(QUANTIZED if quantized else ())]
 
 
 @dataclass(frozen=True)

@@ -335,6 +335,7 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
         "trained": trained,
         **_seeds(found),
         "methods": found.count("methods"),
+        "quantizers": len(data.quantizers),
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
         "levels": _levels(found),
         "has_control": bool((data.recall["method"] == CONTROL).any()),

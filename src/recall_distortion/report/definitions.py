@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
+from recall_distortion.compression.facts import (
+    ACTIVATIONS,
+    BUILT_IN,
+    CRITERIA,
+    QUANTIZATION_SOURCE,
+    QUANTIZERS,
+    RANGES,
+    SCHEDULES,
+    weights_formula,
+    weights_meaning,
+)
+from recall_distortion.compression.formats import BITS, is_integer, ratio
 from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
-from recall_distortion.vocabulary import CONTROL, DENSE, RESEED
+from recall_distortion.vocabulary import CONTROL, DENSE, RESEED, format_ratio
 
 # What the formulas are made of; the page says it once.
 SYMBOLS = (
@@ -47,7 +58,8 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
     """Return what defines each of ``methods``, then what else the study's facts define.
 
     ``study_facts["methods"]`` is what ``Study.facts`` gives: criterion, scope, schedule and, where
-    they are used, ratios of its own, gradient_examples and epsilon by the method's name. Tables
+    they are used, ratios of its own, gradient_examples and epsilon by the method's name, or what a
+    quantizer does and its ratios. Tables
     from elsewhere may come without: built-in names are then explained as far as they are known,
     others not defined.
     """
@@ -59,9 +71,13 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
 
 
 def _definition(name: str, facts: Any) -> Definition:
+    if isinstance(facts, Mapping) and isinstance(facts.get("quantizer"), Mapping):
+        return _quantizer(name, facts["quantizer"], facts.get("ratios"))
     if not isinstance(facts, Mapping) or "criterion" not in facts:
         if name in _ARMS:
             return Definition(name, _NO_SCORE, _ARMS[name])
+        if name in QUANTIZERS:
+            return _quantizer(name, {**vars(QUANTIZERS[name]), "of": DENSE}, None)
         if name not in BUILT_IN:
             return Definition(name, _NO_SCORE, NOT_DEFINED)
         facts = {"criterion": BUILT_IN[name].criterion, "scope": BUILT_IN[name].scope}
@@ -82,6 +98,31 @@ def _definition(name: str, facts: Any) -> Definition:
     said = "; ".join(setting for setting in settings if setting)
     sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
     return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
+    weights, activations = str(facts.get("weights")), str(facts.get("activations"))
+    if weights not in BITS or activations not in ACTIVATIONS:
+        return Definition(name, _NO_SCORE, NOT_DEFINED)
+    said = ACTIVATIONS[activations].format(bits=facts.get("activation_bits", 8))
+    if activations == "static" and "calibration_images" in facts:
+        count, rule = facts["calibration_images"], str(facts.get("range"))
+        said += f": {count:,} of them drawn by the seed, {RANGES.get(rule, rule)}"
+        if "percentile" in facts:
+            said += f" ({_decimal(facts['percentile'])} and {_decimal(100 - facts['percentile'])})"
+    of = str(facts.get("of"))
+    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after fine-tuning"
+    parts = [
+        weights_meaning(weights),
+        f"{said[:1].upper()}{said[1:]}." if is_integer(weights) else "",
+        "Batch norm is folded into the layers first; the classifier is quantized too.",
+        f"Quantizes {kind}, and trains nothing;",
+        f"read against {'1, dense networks being its control' if of == DENSE else label(of)};",
+        _ratios(ratios) or f"ratio {format_ratio(ratio(weights))}",
+    ]
+    sentence = " ".join(part for part in parts if part) + "."
+    source = QUANTIZATION_SOURCE if is_integer(weights) else ""
+    return Definition(name, weights_formula(weights), sentence, source)
 
 
 def _ratios(ratios: Any) -> str:

@@ -16,7 +16,7 @@ from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
 from recall_distortion.report import style
 from recall_distortion.report.listings import LISTINGS, MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
-from recall_distortion.report.tables import ReportTables, order_as
+from recall_distortion.report.tables import ReportTables, order_as, pruned
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
 from recall_distortion.vocabulary import (
     CELL,
@@ -221,8 +221,9 @@ def _beside(table: pd.DataFrame, other: pd.DataFrame, **columns: str) -> pd.Data
     )
 
 
-def _by_state(key: str, table: pd.DataFrame, title: str) -> list[HtmlTable]:
-    """Return a table of the cells after fine-tuning, and one of those before it."""
+def _by_state(key: str, table: pd.DataFrame, title: str, data: ReportTables) -> list[HtmlTable]:
+    """Return a table of the pruned cells after fine-tuning, and one of those before it."""
+    table = pruned(table, data)
     before = table["state"] == COMPRESSED
     return [
         listing(key, table[~before], title=f"{title} after fine-tuning"),
@@ -233,7 +234,7 @@ def _by_state(key: str, table: pd.DataFrame, title: str) -> list[HtmlTable]:
 def verdict_tables(data: ReportTables) -> list[HtmlTable]:
     """Return the tables of verdicts, with which slopes of a cell are to be interpreted."""
     table = _beside(data.view("slopes"), data.view("pooled"), interpret="interpret")
-    return _by_state("verdicts", table, "Verdicts against 1")
+    return _by_state("verdicts", table, "Verdicts against 1", data)
 
 
 def tradeoff_table(data: ReportTables) -> HtmlTable:
@@ -307,17 +308,43 @@ def network_tables(networks: pd.DataFrame) -> list[HtmlTable]:
     ]
 
 
+def quantized_tables(data: ReportTables) -> list[HtmlTable]:
+    """Return the tables of quantized networks; none where there are none."""
+    if not data.quantizers:
+        return []
+
+    def own(name: str) -> pd.DataFrame:
+        table = data.view(name)
+        return table[table["method"].isin(data.quantizers)]
+
+    return [
+        listing("quantized", own("quantized")),
+        listing("sizes", own("sparsity")),
+        *(
+            listing(key, own(name), suffix="-quantized", title=f"{title} of quantized networks")
+            for key, name, title in (
+                ("verdicts", "slopes", "Verdicts against 1"),
+                ("pooled", "pooled", "Pooled slopes"),
+            )
+        ),
+    ]
+
+
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
     slopes_over_both, classes_over_both = over_both_tables(data)
     intercepts = _beside(data.view("intercepts"), data.view("slopes"), slope="mean")
     # A network is as sparse retrained as before.
-    sparsity = data.view("sparsity").drop_duplicates(CELL)
+    sparsity = pruned(data.view("sparsity"), data).drop_duplicates(CELL)
     return {
+        "quantized": quantized_tables(data),
         "effects": [listing("effects", data.view("effects"))],
         "alpha": verdict_tables(data),
         "tradeoff": [tradeoff_table(data)],
-        "balances": [*_by_state("pooled", data.view("pooled"), "Pooled slopes"), slopes_over_both],
+        "balances": [
+            *_by_state("pooled", data.view("pooled"), "Pooled slopes", data),
+            slopes_over_both,
+        ],
         "recall": [influence_table(data), classes_over_both],
         "seeds": [seeds_table(data)],
         "sparsity": [

@@ -84,6 +84,34 @@ LISTINGS: dict[str, Listing] = {
             "note",
         ),
     ),
+    "quantized": Listing(
+        "Quantized networks against those that were quantized",
+        "Difference of α from that of the same networks before, where these had been retrained; "
+        "what was quantized of dense networks is read against 1. On the basis “cross-fitted” the "
+        "cell is read by the pooled slopes of all networks, with a bootstrap interval; on the "
+        "basis “mean” by the networks’ own slopes, paired by seed, with a t interval. The p values "
+        "belong to the paired t-test.",
+        _columns(
+            *_CELL, "origin|quantizes|method", "n||whole", "basis",
+            "verdict|verdict against 0|verdict",
+            "crossfit_difference|cross-fitted difference|three", "crossfit_low|low|three",
+            "crossfit_high|high|three", "crossfit_other|cross-fitted α before|three",
+            "difference|mean difference|three", "low||three", "high||three",
+            "other|mean α before|three", *_ERROR, "p||p", "p_adjusted|adjusted p|p", *_LEVEL,
+            "note",
+        ),
+    ),
+    "sizes": Listing(
+        "Realised size",
+        "Bits of a weight, the bytes of a network, and how many of its weights are 0, means over "
+        "networks; and mean, least and largest realised ratio.",
+        _columns(
+            *_PLACE, "n||whole", "bits|bits a weight|whole", "bytes||whole",
+            "zeros|weights of 0|whole", "mean_ratio|realised|two", "min_ratio|least|two",
+            "max_ratio|largest|two", "kept_prunable|weights not pruned|whole",
+            "total|parameters before|whole",
+        ),
+    ),
     "verdicts": Listing(
         "Verdicts and intervals",
         "The published criterion: the t interval of the mean slope over networks, against 1. Where "

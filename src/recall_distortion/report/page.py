@@ -48,7 +48,8 @@ from recall_distortion.report.pictures import (
     figure_name,
     read_figures,
 )
-from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
+from recall_distortion.report.quantized import quantized_facts
+from recall_distortion.report.tables import REQUIRED, ReportTables, pruned, read_tables
 from recall_distortion.system.files import write_text
 from recall_distortion.vocabulary import Panel
 
@@ -65,6 +66,7 @@ class Placed:
 # The sections of the page by their anchors: what the navigation and their headings say.
 SECTIONS = {
     "answer": "Answer",
+    "quantized": "Quantized",
     "effects": "Effects",
     "alpha": "Slopes",
     "tradeoff": "Accuracy and balance",
@@ -182,7 +184,7 @@ def build_report(
         .get_template("report.html.j2")
         .render(
             css=_template("report.css"),
-            sections=SECTIONS,
+            sections=_sections(data),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             **_of_study(data, study),
@@ -193,9 +195,16 @@ def build_report(
     write_text(output, page)
 
 
+def _sections(data: ReportTables) -> dict[str, str]:
+    """Return the sections that a study's page has."""
+    apart = () if data.quantizers else ("quantized",)
+    return {anchor: name for anchor, name in SECTIONS.items() if anchor not in apart}
+
+
 def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page says of the study as a whole and of how it was made."""
     name = str(study.get("name") or data.panels[0].dataset)
+    methods = [*data.methods, *data.quantizers]
     return {
         "name": name,
         "file": re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:60] or "study",
@@ -203,9 +212,10 @@ def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
         "selected_on_test": str(study.get("selection", "")).strip().lower() == "test",
         "selection": str(study.get("selection") or ""),
         "facts": _facts(study),
-        "definitions": [_defined(item) for item in definitions(study, data.methods)],
+        "definitions": [_defined(item) for item in definitions(study, methods)],
         "symbols": SYMBOLS,
         "answer": answer_facts(data),
+        "quantized": quantized_facts(data),
         "test_sets": test_sets(data),
         "mixed": mixed_models(data),
         "notes": notes(data),
@@ -248,7 +258,7 @@ def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[st
     every = [found for section in listings.values() for found in section]
     beside = [found for section in listings if section != "tables" for found in listings[section]]
     sparsity = None
-    if len(data.view("sparsity")):
+    if len(pruned(data.view("sparsity"), data)):
         sparsity = _placed(
             pictures[SPARSITY],
             "Realised over nominal compression ratio by method for each architecture.",

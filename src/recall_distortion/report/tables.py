@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall_distortion.compression.facts import BUILT_IN
+from recall_distortion.compression.facts import BUILT_IN, QUANTIZERS
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
-from recall_distortion.tables.schema import TABLES, TEXT, TRUTH
+from recall_distortion.tables.schema import QUANTIZED, TABLES, TEXT, TRUTH
 from recall_distortion.tables.study import StudyTables
 from recall_distortion.vocabulary import PANEL, Panel
 
@@ -35,6 +35,11 @@ class ReportTables(StudyTables):
         """The compression methods in the published order, others after them as they came."""
         return order_methods(super().methods)
 
+    @cached_property
+    def quantizers(self) -> list[str]:
+        """The methods that quantize, the built-in ones first."""
+        return order_as(super().quantizers, tuple(QUANTIZERS))
+
     def place(self, panel: Panel) -> str:
         """Return a panel as a sentence names it: cnn on digits."""
         recipe = f" by recipe {panel.recipe}" if self.several_recipes else ""
@@ -54,6 +59,11 @@ class ReportTables(StudyTables):
         return found
 
 
+def pruned(table: pd.DataFrame, data: ReportTables) -> pd.DataFrame:
+    """Return the rows of a table that are not of quantized networks."""
+    return table[~table["method"].isin(data.quantizers)] if data.quantizers else table
+
+
 def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.DataFrame:
     """Return one table with text, truth and number columns typed as such.
 
@@ -63,8 +73,9 @@ def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.Data
     if not path.is_file() and name not in required:
         kinds = {column.name: _TYPES.get(column.kind, float) for column in TABLES[name].columns}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    table = read_table(path, name)
-    for column in TABLES[name].columns:
+    further = QUANTIZED if name == "networks" else ()
+    table = read_table(path, name, further=further)
+    for column in (*TABLES[name].columns, *further):
         if column.kind == TRUTH:
             words = table[column.name].astype(str).str.strip().str.lower()
             table[column.name] = words.isin(("true", "1", "1.0"))
@@ -72,7 +83,9 @@ def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.Data
             table[column.name] = table[column.name].fillna("")
         else:
             table[column.name] = table[column.name].astype(float)
-    return table
+    # Only a study that quantizes has columns of it.
+    absent = [column.name for column in further if table["bits"].isna().all()]
+    return table.drop(columns=absent)
 
 
 def read_tables(folder: Path, required: Sequence[str] = REQUIRED) -> ReportTables:

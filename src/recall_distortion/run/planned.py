@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recall_distortion.run.jobs import Job, Plan, with_words
-from recall_distortion.study import Study, paths
+from recall_distortion.study import Study, paths, quantizing
 from recall_distortion.study.models import Network
+from recall_distortion.study.quantizing import quantizes
 from recall_distortion.system.files import sha256
 from recall_distortion.vocabulary import DENSE
 
@@ -36,15 +37,20 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
     for network in study.networks():
         for block, seeds in study.blocks().items():
             yield _train(study, results, network, block, seeds)
-            yield _evaluate(results, network, block, DENSE, [])
-            for bundle in study.bundles(network.panel):
+            yield _evaluate(results, network, block, DENSE, {})
+            bundles = list(study.bundles(network.panel))
+            # What quantizes reads what others made.
+            last = [bundle for bundle in bundles if quantizes(study, network.panel, bundle)]
+            for bundle in sorted(bundles, key=last.__contains__):
+                make = _quantize if bundle in last else _compress
                 compressing = [
-                    _compress(study, results, network, block, bundle, group)
+                    make(study, results, network, block, bundle, group)
                     for group in study.ratio_groups(network.panel, bundle)
                 ]
                 yield from compressing
                 weights = [job.outputs["weights"] for job in compressing]
-                yield _evaluate(results, network, block, bundle, weights)
+                kind = "quantized" if bundle in last else "compressed"
+                yield _evaluate(results, network, block, bundle, {kind: weights})
 
 
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
@@ -86,12 +92,37 @@ def _compress(
     )
 
 
-def _evaluate(results: str, network: Network, block: str, bundle: str, weights: list[str]) -> Job:
+def _quantize(
+    study: Study, results: str, network: Network, block: str, bundle: str, group: str
+) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle, "ratios": group}
+    stem = f"{results}/{paths.COMPRESSED}"
+    origins = quantizing.origins(study, network.panel, bundle, group)
+    files = [
+        f"{stem}.safetensors".format(**(about | {"bundle": other, "ratios": own}))
+        for other, own in origins
+    ]
+    stem = stem.format(**about)
+    return Job(
+        "quantize",
+        {**_of_dense(results, about), "origins": files},
+        {"weights": f"{stem}.safetensors", "sparsity": f"{stem}.sparsity.csv"},
+        {
+            "quantization": quantizing.parameters(study, network.panel, bundle),
+            "cells": quantizing.cells(study, network.panel, bundle, group),
+        },
+        list(network.panel),
+    )
+
+
+def _evaluate(
+    results: str, network: Network, block: str, bundle: str, weights: dict[str, list[str]]
+) -> Job:
     about = network.panel._asdict() | {"block": block, "bundle": bundle}
     predictions = f"{results}/{paths.PREDICTIONS}.safetensors".format(**about)
     return Job(
         "evaluate",
-        {**_of_dense(results, about), "compressed": weights},
+        {**_of_dense(results, about), "compressed": [], **weights},
         {"predictions": predictions},
         {},
         list(network.panel),

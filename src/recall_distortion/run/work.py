@@ -13,6 +13,9 @@ from typing import Any
 
 from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.methods import CompressionPlan
+from recall_distortion.compression.quantization.blocks import Paths as QuantizingPaths
+from recall_distortion.compression.quantization.blocks import quantize_block
+from recall_distortion.compression.quantization.plan import QuantizationPlan
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.run.made import Made
@@ -138,6 +141,14 @@ def _do(job: Job, device: str, data_root: str) -> None:
             unfinished=values["unfinished"],
             device=device,
         )
+    elif job.rule == "quantize":
+        quantize_block(
+            QuantizingPaths(**job.inputs, **job.outputs),
+            read(QuantizationPlan, values["quantization"], "quantization"),
+            panel=panel,
+            cells=values["cells"],
+            device=device,
+        )
     else:
         evaluate_block(
             job.inputs["data"],
@@ -145,5 +156,6 @@ def _do(job: Job, device: str, data_root: str) -> None:
             job.inputs["compressed"],
             job.outputs["predictions"],
             panel=panel,
+            quantized_paths=job.inputs.get("quantized", []),
             device=device,
         )

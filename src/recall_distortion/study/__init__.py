@@ -19,6 +19,7 @@ from recall_distortion.study.parts import (
     Recipe,
     RecipePair,
 )
+from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Network",
     "Panel",
     "Phase",
+    "Quantizer",
     "Recipe",
     "RecipePair",
     "Study",

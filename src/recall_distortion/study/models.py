@@ -9,24 +9,25 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
-from recall_distortion.compression.facts import CRITERIA, WEIGHT
+from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import references
+from recall_distortion.study import references, stated
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
     METHODS,
     Dataset,
     Jobs,
     Method,
-    Name,
+    OwnMethod,
     Panel,
     Ratio,
     RecipePair,
-    Strict,
 )
+from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL, UNCOMPRESSED, format_ratio
+from recall_distortion.vocabulary import CONTROL, DENSE, UNCOMPRESSED, format_ratio
 
 # The ratios of a job stand in the names of folders and, beside data set, network, recipe, bundle
 # and seeds, of log files; file systems allow 255 characters.
@@ -59,12 +60,14 @@ class Study(Strict):
     recipes: dict[Name, RecipePair] = Field(
         min_length=1, description="How networks are trained and fine-tuned, each way by a name."
     )
-    methods: dict[Name, Method] = Field(
-        {}, description="Pruning methods beyond the built-in ones, each by a name."
+    methods: dict[Name, OwnMethod] = Field(
+        {},
+        description="Methods beyond the built-in ones, each by a name: one with a criterion "
+        "prunes, one that says what weights are kept in quantizes.",
     )
     panels: list[Panel] = Field(
         min_length=1,
-        description="Which networks are trained on which data set, and how they are pruned.",
+        description="Which networks are trained on which data set, and how they are compressed.",
     )
     ratios: list[Ratio] = Field(
         min_length=1,
@@ -134,14 +137,20 @@ class Study(Strict):
             )
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
+        for network in self.networks():
+            references.check_origins(str(network.panel), network.methods, self.methods)
+            for name in network.methods:
+                references.check_ratios_differ(name, self.ratios_of(name))
         self._check_ratios_used()
         self._check_ratio_groups()
         self._check_names()
         return self
 
     def _check_ratios_used(self) -> None:
-        named = {name for panel in self.panels for name in panel.methods if name != CONTROL}
-        if named and all(self.method(name).ratios is not None for name in named):
+        named = {name for panel in self.panels for name in panel.methods}
+        definitions = [self.pruning(name) for name in named]
+        own = [method.ratios is not None for method in definitions if method]
+        if own and all(own):
             raise ValueError(
                 "ratios: no method runs at them, because each has ratios of its own; "
                 "take these from one of the methods"
@@ -172,15 +181,32 @@ class Study(Strict):
                         "shorter name"
                     )
 
-    def method(self, name: str) -> Method:
+    def method(self, name: str) -> Method | Quantizer:
         """Return the definition of a method other than ``control``."""
         return self.methods[name] if name in self.methods else METHODS[name]
 
+    def pruning(self, name: str) -> Method | None:
+        """Return the definition of a method that prunes; None of the control and quantizers."""
+        method = None if name == CONTROL else self.method(name)
+        return None if isinstance(method, Quantizer) else method
+
+    def quantizer(self, name: str) -> Quantizer | None:
+        """Return the definition of a method that quantizes; None of any other."""
+        method = None if name == CONTROL else self.method(name)
+        return method if isinstance(method, Quantizer) else None
+
     def ratios_of(self, method: str) -> list[float]:
-        """Return the ratios that a method runs at: its own or the study's, the control's 1."""
-        if method == CONTROL:
+        """Return the ratios that a method runs at.
+
+        They are its own or the study's, the control's 1, and of a quantizer those of the networks
+        that it quantizes times its own.
+        """
+        if method in (CONTROL, DENSE):
             return [UNCOMPRESSED]
-        return self.method(method).ratios or self.ratios
+        if quantizer := self.quantizer(method):
+            return [quantizer.ratio(ratio) for ratio in self.ratios_of(quantizer.of)]
+        definition = self.pruning(method)
+        return (definition.ratios if definition else None) or self.ratios
 
     def replicate_seeds(self) -> list[int]:
         """Return the seeds, one a replicate."""
@@ -274,7 +300,7 @@ class Study(Strict):
     def facts(self) -> dict[str, Any]:
         """Return what a report states of the study, as plain values.
 
-        ``methods`` defines every method of the study (see ``_method_facts``).
+        ``methods`` defines every method of the study (``stated.of_method``).
         """
         names = dict.fromkeys(name for panel in self.panels for name in panel.methods)
         return {
@@ -291,30 +317,12 @@ class Study(Strict):
         }
 
     def _method_facts(self, name: str) -> dict[str, Any]:
-        """Return what defines a method, without what its criterion does not use.
-
-        ``epsilon`` is a number where the method sets it; else the weight decay by the name of each
-        recipe that trains networks for the method. The control's ``criterion`` is None.
-        """
-        if name == CONTROL:
-            return {"criterion": None}
-        method = self.method(name)
-        found = method.model_dump(include={"criterion", "scope", "schedule"})
-        if method.ratios is not None:
-            found["ratios"] = [format_ratio(ratio) for ratio in method.ratios]
-        criterion = CRITERIA[method.criterion]
-        if criterion.needs_gradient:
-            found["gradient_examples"] = method.gradient_examples
-        if criterion.uses_epsilon and method.epsilon is not None:
-            found["epsilon"] = method.epsilon
-        elif criterion.uses_epsilon:
-            used = {self._recipe_name(p.recipe) for p in self.panels if name in p.methods}
-            found["epsilon"] = {
-                key: recipe.training.weight_decay
-                for key, recipe in self.recipes.items()
-                if key in used
-            }
-        return found
+        used = {self._recipe_name(p.recipe) for p in self.panels if name in p.methods}
+        decays = {
+            key: self.recipes[key].training.weight_decay for key in self.recipes if key in used
+        }
+        method = None if name == CONTROL else self.method(name)
+        return stated.of_method(method, self.ratios_of(name), decays)
 
     def _recipe_name(self, named: str | None) -> str:
         """Return the recipe that a panel names, or the only one where it names none."""
@@ -334,10 +342,10 @@ class Study(Strict):
         recipes = self.network(panel).recipe
         methods: dict[str, dict[str, Any] | None] = {}
         for name in self.bundles(panel)[bundle]:
-            if name == CONTROL:
+            method = self.pruning(name)
+            if method is None:
                 methods[name] = None
                 continue
-            method = self.method(name)
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
             methods[name] = method.model_dump(exclude={"ratios"})  # the jobs' cells have them
@@ -360,7 +368,7 @@ class Study(Strict):
         """
         family = ARCHITECTURES[panel.architecture].family
         methods = self.bundles(panel)[bundle] if bundle else ()
-        pruning = [self.method(name) for name in methods if name != CONTROL]
+        pruning = [method for name in methods if (method := self.pruning(name))]
         criteria = {method.criterion for method in pruning}
         schedules = {method.schedule for method in pruning}
         return [

@@ -5,25 +5,19 @@ A key that is not defined here is an error, and so is a value of another type.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study.naming import in_order
+from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
+from recall_distortion.study.strict import Name, Strict
 from recall_distortion.vocabulary import CONTROL
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 if TYPE_CHECKING:  # which a checker of types cannot follow
     SourceName = str
     ArchitectureName = str
@@ -34,12 +28,6 @@ else:
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
-
-
-class Strict(BaseModel):
-    """A model without unknown keys, conversions, changes and infinite numbers."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Strict):
@@ -172,13 +160,33 @@ class Method(Strict):
         return self
 
 
-METHODS: dict[str, Method] = {
-    name: Method(criterion=facts.criterion, scope=facts.scope) for name, facts in BUILT_IN.items()
+METHODS: dict[str, Method | Quantizer] = {
+    **{
+        name: Method(criterion=facts.criterion, scope=facts.scope)
+        for name, facts in BUILT_IN.items()
+    },
+    **BUILT_IN_QUANTIZERS,
 }
+
+#: What tells the kinds of a study's own methods apart, which messages leave out of a key.
+KINDS: dict[str, type[Strict]] = {"pruning": Method, "quantizing": Quantizer}
+
+
+def _kind(values: Any) -> str:
+    """Return the kind of a method: one that says what weights are kept in quantizes."""
+    if isinstance(values, Quantizer) or (isinstance(values, dict) and "weights" in values):
+        return "quantizing"
+    return "pruning"
+
+
+OwnMethod = Annotated[
+    Annotated[Method, Tag("pruning")] | Annotated[Quantizer, Tag("quantizing")],
+    Discriminator(_kind),
+]
 
 
 class Panel(Strict):
-    """Architectures trained on one data set, and the methods that each is pruned by."""
+    """Architectures trained on one data set, and the methods that each is compressed by."""
 
     dataset: Name = Field(description="The name of a data set of this study.")
     architectures: list[ArchitectureName] = Field(
@@ -186,7 +194,7 @@ class Panel(Strict):
     )
     methods: list[Name] = Field(
         min_length=1,
-        description=f"How they are pruned: {', '.join(METHODS)}, or a method that this study "
+        description=f"How they are compressed: {', '.join(METHODS)}, or a method that this study "
         f"defines under methods; {CONTROL} is the same fine-tuning without pruning.",
     )
     recipe: Name | None = Field(
@@ -215,5 +223,5 @@ class Jobs(Strict):
         {},
         description=f"Methods, {CONTROL} among them, that share a job, by a name of your choice. "
         "It saves time where starting Python takes longer than training. A method in no bundle "
-        "has jobs of its own.",
+        "has jobs of its own. What quantizes shares no job with what trains.",
     )

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from recall_distortion.compression.ratios import fraction_to_keep
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study.models import Study
+from recall_distortion.study.parts import KINDS
+from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.vocabulary import CONTROL
 
@@ -106,7 +108,10 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
         counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         where = f"{panel.architecture} on {panel.dataset}"
         for method in network.methods:
-            own = method != CONTROL and study.method(method).ratios is not None
+            definition = None if method == CONTROL else study.method(method)
+            if isinstance(definition, Quantizer):
+                continue  # it removes nothing
+            own = definition is not None and definition.ratios is not None
             for ratio in study.ratios_of(method):
                 try:
                     fraction_to_keep(counts, ratio, study.count, where)
@@ -228,7 +233,7 @@ def _explain(path: Path, error: ValidationError, overrides: Mapping[str, Any]) -
     lines = []
     for problem in error.errors(include_url=False, include_context=True):
         location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
+        key = ".".join(part for i, part in enumerate(location) if not _is_kind(location, i))
         where = "command line" if location and location[0] in overrides else str(path)
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
@@ -243,11 +248,18 @@ def _explain(path: Path, error: ValidationError, overrides: Mapping[str, Any]) -
     return "\n".join(lines)
 
 
+def _is_kind(location: list[str], place: int) -> bool:
+    """Return whether a part of a location is no key but the kind of one of the study's methods."""
+    return place == 2 and location[0] == "methods" and location[2] in KINDS
+
+
 def _model_at(location: list[str]) -> type[BaseModel] | None:
     """Return the model whose key a location names, by following the annotations."""
     current: Any = Study
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
+    for place, part in enumerate(location):
+        if _is_kind(location, place):
+            current = KINDS[part]
+        elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(part)
             current = field.annotation if field else None
         else:  # list[X] or dict[Name, X]

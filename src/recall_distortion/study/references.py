@@ -9,7 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from recall_distortion.study.parts import METHODS, Panel
-from recall_distortion.vocabulary import CONTROL, REFERENCE_ARMS, RESEED, RESERVED
+from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.vocabulary import (
+    CONTROL,
+    DENSE,
+    REFERENCE_ARMS,
+    RESEED,
+    RESERVED,
+    format_ratio,
+)
 
 
 def known_methods(methods: Iterable[str]) -> list[str]:
@@ -77,8 +85,8 @@ def check_use(
         raise ValueError(f"methods.{unused}: no panel uses it; remove it or list it in a panel")
 
 
-def check_bundles(bundles: Mapping[str, list[str]], methods: Iterable[str]) -> None:
-    """Check that bundles have names of their own and no method is in two of them."""
+def check_bundles(bundles: Mapping[str, list[str]], methods: Mapping[str, Any]) -> None:
+    """Check that bundles have names of their own, one kind of methods, and no method is in two."""
     known = known_methods(methods)
     taken: dict[str, str] = {}
     for bundle, bundled in bundles.items():
@@ -92,6 +100,42 @@ def check_bundles(bundles: Mapping[str, list[str]], methods: Iterable[str]) -> N
             if method in taken:
                 raise ValueError(f"{where}: {method!r} is already in bundle {taken[method]!r}")
             taken[method] = bundle
+        quantizers = [method for method in bundled if _is_quantizer(method, methods)]
+        if quantizers and len(quantizers) < len(bundled):
+            other = next(method for method in bundled if method not in quantizers)
+            raise ValueError(
+                f"{where}: {quantizers[0]!r} quantizes what other jobs trained, and {other!r} "
+                "trains, so they share no job; give quantizers a bundle of their own"
+            )
+
+
+def check_origins(where: str, listed: Sequence[str], methods: Mapping[str, Any]) -> None:
+    """Check that quantizers among a network's methods quantize others of them, or dense ones."""
+    for name in listed:
+        if name not in methods or not _is_quantizer(name, methods):
+            continue
+        of = methods[name].of
+        if of != DENSE and (of not in listed or _is_quantizer(of, methods)):
+            valid = [method for method in listed if not _is_quantizer(method, methods)]
+            raise ValueError(
+                f"methods.{name}.of: {where} has no networks of {of!r} to quantize; valid: "
+                + ", ".join([DENSE, *valid])
+            )
+
+
+def check_ratios_differ(name: str, ratios: Sequence[float]) -> None:
+    """Check that a quantizer's ratios, which have two decimals, can be told apart."""
+    for ratio in ratios:
+        if ratios.count(ratio) > 1:
+            raise ValueError(
+                f"ratios: {name} would quantize two of them to {format_ratio(ratio)}, since its "
+                "ratios have two decimals; choose ratios that lie further apart"
+            )
+
+
+def _is_quantizer(name: str, methods: Mapping[str, Any]) -> bool:
+    """Return whether a method, built in or among the study's own, quantizes."""
+    return isinstance(methods.get(name, METHODS.get(name)), Quantizer)
 
 
 def check_no_repeats(where: str, names: Sequence[str]) -> None:

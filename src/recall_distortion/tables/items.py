@@ -128,6 +128,18 @@ ITEMS: dict[str, dict[str, str]] = {
         "<method>/<other>/reversed": "Those in which less at the nominal ratio is more at equal "
         "sparsity.",
     },
+    "quantized": {
+        "cells": "Quantized cells, where a study has any.",
+        "dense/cells": "Those of dense networks.",
+        **{f"dense/{word}": f"Those whose verdict against 1 is {word}." for word in VERDICTS},
+        "dense/none": "Those without a verdict.",
+        "origin/cells": "Cells of networks that were retrained before.",
+        **{
+            f"origin/{word}": f"Those whose verdict against these networks is {word}."
+            for word in VERDICTS
+        },
+        "origin/none": "Those without a verdict.",
+    },
     "published": {
         "all": "Published cells.",
         "cells": "Those that this study has a verdict of.",

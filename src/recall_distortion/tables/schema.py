@@ -120,6 +120,27 @@ _NETWORKS = _table(
     Column("failure", TEXT, "Why the network could not be trained or retrained."),
 )
 
+#: Columns of networks.csv behind those of every study, where one quantizes.
+QUANTIZED: tuple[Column, ...] = (
+    Column("bits", COUNT, "Of a quantized network: the bits of a stored weight.", later=True),
+    Column(
+        "bytes",
+        COUNT,
+        "Of a quantized network: what it takes, places of pruned weights included.",
+        later=True,
+    ),
+    Column(
+        "zeros",
+        COUNT,
+        "Of a quantized network: weights that are 0, by pruning or rounding.",
+        later=True,
+    ),
+    Column(
+        "origin", TEXT, "Of a quantized network: what was quantized, dense or a method.", later=True
+    ),
+    Column("origin_ratio", RATIO, "Of a quantized network: the ratio of that.", later=True),
+)
+
 _ESTIMATES = _table(
     "a statement about a cell",
     [*CELL_STATE, "class", "quantity", "estimator", "against", "reference"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from recall_distortion.tables.leading import leading
@@ -49,8 +50,15 @@ class StudyTables:
 
     @cached_property
     def methods(self) -> list[str]:
-        """The compression methods; reference arms are none."""
-        return [name for name in self.recall["method"].unique() if name not in REFERENCE_ARMS]
+        """The methods that compress and retrain; reference arms and quantizers are none."""
+        apart = (*REFERENCE_ARMS, *self.quantizers)
+        return [name for name in self.recall["method"].unique() if name not in apart]
+
+    @cached_property
+    def quantizers(self) -> list[str]:
+        """The methods that quantize: nothing is trained there, and each has ratios of its own."""
+        bits = self.networks.get("bits", pd.Series(np.nan, self.networks.index))
+        return [str(name) for name in self.networks.loc[bits.notna(), "method"].unique()]
 
     @cached_property
     def ratios(self) -> list[float]:
@@ -60,7 +68,7 @@ class StudyTables:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The rows of ``leading`` of compression methods."""
+        """The rows of ``leading`` of these methods."""
         return self.leading[self.leading["method"].isin(self.methods)]
 
     @cached_property

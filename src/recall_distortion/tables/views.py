@@ -36,6 +36,7 @@ POWER, POWER_CAUTIOUS = "power 0.8", "power 0.8, cautious"
 ALPHA = "alpha"
 ALPHA_EQUAL = "alpha at equal sparsity"
 ALPHA_DENSER = "alpha against denser networks"
+ALPHA_QUANTIZED = "alpha beyond the networks quantized"
 ALPHA_WITHOUT = "alpha without the class"
 ACCURACY = "accuracy"
 ACCURACY_EQUAL = "accuracy at equal sparsity"
@@ -162,6 +163,23 @@ VIEWS: dict[str, View] = {
             ),
         ]
     ),
+    "quantized": View(
+        [
+            Part(
+                ALPHA_QUANTIZED, MEAN,
+                _interval("difference", **_T, **_FAMILY, reference="other", p="p",
+                          p_adjusted="p_adjusted", verdict="verdict", note="note"),
+                "=origin", family="ratios", leads=MEAN,
+            ),
+            Part(
+                ALPHA_QUANTIZED, CROSSFIT,
+                _interval("crossfit_difference", "crossfit", **_FAMILY,
+                          reference="crossfit_other", verdict="verdict", note="note"),
+                "=origin", family="ratios", leads=CROSSFIT,
+            ),
+        ],
+        {"against": "origin"},
+    ),
     "equal_sparsity": View(
         [
             Part("realised ratio", MEAN,
@@ -283,6 +301,9 @@ VIEWS: dict[str, View] = {
             Part("kept weights", MEAN, _alone("kept_prunable")),
             Part("prunable weights", MEAN, _alone("prunable")),
             Part("parameters", MEAN, _alone("total")),
+            Part("bits a weight", MEAN, _alone("bits")),
+            Part("bytes", MEAN, _alone("bytes")),
+            Part("weights of 0", MEAN, _alone("zeros")),
         ]
     ),
 }  # fmt: skip

@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from recall_distortion.measures.networks import measure
-from recall_distortion.measures.of_networks import FURTHER
+from recall_distortion.measures.networks import further, measure
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
 from recall_distortion.tables.predictions import Predictions, read_predictions
-from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.schema import COLUMNS, QUANTIZED
 from recall_distortion.vocabulary import PANEL, Panel
 
 
@@ -37,7 +36,7 @@ def write_measures(
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
     recall, networks = measure(parts, sparsities, failures, splits=splits)
     write_table(recall_csv, "recall", recall)
-    write_table(networks_csv, "networks", networks, FURTHER)
+    write_table(networks_csv, "networks", networks, further(networks))
     if old := earlier_tables(Path(recall_csv).parent):
         warn(
             f"{Path(recall_csv).parent} still holds {', '.join(old)} of an earlier version, which "
@@ -69,7 +68,7 @@ def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapp
 
 def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:
     """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
-    table = read_table(path, "sparsity")
+    table = read_table(path, "sparsity", further=QUANTIZED)
     for line, row in enumerate(table.to_dict("records"), start=2):
         panel = Panel(*(row[key] for key in PANEL))
         if (*panel, row["method"]) not in known:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recall_distortion.inference.questions.summary import summary
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.schema import QUANTIZED
 
 
 def write_summary(
@@ -28,5 +29,8 @@ def write_summary(
         "mixed_model_fits": mixed_model_fits_csv,
         "published": published_csv,
     }
-    tables = {name: read_table(path, name) for name, path in paths.items()}
+    further = {"networks": QUANTIZED}
+    tables = {
+        name: read_table(path, name, further=further.get(name, ())) for name, path in paths.items()
+    }
     write_table(summary_csv, "summary", summary(**tables))

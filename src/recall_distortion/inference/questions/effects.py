@@ -118,7 +118,7 @@ def effects(
         row = key._asdict() | {"n": 0, "level": level, "family_size": family}
         if key in pairs:
             own, control = _facts(facts, key), _facts(facts, _control(key))
-            row |= _paired(pairs[key], level, family)
+            row |= paired(pairs[key], level, family)
             row |= _read(row, crossfitted[key], own, control)
             seeds = len(cells[key].index.union(cells[_control(key)].index))
             told = bool(np.isfinite([own["crossfit_low"], control["crossfit_low"]]).all())
@@ -167,7 +167,7 @@ def _facts(facts: pd.DataFrame, key: CellState) -> pd.Series:
     return facts.loc[[key]].iloc[0]
 
 
-def _paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
+def paired(pairs: pd.DataFrame, level: float, family: int) -> dict[str, Any]:
     """Return the paired t interval and two-sided p of alpha less the control's."""
     own, other = pairs["alpha"].to_numpy(float), pairs["alpha_other"].to_numpy(float)
     found = differences(own, other)

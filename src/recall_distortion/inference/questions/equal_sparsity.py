@@ -139,8 +139,14 @@ def equal_sparsity(
 
 
 def sparsities(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a pruned network with what is known of its sparsity, whatever its state."""
-    known = networks[networks["realised_ratio"].notna()]
+    """Return one row a pruned network with what is known of its sparsity, whatever its state.
+
+    A quantized network, which keeps its weights, has none.
+    """
+    known = networks["realised_ratio"].notna()
+    if "bits" in networks:
+        known &= networks["bits"].isna()
+    known = networks[known]
     return known.drop_duplicates(_NETWORK)
 
 

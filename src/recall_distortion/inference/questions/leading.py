@@ -2,7 +2,9 @@
 
 Against 1 as against the control a cell is read on one basis: the pooled cross-fitted slope with its
 bootstrap interval, or the mean of the networks' own slopes with its t interval. ``effects`` chooses
-the basis of its cells. The control and the reseed baseline take that of their panel's effects;
+the basis of its cells, and ``quantized`` that of cells whose networks were retrained before they
+were quantized. The control, the reseed baseline and other quantized cells take that of their
+panel's effects;
 without effects, single networks are read only where they can be and nothing else can.
 """
 
@@ -16,15 +18,22 @@ from recall_distortion.tables.views import ALPHA, CROSSFIT, MEAN
 from recall_distortion.vocabulary import CELL_STATE, DENSE, ONE, PANEL, RETRAINED
 
 
-def basis(slopes: pd.DataFrame, pooled: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
-    """Return the estimator that leads against 1, a row for each cell retrained and for reseed.
+def basis(
+    slopes: pd.DataFrame, pooled: pd.DataFrame, effects: pd.DataFrame, quantized: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the estimator that leads against 1, a row for each cell that is at its end.
 
-    The arguments are those questions' tables of one study.
+    These are the retrained ones, the quantized ones and reseed. The arguments are those questions'
+    tables of one study.
     """
     cells = slopes.loc[slopes["state"].isin((RETRAINED, DENSE)), CELL_STATE]
+    bases = effects[[*CELL_STATE, "basis"]]
+    if len(quantized):
+        cells = pd.concat([cells, quantized[CELL_STATE]], ignore_index=True)
+        bases = pd.concat([bases, quantized[[*CELL_STATE, "basis"]]], ignore_index=True)
     of_pooled = pooled[[*CELL_STATE, "interpret", "crossfit_low"]]
     table = cells.merge(of_pooled, on=CELL_STATE, how="left")
-    table = table.merge(effects[[*CELL_STATE, "basis"]], on=CELL_STATE, how="left")
+    table = table.merge(bases, on=CELL_STATE, how="left")
     named = table["basis"].fillna("").astype(object)
     of_panel = named.where(named != "").groupby([table[key] for key in PANEL])
     named = named.mask(named == "", of_panel.transform("first")).fillna("")

@@ -13,6 +13,7 @@ from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.seeds_needed import POWER
 from recall_distortion.inference.questions.summary_items import (
     MADE_BY,
+    NONE,
     OTHERS,
     kind_of_model,
     made,
@@ -33,6 +34,7 @@ from recall_distortion.vocabulary import (
     PYMER4,
     RETRAINED,
     STATSMODELS,
+    VERDICTS,
     Panel,
     format_ratio,
 )
@@ -68,6 +70,8 @@ def of_study(tables: StudyTables) -> Rows:
     yield STUDY, "over_both", _over_both(tables)
     yield STUDY, "seeds", _seeds(tables.view("seeds_needed"))
     yield STUDY, "sparsity", _sparsity(tables)
+    if tables.quantizers:
+        yield STUDY, "quantized", _quantized(tables)
     yield STUDY, "published", {
         "cells": (tables.published["verdict"] != "").sum(),
         "agree": (
@@ -189,6 +193,23 @@ def _sparsity(tables: StudyTables) -> dict[str, float]:
         others = rows["reference"] != first
         if others.any():
             found |= _comparisons(f"{method}/{OTHERS}", rows[others])
+    return found
+
+
+def _quantized(tables: StudyTables) -> dict[str, float]:
+    """Return how many quantized cells have each verdict against 1, and beside what they were."""
+    cells = tables.leading[tables.leading["method"].isin(tables.quantizers)]
+    beside = tables.view("quantized")
+    of_dense = cells[~cells["method"].isin(beside["method"])]
+    found: dict[str, float] = {
+        "cells": len(cells),
+        "dense/cells": len(of_dense),
+        **{f"dense/{word}": (of_dense["alpha_verdict"] == word).sum() for word in VERDICTS},
+        f"dense/{NONE}": (of_dense["alpha_verdict"] == "").sum(),
+        "origin/cells": len(beside),
+        **{f"origin/{word}": (beside["verdict"] == word).sum() for word in VERDICTS},
+        f"origin/{NONE}": (beside["verdict"] == "").sum(),
+    }
     return found
 
 

@@ -21,7 +21,7 @@ from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.figures.sparsity import sparsity_figure
 from recall_distortion.report.figures.tradeoff import tradeoff_figure
 from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture, figure_name
-from recall_distortion.report.tables import ReportTables, read_tables
+from recall_distortion.report.tables import ReportTables, pruned, read_tables
 from recall_distortion.system.files import replacing, write_json
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import Panel
@@ -45,13 +45,15 @@ CSS_PIXELS_PER_INCH = 96
 
 def panel_drawings(data: ReportTables, panel: Panel) -> dict[str, Callable[[], Drawing]]:
     """Return for one panel what draws each kind of figure."""
-    recall, networks = of_panel(data.recall, panel), of_panel(data.networks, panel)
+    recall, networks, led = (
+        of_panel(pruned(table, data), panel) for table in (data.recall, data.networks, data.leading)
+    )
     slopes, pooled, accuracy, tradeoff, classes, dense = (
-        of_panel(data.view(name), panel)
+        of_panel(pruned(data.view(name), data), panel)
         for name in ("slopes", "pooled", "accuracy", "tradeoff", "classes", "dense_classes")
     )
     return {
-        "effects": lambda: effects_figure(of_panel(data.leading, panel)),
+        "effects": lambda: effects_figure(led),
         "alpha": lambda: alpha_figure(networks, slopes),
         "tradeoff": lambda: tradeoff_figure(tradeoff, slopes),
         "balances": lambda: balances_figure(recall, pooled, accuracy),
@@ -70,7 +72,7 @@ def draw_all(tables: Path) -> Iterator[tuple[str, Picture]]:
                 picture = _picture(drawings[panel][kind]())
             yield figure_name(kind, panel), picture
     with _collected_after():
-        picture = _picture(sparsity_figure(data.view("sparsity")))
+        picture = _picture(sparsity_figure(pruned(data.view("sparsity"), data)))
     yield SPARSITY, picture
 
 

@@ -1,0 +1,46 @@
+"""What a report states of a study's methods, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.study.parts import Method
+from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.vocabulary import format_ratio
+
+
+def of_method(
+    method: Method | Quantizer | None, ratios: Sequence[float], decays: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what defines a method, without what it does not use; None's criterion is None.
+
+    ``ratios`` are those that it runs at, ``decays`` the weight decay by the name of each recipe
+    that trains networks for it: its ``epsilon`` where it sets none. A quantizer's facts are under
+    ``quantizer``, with its ratios beside them.
+    """
+    if method is None:
+        return {"criterion": None}
+    own = [format_ratio(ratio) for ratio in ratios]
+    if isinstance(method, Quantizer):
+        return {"quantizer": _quantizer(method), "ratios": own}
+    found = method.model_dump(include={"criterion", "scope", "schedule"})
+    if method.ratios is not None:
+        found["ratios"] = own
+    criterion = CRITERIA[method.criterion]
+    if criterion.needs_gradient:
+        found["gradient_examples"] = method.gradient_examples
+    if criterion.uses_epsilon:
+        found["epsilon"] = dict(decays) if method.epsilon is None else method.epsilon
+    return found
+
+
+def _quantizer(method: Quantizer) -> dict[str, Any]:
+    used = {"weights", "activations", "of"}
+    if method.activations != "float":
+        used.add("activation_bits")
+    if method.activations == "static":
+        used |= {"calibration_images", "range"}
+        used |= {"percentile"} if method.range == "percentile" else set()
+    return method.model_dump(include=used)
