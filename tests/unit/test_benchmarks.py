@@ -130,6 +130,14 @@ def test_growth_prints_costs_and_exponents():
             assert verdict == ("at most linear" if linear else "MORE THAN LINEAR")
 
 
+def test_quantization_prints_every_way_beside_the_plain_module():
+    text = output("quantization", "--network", "mlp", "--images", 300, "--repeats", 1)
+    found = rates(text, "way")
+    quantized = ["int8_static", "int8_dynamic", "int8_weights"]
+    assert list(found) == ["plain module", "as dense networks are evaluated", *quantized]
+    check(found, "plain module")
+
+
 def test_growth_finds_exponents(benchmarks):
     growth = benchmarks("growth")
     assert growth.exponents([1, 4, 16], [3, 12, 48]) == pytest.approx((1, 1))

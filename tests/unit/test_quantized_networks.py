@@ -132,14 +132,13 @@ def _kernels(stored: dict[str, np.ndarray], images: Tensor) -> Tensor:
     return linear("classifier", F.relu(linear("fc2", x)))
 
 
-def test_the_kernels_of_a_library_give_the_same_labels(networks: Trained) -> None:
-    if networks.architecture != "lenet5":
-        pytest.skip("written out for LeNet-5")
+def test_the_kernels_of_a_library_give_the_same_labels(tmp_path: Path) -> None:
     if not hasattr(torch.ops.onednn, "qconv2d_pointwise"):
         pytest.skip("this torch has no 8-bit kernels of oneDNN")
     # Without VNNI they add pairs of products in 16 bits, which 8-bit weights overflow and 7-bit
     # ones do not: 2 * 255 * 63 < 2^15.
     way = quantizer("int8" if _has_vnni() else "int7")
+    networks = trained(tmp_path, "lenet5")
     images = networks.images().batch(slice(None))
     ours = networks.logits(way, images, ENGINES["sequential"])
     for logits, stored in zip(ours, networks.stored(way), strict=True):

@@ -109,7 +109,8 @@ def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
         count, rule = facts["calibration_images"], str(facts.get("range"))
         said += f": {count:,} of them drawn by the seed, {RANGES.get(rule, rule)}"
         if "percentile" in facts:
-            said += f" ({_decimal(facts['percentile'])} and {_decimal(round(100 - facts['percentile'], 9))})"
+            ends = facts["percentile"], round(100 - facts["percentile"], 9)
+            said += f" ({' and '.join(map(_decimal, ends))})"
     of = str(facts.get("of"))
     kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after fine-tuning"
     parts = [
