@@ -342,6 +342,8 @@ def test_each_cell_leads_once_against_one_and_against_the_control() -> None:
 def test_the_basis_of_cells_without_effects_is_the_panel_s() -> None:
     tables = answers(**usual())
     effects = tables["effects"].assign(basis=MEAN)
-    found = questions_leading.basis(tables["slopes"], tables["pooled"], effects)
+    found = questions_leading.basis(
+        tables["slopes"], tables["pooled"], effects, tables["quantized"]
+    )
     assert set(found["basis"]) == {MEAN}
     assert CONTROL in set(found["method"])

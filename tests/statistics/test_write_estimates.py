@@ -138,7 +138,7 @@ def test_a_study_that_cannot_answer_is_written_with_notes(
     # Of one seed there is no deviation; of one class there is no fit either.
     nothing = OF_PREDICTIONS | ({"deviations"} if odd in ("one seed", "one class") else set())
     nothing |= {"intercepts"} if odd == "one class" else set()
-    assert empty <= {"tests", "equal_sparsity", "sparsity"} | nothing
+    assert empty <= {"tests", "equal_sparsity", "sparsity", "quantized"} | nothing
     assert found["tests"].empty == (odd == "no control")
 
 
