@@ -263,6 +263,15 @@ def test_cells_are_read_against_1_and_beside_what_was_quantized(results: Path) -
     assert "magnitude" in words
 
 
+def test_quantized_networks_need_no_control(results: Path) -> None:
+    table = pd.read_csv(results / "tables/estimates.csv")
+    own = table[table["method"].isin(set(LISTED) - {"control", "magnitude"})]
+    assert not own["note"].fillna("").str.contains("control").any()
+    of_control = own[own["against"] == "control"]
+    assert set(of_control["method"]) == {"control_int4"}
+    assert (own.query("quantity == 'accuracy' and against == 'dense'")["n"] == 6).all()
+
+
 def test_the_page_has_a_section_of_quantized_networks(results: Path, undrawn: None) -> None:
     summary = pd.read_csv(results / "tables/summary.csv")
     own = summary[summary["section"] == "quantized"].set_index("item")["value"]

@@ -79,10 +79,12 @@ def tradeoff(
     rows = []
     for cell, group in cells.items():
         control = cells.get(CellState(*cell.panel, CONTROL, UNCOMPRESSED, RETRAINED))
-        if cell.method == CONTROL:
+        # Nothing is trained for quantized networks that a control could separate.
+        alone = cell.method == CONTROL or ("bits" in group and group["bits"].notna().all())
+        if alone:
             control = None
         rows.append(cell._asdict() | _row(group, of_cell.loc[[cell]].iloc[0], control, level))
-        if cell.method != CONTROL and control is None:
+        if not alone and control is None:
             rows[-1]["note"] = joined(rows[-1]["note"], NO_CONTROL)
     return pd.DataFrame(rows, columns=COLUMNS)
 
