@@ -111,6 +111,19 @@ def _against_method(kind: str, quantity: str, accuracy: str) -> list[Part]:
     ]
 
 
+def _differences(quantity: str, against: str, other: str, **more: str) -> list[Part]:
+    said = {"verdict": "verdict", **more, "note": "note"}
+    own = {**_T, **_FAMILY, "reference": other, "p": "p", "p_adjusted": "p_adjusted", **said}
+    pooled = {**_FAMILY, "reference": f"crossfit_{other}", **said}
+    return [
+        Part(quantity, estimator, fields, against, family="ratios", leads=estimator)
+        for estimator, fields in (
+            (MEAN, _interval("difference", **own)),
+            (CROSSFIT, _interval("crossfit_difference", "crossfit", **pooled)),
+        )
+    ]
+
+
 VIEWS: dict[str, View] = {
     "slopes": View(
         [
@@ -145,40 +158,9 @@ VIEWS: dict[str, View] = {
             Part("classes never named", COUNT, _alone("unnamed")),
         ]
     ),
-    "effects": View(
-        [
-            Part(
-                ALPHA, MEAN,
-                _interval("difference", **_T, **_FAMILY, reference="control", p="p",
-                          p_adjusted="p_adjusted", verdict="verdict", reading="reading",
-                          note="note"),
-                CONTROL, family="ratios", leads=MEAN,
-            ),
-            Part(
-                ALPHA, CROSSFIT,
-                _interval("crossfit_difference", "crossfit", **_FAMILY,
-                          reference="crossfit_control", verdict="verdict", reading="reading",
-                          note="note"),
-                CONTROL, family="ratios", leads=CROSSFIT,
-            ),
-        ]
-    ),
+    "effects": View(_differences(ALPHA, CONTROL, "control", reading="reading")),
     "quantized": View(
-        [
-            Part(
-                ALPHA_QUANTIZED, MEAN,
-                _interval("difference", **_T, **_FAMILY, reference="other", p="p",
-                          p_adjusted="p_adjusted", verdict="verdict", note="note"),
-                "=origin", family="ratios", leads=MEAN,
-            ),
-            Part(
-                ALPHA_QUANTIZED, CROSSFIT,
-                _interval("crossfit_difference", "crossfit", **_FAMILY,
-                          reference="crossfit_other", verdict="verdict", note="note"),
-                "=origin", family="ratios", leads=CROSSFIT,
-            ),
-        ],
-        {"against": "origin"},
+        _differences(ALPHA_QUANTIZED, "=origin", "other"), {"against": "origin"}
     ),
     "equal_sparsity": View(
         [
