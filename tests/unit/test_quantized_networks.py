@@ -31,12 +31,12 @@ def networks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("activations", ["static", "dynamic"])
-def test_labels_of_10000_images_are_those_of_exact_integers(
-    networks: Trained, activations: str
-) -> None:
+def test_labels_are_those_of_exact_integers(networks: Trained, activations: str) -> None:
     way = quantizer(activations=activations)
-    images = networks.images().batch(slice(None))
-    assert len(images) == 10_000
+    # Whole numbers of a ResNet take NumPy a minute for all images.
+    count = 1000 if networks.architecture == "resnet20" else 10_000
+    images = networks.images().batch(slice(0, count))
+    assert len(images) == count
     stored = networks.stored(way)
     found = [networks.logits(way, images, engine) for engine in ENGINES.values()]
     assert torch.equal(*found)
