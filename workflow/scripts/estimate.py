@@ -11,4 +11,5 @@ with job_log(snakemake.log[0]):
         dict(snakemake.output.items()),
         architectures=snakemake.params.architectures,
         level=snakemake.params.level,
+        populations=snakemake.input.populations,
     )

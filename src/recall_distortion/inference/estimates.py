@@ -22,6 +22,7 @@ from recall_distortion.inference.questions import (
     tradeoff,
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import melt
 from recall_distortion.vocabulary import CELL_STATE
 
@@ -52,8 +53,15 @@ def answers(
     }
 
 
-def estimates(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the table of estimates that the questions' tables say, the leading rows marked."""
+def estimates(
+    found: Mapping[str, pd.DataFrame], further: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the table of estimates that the questions' tables say, the leading rows marked.
+
+    ``further`` are rows of what recalls and networks cannot say, as of populations.
+    """
     parts = [rows for name, table in found.items() if len(rows := melt(name, table))]
+    if further is not None and len(further):
+        parts.append(further.reindex(columns=COLUMNS["estimates"]).astype({"leads": bool}))
     table = pd.concat(parts, ignore_index=True) if parts else melt("slopes", found["slopes"])
     return leading.marked(table, leading.basis(found["slopes"], found["pooled"], found["effects"]))

@@ -144,6 +144,15 @@ def measure(
     )
 
 
+def whole_cells(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Return the blocks of replicates joined to cells, ordered as ``measure`` orders them."""
+    cells: dict[tuple[Panel, str, str, str], list[Predictions]] = {}
+    for part in predictions:
+        key = (part.panel, part.method, part.ratio, part.state)
+        cells.setdefault(key, []).append(part)
+    return [cell.predictions for cell in _ordered([_Cell.of(parts) for parts in cells.values()])]
+
+
 @dataclass(frozen=True)
 class _Cell:
     """All blocks of one cell and state, ordered by seed; ``made`` says what made each network."""

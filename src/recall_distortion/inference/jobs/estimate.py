@@ -28,20 +28,23 @@ def write_estimates(
     *,
     architectures: Architectures,
     level: float = PAPER_LEVEL,
+    populations: str | Path | None = None,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
     ``outputs`` maps estimates, tests and published to their paths; ``architectures`` gives the
-    family and depth of the networks that are to be compared. What a study cannot estimate is
+    family and depth of the networks that are to be compared. ``populations`` is the table of
+    estimates that ``write_populations`` wrote of the same study. What a study cannot estimate is
     missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
     networks = read_table(networks_csv, "networks", _MEASURED, FURTHER)
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
+    further = None if populations is None else read_table(populations, "estimates")
     found = answers(recall, networks, level)
     tables = {
-        "estimates": estimates(found),
+        "estimates": estimates(found, further),
         "tests": contrasts.tests(networks, architectures),
         "published": published.published(networks, found["slopes"], found["pooled"]),
     }
