@@ -8,6 +8,8 @@ import pandas as pd
 
 from recall_distortion.inference.questions import (
     accuracy,
+    class_measures,
+    class_tests,
     classes,
     effects,
     equal_sparsity,
@@ -35,6 +37,7 @@ def answers(
     of_pooled = pooled.pooled(recall, networks, level)
     asked = [*CELL_STATE, "question"]
     needed = seeds_needed.seeds_needed(networks, of_pooled, level)
+    of_classes, class_counts = class_tests.class_tests(recall)
     return {
         "slopes": of_slopes,
         "pooled": of_pooled,
@@ -50,6 +53,9 @@ def answers(
         "measures": measures.measured(networks, level),
         "intercepts": intercepts.intercepts(networks, level),
         "sparsity": sparsity.sparsity(networks),
+        "class_tests": of_classes,
+        "class_counts": class_counts,
+        "class_measures": class_measures.class_measures(recall, level),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recall_distortion.measures.calibration import class_errors
 from recall_distortion.measures.distortion import (
     Counts,
     HalfBalances,
@@ -293,7 +294,13 @@ def _recalls(part: Predictions, counts: Counts) -> pd.DataFrame:
     loss, confidence = (
         class_means(part.labels, values, classes) for values in (part.loss, part.probability)
     )
-    return class_rows(counts, part.class_names, part.seeds, loss=loss, confidence=confidence)
+    calibration = None
+    if part.probability is not None:
+        calibration = class_errors(part.labels, part.predicted, part.probability, classes)
+    return class_rows(
+        counts, part.class_names, part.seeds, loss=loss, confidence=confidence,
+        calibration=calibration,
+    )  # fmt: skip
 
 
 def _check_dense(part: Predictions, dense: Predictions | None) -> None:

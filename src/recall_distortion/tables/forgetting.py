@@ -1,4 +1,4 @@
-"""What estimates.csv says of populations, as parts of their questions' tables."""
+"""What estimates.csv says of populations, classes and frequency, as parts of views."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from recall_distortion.tables.parts import (
     View,
     alone,
 )
-from recall_distortion.vocabulary import CONTROL
+from recall_distortion.vocabulary import CONTROL, DENSE
 
 # Quantities.
 PIES = "PIEs"
 PIES_AT_FEWER = "PIEs at fewer networks"
 VOTE_DISTANCE = "vote distance"
+BALANCE = "recall balance"
+CLASSES_MOVED = "classes moved"
+CLASSES_MOVED_ADJUSTED = "classes moved, adjusted"
 
 
 def _right(where: str, images: str) -> list[Part]:
@@ -44,6 +47,57 @@ def _at_fewer(kind: str) -> Part:
     return Part(PIES_AT_FEWER, f"{kind} seeds", fields)
 
 
+# How classes are tested: what stands as estimator, by the columns of the question.
+PUBLISHED = "Welch, the population's accuracy"
+CLASS_TESTS = {
+    "published": (PUBLISHED, DENSE),
+    "own": ("Welch, own accuracy", DENSE),
+    "paired": ("paired", DENSE),
+    "control": ("paired", CONTROL),
+}
+
+
+def _class_test(name: str) -> Part:
+    estimator, against = CLASS_TESTS[name]
+    columns = ("n", "std_error", "df", "p", "p_adjusted", "verdict")
+    fields = {"estimate": f"{name}_change", **{column: f"{name}_{column}" for column in columns}}
+    fields |= {"family_size": "classes", **CLASS}
+    return Part(BALANCE, estimator, fields, against, True, family="classes")
+
+
+def _class_counts(name: str) -> list[Part]:
+    estimator, against = CLASS_TESTS[name]
+    fields = {"n": f"{name}_n", "reference": "expected"}
+    return [
+        Part(CLASSES_MOVED, estimator, fields | {"estimate": f"{name}_moved"}, against),
+        Part(
+            CLASSES_MOVED_ADJUSTED, estimator,
+            {"n": f"{name}_n", "estimate": f"{name}_adjusted"}, against,
+        ),
+    ]  # fmt: skip
+
+
+# Quantities of a class by the names that columns of the question begin with.
+CLASS_MEASURES = {
+    "named_share": "share named over true",
+    "calibration_error": "class calibration error",
+}
+
+
+def _class_measure(name: str) -> list[Part]:
+    mean = {"estimate": f"{name}_mean", "low": f"{name}_low", "high": f"{name}_high", "n": "n"}
+    found = [Part(CLASS_MEASURES[name], MEAN, {**mean, "level": "level", **CLASS}, "", True)]
+    for start, against in (("change", DENSE), ("over_control", CONTROL)):
+        prefix = f"{name}_{start}"
+        fields = {"estimate": prefix, "low": f"{prefix}_low", "high": f"{prefix}_high",
+                  "reference": f"{prefix}_reference", "n": f"{prefix}_n"}  # fmt: skip
+        part = Part(
+            CLASS_MEASURES[name], MEAN, {**fields, "level": "level", **CLASS}, against, True
+        )
+        found.append(part)
+    return found
+
+
 #: The views of what compressed networks forget, by name.
 FORGETTING: dict[str, View] = {
     "populations": View(
@@ -66,6 +120,11 @@ FORGETTING: dict[str, View] = {
             Part("PIEs named right", "compressed mode", alone("own_mode_right")),
         ]
     ),
+    "class_tests": View([_class_test(name) for name in CLASS_TESTS], CLASS),
+    "class_measures": View(
+        [part for name in CLASS_MEASURES for part in _class_measure(name)], CLASS
+    ),
+    "class_counts": View([part for name in CLASS_TESTS for part in _class_counts(name)]),
     "population_classes": View(
         [Part(PIES, COUNT, alone("pies", **CLASS, reference="control"), "", True)], CLASS
     ),

@@ -92,6 +92,12 @@ _RECALL = _table(
     Column("normalized_balance", NUMBER, "Normalized recall balance: balance / accuracy."),
     Column("mean_loss", NUMBER, "Mean of -log p(true class) over the class's images.", later=True),
     Column("confidence", SHARE, "Mean probability of the predicted class over them.", later=True),
+    Column(
+        "calibration_error",
+        SHARE,
+        "Expected calibration error over the images that are predicted as this class, in 10 bins.",
+        later=True,
+    ),
 )
 
 _NETWORKS = _table(

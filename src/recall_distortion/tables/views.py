@@ -200,7 +200,8 @@ VIEWS: dict[str, View] = {
             Part(
                 "=measure", MEAN,
                 interval("over_control", "over_control", n="control_n", reference="control",
-                          p="p", p_adjusted="p_adjusted", family_size="family_size"),
+                          p="p", p_adjusted="p_adjusted", family_size="family_size",
+                          verdict="verdict"),
                 CONTROL, family="ratios",
             ),
         ],
