@@ -143,7 +143,7 @@ def test_what_needs_probabilities_or_losses_says_nothing_without(own, dense) -> 
 
 def test_loss_confidence_and_shares(own, dense) -> None:
     grown = own.loss.astype(float) - dense.loss
-    spread = np.array([grown[:, LABELS == c].mean(axis=1) for c in range(CLASSES)]).T
+    spread = np.array([grown[:, c == LABELS].mean(axis=1) for c in range(CLASSES)]).T
     np.testing.assert_allclose(values("excess_loss_range", own, dense), np.ptp(spread, axis=1))
     np.testing.assert_allclose(
         values("uncertainty", own, dense), (own.probability < np.float16(0.9)).mean(1)

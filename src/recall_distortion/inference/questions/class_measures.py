@@ -30,6 +30,14 @@ from recall_distortion.vocabulary import (
     CellState,
 )
 
+_OF_MEAN = ("mean", "low", "high")
+_COMPARED = [f"{against}{end}" for against in ("change", "over_control")
+             for end in ("_n", "_reference", "", "_low", "_high")]  # fmt: skip
+COLUMNS = [
+    *CELL_STATE, "class", "class_name", "n", "level",
+    *(f"{name}_{of}" for name in CLASS_MEASURES for of in (*_OF_MEAN, *_COMPARED)),
+]  # fmt: skip
+
 
 def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
     """Return means of every cell, state and class, their change from dense and control.
@@ -54,7 +62,7 @@ def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataF
             for key in order:
                 for at, number, row in _rows(key, cells, column, level):
                     rows.setdefault((at, number), {}).update(row)
-    return pd.DataFrame(list(rows.values()))
+    return pd.DataFrame(list(rows.values()), columns=COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,15 @@ from recall_distortion.vocabulary import (
 SIGNIFICANT = 0.05  # as published
 #: The tests by the columns that they fill: two of independent networks, two of pairs.
 TESTS = ("published", "own", "paired", "control")
+_KEYS = [*CELL_STATE, "classes", "class", "class_name"]
+_TESTED = ("n", "change", "std_error", "df", "p", "p_adjusted", "verdict")
+_COUNT_KEYS = [*CELL_STATE, "expected"]
+_COUNTED = ("n", "moved", "adjusted")
 LOSES, GAINS, UNKNOWN = "loses", "gains", "inconclusive"
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    return [f"{test}_{name}" for test in TESTS for name in names]
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,12 @@ def class_tests(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 continue
             found_rows += _rows(at, found, classes)
             counts.append(_counts(at, found, len(classes)))
-    return pd.DataFrame(found_rows), pd.DataFrame(counts)
+    return (
+        pd.DataFrame(found_rows, columns=[*_KEYS, *(f"{t}_{c}" for t in TESTS for c in _TESTED)]),
+        pd.DataFrame(
+            counts, columns=[*_COUNT_KEYS, *(f"{t}_{c}" for t in TESTS for c in _COUNTED)]
+        ),
+    )
 
 
 def _cell(rows: pd.DataFrame) -> _Cell:
