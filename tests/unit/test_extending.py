@@ -284,8 +284,8 @@ estimates = pd.read_csv("estimates.csv").astype({"class": str})
 page = listing("measures", spread("measures", estimates.fillna({"note": "", "against": ""})))
 assert "silent classes" in str(page) and "Silent classes: How many classes" in page.note
 subprocess.run([sys.executable, "docs/tables.py"], check=True)
-assert "| `silent_classes` | How many classes the network never names. | here |" in open(
-    "docs/tables.md").read()
+said = "- `silent_classes`, silent classes: How many classes the network never names. Source: here."
+assert said in open("docs/tables.md").read()
 """)
 
 
@@ -303,7 +303,7 @@ def scatter(networks):
     )
     walk.insert(
         "tables/views.py", '    "slopes": View(',
-        '    "scatter": View([Part("standard deviation of alpha", COUNT, _alone("sd"))]),\n',
+        '    "scatter": View([Part("standard deviation of alpha", COUNT, alone("sd"))]),\n',
     )  # fmt: skip
     walk.insert("inference/estimates.py", "    seeds_needed,\n", "    scatter,\n")
     walk.insert(

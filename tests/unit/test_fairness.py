@@ -8,11 +8,12 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from recall_distortion.inference.questions.class_measures import class_measures
-from recall_distortion.inference.questions.measures import BETTER, WORSE, measured
+from recall_distortion.inference.questions.measures import measured
 from recall_distortion.measures.calibration import calibration_error, class_errors
 from recall_distortion.measures.distortion import split_halves
 from recall_distortion.measures.networks import measure
 from recall_distortion.measures.of_networks import MEASURES, _counts
+from recall_distortion.tables.forgetting import BETTER, WORSE
 from recall_distortion.tables.predictions import Predictions, Trained
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import CONTROL, DENSE, RESEED, RETRAINED, Panel

@@ -41,7 +41,7 @@ RULES_OF = {
     "compress": ("compress",),
     "evaluate": ("evaluate",),
     "measure": ("measure",),
-    "infer": ("populations", "estimate", "fit", "compare_fits", "summarize"),
+    "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures"),
 }
 # What rules read beside code, by the function that names it in the workflow.

@@ -25,6 +25,7 @@ rule estimate:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
         populations=rules.populations.output.estimates,
+        frequencies=rules.frequencies.output.frequencies,
         facts=get_published_facts(),
     output:
         estimates=report(

@@ -12,4 +12,5 @@ with job_log(snakemake.log[0]):
         architectures=snakemake.params.architectures,
         level=snakemake.params.level,
         populations=snakemake.input.populations,
+        frequencies=snakemake.input.frequencies,
     )

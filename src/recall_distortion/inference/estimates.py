@@ -13,6 +13,7 @@ from recall_distortion.inference.questions import (
     classes,
     effects,
     equal_sparsity,
+    frequency,
     influence,
     intercepts,
     leading,
@@ -30,9 +31,15 @@ from recall_distortion.vocabulary import CELL_STATE
 
 
 def answers(
-    recall: pd.DataFrame, networks: pd.DataFrame, level: float = PAPER_LEVEL
+    recall: pd.DataFrame,
+    networks: pd.DataFrame,
+    level: float = PAPER_LEVEL,
+    frequencies: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``."""
+    """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``.
+
+    ``frequencies`` is the table of that name, without which nothing is said of rare classes.
+    """
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
     asked = [*CELL_STATE, "question"]
@@ -55,6 +62,7 @@ def answers(
         "sparsity": sparsity.sparsity(networks),
         "class_tests": of_classes,
         "class_counts": class_counts,
+        "frequency": frequency.frequency(recall, frequencies, level),
         "class_measures": class_measures.class_measures(recall, level),
     }
 

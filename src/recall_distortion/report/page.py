@@ -37,6 +37,7 @@ from recall_distortion.report.evidence import (
     sparsity_facts,
     tradeoff_facts,
 )
+from recall_distortion.report.forgotten import forgotten_facts, forgotten_tables
 from recall_distortion.report.html_tables import section_tables
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import percents, span_of
@@ -71,6 +72,7 @@ SECTIONS = {
     "balances": "Balances",
     "accuracy": "Accuracy",
     "recall": "Classes",
+    "forgotten": "Forgotten",
     "seeds": "Seeds",
     "sparsity": "Sparsity",
     "tables": "Tables",
@@ -243,7 +245,7 @@ def _of_panels(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str,
 
 def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     """Return what the sections after the answer say, and all tables."""
-    listings = section_tables(data)
+    listings = section_tables(data) | {"forgotten": forgotten_tables(data)}
     every = [found for section in listings.values() for found in section]
     beside = [found for section in listings if section != "tables" for found in listings[section]]
     sparsity = None
@@ -261,6 +263,7 @@ def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[st
         "equal_sparsity": sparsity_facts(data),
         "sparsity_n": span_of(numbers(data, STUDY, "sparsity"), "networks"),
         "published": published_facts(data),
+        "forgotten": forgotten_facts(data),
         "listings": listings,
         "elsewhere": [found for found in beside if found.rows],
         "empty": [found.title for found in every if not found.rows],

@@ -13,8 +13,11 @@ from recall_distortion.tables.parts import (
     View,
     alone,
 )
-from recall_distortion.vocabulary import CONTROL, DENSE
+from recall_distortion.vocabulary import CONTROL, DENSE, INCONCLUSIVE
 
+# Verdicts against the control: of populations, and of measures.
+MORE, FEWER, NO_MORE = "more than the control", "fewer than the control", INCONCLUSIVE
+WORSE, BETTER = "worse", "better"
 # Quantities.
 PIES = "PIEs"
 PIES_AT_FEWER = "PIEs at fewer networks"
@@ -98,6 +101,29 @@ def _class_measure(name: str) -> list[Part]:
     return found
 
 
+# Slopes of recall change over classes: quantity and estimator, in the order of the question.
+PER_TENFOLD = "recall change per tenfold training images"
+PER_RECALL = "recall change per unit of dense recall"
+FREQUENCY_SLOPES = {
+    "images": (PER_TENFOLD, MEAN),
+    "dense_recall": (PER_RECALL, MEAN),
+    "images_beside": (PER_TENFOLD, "beside dense recall"),
+    "dense_recall_beside": (PER_RECALL, "beside training images"),
+}
+
+
+def _frequency(name: str) -> list[Part]:
+    quantity, estimator = FREQUENCY_SLOPES[name]
+    mean = {"n": "n", "estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
+    over = {"n": "control_n", "estimate": f"{name}_over_control", "low": f"{name}_over_low",
+            "high": f"{name}_over_high", "reference": f"{name}_control", "p": f"{name}_p",
+            "p_adjusted": f"{name}_p_adjusted", **FAMILY, "note": "note"}  # fmt: skip
+    return [
+        Part(quantity, estimator, {**mean, "level": "level"}),
+        Part(quantity, estimator, {**over, "level": "level"}, CONTROL, family="ratios"),
+    ]
+
+
 #: The views of what compressed networks forget, by name.
 FORGETTING: dict[str, View] = {
     "populations": View(
@@ -125,6 +151,7 @@ FORGETTING: dict[str, View] = {
         [part for name in CLASS_MEASURES for part in _class_measure(name)], CLASS
     ),
     "class_counts": View([part for name in CLASS_TESTS for part in _class_counts(name)]),
+    "frequency": View([part for name in FREQUENCY_SLOPES for part in _frequency(name)]),
     "population_classes": View(
         [Part(PIES, COUNT, alone("pies", **CLASS, reference="control"), "", True)], CLASS
     ),

@@ -272,6 +272,16 @@ TABLES: dict[str, Table] = {
 SUMMARIZED = [name for name in TABLES if name not in ("summary", "images")]
 #: What jobs hand to each other, and facts that ship with the package.
 OTHERS: dict[str, Table] = {
+    "frequencies": _table(
+        "a class of a data set",
+        ["dataset", "class"],
+        "dataset",
+        Column("class", COUNT, "The class by number, from 0 on."),
+        "class_name",
+        Column("fit", COUNT, "Images that networks are trained on."),
+        Column("holdout", COUNT, "Images held out to choose the best epoch."),
+        Column("test", COUNT, "Test images."),
+    ),
     "sparsity": _table(
         "a pruned network",
         [*CELL, "seed"],

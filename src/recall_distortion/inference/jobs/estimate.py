@@ -29,12 +29,14 @@ def write_estimates(
     architectures: Architectures,
     level: float = PAPER_LEVEL,
     populations: str | Path | None = None,
+    frequencies: str | Path | None = None,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
     ``outputs`` maps estimates, tests and published to their paths; ``architectures`` gives the
     family and depth of the networks that are to be compared. ``populations`` is the table of
-    estimates that ``write_populations`` wrote of the same study. What a study cannot estimate is
+    estimates that ``write_populations`` wrote of the same study, ``frequencies`` that of the
+    classes' images. What a study cannot estimate is
     missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
@@ -42,7 +44,8 @@ def write_estimates(
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
     further = None if populations is None else read_table(populations, "estimates")
-    found = answers(recall, networks, level)
+    images = None if frequencies is None else read_table(frequencies, "frequencies")
+    found = answers(recall, networks, level, images)
     tables = {
         "estimates": estimates(found, further),
         "tests": contrasts.tests(networks, architectures),

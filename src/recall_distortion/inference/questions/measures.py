@@ -21,6 +21,7 @@ from recall_distortion.measures.measure import HIGHER, Measure, require_differen
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.files import require_columns, require_unique
+from recall_distortion.tables.forgetting import BETTER, WORSE
 from recall_distortion.tables.views import NAMED
 from recall_distortion.vocabulary import (
     CELL_STATE,
@@ -40,7 +41,6 @@ COLUMNS = [
     "over_control_high", "p", "p_adjusted", "verdict", "level", "family_size", "note",
 ]  # fmt: skip
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
-WORSE, BETTER = "worse", "better"
 NOT_KNOWN = "{} of {} networks have no value"
 
 

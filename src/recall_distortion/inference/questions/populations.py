@@ -24,6 +24,7 @@ from recall_distortion.measures.populations import (
     exchanged,
     vote_distance,
 )
+from recall_distortion.tables.forgetting import FEWER, MORE, NO_MORE
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.vocabulary import (
@@ -42,7 +43,6 @@ SUBSET_SEED = 20_210_906
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
 MOST_IMAGES = 100  # of a cell in images.csv, the votes furthest apart first
 DRAWN = 60  # images of a panel at random, to see beside them
-MORE, FEWER, NO_MORE = "more than the control", "fewer than the control", "inconclusive"
 FEW = "fewer than four networks: nothing can be halved"
 LEFT_OUT = "images.csv has {} of {} images"
 
