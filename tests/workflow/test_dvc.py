@@ -42,7 +42,7 @@ RULES_OF = {
     "evaluate": ("evaluate",),
     "measure": ("measure",),
     "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
-    "report": ("report", "figures"),
+    "report": ("report", "figures", "thumbnails"),
 }
 # What rules read beside code, by the function that names it in the workflow.
 READ_BESIDES = {

@@ -28,8 +28,9 @@ def forgotten_facts(data: ReportTables) -> list[dict[str, Any]]:
             "images": _images(data, panel),
             "classes": _classes(numbers(data, panel, "class_tests")),
             "fairness": _fairness(numbers(data, panel, "fairness")),
+            "frequency": _frequency(numbers(data, panel, "frequency")),
         }
-        if any(facts[name] for name in ("images", "classes", "fairness")):
+        if any(facts[name] for name in ("images", "classes", "fairness", "frequency")):
             found.append(facts)
     return found
 
@@ -118,6 +119,11 @@ def _fairness(found: Numbers) -> dict[str, Any] | None:
     }
 
 
+def _frequency(found: Numbers) -> dict[str, int] | None:
+    names = ("cells", "rarer", "commoner", "beside/rarer", "beside/commoner", "difficult")
+    return {name.replace("/", "_"): found.count(name) for name in names} if found.items else None
+
+
 def forgotten_tables(data: ReportTables) -> list[HtmlTable]:
     """Return the tables of images, of classes and of fairness."""
     cells = data.view("populations")
@@ -129,5 +135,6 @@ def forgotten_tables(data: ReportTables) -> list[HtmlTable]:
         listing("populations", cells[cells["pies"].notna()]),
         listing("class_counts", data.view("class_counts")),
         listing("class_tests", classes[classes["state"] == RETRAINED]),
+        listing("frequency", data.view("frequency")),
         listing("fairness", wide, columns=columns),
     ]

@@ -318,6 +318,23 @@ LISTINGS: dict[str, Listing] = {
             "own_p_adjusted|adjusted p|p",
         ),
     ),
+    "frequency": Listing(
+        "Rare classes and difficult ones",
+        "Slopes over classes of each network’s change in recall, on the logarithm of a class’s "
+        "training images (points per tenfold), and on its recall in dense networks of other seeds "
+        "(points per point); “beside” are those of the regression on both. Means over networks.",
+        _columns(
+            *_CELL, "n||whole", "images|per tenfold images, points|points", "images_low|low|points",
+            "images_high|high|points", "images_over_control|over control|points", "images_p|p|p",
+            "images_p_adjusted|adjusted p|p", "images_beside|beside dense recall|points",
+            "images_beside_over_control|over control|points", "images_beside_p|p|p",
+            "images_beside_p_adjusted|adjusted p|p", "dense_recall|per dense recall|three",
+            "dense_recall_over_control|over control|three", "dense_recall_p|p|p",
+            "dense_recall_beside|beside images|three",
+            "dense_recall_beside_over_control|over control|three", "dense_recall_beside_p|p|p",
+            "control_n|n with control|whole", "note",
+        ),
+    ),
     "fairness": Listing(
         "Which measures agree on which cells are worse",
         "Worse or better than the control: the paired t-test of a measure’s difference, p adjusted "

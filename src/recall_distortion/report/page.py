@@ -38,6 +38,7 @@ from recall_distortion.report.evidence import (
     tradeoff_facts,
 )
 from recall_distortion.report.forgotten import forgotten_facts, forgotten_tables
+from recall_distortion.report.gallery import gallery_facts, read_thumbnails
 from recall_distortion.report.html_tables import section_tables
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import percents, span_of
@@ -48,7 +49,7 @@ from recall_distortion.report.pictures import (
     figure_name,
     read_figures,
 )
-from recall_distortion.report.tables import REQUIRED, ReportTables, read_tables
+from recall_distortion.report.tables import REQUIRED, ReportTables, read, read_tables
 from recall_distortion.system.files import write_text
 from recall_distortion.vocabulary import Panel
 
@@ -161,7 +162,12 @@ def _environment() -> jinja2.Environment:
 
 
 def build_report(
-    tables: Path, output: Path, *, study: Mapping[str, Any], figures: Path | None = None
+    tables: Path,
+    output: Path,
+    *,
+    study: Mapping[str, Any],
+    figures: Path | None = None,
+    thumbnails: Path | None = None,
 ) -> None:
     """Write the report of a study as one self-contained HTML page.
 
@@ -170,7 +176,8 @@ def build_report(
     ratios, methods, count, selection, training, finetuning, versions, device, test_images, ...);
     any of them may be missing, and what it does not know it shows as it comes. Everything in both
     is escaped. ``figures`` is the folder into which ``write_figures`` has drawn the same tables;
-    without it they are drawn for the page. The same input gives the same bytes.
+    without it they are drawn for the page. ``thumbnails`` is the file of pictures of test images;
+    without it the page shows none. The same input gives the same bytes.
 
     Raises ``TableError`` when a table is missing, has no column that is needed or no number where
     one belongs.
@@ -189,6 +196,7 @@ def build_report(
             **_of_study(data, study),
             **_of_panels(data, pictures),
             **_of_sections(data, pictures),
+            gallery=gallery_facts(data, read(Path(tables), "images"), read_thumbnails(thumbnails)),
         )
     )
     write_text(output, page)

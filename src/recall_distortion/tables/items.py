@@ -178,8 +178,8 @@ ITEMS: dict[str, dict[str, str]] = {
         "reseed/n": "Networks in each half of the dense ones.",
         "reseed/pies": "Images that the networks in odd and even places name differently.",
         "reseed/fewer": "Networks at which all cells are compared.",
-        "reseed/disjoint_median": "Images that as many dense networks and others name differently: "
-        "the median of random choices.",
+        "reseed/disjoint_median": "Images that as many dense networks and others name differently, "
+        "in the median.",
         "reseed/disjoint_low": "The 5th percentile of these choices.",
         "reseed/disjoint_high": "The 95th.",
     },
@@ -200,6 +200,14 @@ ITEMS: dict[str, dict[str, str]] = {
         "cells/every": "Those that are worse by every measure.",
         "cells/some": "Those that are by some.",
         "cells/none": "Those that are by none.",
+    },
+    "frequency": {
+        "cells": "Retrained cells of unbalanced data that are compared with the control.",
+        "rarer": "Those in which rare classes lose more than common ones, beyond the control.",
+        "commoner": "Those in which they lose less.",
+        "beside/rarer": "Those in which rare classes of equal dense recall lose more.",
+        "beside/commoner": "Those in which these lose less.",
+        "difficult": "Those in which classes of low dense recall lose more.",
     },
     "broken": {
         "cells": "Retrained cells whose networks hardly tell classes apart.",

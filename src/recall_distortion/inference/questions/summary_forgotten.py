@@ -11,6 +11,8 @@ from recall_distortion.tables.forgetting import BETTER, CLASS_TESTS, FEWER, MORE
 from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import CONTROL, RESEED, RETRAINED, Panel
 
+SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
+
 
 def of_panels(tables: StudyTables) -> Iterator[tuple[Panel, str, Mapping[str, float]]]:
     """Yield the sections of each panel that has the rows that they count."""
@@ -19,6 +21,7 @@ def of_panels(tables: StudyTables) -> Iterator[tuple[Panel, str, Mapping[str, fl
             ("populations", "populations", _populations),
             ("class_tests", "class_counts", _class_tests),
             ("fairness", "measures", _fairness),
+            ("frequency", "frequency", _frequency),
         ):
             rows = of_panel(tables.view(view), panel)
             if numbers := count(rows, tables.methods):
@@ -95,3 +98,20 @@ def _fairness(rows: pd.DataFrame, methods: list[str]) -> dict[str, float]:
         "cells/none": (worse["sum"] == 0).sum(),
     }
     return found
+
+
+def _frequency(rows: pd.DataFrame, methods: list[str]) -> dict[str, float]:
+    """Return in how many cells rare classes, and difficult ones, lose more than the control's."""
+    cells = _retrained(rows, methods)
+    cells = cells[cells["images_p_adjusted"].notna()]
+    if cells.empty:
+        return {}
+    found: dict[str, float] = {"cells": len(cells)}
+    for slope, start in (("images", ""), ("images_beside", "beside/")):
+        sure = cells[f"{slope}_p_adjusted"] <= SIGNIFICANT
+        over = cells[f"{slope}_over_control"]
+        # The more images, the smaller the loss.
+        found |= {f"{start}rarer": (sure & (over > 0)).sum(),
+                  f"{start}commoner": (sure & (over < 0)).sum()}  # fmt: skip
+    sure = cells["dense_recall_p_adjusted"] <= SIGNIFICANT
+    return found | {"difficult": (sure & (cells["dense_recall_over_control"] > 0)).sum()}
