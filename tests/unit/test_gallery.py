@@ -60,7 +60,7 @@ def test_images_are_those_of_most_cells_of_each_class_in_turn(images) -> None:
     assert first["agreement"] == 0.02  # of its lowest ratio
     assert pies.iloc[2]["cells"] == "int8 at 4"  # which is never retrained
     null = found[found["group"] == NULL].set_index("image")
-    assert null["cells"].to_dict() == {7: "reseed; control", 8: "reseed"}
+    assert null["cells"].to_dict() == {7: "control; reseed", 8: "reseed"}
     drawn = found.loc[found["group"] == DRAWN, "image"]
     assert len(drawn) == MOST
     assert drawn.min() == 0

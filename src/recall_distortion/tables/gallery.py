@@ -43,7 +43,8 @@ def chosen(images: pd.DataFrame) -> pd.DataFrame:
     for panel, own in images.groupby(PANEL, sort=False):
         of_panel = (pies[PANEL] == list(panel)).all(axis=1)
         rows = _shown(pies[of_panel & compressed & (retrained | ends_early)])
-        null = pies[of_panel & (((method == CONTROL) & retrained) | (method == RESEED))]
+        of_control = (method == CONTROL) & retrained
+        null = pd.concat([pies[of_panel & of_control], pies[of_panel & (method == RESEED)]])
         drawn = own[own["method"] == DENSE]
         # All over the test set, whose images may be sorted by class.
         places = np.linspace(0, max(len(drawn) - 1, 0), min(MOST, len(drawn))).round().astype(int)
