@@ -29,6 +29,7 @@ STUDIES = [
         "fashion_mnist",
         "fashion_mnist_equal_sparsity",
         "fashion_mnist_gpu",
+        "fashion_mnist_long_tail",
         "fashion_mnist_no_decay",
         "fashion_mnist_test_selection",
         "mnist",

@@ -97,6 +97,7 @@ def _classes(found: Numbers) -> dict[str, Any] | None:
         reseed = found.value(f"{RESEED}/{name}/moved")
         tests[name] = {
             "cells": found.count(f"{name}/cells"),
+            "classes": found.count(f"{name}/classes"),
             "expected": style.number(found.value(f"{name}/expected"), 1),
             "moved": found.count(f"{name}/moved"),
             "adjusted": found.count(f"{name}/adjusted"),

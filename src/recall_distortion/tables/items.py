@@ -186,6 +186,7 @@ ITEMS: dict[str, dict[str, str]] = {
     "class_tests": {
         "cells": "Retrained cells of compression methods.",
         "<test>/cells": "Those that have this test: published or own (Welch's), paired, control.",
+        "<test>/classes": "The classes in them, each cell's counted.",
         "<test>/expected": "Classes with p of at most 0.05 in them where nothing moves.",
         "<test>/moved": "Classes with p of at most 0.05.",
         "<test>/adjusted": "Those left by Holm's adjustment over a cell's classes.",

@@ -11,6 +11,7 @@ from recall_distortion.tables.forgetting import BETTER, CLASS_TESTS, FEWER, MORE
 from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import CONTROL, RESEED, RETRAINED, Panel
 
+CHANCE = 0.05  # of the classes, expected below a p of 0.05
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
 
 
@@ -68,6 +69,7 @@ def _class_tests(rows: pd.DataFrame, methods: list[str]) -> dict[str, float]:
         known = cells[cells[f"{test}_moved"].notna()]
         found |= {
             f"{test}/cells": len(known),
+            f"{test}/classes": round(known["expected"].sum() / CHANCE),
             f"{test}/expected": known["expected"].sum(),
             f"{test}/moved": known[f"{test}_moved"].sum(),
             f"{test}/adjusted": known[f"{test}_adjusted"].sum(),
