@@ -43,7 +43,7 @@ class Listing:
         return columns.get(name, "")
 
 
-def _columns(*specifications: str) -> list[Column]:
+def shown(*specifications: str) -> list[Column]:
     """Return columns from "name|heading|form"; heading and form may be left out."""
     found = []
     for specification in specifications:
@@ -52,8 +52,8 @@ def _columns(*specifications: str) -> list[Column]:
     return found
 
 
-_PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||ratio")
-_CELL = (*_PLACE, "state||method")
+PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||ratio")
+CELL = (*PLACE, "state||method")
 _LEVEL = ("level||percent", "family_size|family|whole")
 _ERROR = ("std_error|standard error|four", "df||whole")
 
@@ -75,8 +75,8 @@ LISTINGS: dict[str, Listing] = {
         "pooled slopes of all networks, with a bootstrap interval; on the basis “mean” by the "
         "networks’ own slopes, paired by seed, with a t interval. Verdict and reading follow the "
         "basis; the p values belong to the paired t-test.",
-        _columns(
-            *_CELL, "n||whole", "reading||reading", "basis", "verdict|verdict against 0|verdict",
+        shown(
+            *CELL, "n||whole", "reading||reading", "basis", "verdict|verdict against 0|verdict",
             "crossfit_difference|cross-fitted difference|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_control|control’s cross-fitted α|three",
             "difference|mean difference|three", "low||three", "high||three",
@@ -90,8 +90,8 @@ LISTINGS: dict[str, Listing] = {
         "“interpret” says “cross-fitted slope of all networks”, "
         "the test set is too small for the slopes of single "
         "networks: read the table of pooled slopes instead.",
-        _columns(
-            *_CELL, "n||whole", "mean|mean α|three", "low||three", "high||three", *_ERROR, *_LEVEL,
+        shown(
+            *CELL, "n||whole", "mean|mean α|three", "low||three", "high||three", *_ERROR, *_LEVEL,
             "verdict||verdict", "interpret", "alpha_crossfit|median cross-fitted α|three",
             "nonfinite|without a slope|whole", "note",
         ),
@@ -104,8 +104,8 @@ LISTINGS: dict[str, Listing] = {
         "not noise of the test set. Unstable are dense networks whose denominator cannot be "
         "distinguished from zero. Effective classes are 1 over the sum of the classes’ squared "
         "shares in the denominator; where they are few, “narrow” says why.",
-        _columns(
-            *_CELL, "n||whole", "alpha_crossfit|cross-fitted α|three", "crossfit_low|low|three",
+        shown(
+            *CELL, "n||whole", "alpha_crossfit|cross-fitted α|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_verdict|verdict|verdict",
             "alpha|plain α|three", "low||three", "high||three", "r2|r²|three", *_LEVEL,
             "denominator||tiny", "reliability||three", "unstable||whole", "interpret",
@@ -120,8 +120,8 @@ LISTINGS: dict[str, Listing] = {
         "Means over networks, with paired t intervals of the changes in accuracy. “Improves” says "
         "“both” where the accuracy’s interval lies above 0, α’s below 1, and the variance falls. "
         "The variance is that of the recall balance over classes, not normalized.",
-        _columns(
-            *_CELL, "n||whole", "improves", "accuracy_before|accuracy before|percent",
+        shown(
+            *CELL, "n||whole", "improves", "accuracy_before|accuracy before|percent",
             "accuracy_after|after|percent", "accuracy_change|change, points|points",
             "accuracy_low|low|points", "accuracy_high|high|points",
             "std_error|standard error|points off", "df||whole",
@@ -141,8 +141,8 @@ LISTINGS: dict[str, Listing] = {
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
         "takes the place of the compressed one.",
-        _columns(
-            *_CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
+        shown(
+            *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
             "before|dense|four", "change||four", "change_low|low|four", "change_high|high|four",
             "control_n|n with control|whole", "control|control’s|four",
             "over_control|over control|four", "over_control_low|low|four",
@@ -153,8 +153,8 @@ LISTINGS: dict[str, Listing] = {
         "Leave one class out",
         "The mean slope of a cell with one class’s terms left out of both sums. Rows in which "
         "that changes the verdict stand first.",
-        _columns(
-            *_CELL, "class", "class_name|class left out", "share|share of denominator|percent",
+        shown(
+            *CELL, "class", "class_name|class left out", "share|share of denominator|percent",
             "unnamed|dense networks that never predict it|whole", "n||whole", "changes",
             "mean|mean α without|three", "low||three", "high||three", *_ERROR, "level||percent",
             "verdict|verdict without|verdict", "mean_all|with all|three",
@@ -172,8 +172,8 @@ LISTINGS: dict[str, Listing] = {
     "tests": Listing(
         "Tests",
         "",
-        _columns(
-            *_PLACE, "left||method", "right||method", "alternative", "paired||truth",
+        shown(
+            *PLACE, "left||method", "right||method", "alternative", "paired||truth",
             "n_left|n left|whole", "n_right|n right|whole", "estimate|difference|three", "t||two",
             "df||whole", "p||p", "p_adjusted|adjusted p|p", "adjustment", "family|adjusted over",
             "note",
@@ -186,8 +186,8 @@ LISTINGS: dict[str, Listing] = {
         "their estimates and standard errors do; pymer4 gives Satterthwaite’s degrees of freedom, "
         "statsmodels a normal approximation, so their p values may differ. The one-sided p values "
         "ask whether a slope or level lies above or below 1, and a trend above or below 0.",
-        _columns(
-            "model", *_PLACE, "term", "believe", *_fitter(PYMER4), *_fitter(STATSMODELS),
+        shown(
+            "model", *PLACE, "term", "believe", *_fitter(PYMER4), *_fitter(STATSMODELS),
             "difference|statsmodels less pymer4|tiny", *_fitter(BOOTSTRAP),
         ),
         "mixed_models",
@@ -196,7 +196,7 @@ LISTINGS: dict[str, Listing] = {
         "Fits of the mixed models",
         "Spread is the largest residual standard deviation of a cell over the smallest; the model "
         "takes them to be equal.",
-        _columns(
+        shown(
             "model", "fitter", "believe", "spread||two", "formula", "rows||whole", "groups",
             "loglik|log-likelihood|two", "singular||truth", "converged||truth", "message",
         ),
@@ -206,8 +206,8 @@ LISTINGS: dict[str, Listing] = {
         "Realised sparsity",
         "Mean, least and largest realised ratio over networks, and the share of the prunable "
         "weights that was kept.",
-        _columns(
-            *_PLACE, "n||whole", "mean_ratio|realised|two", "min_ratio|least|two",
+        shown(
+            *PLACE, "n||whole", "mean_ratio|realised|two", "min_ratio|least|two",
             "max_ratio|largest|two", "kept_fraction|kept|percent",
             "kept_prunable|weights kept|whole", "prunable|prunable weights|whole",
             "total|all parameters|whole",
@@ -220,8 +220,8 @@ LISTINGS: dict[str, Listing] = {
         "interpolated, seed by seed, to the ratio that each network realised, and with its next "
         "denser networks as they are. Differences of the cross-fitted slopes of all networks with "
         "bootstrap intervals; of accuracies, in points, with paired t intervals.",
-        _columns(
-            *_PLACE, "state||method", "reference|against|method",
+        shown(
+            *PLACE, "state||method", "reference|against|method",
             "realised_ratio|realised|two", "reference_ratio|other’s realised|two",
             "n||whole", "nominal_reading|at the nominal ratio|against",
             "nominal_other|α of the other|three",
@@ -246,8 +246,8 @@ LISTINGS: dict[str, Listing] = {
         "Intercept check",
         "The mean slope without and with an intercept; only a balanced test set makes them equal "
         "by construction.",
-        _columns(
-            *_CELL, "n||whole", "slope||three", "slope_with_intercept|with intercept|three",
+        shown(
+            *CELL, "n||whole", "slope||three", "slope_with_intercept|with intercept|three",
             "intercept||four", "intercept_low|low|four", "intercept_high|high|four", *_ERROR,
             "level||percent",
         ),
@@ -255,7 +255,7 @@ LISTINGS: dict[str, Listing] = {
     "failures": Listing(
         "Replicates that failed",
         "A network that could not be trained or fine-tuned is missing from every table above.",
-        _columns(*_PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
+        shown(*PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
         "networks",
     ),
     "engines": Listing(
@@ -263,89 +263,14 @@ LISTINGS: dict[str, Listing] = {
         "How, how precisely and where each cell’s networks were trained or, where pruned, "
         "fine-tuned, and with which version of torch; seeds counts the replicates that were "
         "computed so.",
-        _columns(*_PLACE, "seeds||whole", "engine", "device", "torch"),
+        shown(*PLACE, "seeds||whole", "engine", "device", "torch"),
         "networks",
-    ),
-    "populations": Listing(
-        "Images that populations name otherwise",
-        "Modal labels of all networks of a cell against those of the dense networks of the same "
-        "seeds; of reseed, of dense networks in odd against even places. The p value is of method "
-        "and control exchanged within seeds. At fewer networks stand medians of random choices of "
-        "the same seeds and of other ones, with the range of nine in ten: the count falls with "
-        "the number of networks, so that only counts at one number compare. The vote distance is "
-        "the mean share of networks that would have to change their label. Accuracies are of "
-        "single networks; null PIEs are the control’s, before fine-tuning and of the control "
-        "those of the dense halves.",
-        _columns(
-            *_CELL, "n||whole", "pies|PIEs|whole", "share||percent", "control|control’s|whole",
-            "over_control|over control|whole", "p||p", "p_adjusted|adjusted p|p",
-            "reading|against the control", "highest|by highest class|whole", "least||whole",
-            "largest||whole", "tied|tied images|whole", "fewer|at networks|whole",
-            "paired_median|same seeds|whole", "paired_low|low|whole", "paired_high|high|whole",
-            "disjoint_median|other seeds|whole", "disjoint_low|low|whole",
-            "disjoint_high|high|whole", "distance|vote distance|four",
-            "distance_over_control|distance over control|four", "distance_p|its p|p",
-            "dense_on_pies|dense right on PIEs|percent", "dense_on_others|on others|percent",
-            "dense_on_null|on null PIEs|percent", "own_on_pies|compressed right on PIEs|percent",
-            "own_on_others|on others|percent", "own_on_null|on null PIEs|percent",
-            "dense_mode_right|PIEs where the dense mode is right|percent",
-            "own_mode_right|compressed mode|percent", "note",
-        ),
-    ),
-    "class_counts": Listing(
-        "Classes that moved, by test",
-        "Classes whose recall less accuracy differs with p of at most 0.05, and how many of them "
-        "Holm’s adjustment over a cell’s classes leaves. Welch’s test as published takes off the "
-        "population’s mean accuracy; the others each network’s own.",
-        _columns(
-            *_CELL, "expected|expected by chance|two", "control_moved|paired with control|whole",
-            "control_adjusted|adjusted|whole", "paired_moved|paired with dense|whole",
-            "paired_adjusted|adjusted|whole", "published_moved|Welch, as published|whole",
-            "published_adjusted|adjusted|whole", "own_moved|Welch, own accuracy|whole",
-            "own_adjusted|adjusted|whole",
-        ),
-    ),
-    "class_tests": Listing(
-        "Each class by each test",
-        "Changes of recall less accuracy in percentage points; adjusted p values are Holm’s over "
-        "the classes of a cell. The verdict is that of the pairs with the control.",
-        _columns(
-            *_CELL, "class", "class_name", "control_change|over control, points|points",
-            "control_p|p|p", "control_p_adjusted|adjusted p|p", "control_verdict|verdict",
-            "paired_change|from dense, points|points", "paired_p|paired p|p",
-            "paired_p_adjusted|adjusted p|p", "published_p|Welch p, as published|p",
-            "published_p_adjusted|adjusted p|p", "own_p|Welch p, own accuracy|p",
-            "own_p_adjusted|adjusted p|p",
-        ),
-    ),
-    "frequency": Listing(
-        "Rare classes and difficult ones",
-        "Slopes over classes of each network’s change in recall, on the logarithm of a class’s "
-        "training images (points per tenfold), and on its recall in dense networks of other seeds "
-        "(points per point); “beside” are those of the regression on both. Means over networks.",
-        _columns(
-            *_CELL, "n||whole", "images|per tenfold images, points|points", "images_low|low|points",
-            "images_high|high|points", "images_over_control|over control|points", "images_p|p|p",
-            "images_p_adjusted|adjusted p|p", "images_beside|beside dense recall|points",
-            "images_beside_over_control|over control|points", "images_beside_p|p|p",
-            "images_beside_p_adjusted|adjusted p|p", "dense_recall|per dense recall|three",
-            "dense_recall_over_control|over control|three", "dense_recall_p|p|p",
-            "dense_recall_beside|beside images|three",
-            "dense_recall_beside_over_control|over control|three", "dense_recall_beside_p|p|p",
-            "control_n|n with control|whole", "note",
-        ),
-    ),
-    "fairness": Listing(
-        "Which measures agree on which cells are worse",
-        "Worse or better than the control: the paired t-test of a measure’s difference, p adjusted "
-        "over a method’s ratios at most 0.05. The numbers are in the table of further measures.",
-        [],
     ),
     "published": Listing(
         "Against the published study",
         "The cells that the published study and this one share.",
-        _columns(
-            *_PLACE, "published_verdict||verdict", "verdict|verdict here|verdict",
+        shown(
+            *PLACE, "published_verdict||verdict", "verdict|verdict here|verdict",
             "agrees||truth", "published_alpha|published slope|three",
             "pooled_alpha|pooled slope here|three", "published_accuracy||percent",
             "accuracy|accuracy here|percent",
@@ -354,8 +279,7 @@ LISTINGS: dict[str, Listing] = {
     ),
 }  # fmt: skip
 
-FAIRNESS_KEYS = _columns(*_PLACE, "worse_by|measures that say worse|whole")
-SEEDS_KEYS = _columns(*_PLACE, "question|α against|question", "n||whole", "sd||four",
+SEEDS_KEYS = shown(*PLACE, "question|α against|question", "n||whole", "sd||four",
                       "level||percent")  # fmt: skip
 
 # Columns that are said once above the table where all rows agree.
