@@ -18,8 +18,11 @@ in the engine's a validation on 16 images is, in the fused one also capturing it
 measures all ways one after the other, and ratios are within a repeat. From the medians follows what
 the whole panel would take: 30 dense networks of 60 epochs, and for each six of 25 epochs (magnitude
 at five ratios, the control), with the hold-out's evaluation taken as a third of training on as many
-images. With ``--arrays`` all replicates are also trained for a few epochs in both precisions and
-their accuracies compared.
+images. With ``--arrays`` dense, retrained and pruned networks are also computed in both precisions
+and their accuracies and slopes compared, seed by seed.
+
+Each rate is printed when it is measured. After ``--seconds``, of which the comparison of precisions
+has half, nothing is begun that was not measured before or takes longer than what is left.
 
 ``--device cpu`` tries what needs no GPU, and says what it leaves out; its figures mean nothing.
 """
@@ -30,10 +33,12 @@ import argparse
 import functools
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import gpu_precisions
 import gpu_setting as setting
 import numpy as np
 import torch
@@ -43,6 +48,7 @@ from gpu_setting import (
     ARCHITECTURE,
     DECAY,
     MOMENTUM,
+    PRECISIONS,
     RATE,
     Clock,
     Options,
@@ -61,13 +67,11 @@ from recall_distortion import data
 from recall_distortion.system import processor
 from recall_distortion.system.errors import DataError
 from recall_distortion.system.machine import cores
-from recall_distortion.training import DeviceImages, Engine, fit_runs
+from recall_distortion.training import Engine, fit_runs
 from recall_distortion.training.proof import is_proved
 
-PRECISIONS = ("float32", "bfloat16")
 EPOCHS, FINETUNING_EPOCHS, PRUNED = 60, 25, 6  # of the panel; pruned networks for each dense one
 WARM_STEPS = 2
-EVALUATED = 1000  # test images at once
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -186,30 +190,35 @@ class Way:
 
 
 def ways(options: Options, asked: argparse.Namespace, workers: Workers) -> list[Way]:
-    """Return the ways; the first is what the others are held against."""
-    found = [Way("usual loop", lambda: usual(options))]
+    """Return the ways, what matters most first; the first is what the others are held against."""
     seeds = range(asked.replicates)
     few = seeds[: asked.alone]
-    proved = is_proved(ARCHITECTURE, options.device)
-    for precision in PRECISIONS:
-        for at_once in sorted({min(n, asked.replicates) for n in asked.at_once}, reverse=True):
-            job = functools.partial(engine, options, seeds, at_once, precision)
-            found.append(Way(f"engine, {at_once} at once, {precision}", job))
-        for at_once in asked.fused if options.device == "cpu" or proved else ():
-            job = functools.partial(engine, options, range(at_once), at_once, precision, True)
-            name = f"fused, {at_once} at once, {precision}"
-            found.append(Way(name, job, needs_gpu=True))
-        job = functools.partial(engine, options, few, 1, precision)
-        found.append(Way(f"engine, one after another, {precision}", job))
-        for streams in asked.streams:
-            many = few if streams == 1 else range(streams)
-            job = functools.partial(captured, options, many, streams, precision)
-            name = "one after another" if streams == 1 else f"{streams} streams"
-            found.append(Way(f"captured steps, {name}, {precision}", job, needs_gpu=True))
-        for count in asked.processes:
-            job = functools.partial(shared, options, workers, count, precision)
-            found.append(Way(f"engine, {count} processes, {precision}", job))
-    return found
+    most_first = functools.partial(sorted, reverse=True)
+    found: list[tuple[str, Callable[[str], Rate], bool]] = []
+    if options.device == "cpu" or is_proved(ARCHITECTURE, options.device):
+        for count in most_first(asked.fused):
+            job = functools.partial(engine, options, range(count), count, fused=True)
+            found.append((f"fused, {count} at once", job, True))
+    for count in most_first({min(n, asked.replicates) for n in asked.at_once}):
+        job = functools.partial(engine, options, seeds, count)
+        found.append((f"engine, {count} at once", job, False))
+    found.append(("engine, one after another", functools.partial(engine, options, few, 1), False))
+    for streams in asked.streams:
+        many = few if streams == 1 else range(streams)
+        name = "one after another" if streams == 1 else f"{streams} streams"
+        job = functools.partial(captured, options, many, streams)
+        found.append((f"captured steps, {name}", job, True))
+    for count in asked.processes:
+        job = functools.partial(shared, options, workers, count)
+        found.append((f"engine, {count} processes", job, False))
+    return [
+        Way("usual loop", lambda: usual(options)),
+        *(
+            Way(f"{name}, {precision}", functools.partial(job, precision=precision), needs_gpu)
+            for name, job, needs_gpu in found
+            for precision in PRECISIONS
+        ),
+    ]
 
 
 def shared(options: Options, workers: Workers, count: int, precision: str) -> Rate:
@@ -221,17 +230,14 @@ def shared(options: Options, workers: Workers, count: int, precision: str) -> Ra
     return Rate(trained / timed.seconds, sum(timed.values))
 
 
-def compare(options: Options, asked: argparse.Namespace) -> None:
+def compare(options: Options, asked: argparse.Namespace, until: float) -> None:
     """Measure every way in every repeat, and print the table and the panel's estimate."""
     with Workers(max(asked.processes)) as workers:
         all_ways = ways(options, asked, workers)
         measured = [way for way in all_ways if options.device == "cuda" or not way.needs_gpu]
         if left_out := [way.name for way in all_ways if way not in measured]:
             print(f"left out, for want of a GPU: {'; '.join(left_out)}")
-        found: dict[str, list[Rate]] = {way.name: [] for way in measured}
-        for _ in range(asked.repeats):
-            for way in measured:
-                found[way.name].append(way.measure())
+        found = rates_until(until, measured, asked.repeats)
     rates = {name: [rate.images for rate in own] for name, own in found.items()}
     basis = rates[measured[0].name]
     # The panel as it would be: nine tenths of the images to fit, a tenth held out.
@@ -242,7 +248,7 @@ def compare(options: Options, asked: argparse.Namespace) -> None:
         (
             name,
             spread(own, "{:.0f}"),
-            spread(ratios(own, basis)),
+            spread(ratios(own, basis[: len(own)])),
             "-" if options.device == "cpu" else f"{max(r.memory for r in found[name]):.1f}",
             f"{passes / statistics.median(own) / 3600:.2f}",
         )
@@ -256,53 +262,28 @@ def compare(options: Options, asked: argparse.Namespace) -> None:
     )
 
 
-@torch.no_grad()
-def accuracies(options: Options, asked: argparse.Namespace, precision: str) -> list[float]:
-    """Train all replicates for a few epochs and return their accuracies on the test set."""
-    found = images(options)
-    network = build(found, options.device)
-    states = runs(network, range(asked.replicates))
-    network.to(options.device)
-    way = Engine(min(max(asked.at_once), asked.replicates), precision)
-    with torch.enable_grad():
-        fitted = list(
-            fit_runs(
-                network,
-                on_device(found, options.device),
-                recipe(asked.parity_epochs),
-                states,
-                engine=way,
-            )
-        )
-    test = DeviceImages(
-        found.test_images, found.test_labels, found.mean, found.std, device=options.device
-    )
-    result = []
-    for replicate in fitted:
-        if isinstance(replicate, Exception):
-            raise replicate
-        # Evaluation is in single precision whatever training was, as in the workflow.
-        stack = Engine().open(network, [replicate.state])
-        correct = 0
-        for start in range(0, len(test), EVALUATED):
-            batch = slice(start, start + EVALUATED)
-            predicted = stack.logits(test.batch(batch))[0].argmax(1)
-            correct += (predicted == test.labels[batch]).sum().item()
-        result.append(correct / len(test))
-    return result
+def rates_until(until: float, measured: Sequence[Way], repeats: int) -> dict[str, list[Rate]]:
+    """Measure ways in turn, and print each; name those for which there is no time.
 
-
-def compare_accuracies(options: Options, asked: argparse.Namespace) -> None:
-    """Print the accuracies in both precisions, seed by seed the same networks at the start."""
-    single, half = (accuracies(options, asked, precision) for precision in PRECISIONS)
-    differences = [b - a for a, b in zip(single, half, strict=True)]
-    count = len(differences)
-    error = statistics.stdev(differences) / count**0.5 if count > 1 else float("nan")
-    print(
-        f"test accuracy after {asked.parity_epochs} epochs: float32 {statistics.mean(single):.4f}, "
-        f"bfloat16 {statistics.mean(half):.4f}, difference {statistics.mean(differences):+.4f} "
-        f"± {error:.4f} (standard error, n = {count})"
-    )
+    The first way is measured in any case. Another begins before ``until``, and in later repeats
+    only where the time left is at least what it took before.
+    """
+    found: dict[str, list[Rate]] = {}
+    took: dict[str, float] = {}
+    for repeat in range(repeats):
+        for way in measured:
+            start = time.monotonic()
+            if found and start + took.get(way.name, 0.0) > until:
+                continue
+            if repeat and len(found[way.name]) < repeat:
+                continue  # ratios are within a repeat
+            rate = way.measure()
+            took[way.name] = time.monotonic() - start
+            found.setdefault(way.name, []).append(rate)
+            print(f"{way.name}: {rate.images:.0f} images a second", flush=True)
+    if missing := [way.name for way in measured if way.name not in found]:
+        print(f"left out, for want of time: {'; '.join(missing)}")
+    return found
 
 
 def main() -> None:
@@ -319,8 +300,11 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=2, help="networks timed one after another")
     parser.add_argument("--streams", **whole, default=[1, 4, 8])
     parser.add_argument("--processes", **whole, default=[2, 4, 8])
-    parser.add_argument("--parity-epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=4, help="of networks in both precisions")
+    parser.add_argument("--block", type=int, default=10, help="of seeds in both precisions")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing after")
     asked = parser.parse_args()
+    start = time.monotonic()
     if asked.device == "cuda" and not torch.cuda.is_available():
         parser.exit(2, "there is no GPU here; --device cpu tries the parts that need none\n")
     if asked.device == "cuda":
@@ -344,9 +328,16 @@ def main() -> None:
             "median (smallest..largest); TF32 in float32 convolutions: "
             f"{torch.backends.cudnn.conv.fp32_precision == 'tf32'}"
         )
-        compare(options, asked)
+        compare(options, asked, start + asked.seconds / (2 if prepared else 1))
         if prepared:
-            compare_accuracies(options, asked)
+            gpu_precisions.compare(
+                prepared,
+                options.device,
+                range(asked.replicates),
+                block=asked.block,
+                epochs=asked.epochs,
+                until=start + asked.seconds,
+            )
 
 
 if __name__ == "__main__":

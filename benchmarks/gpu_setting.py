@@ -20,6 +20,7 @@ from recall_distortion.training.replicates import copy_state
 ARCHITECTURE = "resnet20"
 SIDE, CHANNELS, CLASSES = 32, 3, 10  # of the random images
 BATCH, RATE, MOMENTUM, DECAY = 128, 0.1, 0.9, 5e-4
+PRECISIONS = ("bfloat16", "float32")  # where time is short, the faster one is measured
 AUGMENTATION = ("flip", "crop")
 VALIDATED = 16  # images that the engine validates on within what is timed
 

@@ -4,9 +4,9 @@
 >>> rd.slope([-0.5, 0.25, 0.25], [-0.75, 0.375, 0.375])
 1.5
 
-``audit``, ``recall_table`` and ``slope`` need labels and predictions only; ``rd.study``,
-``rd.networks`` and ``rd.compression`` are imported when they are first asked for, and torch with
-what computes.
+``audit``, ``recall_table`` and ``slope`` need labels and predictions only; ``predict`` makes these
+of a torch model. ``rd.study``, ``rd.networks`` and ``rd.compression`` are imported when they are
+first asked for, and torch with what computes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recall_distortion import compression, networks, study
     from recall_distortion.auditing import audit
+    from recall_distortion.evaluation.predicting import predict
     from recall_distortion.measures.distortion import recall_table, slope
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "audit", "compression", "networks", "recall_table", "slope", "study"]
+__all__ = [
+    "__version__",
+    "audit",
+    "compression",
+    "networks",
+    "predict",
+    "recall_table",
+    "slope",
+    "study",
+]
 
 _FUNCTIONS = {
     "audit": "auditing",
+    "predict": "evaluation.predicting",
     "recall_table": "measures.distortion",
     "slope": "measures.distortion",
 }
@@ -36,10 +47,8 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     try:
-        return importlib.import_module(f"{__name__}.{name}")
+        found = importlib.import_module(f"{__name__}.{_FUNCTIONS.get(name, name)}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__name__):
             raise
@@ -48,3 +57,4 @@ def __getattr__(name: str) -> Any:
             "recall-distortion with its extra 'train', which is for training and for studies",
             name=error.name,
         ) from error
+    return getattr(found, name) if name in _FUNCTIONS else found

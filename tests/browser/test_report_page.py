@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,37 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from chromium import NEEDS_CHROMIUM
 
 from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.report import build_report
 from recall_distortion.report.tables import read_tables
 from tests.synthetic.report import make_tables, study_facts
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 WIDTHS = (1280, 390)
-
-DRIVER = subprocess.run(
-    [sys.executable, "-m", "playwright", "--version"], capture_output=True, text=True, check=False
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the PATH; install it or name it in CHROMIUM"
-    ),
-    pytest.mark.skipif(
-        DRIVER.returncode != 0,
-        reason=f"playwright does not start (it needs libatomic1): {DRIVER.stderr.strip()}",
-    ),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +35,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     build_report(folder / "tables", folder / "report.html", study=facts)
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")

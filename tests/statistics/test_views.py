@@ -13,6 +13,7 @@ from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.notes import NARROW, NO_CONTROL
 from recall_distortion.inference.questions import leading as questions_leading
 from recall_distortion.inference.questions.pooled import FEW_CLASSES, PER_NETWORK, POOLED_ALONE
+from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.simulation import Design, sweep
 from recall_distortion.simulation import study as simulated_study
 from recall_distortion.tables.files import read_table, write_table
@@ -98,7 +99,19 @@ def reseeded(images: int = 400, seeds: int = 12) -> synthetic.Tables:
     return simulated_study(design, 3)
 
 
+def predicted() -> dict[str, object]:
+    """A study whose single predictions are known."""
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(4), 100)
+    balances = np.array([0.2, 0.1, -0.1, -0.2]) + rng.normal(0, 0.02, (8, 4))
+    cells = (synthetic.DENSE, synthetic.CONTROL, MAGNITUDE)
+    right = {cell: synthetic.drawn(rng, labels, 0.7, balances) for cell in cells}
+    found = synthetic.pictured(labels, right, splits=4, with_predictions=True)
+    return found | {"networks": found["networks"].drop(columns=[one.name for one in FURTHER])}
+
+
 STUDIES = {
+    "predictions": predicted,
     "usual": usual,
     "notes": with_notes,
     "no control": lambda: synthetic.random_study({"magnitude": [2]}, control=False),

@@ -93,11 +93,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.csv" for name in TABLES}
     measured = paths["recall"], paths["networks"]
-    files = _files(folder, labels, answers, failed)
-    write_measures(*files, *measured, splits=4)
+    predictions, sparsity = _files(folder, labels, answers, failed)
+    write_measures(predictions, sparsity, *measured, splits=4)
     populations = folder / "populations.csv"
-    write_populations(files[0], populations, paths["images"])
-    write_estimates(*measured, paths, architectures={}, populations=populations)
+    write_populations(predictions, populations, paths["images"])
+    write_estimates(*measured, paths, architectures={}, predictions=predictions,
+                    populations=populations)  # fmt: skip
     fits = []
     for fitter in FITTERS:
         fits.append((folder / f"{fitter}.coefficients", folder / f"{fitter}.fit"))

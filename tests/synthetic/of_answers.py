@@ -201,11 +201,13 @@ def pictured(
     *,
     splits: int = 10,
     reseed: bool = False,
+    with_predictions: bool = False,
     **options,
-) -> Tables:
+) -> dict[str, Any]:
     """Return recall and networks of a study; ``right`` says per seed which images [M] are right.
 
-    A wrong image gets the class that follows its own. ``reseed`` keeps the rows of that name.
+    A wrong image gets the class that follows its own. ``reseed`` keeps the rows of that name,
+    ``with_predictions`` also returns the predictions.
     """
     wrong = always_wrong(None, labels)
     answers = {
@@ -213,6 +215,8 @@ def pictured(
         for place, of_seed in right.items()
     }
     nothing = pd.DataFrame(columns=COLUMNS["sparsity"])
-    of_classes, table = measure(blocks(labels, answers, **options), nothing, [], splits=splits)
+    parts = blocks(labels, answers, **options)
+    of_classes, table = measure(parts, nothing, [], splits=splits)
     kept = reseed | (table["method"] != words.RESEED)
-    return {"recall": of_classes, "networks": table[kept].reset_index(drop=True)}
+    found = {"recall": of_classes, "networks": table[kept].reset_index(drop=True)}
+    return found | ({"predictions": parts} if with_predictions else {})

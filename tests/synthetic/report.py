@@ -216,14 +216,19 @@ def make_tables(
     # One method keeps more weights than were asked for.
     sparsity = sparsities(parts, {"undecayed_signed": 1 / 1.9}, jitter=0.05)
     recall, networks = measure(parts, sparsity, [failed] if failures else [], splits=SPLITS)
-    tables = inferred(recall, networks, 1 - 0.05 / max(1, len(ratios)))
+    tables = inferred(recall, networks, 1 - 0.05 / max(1, len(ratios)), parts)
     tables["mixed_models"], tables["mixed_model_fits"] = _mixed(tables["estimates"])
     write_tables(folder, tables)
 
 
-def inferred(recall: pd.DataFrame, networks: pd.DataFrame, level: float) -> Tables:
+def inferred(
+    recall: pd.DataFrame,
+    networks: pd.DataFrame,
+    level: float,
+    predictions: Sequence[Predictions] = (),
+) -> Tables:
     """Return these tables and all that follows from them; of mixed models there are none."""
-    found = answers(recall, networks, level)
+    found = answers(recall, networks, level, predictions)
     return {
         "recall": recall,
         "networks": networks,

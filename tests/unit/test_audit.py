@@ -481,6 +481,37 @@ def test_scores_may_be_a_table(files: Path) -> None:
     np.testing.assert_array_equal(read("labels.csv"), LABELS)
 
 
+@pytest.mark.parametrize("first", [1, 0, 7])
+def test_a_saved_column_of_rows_is_no_class(files: Path, first: int) -> None:
+    """R begins at 1; what was chosen from a larger table begins anywhere, in any order."""
+    scores = pd.DataFrame(ONE_HOT[BEFORE] * 1.0)
+    scores.index = (
+        np.random.default_rng(0).permutation(len(scores)) if first == 7 else (scores.index + first)
+    )
+    scores.to_csv("rows.csv")
+    np.testing.assert_array_equal(read("rows.csv", scores=True), ONE_HOT[BEFORE])
+    assert read("rows.csv:Unnamed: 0").tolist() == scores.index.tolist()
+    pd.DataFrame({"y": LABELS}, index=scores.index).to_csv("labels.csv")
+    np.testing.assert_array_equal(read("labels.csv"), LABELS)
+    if first != 7:
+        scores.to_csv("named.csv", index_label="row")
+        with pytest.raises(AuditError, match=r"named.csv: its column row counts the rows"):
+            read("named.csv", scores=True)
+
+
+@pytest.mark.parametrize("name", ["nan", "NA", "None", "null"])
+def test_a_class_of_any_name_is_read_back(tmp_path: Path, name: str) -> None:
+    names = [name, "dog", "eel"]
+    found = rd.audit(LABELS, BEFORE, AFTER, classes=names)
+    found.save(tmp_path)
+    for kind in ("groups", "flows", "flips"):
+        table = pd.read_csv(tmp_path / f"{kind}.csv", keep_default_na=False, na_values=[""])
+        for column in {"name", "class", "to", "before", "after"} & set(table):
+            if found.tables[kind][column].dtype.kind not in "fi":
+                assert list(table[column]) == list(found.tables[kind][column])
+    assert name in found.summary()["candidates"]["after"]["classes"]
+
+
 def test_a_class_may_be_called_na(files: Path) -> None:
     Path("na.csv").write_text("label\nNA\nnull\n1\n")
     assert read("na.csv").tolist() == ["NA", "null", "1"]
@@ -563,7 +594,7 @@ def test_the_exit_status_says_what_was_decided(
         ((*GIVEN, "after.npy", "--after", "after.npy"), "two candidates are called after"),
         ((*GIVEN, "after.npy", "--max-drop", "2"), "max drop: a share of recall between 0 and 1"),
         ((*GIVEN, "after.npy", "--method", "x"), "are for a study: name its folder"),
-        (("--labels", "header.csv", *GIVEN[2:], "after.npy"), "labels: is empty"),
+        (("--labels", "header.csv", *GIVEN[2:], "after.npy"), "labels (header.csv): is empty"),
         ((*GIVEN, "after.npy", "--undecided-passes"), "there is no limit to decide by"),
         (
             (*GIVEN, "after.npy", "--classes", "none.txt"),
@@ -581,6 +612,36 @@ def test_wrong_words_write_nothing(files: Path, capsys, words: tuple[str, ...], 
     assert out == ""
     assert said in err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--after", "int8=cut.npy"), "int8 (cut.npy): holds 9 predictions, but there are 2600"),
+        (("--after", "cut.npy"), "cut (cut.npy): holds 9 predictions"),
+        (("--after", "after.npy", "--control", "cut.npy"), "control (cut.npy): holds 9"),
+        (("--after", "after.npy", "--keys", "cut.npy"), "keys (cut.npy): have shape [9]"),
+        (("--after", "after.npy", "--groups", "a=cut.npy"), "groups, a (cut.npy): has shape [9]"),
+        (("--after", "after.npy", "--before", "cut.npy"), "before (cut.npy): holds 9"),
+        (("--after", "all.csv:x"), "all.csv: has no column 'x'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file(
+    files: Path, capsys, words: tuple[str, ...], said: str
+) -> None:
+    np.save("cut.npy", AFTER[:9])
+    status, out, err = run(capsys, *GIVEN[:4], *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"recall-distortion audit: error: {said}")
+
+
+@pytest.mark.parametrize("words", [("--max-drop", "-1"), ("--nonsense",), ("--top-k", "x")])
+def test_wrong_words_are_one_line(files: Path, capsys, words: tuple[str, ...]) -> None:
+    status, out, err = run(capsys, *GIVEN, "after.npy", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("recall-distortion audit: error: ")
+    assert err.count("\n") == 1
+    assert words[0] in err
 
 
 def test_answers_of_other_images_do_not_pass_as_undecided(files: Path, capsys) -> None:

@@ -12,7 +12,7 @@ import recall_distortion as rd
 from recall_distortion import command
 from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.system.errors import AuditError
-from recall_distortion.tables.predictions import Predictions, write_predictions
+from recall_distortion.tables.predictions import Predictions, read_predictions, write_predictions
 from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RETRAINED, Panel
 
 CLASSES = ["cat", "dog", "eel"]
@@ -65,6 +65,57 @@ def test_it_is_the_audit_of_the_same_predictions_from_files(tmp_path: Path) -> N
         pd.testing.assert_frame_equal(found.tables[name], expected.tables[name])
     drop = found.tables["flips"].query("kind == 'lost'")["probability_before"]
     np.testing.assert_allclose(drop, np.exp(-0.25), rtol=1e-3)
+
+
+def test_all_seeds_are_an_audit_of_several_networks(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = audit_replicate(tmp_path, method="magnitude", ratios=[10], seed=None)
+    predicted = {
+        part.method: part.predicted
+        for path in sorted(tmp_path.glob("predictions/**/*.safetensors"))
+        for part in read_predictions(path)[0]
+        if part.state != COMPRESSED
+    }  # the last of a method: that at 10
+    expected = rd.audit(
+        LABELS,
+        predicted[DENSE],
+        {"magnitude at 10": predicted["magnitude"]},
+        control=predicted[CONTROL],
+        classes=CLASSES,
+    )
+    for name in ("models", "groups", "flows"):
+        pd.testing.assert_frame_equal(found.tables[name], expected.tables[name])
+    drop = found.tables["flips"]["probability_before"]
+    assert drop.between(np.exp(-3.0) * 0.99, np.exp(-0.25) * 1.01).all()
+
+
+def test_all_seeds_are_those_that_have_every_network(tmp_path: Path) -> None:
+    """Seed 5 has no pruned network: it is left out, though it lies in a file of its own."""
+    write(tmp_path)
+    panel, rng = Panel("pets", "cnn", "usual"), np.random.default_rng(1)
+    for bundle, state in ((DENSE, DENSE), (CONTROL, RETRAINED)):
+        part = Predictions(
+            panel, bundle, "1", state, [5], CLASSES, LABELS, rng.integers(0, 3, (1, 900)), {}
+        )
+        path = tmp_path / "predictions" / "/".join(panel) / bundle / "seeds-005-005.safetensors"
+        write_predictions(path, [part])
+    found = audit_replicate(tmp_path, method="magnitude", ratios=[2, 10], seed=None)
+    assert found.tables["models"]["networks"].tolist() == [2, 2]
+    assert len(audit_replicate(tmp_path, method="control", ratios=[], seed=None).warnings) > 0
+    of_three = audit_replicate(tmp_path, method="control", ratios=[], seed=None).tables["models"]
+    assert of_three["networks"].tolist() == [3]
+
+
+def test_the_command_takes_all_seeds(tmp_path: Path, capsys) -> None:
+    write(tmp_path)
+    words = ["audit", str(tmp_path), "--method", "magnitude", "--ratio", "10", "--seed"]
+    assert command.main([*words, "all", "--out", str(tmp_path / "out")]) == 0
+    out, _ = capsys.readouterr()
+    assert "2 networks: intervals are over other seeds and other images" in out
+    assert "all seeds" in (tmp_path / "out/report.html").read_text("utf-8")
+    with pytest.raises(SystemExit):
+        command.main([*words, "some"])
+    assert "a whole number or all, not 'some'" in capsys.readouterr().err
 
 
 def test_what_is_never_retrained_is_audited_as_it_is(tmp_path: Path) -> None:

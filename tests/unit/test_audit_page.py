@@ -85,7 +85,36 @@ def test_each_candidate_has_its_section(tmp_path, pets) -> None:
     labels, before, after = pets
     said = words(page(tmp_path, labels, before, {"int8": before, "pruned": after}))
     assert said.count("accuracy before") == 2
-    assert "candidate accuracy lost most, points int8 90.00 % → 90.00 %" in said
+    assert "candidate accuracy lost most, points classes that lost int8 90.00 % → 90.00 %" in said
+
+
+def test_the_answer_of_several_candidates_is_one_sentence_and_a_table(tmp_path, pets) -> None:
+    labels, before, after = pets
+    worse = {"pruned": after, "int4": after + "", "int8": before}
+    text = page(tmp_path, labels, before, worse, drop=0.02)
+    answer, *sections = re.split(r"<section", text)[1:]
+    assert (
+        "2 beyond (a limit is exceeded): pruned, int4; 1 within (every class is within the "
+        "limits): int8." in words(answer)
+    )
+    assert "pruned beyond 90.00 % → 87.00 % cat −6.0 1 of 2" in words(answer).replace("\xa0", " ")
+    assert "at least" not in words(answer).split("“At most”")[0]
+    for section, said in zip(sections, ("beyond", "beyond", "within"), strict=False):
+        assert f"{said}: " in words(section)
+    assert words(sections[0]).count("cat: loss 6.0, at least 4.0") == 1
+
+
+def test_the_dots_of_the_classes_that_lost_most_have_names(tmp_path) -> None:
+    labels = np.repeat(np.arange(10), 300)
+    lost = np.array([0, 60, 61, 0, 62, 3, 0, 0, 0, 0])
+    after = np.where(np.arange(3000) % 300 < lost[labels], (labels + 1) % 10, labels)
+    text = page(tmp_path, labels, labels, after, classes=list("abcdefghij"))
+    (figure,) = re.findall(r'<svg class="scatter".*?</svg>', text, re.DOTALL)
+    names = re.findall(r'<text class="name" x="([\d.-]+)" y="([\d.-]+)".*?>(\w)</text>', figure)
+    assert {name for *_, name in names} == {"b", "c", "e"}
+    heights = sorted(float(y) for _, y, _ in names)
+    assert np.diff(heights).min() >= 5 - 1e-9
+    assert page(tmp_path, labels, labels, labels).count('class="name"') == 0
 
 
 def test_a_loss_of_the_whole_is_said_where_no_class_shows_it(tmp_path) -> None:

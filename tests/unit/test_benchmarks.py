@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from core_helpers import REPOSITORY, prepared
@@ -146,16 +147,50 @@ def test_gpu_tries_on_a_cpu_what_needs_no_gpu():
     )
     assert "random images" in text
     (left_out,) = re.findall("^left out, for want of a GPU: (.*)$", text, re.MULTILINE)
-    kinds = [f"fused, {count} at once" for count in (1, 10, 30, 60)]
+    kinds = [f"fused, {count} at once" for count in (60, 30, 10, 1)]
     kinds += ["captured steps, one after another", "captured steps, 2 streams"]
-    assert left_out.split("; ") == [
-        f"{kind}, {p}" for p in ("float32", "bfloat16") for kind in kinds
-    ]
+    precisions = ("bfloat16", "float32")
+    assert left_out.split("; ") == [f"{kind}, {p}" for kind in kinds for p in precisions]
     found = rates(text, "way")
     kinds = ("2 at once", "one after another", "1 processes")
-    ways = [f"engine, {kind}, {p}" for p in ("float32", "bfloat16") for kind in kinds]
+    ways = [f"engine, {kind}, {p}" for kind in kinds for p in precisions]
     assert list(found) == ["usual loop", *ways]
     check(found, "usual loop")
+    for way, (rate, _) in found.items():
+        assert f"\n{way}: {rate[0]:.0f} images a second\n" in text
+
+
+@pytest.mark.slow
+def test_gpu_compares_precisions_and_ends_in_time(tmp_path):
+    """Slopes of so few images say nothing; the paired differences are of the means beside them."""
+    random = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    pixels = random.integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", images=pixels, labels=labels)
+    text = output(
+        "gpu",
+        *("--device", "cpu", "--replicates", 4, "--images", 32, "--steps", 1, "--repeats", 2),
+        *("--alone", 1, "--processes", 1, "--streams", 1, "--epochs", 1, "--block", 2),
+        *("--seconds", 1, "--arrays", tmp_path / "few.npz"),
+    )
+    measured = re.findall(r"^(.+): \d+ images a second$", text, re.MULTILINE)
+    (missing,) = re.findall("^left out, for want of time: (.*)$", text, re.MULTILINE)
+    assert measured[0] == "usual loop"
+    assert measured.count("usual loop") == 1
+    assert "engine, 1 processes, float32" in missing.split("; ")
+    assert re.search(r"no time for seeds 2 and after, \d+ s for each 2", text)
+    assert text.count("n = 2:") == 1
+    compared = re.findall(
+        r"(\w+) of (\w+), (\w+): bfloat16 ([\d.-]+), float32 ([\d.-]+), difference ([+-][\d.]+) "
+        r"\(([+-][\d.]+)\.\.([+-][\d.]+)\)",
+        text,
+    )
+    assert {("accuracy", "dense", "dense"), ("accuracy", "magnitude", "retrained")} <= {
+        row[:3] for row in compared
+    }
+    for *_, half, single, difference, low, high in compared:
+        assert float(half) - float(single) == pytest.approx(float(difference), abs=1.01e-4)
+        assert float(low) <= float(difference) <= float(high)
 
 
 def test_gpu_says_that_there_is_none(benchmarks, monkeypatch, capsys):

@@ -38,7 +38,7 @@ READS = [*BASE, "measures", "inference", "report", "auditing"]
 APART = {
     "configuration": {*BASE, "data", "study", "inference"},
     "run": {*COMPUTES, "configuration"},
-    "simulation": {*BASE, "measures", "inference"},
+    "simulation": {*BASE, "measures", "inference", "auditing"},
     "command": {*READS, "simulation", "run"},
 }
 # Facts without torch, which lie before the study though their rooms do not. The page, too, reads

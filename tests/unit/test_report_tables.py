@@ -146,7 +146,11 @@ class TestListings:
         assert "state fine-tuned" in table.note
 
     @pytest.mark.parametrize(
-        "name", ["effects", "pooled", "tradeoff", "influence", "equal_sparsity", "intercepts"]
+        "name",
+        [
+            *("effects", "pooled", "tradeoff", "influence", "equal_sparsity", "intercepts"),
+            *("slopes_over_both", "classes_over_both"),
+        ],
     )
     def test_a_listing_leaves_out_no_column_of_its_view(self, name: str) -> None:
         listed = {column.name for column in LISTINGS[name].columns}

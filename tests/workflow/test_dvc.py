@@ -25,6 +25,7 @@ STUDIES = [
     PROJECT / f"config/studies/{name}.yaml"
     for name in (
         "cifar",
+        "cifar10_jpeg_gpu",
         "digits",
         "fashion_mnist",
         "fashion_mnist_equal_sparsity",

@@ -221,5 +221,8 @@ def test_of_two_starts_at_once_one_works(project: Project):
         assert 0 in ends, said
         for returned, words in zip(ends, said, strict=True):
             if returned:  # else it came when the first had ended
-                assert "cannot be locked" in words or "another Snakemake is at work" in words
+                # The last is Snakemake's own: it reads locks while the first one's end removes
+                # them.
+                refusals = ("cannot be locked", "another Snakemake is at work", ".snakemake/locks")
+                assert any(refusal in words for refusal in refusals), words
         (project.folder / "results/test/data/digits.safetensors").unlink()

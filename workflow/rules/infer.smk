@@ -24,6 +24,7 @@ rule estimate:
     input:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
+        predictions=get_prediction_files(),
         populations=rules.populations.output.estimates,
         frequencies=rules.frequencies.output.frequencies,
         facts=get_published_facts(),

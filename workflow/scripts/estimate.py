@@ -11,6 +11,7 @@ with job_log(snakemake.log[0]):
         dict(snakemake.output.items()),
         architectures=snakemake.params.architectures,
         level=snakemake.params.level,
+        predictions=snakemake.input.predictions,
         populations=snakemake.input.populations,
         frequencies=snakemake.input.frequencies,
     )

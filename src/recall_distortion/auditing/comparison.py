@@ -289,5 +289,5 @@ def flips(
         known = answers.probability
         found[name] = np.nan if known is None else known[changed]
     drop = (found["probability_before"] - found["probability_after"]).fillna(0)
-    order = np.lexsort([-drop, found["kind"] != "lost"])
+    order = np.lexsort([found["kind"] != "lost", -drop])
     return found.iloc[order].reset_index(drop=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
 from recall_distortion.auditing.decision import (
+    DECISIONS,
     MEANS,
     UNDECIDED,
     WITHIN,
@@ -24,6 +25,9 @@ from recall_distortion.auditing.decision import (
     decided,
     too_few,
 )
+from recall_distortion.auditing.scatter import KINDS, scatter
+from recall_distortion.auditing.text import count
+from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 
@@ -31,7 +35,6 @@ from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 SHOWN = 20
 #: Flows and flips of a candidate on the page; the tables have all.
 FLOWS, FLIPS = 30, 300
-_KINDS = {LOSS: "up", GAIN: "down"}
 _SIGNS = {LOSS: "▼", GAIN: "▲"}
 
 
@@ -45,29 +48,44 @@ def page(
     doubted: Collection[str],
     name: str,
     about: Mapping[str, str],
+    pictures: Pictures | None = None,
 ) -> str:
-    """Return the page of an audit's tables, with what ``limits`` find in them."""
+    """Return the page of an audit's tables, with what ``limits`` find in them.
+
+    With ``pictures`` it shows as many images that flipped as it has room for.
+    """
     script = _text("audit.js")
     css = resources.files("recall_distortion.report").joinpath("templates/report.css")
-    return (
-        _environment()
-        .get_template("audit.html.j2")
-        .render(
-            name=name,
-            css=css.read_text("utf-8") + _text("audit.css"),
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            level=style.percent(level, 0),
-            warnings=warnings,
-            limits=_limits(limits),
-            about={**about, "package": f"recall-distortion {__version__}"},
-            means=MEANS,
-            candidates=[
-                _candidate(tables, row, findings, limits, doubted, level)
-                for row in tables["models"].to_dict("records")
-            ],
-        )
-    )
+    candidates = [
+        _candidate(tables, row, findings, limits, doubted, level)
+        for row in tables["models"].to_dict("records")
+    ]
+    said: dict[str, Any] = {
+        "name": name,
+        "css": css.read_text("utf-8") + _text("audit.css"),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "level": style.percent(level, 0),
+        "warnings": warnings,
+        "limits": _limits(limits),
+        "about": {**about, "package": f"recall-distortion {__version__}"},
+        "means": MEANS,
+        "candidates": candidates,
+        "by_decision": {
+            kind: [one["name"] for one in candidates if one["decision"] == kind]
+            for kind in reversed(DECISIONS)
+        },
+        "has_images": pictures is not None,
+        "galleries": {},
+        "held": 0,
+    }
+    template = _environment().get_template("audit.html.j2")
+    text = template.render(said)
+    if pictures is None:
+        return text
+    shown = galleries(tables, pictures, LARGEST - len(text.encode()))
+    held = {image["key"] for classes in shown.values() for of in classes for image in of["images"]}
+    return template.render(said | {"galleries": shown, "held": len(held)})
 
 
 @lru_cache(maxsize=1)
@@ -132,16 +150,18 @@ def _candidate(
         "needed": f"{needed:,}" if needed else "",
         "tolerated": limit(limits.drop) if limits.drop is not None else "",
         "has_control": bool(np.isfinite(whole["control"])),
+        "networks": whole.get("networks", 1),
         "sentence": _sentence(classes, whole),
         "accuracy": f"{style.percent(whole['before'], 2)} → {style.percent(whole['after'], 2)}",
         "worst": _worst(classes),
+        "losing": f"{(classes['verdict'] == LOSS).sum()} of {len(classes)}",
         "alpha": _alpha(whole),
         "tiles": _tiles(whole),
         "groupings": [
             _grouping("class", classes),
             *(_grouping(str(kind), own[own["grouping"] == kind]) for kind in others),
         ],
-        "scatter": _scatter(classes),
+        "scatter": scatter(classes),
         "largest": {
             "loss": points(whole["largest_loss"]),
             "crossfit": points(whole["largest_loss_crossfit"]),
@@ -149,6 +169,7 @@ def _candidate(
         },
         "flows": _rows(tables["flows"], name, FLOWS),
         "flips": _rows(tables["flips"], name, FLIPS),
+        "drops": _has_drops(tables["flips"], name),
     }
 
 
@@ -168,6 +189,12 @@ def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
         "all": f"{len(own):,}",
         "more": len(own) > most,
     }
+
+
+def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
+    """Return whether both models gave probabilities, by whose drop the images are ordered."""
+    own = flips[flips["candidate"] == candidate]
+    return bool((own["probability_before"] - own["probability_after"]).notna().any())
 
 
 def _finding(finding: Finding) -> dict[str, str]:
@@ -197,7 +224,8 @@ def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
             return (
                 f"The model {verb} {change} points of accuracy; which classes did cannot be told."
             )
-        return "No change of the model or of any class can be told from the luck of this test set."
+        luck = "seeds and images" if "networks" in whole else "this test set"
+        return f"No change of the model or of any class can be told from the luck of {luck}."
     parts = []
     for rows, verb, ascending in ((lost, "lost", True), (gained, "gained", False)):
         if rows.empty:
@@ -244,6 +272,7 @@ def _alpha_over_control(whole: dict[str, Any]) -> str:
 
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
+        *([("networks", f"{whole['networks']}")] if "networks" in whole else []),
         ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
@@ -253,8 +282,8 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
             f"{points(whole['high'], True)})",
         ),
         ("answers that differ", style.percent(whole["flipped_share"])),
-        ("images lost", f"{whole['lost']:,.0f}"),
-        ("images gained", f"{whole['gained']:,.0f}"),
+        ("images lost", count(whole["lost"])),
+        ("images gained", count(whole["gained"])),
         *(
             [("the control’s accuracy", style.percent(whole["control"], 2))]
             if np.isfinite(whole["control"])
@@ -291,11 +320,12 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 ),
                 "excess": points(row["excess"], True) if has_images else "–",
                 "over_control": _over_control_of(row),
-                "lost": f"{row['lost']:,}",
-                "gained": f"{row['gained']:,}",
+                "lost": count(row["lost"]),
+                "gained": count(row["gained"]),
+                "these_images": _over_seeds_of(row),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
-                "kind": _KINDS.get(row["verdict"], ""),
+                "kind": KINDS.get(row["verdict"], ""),
                 "sign": _SIGNS.get(row["verdict"], "○"),
                 "hidden": many and SHOWN <= number < len(rows) - SHOWN,
                 "marks": (
@@ -317,10 +347,18 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "many": many,
         "shown": 2 * SHOWN,
         "has_control": bool(np.isfinite(rows["over_control"]).any()),
+        "has_seeds": "seeds_low" in rows,
         "zero": place(0),
         "low": points(low, True),
         "high": points(high, True),
     }
+
+
+def _over_seeds_of(row: dict[str, Any]) -> str:
+    """Return the ends of a change over other seeds on these images, where there are several."""
+    if "seeds_low" not in row or not row["images"]:
+        return ""
+    return f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
 
 
 def _over_control_of(row: dict[str, Any]) -> dict[str, str]:
@@ -329,27 +367,6 @@ def _over_control_of(row: dict[str, Any]) -> dict[str, str]:
     return {
         "text": points(row["over_control"], True),
         "sign": _SIGNS.get(said, "○"),
-        "kind": _KINDS.get(said, ""),
+        "kind": KINDS.get(said, ""),
         "ends": " to ".join(points(row[f"over_control_{end}"], True) for end in ("low", "high")),
-    }
-
-
-def _scatter(classes: pd.DataFrame) -> dict[str, Any]:
-    """Return the classes' recalls before and after as places in a square of 100."""
-    known = classes[np.isfinite(classes["change"])]
-    least = min(known["before"].min(), known["after"].min()) if len(known) else 0.0
-    least = np.floor(10 * float(least)) / 10
-    size = 100 / (1 - least) if least < 1 else 100.0
-    return {
-        "least": style.percent(least, 0),
-        "dots": [
-            {
-                "x": f"{(row['before'] - least) * size:.2f}",
-                "y": f"{100 - (row['after'] - least) * size:.2f}",
-                "kind": _KINDS.get(row["verdict"], "open"),
-                "title": f"{style.label(row['name'])}: {style.percent(row['before'])} before, "
-                f"{style.percent(row['after'])} after",
-            }
-            for row in known.to_dict("records")
-        ],
     }

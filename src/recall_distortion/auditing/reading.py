@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+#: So many values that rise by 1 are no scores.
+_COUNTS = 5
 
 
-def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
+def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray]:
     """Return what a file holds, or one of its columns or arrays, named behind a colon.
 
-    Several columns, all numbers, come as a table where ``scores`` may be meant.
+    Several columns, all numbers, come as a table where ``scores`` may be meant; and there a name
+    with a star, ``dense_*``, takes all columns or arrays that are called so, those of several
+    networks, each named by what the star stands for, in the order of the numbers in their names.
     An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
-    path, column = _parted(given)
+    path, column = parted(given)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise AuditError(
@@ -43,6 +48,9 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
             return found
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
+                if scores and _is_pattern(column, arrays.files):
+                    names = _matching(path, arrays.files, str(column), "array")
+                    return {name: arrays[array] for name, array in names.items()}
                 found = arrays[_chosen(path, arrays.files, column, "array")]
                 return found
         table = _table(path)
@@ -54,14 +62,42 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame:
             ) from None
         reason = unreadable(path, error) or f"{path}: cannot be read: {_line(error)}"
         raise AuditError(reason) from None
+    columns = [str(name) for name in table.columns]
+    if scores and _is_pattern(column, columns):
+        names = _matching(path, columns, str(column), "column")
+        return {name: np.asarray(_column(path, table, one, False)) for name, one in names.items()}
     return _column(path, table, column, scores)
 
 
-def _parted(given: str) -> tuple[Path, str | None]:
-    """Return a file and the name behind its colon; a path may have colons of its own."""
-    path, colon, column = given.rpartition(":")
-    if colon and column and Path(path).suffix.lower() in SUFFIXES:
-        return Path(path), column
+def _is_pattern(asked: str | None, names: Sequence[str]) -> bool:
+    return asked is not None and "*" in asked and asked not in names
+
+
+def _matching(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict[str, str]:
+    """Return the names that a pattern with a star matches, by what the star stands for."""
+    start, _, end = pattern.partition("*")
+    inner = {
+        name[len(start) : len(name) - len(end)]: name
+        for name in names
+        if len(name) > len(start) + len(end) and name.startswith(start) and name.endswith(end)
+    }
+    if not inner:
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise AuditError(f"{path}: has no {kind} like {pattern}. Here are: {listed}")
+
+    def order(name: str) -> list[tuple[int, str]]:
+        # Network 10 comes after network 2.
+        parts = re.split(r"(\d+)", name)
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+    return {name: inner[name] for name in sorted(inner, key=order)}
+
+
+def parted(given: str) -> tuple[Path, str | None]:
+    """Return a file and the name behind its colon; paths and names may have colons of their own."""
+    for place, letter in enumerate(given):
+        if letter == ":" and Path(given[:place]).suffix.lower() in SUFFIXES and given[place + 1 :]:
+            return Path(given[:place]), given[place + 1 :]
     return Path(given), None
 
 
@@ -83,10 +119,6 @@ def _table(path: Path) -> pd.DataFrame:
                 f"{path}: its first line, {', '.join(names[:3])}, is numbers: put a line with the "
                 "names of the columns above it"
             )
-        first = names[0]
-        # The numbers of rows, which pandas writes into a column without a name.
-        if first == "Unnamed: 0" and found[first].tolist() == list(range(len(found))):
-            found = found.drop(columns=first)
         return found
     try:
         return pd.read_parquet(path)
@@ -100,8 +132,12 @@ def _table(path: Path) -> pd.DataFrame:
 def _column(
     path: Path, table: pd.DataFrame, column: str | None, scores: bool
 ) -> np.ndarray | pd.DataFrame:
+    # Rows' numbers or names, which pandas and R write into a column without a name.
+    if column is None and len(table.columns) > 1 and table.columns[0] == "Unnamed: 0":
+        table = table.iloc[:, 1:]
     names = [str(name) for name in table.columns]
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
+        _check_no_column_counts(path, table)
         return table  # a column a class
     chosen = _chosen(path, names, column, "column")
     values = table.iloc[:, names.index(chosen)]
@@ -109,6 +145,18 @@ def _column(
         values = _as_written(path, chosen, values)
     found: np.ndarray = values.to_numpy()
     return found
+
+
+def _check_no_column_counts(path: Path, table: pd.DataFrame) -> None:
+    """Raise ``AuditError`` for a column of scores that numbers the rows: one would be a class."""
+    for place, name in enumerate(table.columns):
+        values = table.iloc[:, place].to_numpy()
+        # Few of the scores of many classes get beyond the first comparison.
+        if len(values) >= _COUNTS and values[1] - values[0] == 1 and (np.diff(values) == 1).all():
+            raise AuditError(
+                f"{path}: its column {name} counts the rows, {values[0]:g}, {values[1]:g}, ..., "
+                "and would be read as the scores of a class: remove it"
+            )
 
 
 def _as_written(path: Path, column: str, values: pd.Series) -> pd.Series:

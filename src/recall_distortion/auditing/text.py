@@ -37,16 +37,28 @@ def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[st
     return "\n".join(parts)
 
 
+def count(images: float) -> str:
+    """Return a number of images, with a decimal where it is a mean over networks."""
+    return f"{images:,.0f}" if float(images).is_integer() else f"{images:,.1f}"
+
+
 def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Iterator[str]:
+    several = "networks" in whole
     yield ""
     yield (
         f"{whole['candidate']}: accuracy {whole['before']:.4f} -> {whole['after']:.4f}, change "
         f"{whole['change']:+.4f} ({whole['low']:+.4f} to {whole['high']:+.4f})"
     )
     yield (
-        f"  of {whole['images']:,} images {whole['flipped']:,} answers differ "
-        f"({whole['flipped_share']:.1%}): {whole['lost']:,} lost, {whole['gained']:,} gained"
+        f"  of {whole['images']:,} images {count(whole['flipped'])} answers differ "
+        f"({whole['flipped_share']:.1%}): {count(whole['lost'])} lost, {count(whole['gained'])} "
+        f"gained{' a network' if several else ''}"
     )
+    if several:
+        yield (
+            f"  {whole['networks']} networks: intervals are over other seeds and other images, "
+            "those under 'these images' over other seeds alone"
+        )
     yield f"  {_slope(whole)}"
     for grouping, rows in groups.groupby("grouping", sort=False):
         yield ""
@@ -71,6 +83,8 @@ def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:
             "shows": shown["verdict"],
         }
     )
+    if "seeds_low" in shown:
+        table.insert(6, "these images", _ends(shown, "seeds_low", "seeds_high"))
     if shown["over_control"].notna().any():
         table["less control's"] = shown["over_control"].map("{:+.3f}".format)
         table["that shows"] = shown["over_control_verdict"]

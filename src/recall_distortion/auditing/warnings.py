@@ -7,14 +7,37 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.populations import Population
 
 #: Standard errors by which a model has to be better than chance.
 _CLEARLY = 3.0
+#: Warnings about networks of a population that are said one by one.
+_SAID = 4
+
+Model = Answers | Population
 
 
-def doubtful(images: TestSet, models: Mapping[str, Answers]) -> list[str]:
-    """Return the models, by name, that agree with the labels no better than chance."""
-    return [name for name, model in models.items() if _is_chance(images, model)]
+def doubtful(images: TestSet, models: Mapping[str, Model]) -> list[str]:
+    """Return the models, by name, that agree with the labels no better than chance.
+
+    Of several networks one is enough.
+    """
+    return [
+        name
+        for name, model in models.items()
+        if any(_is_chance(images, one) for one in _networks({name: model}).values())
+    ]
+
+
+def _networks(models: Mapping[str, Model]) -> dict[str, Answers]:
+    """Return every single network by its name."""
+    found: dict[str, Answers] = {}
+    for name, model in models.items():
+        if isinstance(model, Population):
+            found |= {f"network {one} of {name}": own for one, own in model.networks()}
+        else:
+            found[name] = model
+    return found
 
 
 def _is_chance(images: TestSet, model: Answers) -> bool:
@@ -25,9 +48,13 @@ def _is_chance(images: TestSet, model: Answers) -> bool:
     return bool(accuracy <= chance + _CLEARLY * np.sqrt(chance * (1 - chance) / size))
 
 
-def warnings_of(images: TestSet, before: Answers, candidates: Mapping[str, Answers]) -> list[str]:
+def warnings_of(images: TestSet, before: Model, candidates: Mapping[str, Model]) -> list[str]:
     """Return warnings about a test set and the models' answers, a sentence each."""
-    return [*_of_test_set(images), *_of_models(images, {"before": before, **candidates})]
+    models = {"before": before, **candidates}
+    of_models = list(_of_models(images, _networks(models)))
+    if isinstance(before, Population) and (more := len(of_models) - _SAID) > 0:
+        of_models = [*of_models[:_SAID], f"There are {more} more such warnings."]
+    return [*_of_test_set(images), *of_models]
 
 
 def _of_test_set(images: TestSet) -> Iterator[str]:

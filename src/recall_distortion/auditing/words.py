@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from recall_distortion.auditing.decision import BEFORE, BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
-from recall_distortion.auditing.reading import read
+from recall_distortion.auditing.reading import parted, read
 from recall_distortion.auditing.text import decision_text
+from recall_distortion.auditing.thumbnails import read_images
 from recall_distortion.system.errors import AuditError, UnwritableError
 
 _DESCRIPTION = """
@@ -20,7 +22,9 @@ Compare a model's predictions before and after it was changed, class by class, o
 
 FILE is .npy, .npz, .csv or .parquet; FILE:NAME names one of several columns or arrays. Labels are
 integers or texts. Predictions are the classes, or probabilities or logits with a column a class.
-Give --after several times for several candidates, as NAME=FILE.
+Give --after several times for several candidates, as NAME=FILE. Several networks of each model,
+network k after made of network k before, are arrays [networks, images], or columns by a name with a
+star, "t.csv:old_*" and "t.csv:new_*"; intervals then speak of other seeds and other images.
 
   recall-distortion audit --labels y.npy --before dense.npy --after pruned.npy --max-drop 0.02
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
@@ -44,6 +48,8 @@ def run(words: Sequence[str], prog: str) -> int:
         raise AuditError("--undecided-passes: there is no limit to decide by")
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise AuditError(f"--out {options.out}: is a file; name a folder")
+    if options.images and options.out is None:
+        raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
     print(found)
@@ -77,7 +83,8 @@ def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
 def _about(options: argparse.Namespace) -> dict[str, str]:
     """Return what the page says was audited."""
     if options.study is not None:
-        return {"study": str(options.study), "replicate": f"seed {options.seed}"}
+        replicate = "all seeds" if options.seed is None else f"seed {options.seed}"
+        return {"study": str(options.study), "replicate": replicate}
     files = {"labels": options.labels, "before": options.before, "control": options.control}
     files |= {f"after, {name}": path for name, path in _candidates(options.after).items()}
     settings = {
@@ -91,7 +98,17 @@ def _about(options: argparse.Namespace) -> dict[str, str]:
 
 def _of_study(options: argparse.Namespace) -> Audit:
     """Audit one replicate of a study."""
-    given = ("labels", "before", "after", "control", "classes", "groups", "keys", "threshold")
+    given = (
+        "labels",
+        "before",
+        "after",
+        "control",
+        "classes",
+        "groups",
+        "keys",
+        "images",
+        "threshold",
+    )
     if any(getattr(options, name) for name in given) or options.top_k != 1:
         raise AuditError("name a study or files, not both; a study's classes and images are known")
     if options.method is None:
@@ -119,23 +136,46 @@ def _of_files(options: argparse.Namespace) -> Audit:
     groups = dict(named)
     if len(groups) < len(named):
         raise AuditError("--groups: two groupings have the same name; give each its own")
-    return audit(
-        _vector(options.labels),
-        read(options.before, scores=True),
-        {name: read(path, scores=True) for name, path in _candidates(options.after).items()},
-        control=None if options.control is None else read(options.control, scores=True),
-        classes=None if options.classes is None else _class_names(options.classes),
-        groups={name: _vector(path) for name, path in groups.items()},
-        keys=None if options.keys is None else _vector(options.keys),
-        level=options.level,
-        top_k=options.top_k,
-        threshold=options.threshold,
-        scores=options.scores,
-    )
+    candidates = _candidates(options.after)
+    try:
+        return audit(
+            _vector(options.labels),
+            read(options.before, scores=True),
+            {name: read(path, scores=True) for name, path in candidates.items()},
+            control=None if options.control is None else read(options.control, scores=True),
+            classes=None if options.classes is None else _class_names(options.classes),
+            groups={name: _vector(path) for name, path in groups.items()},
+            keys=None if options.keys is None else _vector(options.keys),
+            images=None if options.images is None else read_images(options.images),
+            level=options.level,
+            top_k=options.top_k,
+            threshold=options.threshold,
+            scores=options.scores,
+        )
+    except AuditError as error:
+        files = {f"groups, {name}": path for name, path in groups.items()} | candidates
+        for name in ("labels", "before", "control", "keys", "images"):
+            files[name] = getattr(options, name)
+        raise AuditError(_with_file(str(error), files)) from None
+
+
+def _with_file(message: str, files: Mapping[str, str | None]) -> str:
+    """Return a message about what was given, which begins with its name, with its file's name."""
+    for name, path in files.items():
+        if path and message.startswith(f"{name}:") and path not in message:
+            return f"{name} ({path}){message[len(name) :]}"
+    return message
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all errors of the command are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=_DESCRIPTION.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -161,7 +201,11 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
         help="its ratio; again for another one (default: all)",
     )
     group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="the replicate (default: 0)"
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="the replicate, or all: intervals then speak of other seeds too (default: 0)",
     )
     group.add_argument(
         "--network",
@@ -201,6 +245,13 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "for more",
     )
     group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
+    group.add_argument(
+        "--images",
+        metavar="FILE",
+        help="the images themselves, for the page to show those that flipped: bytes [N, height, "
+        "width], or with channels behind these, in a .npy or .npz file, or a folder with a file a "
+        "key",
+    )
     group.add_argument(
         "--out",
         type=Path,
@@ -251,6 +302,16 @@ def _add_deciding(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _seed(text: str) -> int | None:
+    """Return a seed, None for all."""
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number or all, not {text!r}") from None
+
+
 def _limit(text: str) -> float:
     try:
         found = float(text)
@@ -279,8 +340,9 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():
             path = text
-            stem, _, column = text.rpartition(":")
-            name = column if stem and Path(stem).suffix else Path(text).stem
+            file, column = parted(text)
+            # Several columns are called by what they share.
+            name = (column or file.stem).replace("_*", "").replace("*", "") or text
         if name in found:
             raise AuditError(f"--after: two candidates are called {name}; name them as NAME=FILE")
         found[name] = path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from recall_distortion.inference.questions import (
     intercepts,
     leading,
     measures,
+    other_images,
     pooled,
     seeds_needed,
     slopes,
@@ -25,6 +26,7 @@ from recall_distortion.inference.questions import (
     tradeoff,
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import melt
 from recall_distortion.vocabulary import CELL_STATE
@@ -34,12 +36,15 @@ def answers(
     recall: pd.DataFrame,
     networks: pd.DataFrame,
     level: float = PAPER_LEVEL,
+    predictions: Iterable[Predictions] = (),
     frequencies: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``.
 
-    ``frequencies`` is the table of that name, without which nothing is said of rare classes.
+    Without the single ``predictions`` there is nothing to be said of other images, without the
+    table ``frequencies`` nothing of rare classes.
     """
+    over_both = other_images.other_images(predictions, networks, level)
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
     asked = [*CELL_STATE, "question"]
@@ -64,6 +69,8 @@ def answers(
         "class_counts": class_counts,
         "frequency": frequency.frequency(recall, frequencies, level),
         "class_measures": class_measures.class_measures(recall, level),
+        "slopes_over_both": over_both[0],
+        "classes_over_both": over_both[1],
     }
 
 

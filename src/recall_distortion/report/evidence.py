@@ -71,6 +71,24 @@ def class_facts(data: ReportTables) -> dict[str, Any] | None:
     }
 
 
+def over_both_facts(data: ReportTables) -> dict[str, Any] | None:
+    """Return what is still told over other images; None where single predictions are unknown."""
+    if data.view("classes_over_both").empty:
+        return None
+    found = numbers(data, STUDY, "over_both")
+    return {
+        **{
+            f"{what}_{which}": found.count(f"{what}/{which}")
+            for what in ("slopes", "classes")
+            for which in ("seeds", "both")
+        },
+        "slopes": found.count("slopes"),
+        "classes": found.count("classes"),
+        "unknown": found.count("slopes/unknown"),
+        "level": percents(data.view("classes_over_both")["level"]),
+    }
+
+
 def seeds_facts(data: ReportTables) -> dict[str, Any] | None:
     """Return how many seeds the cells need beside how many they have; None without estimates."""
     table = data.view("seeds_needed")

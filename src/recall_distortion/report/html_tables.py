@@ -253,6 +253,17 @@ def influence_table(data: ReportTables) -> HtmlTable:
     return listing("influence", pd.concat([table[changes], table[~changes]]))
 
 
+def over_both_tables(data: ReportTables) -> tuple[HtmlTable, HtmlTable]:
+    """Return slopes and classes over other seeds and images, beside those on these images."""
+    slopes = _beside(data.view("slopes_over_both"), data.view("pooled"), seeds_low="crossfit_low",
+                     seeds_high="crossfit_high", seeds_verdict="crossfit_verdict")  # fmt: skip
+    key = [*CELL_STATE, "class"]
+    ends = data.view("classes")[[*key, "low", "high"]]
+    ends = ends.rename(columns={"low": "seeds_low", "high": "seeds_high"})
+    classes = data.view("classes_over_both").merge(ends, on=key, how="left")
+    return listing("slopes_over_both", slopes), listing("classes_over_both", classes)
+
+
 def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
     """Return one table per question that was tested, the control's first."""
     found = []
@@ -299,6 +310,7 @@ def network_tables(networks: pd.DataFrame) -> list[HtmlTable]:
 
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
+    slopes_over_both, classes_over_both = over_both_tables(data)
     intercepts = _beside(data.view("intercepts"), data.view("slopes"), slope="mean")
     # A network is as sparse retrained as before.
     sparsity = data.view("sparsity").drop_duplicates(CELL)
@@ -306,8 +318,8 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "effects": [listing("effects", data.view("effects"))],
         "alpha": verdict_tables(data),
         "tradeoff": [tradeoff_table(data)],
-        "balances": _by_state("pooled", data.view("pooled"), "Pooled slopes"),
-        "recall": [influence_table(data)],
+        "balances": [*_by_state("pooled", data.view("pooled"), "Pooled slopes"), slopes_over_both],
+        "recall": [influence_table(data), classes_over_both],
         "seeds": [seeds_table(data)],
         "sparsity": [
             listing("equal_sparsity", data.view("equal_sparsity")),

@@ -115,6 +115,33 @@ LISTINGS: dict[str, Listing] = {
             "unnamed|classes never predicted|whole", "narrow", "note",
         ),
     ),
+    "slopes_over_both": Listing(
+        "Slopes over other seeds and other images",
+        "All networks answer the same test images: an interval over seeds says what other seeds "
+        "would show on these images. Beside it stands the one over other seeds and other images: "
+        "its variance is that of seeds, by Student’s t, and of images, less their interaction, and "
+        "the ends are Fieller’s. The slopes are the cross-fitted ones of all networks.",
+        shown(
+            *CELL, "n||whole", "alpha|cross-fitted α|three", "low||three", "high||three",
+            "verdict||verdict", "seeds_low|low, these images|three",
+            "seeds_high|high, these images|three", "seeds_verdict|verdict, these images|verdict",
+            "difference|difference from the control|three", "difference_low|low|three",
+            "difference_high|high|three", "difference_verdict|verdict against 0|verdict",
+            "control|control’s cross-fitted α|three", *_LEVEL, "note",
+        ),
+    ),
+    "classes_over_both": Listing(
+        "Classes over other seeds and other images",
+        "What each class’s recall changed by from the dense networks, in points: its interval over "
+        "other seeds and other images, and over other seeds on these images. They are one a class "
+        "and adjusted for nothing.",
+        shown(
+            *CELL, "class", "class_name|class’s name", "n||whole", "before|recall before|percent",
+            "change||points", "low||points", "high||points", "std_error|standard error|points off",
+            "seeds_low|low, these images|points", "seeds_high|high, these images|points",
+            "level||percent",
+        ),
+    ),
     "tradeoff": Listing(
         "Accuracy beside distortion",
         "Means over networks, with paired t intervals of the changes in accuracy. “Improves” says "

@@ -32,6 +32,7 @@ from recall_distortion.report.computed import computed, crossed_engines
 from recall_distortion.report.definitions import SYMBOLS, Definition, definitions
 from recall_distortion.report.evidence import (
     class_facts,
+    over_both_facts,
     published_facts,
     seeds_facts,
     sparsity_facts,
@@ -266,6 +267,7 @@ def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[st
         "tradeoff": tradeoff_facts(data),
         "tradeoff_level": percents(data.view("tradeoff")["level"]),
         "classes": class_facts(data),
+        "over_both": over_both_facts(data),
         "seeds": seeds_facts(data),
         "sparsity": sparsity,
         "equal_sparsity": sparsity_facts(data),

@@ -5,10 +5,11 @@
 - ``tables``: one such study as the tables of a real one (``study``);
 - ``estimators``: the package's intervals and tests over arrays of studies;
 - ``slopes``, ``coverage``, ``levels``, ``mixed``: what is measured on them;
-- ``scenarios``: the list of all settings.
+- ``scenarios``: the list of all settings;
+- ``audits``, ``audit_settings``: pairs of models whose recalls are known, audited.
 
-``python -m recall_distortion.simulation OUT.csv`` runs them, and docs/simulation.md
-says what they show.
+``python -m recall_distortion.simulation OUT.csv`` runs the studies, and docs/simulation.md says
+what they show; ``python -m recall_distortion.simulation.audits OUT.csv`` runs the audits.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ MEAN, POOLED, CROSSFIT, MEDIAN, COUNT = "mean", "pooled", "cross-fitted", "media
 MEDIAN_CROSSFIT = "median, cross-fitted"
 LEAST, LARGEST, WITH_INTERCEPT = "least", "largest", "with an intercept"
 DEVIATION = "standard deviation"
+# Of other seeds and other images, where all other intervals over seeds are of these images.
+MEAN_OVER_BOTH, CROSSFIT_OVER_BOTH = "mean, seeds and images", "cross-fitted, seeds and images"
 POWER, POWER_CAUTIOUS = "power 0.8", "power 0.8, cautious"
 
 # Quantities.

@@ -121,7 +121,7 @@ _NETWORKS = _table(
     Column("prunable", COUNT, "Prunable weights."),
     Column("total", COUNT, "All parameters."),
     Column("device", TEXT, "What it was trained on, or where compressed retrained: cpu, a GPU."),
-    Column("engine", TEXT, "How: one after another or vectorized, and in which precision."),
+    Column("engine", TEXT, "How: one by one, vectorized or in fused units, in which precision."),
     Column("torch", TEXT, "The version of torch."),
     Column("failure", TEXT, "Why the network could not be trained or retrained."),
 )

@@ -24,6 +24,7 @@ from recall_distortion.tables.parts import (
     CLASS,
     COUNT,
     CROSSFIT,
+    CROSSFIT_OVER_BOTH,
     DEVIATION,
     FAMILY,
     LARGEST,
@@ -31,6 +32,7 @@ from recall_distortion.tables.parts import (
     LEADING_SHARE,
     LEAST,
     MEAN,
+    MEAN_OVER_BOTH,
     MEDIAN,
     MEDIAN_CROSSFIT,
     NEVER_NAMED_BY,
@@ -213,6 +215,31 @@ VIEWS: dict[str, View] = {
                  interval("intercept", "intercept", **T), ZERO, reference=0.0),
             Part(ALPHA, WITH_INTERCEPT, alone("slope_with_intercept")),
         ]
+    ),
+    "slopes_over_both": View(
+        [
+            Part(
+                ALPHA, CROSSFIT_OVER_BOTH,
+                interval("alpha", **FAMILY, verdict="verdict", note="note"), ONE,
+                reference=1.0, family="ratios",
+            ),
+            Part(
+                ALPHA, CROSSFIT_OVER_BOTH,
+                interval("difference", "difference", **FAMILY, reference="control",
+                          verdict="difference_verdict"),
+                CONTROL, family="ratios",
+            ),
+        ]
+    ),
+    "classes_over_both": View(
+        [
+            Part(
+                RECALL, MEAN_OVER_BOTH,
+                interval("change", **CLASS, std_error="std_error", reference="before"), DENSE,
+                True,
+            )
+        ],
+        CLASS,
     ),
     "sparsity": View(
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from recall_distortion.inference.consistency import require_agreement, require_sparsities
@@ -12,6 +12,7 @@ from recall_distortion.inference.questions.contrasts import Architectures
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.predictions import read_predictions
 from recall_distortion.vocabulary import NETWORK
 
 _MEASURED = [
@@ -28,13 +29,15 @@ def write_estimates(
     *,
     architectures: Architectures,
     level: float = PAPER_LEVEL,
+    predictions: Iterable[str | Path] = (),
     populations: str | Path | None = None,
     frequencies: str | Path | None = None,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
     ``outputs`` maps estimates, tests and published to their paths; ``architectures`` gives the
-    family and depth of the networks that are to be compared. ``populations`` is the table of
+    family and depth of the networks that are to be compared. ``predictions`` are the files that the
+    recalls are of; without them nothing is said of other images. ``populations`` is the table of
     estimates that ``write_populations`` wrote of the same study, ``frequencies`` that of the
     classes' images. What a study cannot estimate is
     missing in its table, and a note there says why.
@@ -45,7 +48,8 @@ def write_estimates(
     require_sparsities(networks, networks_csv)
     further = None if populations is None else read_table(populations, "estimates")
     images = None if frequencies is None else read_table(frequencies, "frequencies")
-    found = answers(recall, networks, level, images)
+    parts = (part for path in predictions for part in read_predictions(path)[0])
+    found = answers(recall, networks, level, parts, images)
     tables = {
         "estimates": estimates(found, further),
         "tests": contrasts.tests(networks, architectures),

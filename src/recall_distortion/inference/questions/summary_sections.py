@@ -65,6 +65,7 @@ def of_study(tables: StudyTables) -> Rows:
     """Yield the sections that speak of the whole study."""
     yield STUDY, "tradeoff", _tradeoff(tables)
     yield STUDY, "classes", _classes(tables)
+    yield STUDY, "over_both", _over_both(tables)
     yield STUDY, "seeds", _seeds(tables.view("seeds_needed"))
     yield STUDY, "sparsity", _sparsity(tables)
     yield STUDY, "published", {
@@ -117,6 +118,25 @@ def _classes(tables: StudyTables) -> dict[str, float]:
         "hanging": len(changed[CELL].drop_duplicates()),
         "changes": len(changed),
         "changes/reversed": turned.sum(),
+    }
+
+
+def _over_both(tables: StudyTables) -> dict[str, float]:
+    """Return what is still told when the images, too, could be others; nothing if nobody asked."""
+    slopes, classes = tables.view("slopes_over_both"), tables.view("classes_over_both")
+    if classes.empty:
+        return {}
+    keys = [*CELL_STATE, "class"]
+    ends = classes.merge(tables.view("classes"), on=keys, suffixes=("", "_seeds"))
+    pooled = slopes.merge(tables.view("pooled"), on=CELL_STATE, suffixes=("", "_seeds"))
+    return {
+        "slopes": len(slopes),
+        "slopes/unknown": slopes["low"].isna().sum(),
+        "slopes/seeds": pooled["crossfit_verdict"].isin(CONCLUSIVE).sum(),
+        "slopes/both": slopes["verdict"].isin(CONCLUSIVE).sum(),
+        "classes": len(ends),
+        "classes/seeds": ((ends["low_seeds"] > 0) | (ends["high_seeds"] < 0)).sum(),
+        "classes/both": ((ends["low"] > 0) | (ends["high"] < 0)).sum(),
     }
 
 

@@ -20,7 +20,7 @@ from recall_distortion.inference.statistics.paired import normal_quantile
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Test images of each class [C] by what the two models make of them."""
+    """Test images of each class [C] by what the two models make of them; of K pairs [K, C]."""
 
     both: np.ndarray
     lost: np.ndarray
@@ -87,12 +87,14 @@ def pair_slope(counts: PairCounts, level: float) -> PairSlope:
     n = counts.images.astype(float)
     if not len(n) or (n < 2).any() or not (counts.before.any() and counts.after.any()):
         return PairSlope(*[nothing] * 6)
-    sums = _Sums.of(counts, counts)
-    errors = _Sums.of(counts, counts.smoothed())
-    alpha = sums.numerator / sums.denominator if sums.denominator else nothing
-    low, high = _fieller(sums, errors, level)
-    error = float(np.sqrt(errors.of_denominator))
-    return PairSlope(alpha, low, high, sums.numerator, sums.denominator, error)
+    numerator, denominator = (float(part) for part in pair_sums(counts))
+    of_numerator, of_denominator, of_both = _variances(counts)
+    alpha = numerator / denominator if denominator else nothing
+    z2 = float(normal_quantile(level)) ** 2
+    spread = (z2 * of_numerator, z2 * of_denominator, z2 * of_both)
+    low, high = fieller(numerator, denominator, spread)
+    error = float(np.sqrt(of_denominator))
+    return PairSlope(alpha, low, high, numerator, denominator, error)
 
 
 def slope_difference(kinds: np.ndarray, level: float) -> tuple[float, float, float]:
@@ -126,6 +128,29 @@ def slope_difference(kinds: np.ndarray, level: float) -> tuple[float, float, flo
     return difference, difference - half, difference + half
 
 
+def pair_sums(counts: PairCounts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corrected sums of products and of squares of two models' normalized balances.
+
+    A slope is their quotient. Of K pairs of models they are [K], of one they are numbers. Every
+    class has two images or more.
+    """
+    n = counts.images.astype(float)
+    share = n / n.sum(-1, keepdims=True)
+    first, second = counts.before, counts.after
+    a, b = (_dot(share, one)[..., None] for one in (first, second))
+    balance, balance_after = first / a - 1, second / b - 1
+    x, _, xy = counts.covariances()
+    v = _covariance(first, first, a, a, share, x)
+    k = _covariance(first, second, a, b, share, xy)
+    return (balance * balance_after - k).sum(-1), (balance**2 - v).sum(-1)
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the sums of products over the last axis."""
+    found: np.ndarray = one @ other if one.ndim == 1 else np.einsum("kc,kc->k", one, other)
+    return np.asarray(found)
+
+
 def _pair(kinds: np.ndarray) -> PairCounts:
     """Return the counts of [C, 2, 2] images by what two models make of them."""
     return PairCounts(kinds[:, 1, 1], kinds[:, 1, 0], kinds[:, 0, 1], kinds[:, 0, 0])
@@ -133,60 +158,46 @@ def _pair(kinds: np.ndarray) -> PairCounts:
 
 def _influences(counts: PairCounts, slope: PairSlope) -> tuple[np.ndarray, np.ndarray]:
     """Return how the slope moves with each class's recall [C] before and after."""
-    p, q, e = _gradients(counts)
+    p, q, e = gradients(counts)
     return (p - slope.alpha * e) / slope.denominator, q / slope.denominator
 
 
-def _gradients(counts: PairCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gradients(counts: PairCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return how the sum of products moves with each class's recall, and that of squares.
 
-    The first two are for the recalls before and after, the third for those before.
+    The first two are for the recalls before and after, the third for those before; each is of the
+    counts' shape.
     """
     n = counts.images.astype(float)
-    share = n / n.sum()
+    share = n / n.sum(-1, keepdims=True)
     first, second = counts.before, counts.after
-    a, b = float(share @ first), float(share @ second)
+    a, b = (_dot(share, one)[..., None] for one in (first, second))
     balance, balance_after = first / a - 1, second / b - 1
     return (
-        balance_after / a - share * (balance_after @ first) / a**2,
-        balance / b - share * (balance @ second) / b**2,
-        2 * (balance / a - share * (balance @ first) / a**2),
+        balance_after / a - share * _dot(balance_after, first)[..., None] / a**2,
+        balance / b - share * _dot(balance, second)[..., None] / b**2,
+        2 * (balance / a - share * _dot(balance, first)[..., None] / a**2),
     )
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """The corrected sums of products and of squares of balances, with their (co)variances."""
-
-    numerator: float
-    denominator: float
-    of_numerator: float
-    of_denominator: float
-    of_both: float
-
-    @classmethod
-    def of(cls, counts: PairCounts, noise: PairCounts) -> _Sums:
-        """Compute them for recalls as counted, with the errors that ``noise`` says."""
-        n = counts.images.astype(float)
-        share = n / n.sum()
-        first, second = counts.before, counts.after
-        a, b = float(share @ first), float(share @ second)
-        balance, balance_after = first / a - 1, second / b - 1
-        x, y, xy = noise.covariances()
-        v = _covariance(first, first, a, a, share, x)
-        k = _covariance(first, second, a, b, share, xy)
-        p, q, e = _gradients(counts)
-        return cls(
-            float((balance * balance_after - k).sum()),
-            float((balance**2 - v).sum()),
-            float((p**2 * x + q**2 * y + 2 * p * q * xy).sum()),
-            float((e**2 * x).sum()),
-            float((p * e * x + q * e * xy).sum()),
-        )
+def _variances(counts: PairCounts) -> tuple[float, float, float]:
+    """Return the variances of the two sums of ``pair_sums`` and their covariance, over images."""
+    x, y, xy = counts.smoothed().covariances()
+    p, q, e = gradients(counts)
+    return (
+        float((p**2 * x + q**2 * y + 2 * p * q * xy).sum()),
+        float((e**2 * x).sum()),
+        float((p * e * x + q * e * xy).sum()),
+    )
 
 
 def _covariance(
-    first: np.ndarray, second: np.ndarray, a: float, b: float, share: np.ndarray, of: np.ndarray
+    first: np.ndarray,
+    second: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    share: np.ndarray,
+    of: np.ndarray,
 ) -> np.ndarray:
     """Return the covariances of two normalized balances of each class [C].
 
@@ -194,18 +205,25 @@ def _covariance(
     every class has its share in the accuracies.
     """
     own = 1 / (a * b) - share * (second / (a * b**2) + first / (a**2 * b))
-    found: np.ndarray = of * own + first * second / (a * b) ** 2 * (share**2 * of).sum()
+    found: np.ndarray = of * own + first * second / (a * b) ** 2 * (share**2 * of).sum(
+        -1, keepdims=True
+    )
     return found
 
 
-def _fieller(sums: _Sums, errors: _Sums, level: float) -> tuple[float, float]:
-    """Return the slopes that the two sums do not exclude; NaN where those have no two ends."""
-    z2 = float(normal_quantile(level)) ** 2
-    n, d = sums.numerator, sums.denominator
-    square = d**2 - z2 * errors.of_denominator
-    if d <= 0 or square <= 0:
+def fieller(
+    numerator: float, denominator: float, spread: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Return the quotients that two sums do not exclude; NaN where those have no two ends.
+
+    ``spread`` are the variances of the numerator and of the denominator and their covariance, each
+    times the squared quantile of the level.
+    """
+    of_numerator, of_denominator, of_both = spread
+    square = denominator**2 - of_denominator
+    if not (denominator > 0 and square > 0):
         return float("nan"), float("nan")
-    middle = n * d - z2 * errors.of_both
-    rest = n**2 - z2 * errors.of_numerator
+    middle = numerator * denominator - of_both
+    rest = numerator**2 - of_numerator
     half = np.sqrt(max(middle**2 - square * rest, 0))
     return float((middle - half) / square), float((middle + half) / square)

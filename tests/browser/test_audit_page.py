@@ -1,0 +1,97 @@
+"""The page of an audit in a real browser: nothing is fetched or overflows, keys reach all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chromium import NEEDS_CHROMIUM
+
+import recall_distortion as rd
+
+pytestmark = NEEDS_CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two candidates, 60 classes, long names, a control, images."""
+    folder = tmp_path_factory.mktemp("audit")
+    rng = np.random.default_rng(0)
+    labels = np.arange(3000) % 60
+
+    def changed(share: float) -> np.ndarray:
+        return np.where(rng.random(3000) < share, (labels + 1) % 60, labels)
+
+    names = [f"{'unbroken' * 12}{number}" for number in range(58)] + ["<b>x</b>", "Shirt"]
+    images = rng.integers(0, 256, (3000, 28, 28), dtype=np.uint8)
+    candidates = {"pruned" * 10: changed(0.2), "int8": changed(0.1)}
+    found = rd.audit(
+        *(labels, changed(0.05), candidates),
+        control=changed(0.05), classes=names, images=images,
+    )  # fmt: skip
+    found.save(folder, max_drop=0.02, about={"labels": "/a/very/long/path" * 20})
+    return folder / "report.html"
+
+
+@pytest.fixture(params=(1280, 390), ids=lambda width: f"{width}px")
+def opened(request: pytest.FixtureRequest, browser: Any, audit: Path) -> Iterator[Any]:
+    """The page at one width, with what it asked for and complained about."""
+    tab = browser.new_page(viewport={"width": request.param, "height": 900})
+    tab.requests, tab.complaints = [], []
+    tab.on("request", lambda asked: tab.requests.append(asked.url))
+    tab.on("console", lambda message: tab.complaints.append(message.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.goto(audit.as_uri(), wait_until="load")
+    yield tab
+    tab.close()
+
+
+def test_nothing_is_fetched_and_nothing_complains(opened: Any, audit: Path) -> None:
+    assert [url for url in opened.requests if not url.startswith("data:")] == [audit.as_uri()]
+    assert opened.complaints == []
+
+
+def test_the_page_never_scrolls_sideways(opened: Any) -> None:
+    opened.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    wide, window = opened.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+    assert wide <= window
+
+
+def test_every_image_is_shown_and_says_what_it_is(opened: Any) -> None:
+    images = opened.evaluate(
+        "Array.from(document.images, image => [image.naturalWidth, image.alt])"
+    )
+    assert len(images) > 200
+    assert all(width == 28 and text.startswith("Image ") for width, text in images)
+
+
+def test_a_class_s_images_open_by_key(opened: Any) -> None:
+    """The first three classes are open, the others are not."""
+    closed = opened.locator("details:not([open]):has(.gallery)").first
+    assert not closed.locator("img").first.is_visible()
+    closed.evaluate("item => item.id = 'chosen'")
+    opened.locator("#chosen summary").focus()
+    opened.keyboard.press("Enter")
+    assert opened.locator("#chosen img").first.is_visible()
+
+
+def test_a_class_among_many_is_found_by_its_name(opened: Any) -> None:
+    field = opened.locator("input.find").first
+    row = opened.locator("table.classes").first.locator("tbody tr", has_text="Shirt")
+    field.fill("shirt")
+    assert row.is_visible()
+    assert opened.locator("table.classes").first.locator("tbody tr:visible").count() == 1
+    field.fill("")
+    assert opened.locator("table.classes").first.locator("tbody tr:visible").count() == 40
+
+
+def test_names_of_dots_stay_within_the_page(opened: Any) -> None:
+    for box in opened.evaluate(
+        "Array.from(document.querySelectorAll('.scatter .name'), name => {"
+        "const box = name.getBoundingClientRect(); return [box.left, box.right]})"
+    ):
+        assert box[0] >= 0
+        assert box[1] <= opened.viewport_size["width"]
