@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,21 +70,25 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
     require_columns(networks, NETWORK, "the networks table")
     used = succeeded(networks).astype({"ratio": float})
     require_unique(used, NETWORK, "the networks table")
+    # Once for all measures.
+    cells = {
+        CellState(*key): group.set_index("seed")
+        for key, group in used.groupby(CELL_STATE, sort=False)
+    }
     rows = []
     for measure in MEASURES:
         name = measure.column.name
         if name in used and used[name].notna().any():
-            rows += _rows(used, measure, level)
+            rows += _rows(cells, measure, level)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(networks: pd.DataFrame, measure: Measure, level: float) -> list[dict[str, Any]]:
+def _rows(
+    of_cells: Mapping[CellState, pd.DataFrame], measure: Measure, level: float
+) -> list[dict[str, Any]]:
     """Return a row for each cell and state that has values of a measure."""
     column, title = measure.column.name, measure.title
-    every = {
-        CellState(*key): group.set_index("seed")[column]
-        for key, group in networks.groupby(CELL_STATE, sort=False)
-    }
+    every = {key: group[column] for key, group in of_cells.items()}
     families = Counter(key._replace(ratio=0) for key in every)
     cells = {key: values for key, values in every.items() if values.notna().any()}
     rows = []
