@@ -86,6 +86,9 @@ def test_each_cell_is_counted_beside_dense_and_control_of_its_own_seeds(cells) -
     assert single["note"].endswith(question.FEW)
     assert "6 of 8 seeds make pairs" in table.loc[("magnitude", 2.0, RETRAINED), "note"]
     assert table.loc[("magnitude", 2.0, RETRAINED), "family_size"] == 2
+    # 6 seeds have 64 exchanges, of which two at least are as large: an adjusted p of 4 / 64.
+    assert question.TOO_FEW.format(6) in table.loc[("magnitude", 2.0, RETRAINED), "note"]
+    assert table.loc[("magnitude", 10.0, RETRAINED), "note"].startswith("7 of 8 seeds")
 
 
 def test_all_are_compared_at_one_number_of_networks(cells) -> None:

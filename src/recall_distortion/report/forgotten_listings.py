@@ -10,8 +10,7 @@ FAIRNESS_KEYS = shown(*PLACE, "worse_by|measures that say worse|whole")
 def _measure_of_class(name: str, heading: str) -> tuple[str, ...]:
     return (
         f"{name}_mean|{heading}|three", f"{name}_change|change|three",
-        f"{name}_over_control|over control|three", f"{name}_over_control_low|low|three",
-        f"{name}_over_control_high|high|three",
+        f"{name}_over_control|over control|three",
     )  # fmt: skip
 
 

@@ -44,6 +44,8 @@ SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
 MOST_IMAGES = 100  # of a cell in images.csv, the votes furthest apart first
 DRAWN = 60  # images of a panel at random, to see beside them
 FEW = "fewer than four networks: nothing can be halved"
+# A difference and its opposite are arrangements of their own.
+TOO_FEW = "{} seeds have too few exchanges for an adjusted p of 0.05"
 LEFT_OUT = "images.csv has {} of {} images"
 
 
@@ -254,6 +256,8 @@ def _over_control(
         "distance_p_adjusted": min(1.0, distance_p * family) if tested else np.nan,
         "lost": lost,
     }
+    if 2 * family / 2 ** len(seeds) > SIGNIFICANT:
+        return of_control.differing.lowest, row | {"lost": joined(lost, TOO_FEW.format(len(seeds)))}
     row["reading"] = _reading(found.pies, row["p_adjusted"])
     row["distance_reading"] = _reading(found.distance, row["distance_p_adjusted"])
     return of_control.differing.lowest, row
