@@ -39,7 +39,7 @@ def run(source="digits", architecture="mlp", **method):
         "ratios": [4], "count": "prunable",
     })
     (network,) = study.networks()
-    given = study.datasets["data"].model_dump()
+    given = study.datasets["data"].preparation()
     prepare(given.pop("source"), "data", data_root="", **given)
     plan = read(TrainingPlan, study.training_parameters(network.panel), "training")
     train_block("data", "dense", "dense.csv", plan, architecture=architecture, seeds=[0])
