@@ -13,12 +13,13 @@ import pandas as pd
 from recall_distortion.inference.jobs.estimate import write_estimates
 from recall_distortion.inference.jobs.fit import write_fits, write_mixed_models
 from recall_distortion.inference.jobs.measure import write_measures
+from recall_distortion.inference.jobs.populations import write_populations
 from recall_distortion.inference.jobs.summarize import write_summary
 from recall_distortion.report import build_report, metrics
 from recall_distortion.report.figures import write_figures
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.predictions import Trained, write_predictions
-from recall_distortion.tables.schema import TABLES
+from recall_distortion.tables.schema import SUMMARIZED, TABLES
 from recall_distortion.tables.views import VIEWS, spread
 from recall_distortion.vocabulary import (
     CONTROL,
@@ -94,14 +95,17 @@ def run(
     measured = paths["recall"], paths["networks"]
     predictions, sparsity = _files(folder, labels, answers, failed)
     write_measures(predictions, sparsity, *measured, splits=4)
-    write_estimates(*measured, paths, architectures={}, predictions=predictions)
+    populations = folder / "populations.csv"
+    write_populations(predictions, populations, paths["images"])
+    write_estimates(*measured, paths, architectures={}, predictions=predictions,
+                    populations=populations)  # fmt: skip
     fits = []
     for fitter in FITTERS:
         fits.append((folder / f"{fitter}.coefficients", folder / f"{fitter}.fit"))
         write_fits(*measured, [PANEL], fitter, *fits[-1], over_panels=True)
     of_models = paths["mixed_models"], paths["mixed_model_fits"]
     write_mixed_models([pair[0] for pair in fits], [pair[1] for pair in fits], *of_models)
-    write_summary(*paths.values())
+    write_summary(*(paths[name] for name in (*SUMMARIZED, "summary")))
     write_figures(folder, folder / "figures")
     study = {"name": "odd"}
     build_report(folder, folder / "report.html", study=study, figures=folder / "figures")

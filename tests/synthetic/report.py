@@ -24,7 +24,7 @@ from recall_distortion.measures.networks import measure
 from recall_distortion.tables import views
 from recall_distortion.tables.files import write_table
 from recall_distortion.tables.predictions import Predictions, Trained
-from recall_distortion.tables.schema import COLUMNS, TABLES
+from recall_distortion.tables.schema import COLUMNS, SUMMARIZED
 from recall_distortion.vocabulary import (
     BOOTSTRAP,
     CELL,
@@ -245,4 +245,4 @@ def write_tables(folder: Path, tables: Tables) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", name, table)
-    write_summary(*(folder / f"{name}.csv" for name in TABLES))
+    write_summary(*(folder / f"{name}.csv" for name in SUMMARIZED), folder / "summary.csv")

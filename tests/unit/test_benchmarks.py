@@ -347,6 +347,13 @@ def test_audit_prints_its_time_beside_that_of_imports():
         assert 50 < int(memory) < 20_000
 
 
+def test_populations_prints_time_and_memory():
+    text = output("populations", "--repeats", 1, "--only", 9, 500, 7)
+    (row,) = re.findall(rf"^9 networks x 500 images x 7 classes\s+{SPREAD}\s+([\d.]+)$", text, re.M)
+    assert float(row[0]) >= 0
+    assert 0.02 < float(row[3]) < 5
+
+
 def test_steps_prints_a_time_and_a_rate_for_every_setting():
     text = output(
         "steps",

@@ -39,7 +39,7 @@ def run(source="digits", architecture="mlp", **method):
         "ratios": [4], "count": "prunable",
     })
     (network,) = study.networks()
-    given = study.datasets["data"].model_dump()
+    given = study.datasets["data"].preparation()
     prepare(given.pop("source"), "data", data_root="", **given)
     plan = read(TrainingPlan, study.training_parameters(network.panel), "training")
     train_block("data", "dense", "dense.csv", plan, architecture=architecture, seeds=[0])
@@ -284,8 +284,8 @@ estimates = pd.read_csv("estimates.csv").astype({"class": str})
 page = listing("measures", spread("measures", estimates.fillna({"note": "", "against": ""})))
 assert "silent classes" in str(page) and "Silent classes: How many classes" in page.note
 subprocess.run([sys.executable, "docs/tables.py"], check=True)
-assert "| `silent_classes` | How many classes the network never names. | here |" in open(
-    "docs/tables.md").read()
+said = "- `silent_classes`, silent classes: How many classes the network never names. Source: here."
+assert said in open("docs/tables.md").read()
 """)
 
 
@@ -303,7 +303,7 @@ def scatter(networks):
     )
     walk.insert(
         "tables/views.py", '    "slopes": View(',
-        '    "scatter": View([Part("standard deviation of alpha", COUNT, _alone("sd"))]),\n',
+        '    "scatter": View([Part("standard deviation of alpha", COUNT, alone("sd"))]),\n',
     )  # fmt: skip
     walk.insert("inference/estimates.py", "    seeds_needed,\n", "    scatter,\n")
     walk.insert(

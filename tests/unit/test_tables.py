@@ -29,7 +29,8 @@ from recall_distortion.vocabulary import CELL, NETWORK, PANEL, STATES, format_ra
 KINDS = {TEXT, TRUTH, NUMBER, SHARE, COUNT, RATIO}
 CONTRACT = {
     "recall": "dataset architecture recipe method ratio state seed class class_name support "
-    "correct predicted recall precision accuracy balance normalized_balance mean_loss confidence",
+    "correct predicted recall precision accuracy balance normalized_balance mean_loss confidence "
+    "calibration_error",
     "networks": "dataset architecture recipe method ratio state seed accuracy accuracy_before "
     "alpha alpha_crossfit crossfit_numerator crossfit_denominator r2 denominator effective_classes "
     "intercept slope_with_intercept realised_ratio kept_fraction kept_prunable prunable total "

@@ -30,6 +30,7 @@ STUDIES = [
         "fashion_mnist",
         "fashion_mnist_equal_sparsity",
         "fashion_mnist_gpu",
+        "fashion_mnist_long_tail",
         "fashion_mnist_no_decay",
         "fashion_mnist_test_selection",
         "mnist",
@@ -42,8 +43,8 @@ RULES_OF = {
     "compress": ("compress", "quantize"),
     "evaluate": ("evaluate",),
     "measure": ("measure",),
-    "infer": ("estimate", "fit", "compare_fits", "summarize"),
-    "report": ("report", "figures"),
+    "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
+    "report": ("report", "figures", "thumbnails"),
 }
 # What rules read beside code, by the function that names it in the workflow.
 READ_BESIDES = {

@@ -151,11 +151,17 @@ def test_a_bundle_with_the_control_gives_the_same_tables_in_fewer_jobs(
     # Other networks at once round otherwise, which moves no label here, and a loss, kept in half
     # precision, by a step at most.
     soft = ["mean_loss", "confidence"]
-    assert recall.drop(columns=soft).equals(before.drop(columns=soft))
+    # A probability at the boundary of a bin may fall into the next.
+    binned = ["calibration_error"]
+    assert recall.drop(columns=soft + binned).equals(before.drop(columns=soft + binned))
+    np.testing.assert_allclose(recall[binned], before[binned], atol=0.05)
     np.testing.assert_allclose(recall[soft], before[soft], rtol=2**-10, atol=2**-10)
     # How many networks are vectorized at once follows from how many a job has.
     networks, before = (read(one, "networks") for one in (finished_copy, finished))
-    assert networks.drop(columns="engine").equals(before.drop(columns="engine"))
+    soft = ["calibration_error", "uncertainty", "excess_loss_range"]
+    exact = ["engine", *soft]
+    assert networks.drop(columns=exact).equals(before.drop(columns=exact))
+    np.testing.assert_allclose(networks[soft], before[soft], atol=0.01)
     # One ratio a job again: that of ratio 10 carried it alone before, too.
     study.write_text(text)
     plan = finished_copy.snakemake("-n", "measure_all", "--config", "study=test")

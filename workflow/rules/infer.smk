@@ -1,8 +1,32 @@
+rule populations:
+    input:
+        predictions=get_prediction_files(),
+    output:
+        estimates=f"{RESULTS}/inference/populations.csv",
+        images=f"{TABLES}/images.csv",
+    log:
+        f"{LOGS}/populations.log",
+    benchmark:
+        f"{BENCHMARKS}/populations.txt"
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=get_code("populations"),
+    message:
+        "Images that populations of networks name otherwise"
+    script:
+        "../scripts/populations.py"
+
+
 rule estimate:
     input:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
         predictions=get_prediction_files(),
+        populations=rules.populations.output.estimates,
+        frequencies=rules.frequencies.output.frequencies,
         facts=get_published_facts(),
     output:
         estimates=report(
@@ -119,6 +143,7 @@ rule summarize:
 
 rule infer_all:
     input:
+        rules.populations.output,
         rules.estimate.output,
         rules.compare_fits.output,
         rules.summarize.output,

@@ -8,6 +8,8 @@ rule report:
         ],
         figures=[f"{FIGURES}/{name}.png" for name in get_figure_names()],
         captions=f"{FIGURES}/captions.json",
+        images=rules.populations.output.images,
+        thumbnails=f"{RESULTS}/inference/thumbnails.json",
         templates=get_templates(),
     output:
         page=f"{RESULTS}/report.html",
@@ -57,6 +59,27 @@ rule figures:
         "Drawing the figures"
     script:
         "../scripts/figures.py"
+
+
+rule thumbnails:
+    input:
+        **{name: DATA.format(dataset=name) for name in STUDY.datasets},
+        images_csv=rules.populations.output.images,
+    output:
+        thumbnails=f"{RESULTS}/inference/thumbnails.json",
+    log:
+        f"{LOGS}/thumbnails.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=get_code("thumbnails"),
+        shown={name: dataset.shown for name, dataset in STUDY.datasets.items()},
+    message:
+        "Making pictures of forgotten images"
+    script:
+        "../scripts/thumbnails.py"
 
 
 rule report_all:

@@ -12,4 +12,6 @@ with job_log(snakemake.log[0]):
         architectures=snakemake.params.architectures,
         level=snakemake.params.level,
         predictions=snakemake.input.predictions,
+        populations=snakemake.input.populations,
+        frequencies=snakemake.input.frequencies,
     )

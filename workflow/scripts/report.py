@@ -15,4 +15,10 @@ with job_log(snakemake.log[0]):
     write_json(snakemake.output.metrics, report.metrics(tables))
     report.write_plot_data(tables, Path(snakemake.output.plots))
     figures = Path(snakemake.input.captions).parent
-    report.build_report(tables, Path(snakemake.output.page), study=study, figures=figures)
+    report.build_report(
+        tables,
+        Path(snakemake.output.page),
+        study=study,
+        figures=figures,
+        thumbnails=Path(snakemake.input.thumbnails),
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from recall_distortion.data.images import Place, RawData, Source, unusual_values
+from recall_distortion.data.imbalance import held_out_of_each, long_tailed
 from recall_distortion.data.prepared import Shape
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.data.splits import stratified_split
@@ -21,6 +23,7 @@ DEFAULT_TEST_FRACTION = 0.5
 # Splits draw from streams of their own, so that a change of one leaves the other as it is.
 _TEST_STREAM = 0
 _HOLDOUT_STREAM = 1
+_TAIL_STREAM = 2
 
 
 def describe(source: str, *, path: str | None = None) -> Shape:
@@ -42,13 +45,16 @@ def prepare(
     holdout: float,
     test_fraction: float | None,
     seed: int,
+    imbalance: float | None = None,
     download: bool = True,
 ) -> None:
     """Write a source as one sealed file at ``output``, all of it or nothing.
 
     ``holdout`` is the fraction of the training images held out of fitting, ``test_fraction`` that
     of all images that become the test set where the source has none of its own (default 0.5);
-    both splits are stratified by class and follow from ``seed``. torchvision's sets are looked for
+    both splits are stratified by class and follow from ``seed``. ``imbalance`` thins the training
+    images to a long tail before (``data.imbalance``); 20 of each class are held out then, whatever
+    ``holdout`` says. torchvision's sets are looked for
     under ``data_root`` and downloaded where missing unless ``download`` is False. The same
     arguments and source give the same bytes. Raises ``DataError``.
     """
@@ -63,7 +69,7 @@ def prepare(
         for words in _unusual(raw, path):
             warn(words)
     try:
-        raw, fit_index, holdout_index = _split(raw, holdout, test_fraction, seed)
+        raw, (fit_index, holdout_index) = _split(raw, holdout, test_fraction, imbalance, seed)
     except DataError as error:
         raise DataError(f"{path or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
@@ -84,6 +90,8 @@ def prepare(
         "holdout": float(holdout),
         "seed": seed,
     }
+    if imbalance is not None:
+        metadata["imbalance"] = float(imbalance)
     sealed.write(output, tensors, metadata)
 
 
@@ -142,22 +150,41 @@ def _unusual(raw: RawData, path: str | None) -> Iterator[str]:
 
 
 def _split(
-    raw: RawData, holdout: float, test_fraction: float | None, seed: int
-) -> tuple[RawData, np.ndarray, np.ndarray]:
+    raw: RawData, holdout: float, test_fraction: float | None, imbalance: float | None, seed: int
+) -> tuple[RawData, tuple[np.ndarray, np.ndarray]]:
     """Return the data with a test set, and which training images are fitted to and held out."""
+    raw = _tested(raw, test_fraction, seed)
+    if imbalance is None:
+        return raw, _held_out(raw, holdout, seed)
+    raw = _thinned(raw, imbalance, seed)
+    generator = _generator(seed, _HOLDOUT_STREAM)
+    return raw, held_out_of_each(raw.train_labels, generator, len(raw.class_names))
+
+
+def _tested(raw: RawData, test_fraction: float | None, seed: int) -> RawData:
+    """Return the data with a test set."""
     if raw.test_images is not None:
         _refuse_test_fraction(test_fraction, "the source")
-    else:
-        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-        raw = _with_test_set(raw, fraction, seed)
-    fit_index, holdout_index = stratified_split(
+        return raw
+    fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+    return _with_test_set(raw, fraction, seed)
+
+
+def _thinned(raw: RawData, imbalance: float, seed: int) -> RawData:
+    """Return the data with a long tail of training images."""
+    kept = long_tailed(raw.train_labels, imbalance, _generator(seed, _TAIL_STREAM), raw.class_names)
+    return replace(raw, train_images=raw.train_images[kept], train_labels=raw.train_labels[kept])
+
+
+def _held_out(raw: RawData, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which training images are fitted to and which are held out."""
+    return stratified_split(
         raw.train_labels,
         holdout,
         _generator(seed, _HOLDOUT_STREAM),
         part="hold-out set",
         class_names=raw.class_names,
     )
-    return raw, fit_index, holdout_index
 
 
 def _with_test_set(raw: RawData, fraction: float, seed: int) -> RawData:

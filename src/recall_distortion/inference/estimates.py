@@ -8,9 +8,12 @@ import pandas as pd
 
 from recall_distortion.inference.questions import (
     accuracy,
+    class_measures,
+    class_tests,
     classes,
     effects,
     equal_sparsity,
+    frequency,
     influence,
     intercepts,
     leading,
@@ -25,6 +28,7 @@ from recall_distortion.inference.questions import (
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.tables.predictions import Predictions
+from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import melt
 from recall_distortion.vocabulary import CELL_STATE
 
@@ -34,16 +38,19 @@ def answers(
     networks: pd.DataFrame,
     level: float = PAPER_LEVEL,
     predictions: Iterable[Predictions] = (),
+    frequencies: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``.
 
-    Without the single ``predictions`` there is nothing to be said of other images.
+    Without the single ``predictions`` there is nothing to be said of other images, without the
+    table ``frequencies`` nothing of rare classes.
     """
     over_both = other_images.other_images(predictions, networks, level)
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
     asked = [*CELL_STATE, "question"]
     needed = seeds_needed.seeds_needed(networks, of_pooled, level)
+    of_classes, class_counts = class_tests.class_tests(recall)
     return {
         "slopes": of_slopes,
         "pooled": of_pooled,
@@ -60,14 +67,25 @@ def answers(
         "measures": measures.measured(networks, level),
         "intercepts": intercepts.intercepts(networks, level),
         "sparsity": sparsity.sparsity(networks),
+        "class_tests": of_classes,
+        "class_counts": class_counts,
+        "frequency": frequency.frequency(recall, frequencies, level),
+        "class_measures": class_measures.class_measures(recall, level),
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
     }
 
 
-def estimates(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the table of estimates that the questions' tables say, the leading rows marked."""
+def estimates(
+    found: Mapping[str, pd.DataFrame], further: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the table of estimates that the questions' tables say, the leading rows marked.
+
+    ``further`` are rows of what recalls and networks cannot say, as of populations.
+    """
     parts = [rows for name, table in found.items() if len(rows := melt(name, table))]
+    if further is not None and len(further):
+        parts.append(further.reindex(columns=COLUMNS["estimates"]).astype({"leads": bool}))
     table = pd.concat(parts, ignore_index=True) if parts else melt("slopes", found["slopes"])
     asked = (found[name] for name in ("slopes", "pooled", "effects", "quantized"))
     return leading.marked(table, leading.basis(*asked))

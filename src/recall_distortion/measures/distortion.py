@@ -179,10 +179,11 @@ def class_rows(
     *,
     loss: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return the class rows of K networks; the seed column only where there are seeds.
 
-    ``loss`` and ``confidence`` [K, C] give columns of their own where they are known.
+    ``loss``, ``confidence`` and ``calibration`` [K, C] give columns of their own where known.
     """
     k, classes = counts.correct.shape
     accuracy = np.repeat(counts.accuracy, classes)
@@ -205,7 +206,8 @@ def class_rows(
             "normalized_balance": balance,
         }
     )
-    for name, values in (("mean_loss", loss), ("confidence", confidence)):
+    further = {"mean_loss": loss, "confidence": confidence, "calibration_error": calibration}
+    for name, values in further.items():
         if values is not None:
             table[name] = values.ravel()
     return table if seeds[:1] != [None] else table.drop(columns="seed")

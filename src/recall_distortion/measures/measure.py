@@ -13,6 +13,8 @@ from recall_distortion.tables.files import POSSIBLE
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import COLUMNS, Column
 
+HIGHER, LOWER = "higher", "lower"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -21,7 +23,8 @@ class Measure:
     ``of`` returns it for K networks [K], from their predictions and those of their dense networks,
     row by row; in rows of ``reseed`` the first of a pair is the dense one. A number that does not
     exist for a network is NaN. ``relative`` measures hold a network against its dense one, so that
-    dense networks themselves have none.
+    dense networks themselves have none. ``worse`` says which values are: ``HIGHER``, ``LOWER``, or
+    None where that cannot be said.
     """
 
     column: Column
@@ -29,6 +32,7 @@ class Measure:
     source: str
     of: Callable[[Predictions, Predictions], np.ndarray]
     relative: bool = False
+    worse: str | None = HIGHER
 
     def values(self, own: Predictions, dense: Predictions | None) -> np.ndarray:
         """Return the measure of K networks as float64 [K]; ``dense`` is None of dense networks.

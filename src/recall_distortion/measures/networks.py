@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recall_distortion.measures.calibration import class_errors
 from recall_distortion.measures.distortion import (
     Counts,
     HalfBalances,
@@ -143,6 +144,15 @@ def measure(
         recalls.reindex(columns=COLUMNS["recall"]),
         table.reindex(columns=[*COLUMNS["networks"], *(column.name for column in columns)]),
     )
+
+
+def whole_cells(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Return the blocks of replicates joined to cells, ordered as ``measure`` orders them."""
+    cells: dict[tuple[Panel, str, str, str], list[Predictions]] = {}
+    for part in predictions:
+        key = (part.panel, part.method, part.ratio, part.state)
+        cells.setdefault(key, []).append(part)
+    return [cell.predictions for cell in _ordered([_Cell.of(parts) for parts in cells.values()])]
 
 
 def further(networks: pd.DataFrame) -> list[Column]:
@@ -294,7 +304,13 @@ def _recalls(part: Predictions, counts: Counts) -> pd.DataFrame:
     loss, confidence = (
         class_means(part.labels, values, classes) for values in (part.loss, part.probability)
     )
-    return class_rows(counts, part.class_names, part.seeds, loss=loss, confidence=confidence)
+    calibration = None
+    if part.probability is not None:
+        calibration = class_errors(part.labels, part.predicted, part.probability, classes)
+    return class_rows(
+        counts, part.class_names, part.seeds, loss=loss, confidence=confidence,
+        calibration=calibration,
+    )  # fmt: skip
 
 
 def _check_dense(part: Predictions, dense: Predictions | None) -> None:

@@ -23,8 +23,8 @@ from recall_distortion.report.phrases import (
     span_of,
 )
 from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.tables.study import of_panel
-from recall_distortion.tables.views import CROSSFIT, MEAN
 from recall_distortion.vocabulary import (
     AS_CONTROL,
     BEYOND_CONTROL,

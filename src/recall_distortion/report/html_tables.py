@@ -15,7 +15,8 @@ from markupsafe import Markup
 from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
 from recall_distortion.report import style
-from recall_distortion.report.listings import LISTINGS, MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
+from recall_distortion.report.forgotten_listings import EVERY
+from recall_distortion.report.listings import MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
 from recall_distortion.report.tables import ReportTables, order_as, pruned
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
 from recall_distortion.vocabulary import (
@@ -153,7 +154,7 @@ def listing(
     columns: Sequence[Column] | None = None,
 ) -> HtmlTable:
     """Return a table of the study ready for the page, without columns that are empty throughout."""
-    described = LISTINGS[key]
+    described = EVERY[key]
     every = [c for c in (columns or described.columns) if c.name in table]
     empty = [column for column in every if _is_empty(table[column.name])]
     # What is the same in every row is said once, above the table.

@@ -43,7 +43,7 @@ class Listing:
         return columns.get(name, "")
 
 
-def _columns(*specifications: str) -> list[Column]:
+def shown(*specifications: str) -> list[Column]:
     """Return columns from "name|heading|form"; heading and form may be left out."""
     found = []
     for specification in specifications:
@@ -52,8 +52,8 @@ def _columns(*specifications: str) -> list[Column]:
     return found
 
 
-_PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||ratio")
-_CELL = (*_PLACE, "state||method")
+PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||ratio")
+CELL = (*PLACE, "state||method")
 _LEVEL = ("level||percent", "family_size|family|whole")
 _ERROR = ("std_error|standard error|four", "df||whole")
 
@@ -75,8 +75,8 @@ LISTINGS: dict[str, Listing] = {
         "pooled slopes of all networks, with a bootstrap interval; on the basis “mean” by the "
         "networks’ own slopes, paired by seed, with a t interval. Verdict and reading follow the "
         "basis; the p values belong to the paired t-test.",
-        _columns(
-            *_CELL, "n||whole", "reading||reading", "basis", "verdict|verdict against 0|verdict",
+        shown(
+            *CELL, "n||whole", "reading||reading", "basis", "verdict|verdict against 0|verdict",
             "crossfit_difference|cross-fitted difference|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_control|control’s cross-fitted α|three",
             "difference|mean difference|three", "low||three", "high||three",
@@ -91,8 +91,8 @@ LISTINGS: dict[str, Listing] = {
         "cell is read by the pooled slopes of all networks, with a bootstrap interval; on the "
         "basis “mean” by the networks’ own slopes, paired by seed, with a t interval. The p values "
         "belong to the paired t-test.",
-        _columns(
-            *_CELL, "origin|quantizes|method", "n||whole", "basis",
+        shown(
+            *CELL, "origin|quantizes|method", "n||whole", "basis",
             "verdict|verdict against 0|verdict",
             "crossfit_difference|cross-fitted difference|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_other|cross-fitted α before|three",
@@ -105,8 +105,8 @@ LISTINGS: dict[str, Listing] = {
         "Realised size",
         "Bits of a weight, the bytes of a network, and how many of its weights are 0, means over "
         "networks; and mean, least and largest realised ratio.",
-        _columns(
-            *_PLACE, "n||whole", "bits|bits a weight|whole", "bytes||whole",
+        shown(
+            *PLACE, "n||whole", "bits|bits a weight|whole", "bytes||whole",
             "zeros|weights of 0|whole", "mean_ratio|realised|two", "min_ratio|least|two",
             "max_ratio|largest|two", "kept_prunable|weights not pruned|whole",
             "total|parameters before|whole",
@@ -118,8 +118,8 @@ LISTINGS: dict[str, Listing] = {
         "“interpret” says “cross-fitted slope of all networks”, "
         "the test set is too small for the slopes of single "
         "networks: read the table of pooled slopes instead.",
-        _columns(
-            *_CELL, "n||whole", "mean|mean α|three", "low||three", "high||three", *_ERROR, *_LEVEL,
+        shown(
+            *CELL, "n||whole", "mean|mean α|three", "low||three", "high||three", *_ERROR, *_LEVEL,
             "verdict||verdict", "interpret", "alpha_crossfit|median cross-fitted α|three",
             "nonfinite|without a slope|whole", "note",
         ),
@@ -132,8 +132,8 @@ LISTINGS: dict[str, Listing] = {
         "not noise of the test set. Unstable are dense networks whose denominator cannot be "
         "distinguished from zero. Effective classes are 1 over the sum of the classes’ squared "
         "shares in the denominator; where they are few, “narrow” says why.",
-        _columns(
-            *_CELL, "n||whole", "alpha_crossfit|cross-fitted α|three", "crossfit_low|low|three",
+        shown(
+            *CELL, "n||whole", "alpha_crossfit|cross-fitted α|three", "crossfit_low|low|three",
             "crossfit_high|high|three", "crossfit_verdict|verdict|verdict",
             "alpha|plain α|three", "low||three", "high||three", "r2|r²|three", *_LEVEL,
             "denominator||tiny", "reliability||three", "unstable||whole", "interpret",
@@ -149,8 +149,8 @@ LISTINGS: dict[str, Listing] = {
         "would show on these images. Beside it stands the one over other seeds and other images: "
         "its variance is that of seeds, by Student’s t, and of images, less their interaction, and "
         "the ends are Fieller’s. The slopes are the cross-fitted ones of all networks.",
-        _columns(
-            *_CELL, "n||whole", "alpha|cross-fitted α|three", "low||three", "high||three",
+        shown(
+            *CELL, "n||whole", "alpha|cross-fitted α|three", "low||three", "high||three",
             "verdict||verdict", "seeds_low|low, these images|three",
             "seeds_high|high, these images|three", "seeds_verdict|verdict, these images|verdict",
             "difference|difference from the control|three", "difference_low|low|three",
@@ -163,8 +163,8 @@ LISTINGS: dict[str, Listing] = {
         "What each class’s recall changed by from the dense networks, in points: its interval over "
         "other seeds and other images, and over other seeds on these images. They are one a class "
         "and adjusted for nothing.",
-        _columns(
-            *_CELL, "class", "class_name|class’s name", "n||whole", "before|recall before|percent",
+        shown(
+            *CELL, "class", "class_name|class’s name", "n||whole", "before|recall before|percent",
             "change||points", "low||points", "high||points", "std_error|standard error|points off",
             "seeds_low|low, these images|points", "seeds_high|high, these images|points",
             "level||percent",
@@ -175,8 +175,8 @@ LISTINGS: dict[str, Listing] = {
         "Means over networks, with paired t intervals of the changes in accuracy. “Improves” says "
         "“both” where the accuracy’s interval lies above 0, α’s below 1, and the variance falls. "
         "The variance is that of the recall balance over classes, not normalized.",
-        _columns(
-            *_CELL, "n||whole", "improves", "accuracy_before|accuracy before|percent",
+        shown(
+            *CELL, "n||whole", "improves", "accuracy_before|accuracy before|percent",
             "accuracy_after|after|percent", "accuracy_change|change, points|points",
             "accuracy_low|low|points", "accuracy_high|high|points",
             "std_error|standard error|points off", "df||whole",
@@ -196,8 +196,8 @@ LISTINGS: dict[str, Listing] = {
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
         "takes the place of the compressed one.",
-        _columns(
-            *_CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
+        shown(
+            *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
             "before|dense|four", "change||four", "change_low|low|four", "change_high|high|four",
             "control_n|n with control|whole", "control|control’s|four",
             "over_control|over control|four", "over_control_low|low|four",
@@ -208,8 +208,8 @@ LISTINGS: dict[str, Listing] = {
         "Leave one class out",
         "The mean slope of a cell with one class’s terms left out of both sums. Rows in which "
         "that changes the verdict stand first.",
-        _columns(
-            *_CELL, "class", "class_name|class left out", "share|share of denominator|percent",
+        shown(
+            *CELL, "class", "class_name|class left out", "share|share of denominator|percent",
             "unnamed|dense networks that never predict it|whole", "n||whole", "changes",
             "mean|mean α without|three", "low||three", "high||three", *_ERROR, "level||percent",
             "verdict|verdict without|verdict", "mean_all|with all|three",
@@ -227,8 +227,8 @@ LISTINGS: dict[str, Listing] = {
     "tests": Listing(
         "Tests",
         "",
-        _columns(
-            *_PLACE, "left||method", "right||method", "alternative", "paired||truth",
+        shown(
+            *PLACE, "left||method", "right||method", "alternative", "paired||truth",
             "n_left|n left|whole", "n_right|n right|whole", "estimate|difference|three", "t||two",
             "df||whole", "p||p", "p_adjusted|adjusted p|p", "adjustment", "family|adjusted over",
             "note",
@@ -241,8 +241,8 @@ LISTINGS: dict[str, Listing] = {
         "their estimates and standard errors do; pymer4 gives Satterthwaite’s degrees of freedom, "
         "statsmodels a normal approximation, so their p values may differ. The one-sided p values "
         "ask whether a slope or level lies above or below 1, and a trend above or below 0.",
-        _columns(
-            "model", *_PLACE, "term", "believe", *_fitter(PYMER4), *_fitter(STATSMODELS),
+        shown(
+            "model", *PLACE, "term", "believe", *_fitter(PYMER4), *_fitter(STATSMODELS),
             "difference|statsmodels less pymer4|tiny", *_fitter(BOOTSTRAP),
         ),
         "mixed_models",
@@ -251,7 +251,7 @@ LISTINGS: dict[str, Listing] = {
         "Fits of the mixed models",
         "Spread is the largest residual standard deviation of a cell over the smallest; the model "
         "takes them to be equal.",
-        _columns(
+        shown(
             "model", "fitter", "believe", "spread||two", "formula", "rows||whole", "groups",
             "loglik|log-likelihood|two", "singular||truth", "converged||truth", "message",
         ),
@@ -261,8 +261,8 @@ LISTINGS: dict[str, Listing] = {
         "Realised sparsity",
         "Mean, least and largest realised ratio over networks, and the share of the prunable "
         "weights that was kept.",
-        _columns(
-            *_PLACE, "n||whole", "mean_ratio|realised|two", "min_ratio|least|two",
+        shown(
+            *PLACE, "n||whole", "mean_ratio|realised|two", "min_ratio|least|two",
             "max_ratio|largest|two", "kept_fraction|kept|percent",
             "kept_prunable|weights kept|whole", "prunable|prunable weights|whole",
             "total|all parameters|whole",
@@ -275,8 +275,8 @@ LISTINGS: dict[str, Listing] = {
         "interpolated, seed by seed, to the ratio that each network realised, and with its next "
         "denser networks as they are. Differences of the cross-fitted slopes of all networks with "
         "bootstrap intervals; of accuracies, in points, with paired t intervals.",
-        _columns(
-            *_PLACE, "state||method", "reference|against|method",
+        shown(
+            *PLACE, "state||method", "reference|against|method",
             "realised_ratio|realised|two", "reference_ratio|other’s realised|two",
             "n||whole", "nominal_reading|at the nominal ratio|against",
             "nominal_other|α of the other|three",
@@ -301,8 +301,8 @@ LISTINGS: dict[str, Listing] = {
         "Intercept check",
         "The mean slope without and with an intercept; only a balanced test set makes them equal "
         "by construction.",
-        _columns(
-            *_CELL, "n||whole", "slope||three", "slope_with_intercept|with intercept|three",
+        shown(
+            *CELL, "n||whole", "slope||three", "slope_with_intercept|with intercept|three",
             "intercept||four", "intercept_low|low|four", "intercept_high|high|four", *_ERROR,
             "level||percent",
         ),
@@ -310,7 +310,7 @@ LISTINGS: dict[str, Listing] = {
     "failures": Listing(
         "Replicates that failed",
         "A network that could not be trained or fine-tuned is missing from every table above.",
-        _columns(*_PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
+        shown(*PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
         "networks",
     ),
     "engines": Listing(
@@ -318,14 +318,14 @@ LISTINGS: dict[str, Listing] = {
         "How, how precisely and where each cell’s networks were trained or, where pruned, "
         "fine-tuned, and with which version of torch; seeds counts the replicates that were "
         "computed so.",
-        _columns(*_PLACE, "seeds||whole", "engine", "device", "torch"),
+        shown(*PLACE, "seeds||whole", "engine", "device", "torch"),
         "networks",
     ),
     "published": Listing(
         "Against the published study",
         "The cells that the published study and this one share.",
-        _columns(
-            *_PLACE, "published_verdict||verdict", "verdict|verdict here|verdict",
+        shown(
+            *PLACE, "published_verdict||verdict", "verdict|verdict here|verdict",
             "agrees||truth", "published_alpha|published slope|three",
             "pooled_alpha|pooled slope here|three", "published_accuracy||percent",
             "accuracy|accuracy here|percent",
@@ -334,7 +334,7 @@ LISTINGS: dict[str, Listing] = {
     ),
 }  # fmt: skip
 
-SEEDS_KEYS = _columns(*_PLACE, "question|α against|question", "n||whole", "sd||four",
+SEEDS_KEYS = shown(*PLACE, "question|α against|question", "n||whole", "sd||four",
                       "level||percent")  # fmt: skip
 
 # Columns that are said once above the table where all rows agree.

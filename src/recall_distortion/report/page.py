@@ -38,6 +38,8 @@ from recall_distortion.report.evidence import (
     sparsity_facts,
     tradeoff_facts,
 )
+from recall_distortion.report.forgotten import forgotten_facts, forgotten_tables
+from recall_distortion.report.gallery import gallery_facts, read_thumbnails
 from recall_distortion.report.html_tables import section_tables
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import percents, span_of
@@ -49,7 +51,7 @@ from recall_distortion.report.pictures import (
     read_figures,
 )
 from recall_distortion.report.quantized import quantized_facts
-from recall_distortion.report.tables import REQUIRED, ReportTables, pruned, read_tables
+from recall_distortion.report.tables import REQUIRED, ReportTables, pruned, read, read_tables
 from recall_distortion.system.files import write_text
 from recall_distortion.vocabulary import Panel
 
@@ -74,6 +76,7 @@ SECTIONS = {
     "balances": "Balances",
     "accuracy": "Accuracy",
     "recall": "Classes",
+    "forgotten": "Forgotten",
     "seeds": "Seeds",
     "sparsity": "Sparsity",
     "tables": "Tables",
@@ -162,7 +165,12 @@ def _environment() -> jinja2.Environment:
 
 
 def build_report(
-    tables: Path, output: Path, *, study: Mapping[str, Any], figures: Path | None = None
+    tables: Path,
+    output: Path,
+    *,
+    study: Mapping[str, Any],
+    figures: Path | None = None,
+    thumbnails: Path | None = None,
 ) -> None:
     """Write the report of a study as one self-contained HTML page.
 
@@ -171,7 +179,8 @@ def build_report(
     ratios, methods, count, selection, training, finetuning, versions, device, test_images, ...);
     any of them may be missing, and what it does not know it shows as it comes. Everything in both
     is escaped. ``figures`` is the folder into which ``write_figures`` has drawn the same tables;
-    without it they are drawn for the page. The same input gives the same bytes.
+    without it they are drawn for the page. ``thumbnails`` is the file of pictures of test images;
+    without it the page shows none. The same input gives the same bytes.
 
     Raises ``TableError`` when a table is missing, has no column that is needed or no number where
     one belongs.
@@ -190,6 +199,7 @@ def build_report(
             **_of_study(data, study),
             **_of_panels(data, pictures),
             **_of_sections(data, pictures),
+            gallery=gallery_facts(data, read(Path(tables), "images"), read_thumbnails(thumbnails)),
         )
     )
     write_text(output, page)
@@ -254,7 +264,7 @@ def _of_panels(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str,
 
 def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     """Return what the sections after the answer say, and all tables."""
-    listings = section_tables(data)
+    listings = section_tables(data) | {"forgotten": forgotten_tables(data)}
     every = [found for section in listings.values() for found in section]
     beside = [found for section in listings if section != "tables" for found in listings[section]]
     sparsity = None
@@ -273,6 +283,7 @@ def _of_sections(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[st
         "equal_sparsity": sparsity_facts(data),
         "sparsity_n": span_of(numbers(data, STUDY, "sparsity"), "networks"),
         "published": published_facts(data),
+        "forgotten": forgotten_facts(data),
         "listings": listings,
         "elsewhere": [found for found in beside if found.rows],
         "empty": [found.title for found in every if not found.rows],

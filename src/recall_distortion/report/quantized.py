@@ -14,8 +14,8 @@ from recall_distortion.report.answer import BASES
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import interval, join, percents
 from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.parts import CROSSFIT
 from recall_distortion.tables.study import of_panel
-from recall_distortion.tables.views import CROSSFIT
 from recall_distortion.vocabulary import CELL, CELL_STATE, DENSE, VERDICTS, format_ratio
 
 #: What stands beside the others as their negative control.

@@ -12,7 +12,7 @@ import pandas as pd
 from recall_distortion.compression.facts import BUILT_IN, QUANTIZERS
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
-from recall_distortion.tables.schema import QUANTIZED, TABLES, TEXT, TRUTH
+from recall_distortion.tables.schema import QUANTIZED, SUMMARIZED, TABLES, TEXT, TRUTH
 from recall_distortion.tables.study import StudyTables
 from recall_distortion.vocabulary import PANEL, Panel
 
@@ -90,7 +90,7 @@ def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.Data
 
 def read_tables(folder: Path, required: Sequence[str] = REQUIRED) -> ReportTables:
     """Return a study's tables from a folder of CSV files; those not required may be missing."""
-    found = {name: read(Path(folder), name, required) for name in TABLES}
+    found = {name: read(Path(folder), name, required) for name in (*SUMMARIZED, "summary")}
     if found["recall"].empty:
         raise TableError(f"{Path(folder) / 'recall.csv'} has no rows: nothing was evaluated")
     return ReportTables(**found)

@@ -30,7 +30,7 @@ def _prepare(study: Study, results: str) -> Iterator[Job]:
     for name, dataset in study.datasets.items():
         source = [str(Path(dataset.path).expanduser())] if dataset.path else []
         data = f"{results}/{paths.DATA}".format(dataset=name)
-        yield Job("prepare", {"source": source}, {"data": data}, dataset.model_dump())
+        yield Job("prepare", {"source": source}, {"data": data}, dataset.preparation())
 
 
 def _compute(study: Study, results: str) -> Iterator[Job]:

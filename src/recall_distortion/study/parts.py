@@ -61,6 +61,41 @@ class Dataset(Strict):
         lt=2**31,
         description="Seed of the random splits, which are the same for all networks.",
     )
+    imbalance: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Thins the training images to a long tail, exponentially by class number: the "
+        "last class keeps this share of what the first has. 20 images of each class are then held "
+        "out; the test set stays as it is.",
+    )
+    gallery: bool | None = Field(
+        None,
+        description="Whether the page shows test images that networks forget, and so holds them. "
+        "Without a value, those of the sets that ship, and never data of your own.",
+    )
+
+    @property
+    def shown(self) -> bool:
+        """Whether the page may hold images of the data set."""
+        return not SOURCES[self.source].needs_path if self.gallery is None else self.gallery
+
+    def preparation(self) -> dict[str, Any]:
+        """Return what decides the prepared data; without a long tail, as before there was any."""
+        found = self.model_dump(exclude={"gallery"})
+        return (
+            found
+            if self.imbalance is not None
+            else {key: value for key, value in found.items() if key != "imbalance"}
+        )
+
+    @model_validator(mode="after")
+    def _check_imbalance(self) -> Dataset:
+        if self.imbalance is not None and "holdout" in self.model_fields_set:
+            raise ValueError(
+                "with an imbalance, 20 images of each class are held out; remove holdout"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_path(self) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from recall_distortion.tables.forgetting import WORSE
 from recall_distortion.vocabulary import CELL, FITTERS, STATSMODELS, format_ratio
 
 _QUANTITIES = [
@@ -29,6 +30,22 @@ def fitters_side_by_side(mixed: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFram
     said = fits.loc[fits["believe"] != ""].drop_duplicates("model")
     believe = dict(zip(said["model"], said["believe"], strict=True))
     table["believe"] = [believe.get(model, "") for model in table["model"]]
+    return table
+
+
+def fairness_side_by_side(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return whether each cell is worse than the control by each measure, side by side.
+
+    ``measures`` is the view of that name. Columns: cell, ``worse_by``, how many measures say worse,
+    and a column by each measure's title.
+    """
+    said = measures[measures["verdict"] != ""]
+    table = said[CELL].drop_duplicates().assign(worse_by=0)
+    for title in said["measure"].unique():
+        side = said.loc[said["measure"] == title, [*CELL, "verdict"]]
+        table = table.merge(side.rename(columns={"verdict": title}), on=CELL, how="left")
+        table[title] = table[title].fillna("")
+        table["worse_by"] += table[title] == WORSE
     return table
 
 

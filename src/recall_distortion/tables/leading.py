@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recall_distortion.tables.views import ALPHA, in_order_of_cells
+from recall_distortion.tables.parts import ALPHA
+from recall_distortion.tables.views import in_order_of_cells
 from recall_distortion.vocabulary import CELL_STATE, CONTROL, ONE
 
 LEADING = [

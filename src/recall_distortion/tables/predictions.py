@@ -9,7 +9,7 @@ half precision. Predictions from elsewhere may come without the last two.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,27 @@ def read_predictions(path: str | Path) -> tuple[list[Predictions], list[dict[str
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f"{path}: not a file of predictions ({error}); {sealed.REMEDY}") from None
     return found, failures
+
+
+def read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping[str, Any]]]:
+    """Return what all files of predictions hold; no network may stand in two of them."""
+    parts: list[Predictions] = []
+    failures: list[Mapping[str, Any]] = []
+    files: dict[tuple[Panel, str, str, str, int], str | Path] = {}
+    for path in paths:
+        found, failed = read_predictions(path)
+        parts += found
+        failures += failed
+        for part in found:
+            key = (part.panel, part.method, part.ratio, part.state)
+            for seed in part.seeds:
+                if (other := files.setdefault((*key, seed), path)) != path:
+                    raise TableError(
+                        f"{other} and {path} both hold seed {seed} of {part}; one of them, or the "
+                        "weights under dense or compressed that it was made of, is another's: "
+                        "delete both, and these weights of both, and run the study again"
+                    )
+    return parts, failures
 
 
 def check_classes(

@@ -92,6 +92,12 @@ _RECALL = _table(
     Column("normalized_balance", NUMBER, "Normalized recall balance: balance / accuracy."),
     Column("mean_loss", NUMBER, "Mean of -log p(true class) over the class's images.", later=True),
     Column("confidence", SHARE, "Mean probability of the predicted class over them.", later=True),
+    Column(
+        "calibration_error",
+        SHARE,
+        "Expected calibration error over the images that are predicted as this class, in 10 bins.",
+        later=True,
+    ),
 )
 
 _NETWORKS = _table(
@@ -255,6 +261,22 @@ _SUMMARY = _table(
     Column("value", NUMBER, "The number."),
 )
 
+_IMAGES = _table(
+    "an image that a population names unlike the dense one; of dense, an image drawn at random",
+    [*CELL_STATE, "image"],
+    *CELL_STATE,
+    Column("image", COUNT, "The test image by its place in the test set, from 0 on."),
+    Column("label", COUNT, "Its class by number."),
+    Column("dense_label", COUNT, "The label that most dense networks give it: their modal label."),
+    Column("own_label", COUNT, "That of the cell's networks."),
+    Column("dense_agreement", SHARE, "The share of the dense networks that give it theirs."),
+    Column("agreement", SHARE, "The share of the cell's networks that give it theirs."),
+    Column("distance", SHARE, "Half the summed absolute differences of the labels' shares."),
+    Column("dense_probability", SHARE, "Mean probability of the dense networks' own labels."),
+    Column("probability", SHARE, "That of the cell's networks."),
+    Column("is_pie", TRUTH, "Whether the modal labels differ; else other rules for ties say so."),
+)
+
 #: The tables of a study by name, in the order of a reader's questions.
 TABLES: dict[str, Table] = {
     "recall": _RECALL,
@@ -265,9 +287,22 @@ TABLES: dict[str, Table] = {
     "mixed_model_fits": _MIXED_MODEL_FITS,
     "published": _PUBLISHED,
     "summary": _SUMMARY,
+    "images": _IMAGES,
 }
+#: Those that the summary counts in, in the order of its arguments.
+SUMMARIZED = [name for name in TABLES if name not in ("summary", "images")]
 #: What jobs hand to each other, and facts that ship with the package.
 OTHERS: dict[str, Table] = {
+    "frequencies": _table(
+        "a class of a data set",
+        ["dataset", "class"],
+        "dataset",
+        Column("class", COUNT, "The class by number, from 0 on."),
+        "class_name",
+        Column("fit", COUNT, "Images that networks are trained on."),
+        Column("holdout", COUNT, "Images held out to choose the best epoch."),
+        Column("test", COUNT, "Test images."),
+    ),
     "sparsity": _table(
         "a pruned network",
         [*CELL, "seed"],

@@ -6,13 +6,50 @@ another, so that a new measure is more rows. ``VIEWS`` says once which number is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from recall_distortion.tables.forgetting import FORGETTING
+from recall_distortion.tables.parts import (
+    ACCURACY,
+    ACCURACY_DENSER,
+    ACCURACY_EQUAL,
+    ALPHA,
+    ALPHA_DENSER,
+    ALPHA_EQUAL,
+    ALPHA_QUANTIZED,
+    ALPHA_WITHOUT,
+    CLASS,
+    COUNT,
+    CROSSFIT,
+    CROSSFIT_OVER_BOTH,
+    DEVIATION,
+    FAMILY,
+    LARGEST,
+    LEADING,
+    LEADING_SHARE,
+    LEAST,
+    MEAN,
+    MEAN_OVER_BOTH,
+    MEDIAN,
+    MEDIAN_CROSSFIT,
+    NEVER_NAMED_BY,
+    POOLED,
+    POWER,
+    POWER_CAUTIOUS,
+    RECALL,
+    SEEDS_NEEDED,
+    SHARE,
+    WITH_INTERCEPT,
+    Part,
+    T,
+    View,
+    alone,
+    interval,
+)
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
@@ -23,85 +60,14 @@ from recall_distortion.vocabulary import (
     ZERO,
 )
 
-# Estimators.
-MEAN, POOLED, CROSSFIT, MEDIAN, COUNT = "mean", "pooled", "cross-fitted", "median", "count"
-MEDIAN_CROSSFIT = "median, cross-fitted"
-LEAST, LARGEST, WITH_INTERCEPT = "least", "largest", "with an intercept"
-DEVIATION = "standard deviation"
-# Of other seeds and other images, where all other intervals over seeds are of these images.
-MEAN_OVER_BOTH, CROSSFIT_OVER_BOTH = "mean, seeds and images", "cross-fitted, seeds and images"
-POWER, POWER_CAUTIOUS = "power 0.8", "power 0.8, cautious"
-
-# Quantities.
-ALPHA = "alpha"
-ALPHA_EQUAL = "alpha at equal sparsity"
-ALPHA_DENSER = "alpha against denser networks"
-ALPHA_QUANTIZED = "alpha beyond the networks quantized"
-ALPHA_WITHOUT = "alpha without the class"
-ACCURACY = "accuracy"
-ACCURACY_EQUAL = "accuracy at equal sparsity"
-ACCURACY_DENSER = "accuracy against denser networks"
-RECALL = "recall"
-SHARE = "share of the denominator"
-LEADING_SHARE = "largest share of the denominator"
-NEVER_NAMED_BY = "networks that never name the class"
-SEEDS_NEEDED = "seeds needed"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of estimates.csv: one number of each row of a view, with what goes along with it.
-
-    ``fields`` maps columns of estimates.csv to those of the view. ``quantity`` and ``against`` are
-    a word each, or the name of the view's column that holds it where it begins with "=". ``leads``
-    is the word of the view's column ``basis`` in whose rows this part leads and has the view's
-    verdict and reading.
-    """
-
-    quantity: str
-    estimator: str
-    fields: Mapping[str, str]
-    against: str = ""
-    of_class: bool = False
-    reference: float | None = None
-    family: str = ""
-    leads: str = ""
-
-
-@dataclass(frozen=True)
-class View:
-    """A question's table: what identifies its rows beside cell and state, and its parts.
-
-    ``places`` are columns of estimates.csv that identify rows of the view too, by the view's names.
-    """
-
-    parts: Sequence[Part]
-    places: Mapping[str, str] = field(default_factory=dict)
-
-
-def _interval(estimate: str, start: str = "", **more: str) -> dict[str, str]:
-    prefix = f"{start}_" if start else ""
-    return {"n": "n", "estimate": estimate, "low": f"{prefix}low", "high": f"{prefix}high",
-            "level": "level", **more}  # fmt: skip
-
-
-def _alone(estimate: str, **more: str) -> dict[str, str]:
-    return {"n": "n", "estimate": estimate, **more}
-
-
-_T = {"std_error": "std_error", "df": "df"}
-_FAMILY = {"family_size": "family_size"}
-_CLASS = {"class": "class", "class_name": "class_name"}
-_LEADING = {"class": "leading_index", "class_name": "leading_class"}
-
 
 def _against_method(kind: str, quantity: str, accuracy: str) -> list[Part]:
-    ends = _interval(
-        f"{kind}_difference", kind, **_FAMILY, verdict=f"{kind}_reading",
+    ends = interval(
+        f"{kind}_difference", kind, **FAMILY, verdict=f"{kind}_reading",
         reference=f"{kind}_other",
     )  # fmt: skip
-    moved = _interval(
-        f"{kind}_accuracy", f"{kind}_accuracy", **_FAMILY, reference=f"{kind}_other_accuracy"
+    moved = interval(
+        f"{kind}_accuracy", f"{kind}_accuracy", **FAMILY, reference=f"{kind}_other_accuracy"
     )
     if kind == "nominal":
         ends["note"] = "note"
@@ -113,13 +79,13 @@ def _against_method(kind: str, quantity: str, accuracy: str) -> list[Part]:
 
 def _differences(quantity: str, against: str, other: str, **more: str) -> list[Part]:
     said = {"verdict": "verdict", **more, "note": "note"}
-    own = {**_T, **_FAMILY, "reference": other, "p": "p", "p_adjusted": "p_adjusted", **said}
-    pooled = {**_FAMILY, "reference": f"crossfit_{other}", **said}
+    own = {**T, **FAMILY, "reference": other, "p": "p", "p_adjusted": "p_adjusted", **said}
+    pooled = {**FAMILY, "reference": f"crossfit_{other}", **said}
     return [
         Part(quantity, estimator, fields, against, family="ratios", leads=estimator)
         for estimator, fields in (
-            (MEAN, _interval("difference", **own)),
-            (CROSSFIT, _interval("crossfit_difference", "crossfit", **pooled)),
+            (MEAN, interval("difference", **own)),
+            (CROSSFIT, interval("crossfit_difference", "crossfit", **pooled)),
         )
     ]
 
@@ -128,10 +94,10 @@ VIEWS: dict[str, View] = {
     "slopes": View(
         [
             Part(
-                ALPHA, MEAN, _interval("mean", **_T, **_FAMILY, verdict="verdict", note="note"),
+                ALPHA, MEAN, interval("mean", **T, **FAMILY, verdict="verdict", note="note"),
                 ONE, reference=1.0, family="ratios",
             ),
-            Part(ALPHA, MEDIAN_CROSSFIT, _alone("alpha_crossfit")),
+            Part(ALPHA, MEDIAN_CROSSFIT, alone("alpha_crossfit")),
             Part("networks without a slope", COUNT, {"estimate": "nonfinite"}),
         ]
     ),
@@ -139,23 +105,23 @@ VIEWS: dict[str, View] = {
         [
             Part(
                 ALPHA, CROSSFIT,
-                _interval("alpha_crossfit", "crossfit", **_FAMILY, verdict="crossfit_verdict",
+                interval("alpha_crossfit", "crossfit", **FAMILY, verdict="crossfit_verdict",
                           note="note"),
                 ONE, reference=1.0, family="ratios",
             ),
-            Part(ALPHA, POOLED, _interval("alpha", **_FAMILY), ONE, reference=1.0, family="ratios"),
-            Part("r2", POOLED, _alone("r2")),
-            Part("denominator", MEAN, _alone("denominator")),
-            Part("reliability", POOLED, _alone("reliability")),
-            Part("unstable networks", COUNT, _alone("unstable", verdict="interpret")),
-            Part("effective classes", POOLED, _alone("effective_classes", verdict="narrow")),
-            Part("effective classes", MEDIAN, _alone("median_effective_classes")),
+            Part(ALPHA, POOLED, interval("alpha", **FAMILY), ONE, reference=1.0, family="ratios"),
+            Part("r2", POOLED, alone("r2")),
+            Part("denominator", MEAN, alone("denominator")),
+            Part("reliability", POOLED, alone("reliability")),
+            Part("unstable networks", COUNT, alone("unstable", verdict="interpret")),
+            Part("effective classes", POOLED, alone("effective_classes", verdict="narrow")),
+            Part("effective classes", MEDIAN, alone("median_effective_classes")),
             Part(
                 LEADING_SHARE, POOLED,
-                _alone("leading_share", **_LEADING),
+                alone("leading_share", **LEADING),
                 of_class=True,
             ),
-            Part("classes never named", COUNT, _alone("unnamed")),
+            Part("classes never named", COUNT, alone("unnamed")),
         ]
     ),
     "effects": View(_differences(ALPHA, CONTROL, "control", reading="reading")),
@@ -165,7 +131,7 @@ VIEWS: dict[str, View] = {
     "equal_sparsity": View(
         [
             Part("realised ratio", MEAN,
-                 _alone("realised_ratio", reference="reference_ratio"), "=reference"),
+                 alone("realised_ratio", reference="reference_ratio"), "=reference"),
             *_against_method("nominal", ALPHA, ACCURACY),
             *_against_method("equal", ALPHA_EQUAL, ACCURACY_EQUAL),
             *_against_method("denser", ALPHA_DENSER, ACCURACY_DENSER),
@@ -176,67 +142,68 @@ VIEWS: dict[str, View] = {
         [
             Part(
                 SEEDS_NEEDED, POWER,
-                _alone("seeds", reference="effect", level="level", note="note"), "=question",
+                alone("seeds", reference="effect", level="level", note="note"), "=question",
             ),
             Part(SEEDS_NEEDED, POWER_CAUTIOUS,
-                 _alone("seeds_cautious", reference="effect", level="level"), "=question"),
+                 alone("seeds_cautious", reference="effect", level="level"), "=question"),
         ],
         {"against": "question", "reference": "effect"},
     ),
     "deviations": View(
-        [Part("alpha's deviation", DEVIATION, _alone("sd"), "=question")], {"against": "question"}
+        [Part("alpha's deviation", DEVIATION, alone("sd"), "=question")], {"against": "question"}
     ),
     "accuracy": View(
         [
-            Part(ACCURACY, MEAN, _interval("mean", **_T)),
-            Part("variance of the balance", MEAN, _alone("variance")),
+            Part(ACCURACY, MEAN, interval("mean", **T)),
+            Part("variance of the balance", MEAN, alone("variance")),
         ]
     ),
     "tradeoff": View(
         [
             Part(
                 ACCURACY, MEAN,
-                _interval("accuracy_change", "accuracy", **_T, reference="accuracy_before",
+                interval("accuracy_change", "accuracy", **T, reference="accuracy_before",
                           verdict="improves", note="note"),
                 DENSE,
             ),
             Part(
                 ACCURACY, MEAN,
-                _interval("accuracy_over_control", "over_control", reference="control_accuracy",
+                interval("accuracy_over_control", "over_control", reference="control_accuracy",
                           n="control_n"),
                 CONTROL,
             ),
             Part("variance of the balance", MEAN,
-                 _alone("variance_change", reference="variance_before"), DENSE),
+                 alone("variance_change", reference="variance_before"), DENSE),
         ]
     ),
     "classes": View(
-        [Part(RECALL, MEAN, _interval("change", **_T, **_CLASS, reference="before"), DENSE, True)],
-        _CLASS,
+        [Part(RECALL, MEAN, interval("change", **T, **CLASS, reference="before"), DENSE, True)],
+        CLASS,
     ),
     "dense_classes": View(
-        [Part(RECALL, MEAN, _interval("mean", **_T, **_CLASS), of_class=True)], _CLASS
+        [Part(RECALL, MEAN, interval("mean", **T, **CLASS), of_class=True)], CLASS
     ),
     "influence": View(
         [
             Part(
                 ALPHA_WITHOUT, MEAN,
-                _interval("mean", **_T, **_CLASS, verdict="verdict", note="changes"), ONE, True,
+                interval("mean", **T, **CLASS, verdict="verdict", note="changes"), ONE, True,
                 1.0,
             ),
-            Part(SHARE, POOLED, _alone("share", **_CLASS), "", True),
-            Part(NEVER_NAMED_BY, COUNT, _alone("unnamed", **_CLASS), "", True),
+            Part(SHARE, POOLED, alone("share", **CLASS), "", True),
+            Part(NEVER_NAMED_BY, COUNT, alone("unnamed", **CLASS), "", True),
         ],
-        _CLASS,
+        CLASS,
     ),
     "measures": View(
         [
-            Part("=measure", MEAN, _interval("mean", **_T, note="note")),
-            Part("=measure", MEAN, _interval("change", "change", reference="before"), DENSE),
+            Part("=measure", MEAN, interval("mean", **T, note="note")),
+            Part("=measure", MEAN, interval("change", "change", reference="before"), DENSE),
             Part(
                 "=measure", MEAN,
-                _interval("over_control", "over_control", n="control_n", reference="control",
-                          p="p", p_adjusted="p_adjusted", family_size="family_size"),
+                interval("over_control", "over_control", n="control_n", reference="control",
+                          p="p", p_adjusted="p_adjusted", family_size="family_size",
+                          verdict="verdict"),
                 CONTROL, family="ratios",
             ),
         ],
@@ -245,20 +212,20 @@ VIEWS: dict[str, View] = {
     "intercepts": View(
         [
             Part("intercept", MEAN,
-                 _interval("intercept", "intercept", **_T), ZERO, reference=0.0),
-            Part(ALPHA, WITH_INTERCEPT, _alone("slope_with_intercept")),
+                 interval("intercept", "intercept", **T), ZERO, reference=0.0),
+            Part(ALPHA, WITH_INTERCEPT, alone("slope_with_intercept")),
         ]
     ),
     "slopes_over_both": View(
         [
             Part(
                 ALPHA, CROSSFIT_OVER_BOTH,
-                _interval("alpha", **_FAMILY, verdict="verdict", note="note"), ONE,
+                interval("alpha", **FAMILY, verdict="verdict", note="note"), ONE,
                 reference=1.0, family="ratios",
             ),
             Part(
                 ALPHA, CROSSFIT_OVER_BOTH,
-                _interval("difference", "difference", **_FAMILY, reference="control",
+                interval("difference", "difference", **FAMILY, reference="control",
                           verdict="difference_verdict"),
                 CONTROL, family="ratios",
             ),
@@ -268,26 +235,27 @@ VIEWS: dict[str, View] = {
         [
             Part(
                 RECALL, MEAN_OVER_BOTH,
-                _interval("change", **_CLASS, std_error="std_error", reference="before"), DENSE,
+                interval("change", **CLASS, std_error="std_error", reference="before"), DENSE,
                 True,
             )
         ],
-        _CLASS,
+        CLASS,
     ),
     "sparsity": View(
         [
-            Part("realised ratio", MEAN, _alone("mean_ratio")),
-            Part("realised ratio", LEAST, _alone("min_ratio")),
-            Part("realised ratio", LARGEST, _alone("max_ratio")),
-            Part("kept fraction", MEAN, _alone("kept_fraction")),
-            Part("kept weights", MEAN, _alone("kept_prunable")),
-            Part("prunable weights", MEAN, _alone("prunable")),
-            Part("parameters", MEAN, _alone("total")),
-            Part("bits a weight", MEAN, _alone("bits")),
-            Part("bytes", MEAN, _alone("bytes")),
-            Part("weights of 0", MEAN, _alone("zeros")),
+            Part("realised ratio", MEAN, alone("mean_ratio")),
+            Part("realised ratio", LEAST, alone("min_ratio")),
+            Part("realised ratio", LARGEST, alone("max_ratio")),
+            Part("kept fraction", MEAN, alone("kept_fraction")),
+            Part("kept weights", MEAN, alone("kept_prunable")),
+            Part("prunable weights", MEAN, alone("prunable")),
+            Part("parameters", MEAN, alone("total")),
+            Part("bits a weight", MEAN, alone("bits")),
+            Part("bytes", MEAN, alone("bytes")),
+            Part("weights of 0", MEAN, alone("zeros")),
         ]
     ),
+    **FORGETTING,
 }  # fmt: skip
 #: The quantities that views name themselves; no measure may be called like one.
 NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}

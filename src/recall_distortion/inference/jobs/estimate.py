@@ -31,22 +31,28 @@ def write_estimates(
     architectures: Architectures,
     level: float = PAPER_LEVEL,
     predictions: Iterable[str | Path] = (),
+    populations: str | Path | None = None,
+    frequencies: str | Path | None = None,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
     ``outputs`` maps estimates, tests and published to their paths; ``architectures`` gives the
     family and depth of the networks that are to be compared. ``predictions`` are the files that the
-    recalls are of; without them nothing is said of other images. What a study cannot estimate is
+    recalls are of; without them nothing is said of other images. ``populations`` is the table of
+    estimates that ``write_populations`` wrote of the same study, ``frequencies`` that of the
+    classes' images. What a study cannot estimate is
     missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
     networks = read_table(networks_csv, "networks", _MEASURED, [*FURTHER, *QUANTIZED])
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
+    further = None if populations is None else read_table(populations, "estimates")
+    images = None if frequencies is None else read_table(frequencies, "frequencies")
     parts = (part for path in predictions for part in read_predictions(path)[0])
-    found = answers(recall, networks, level, parts)
+    found = answers(recall, networks, level, parts, images)
     tables = {
-        "estimates": estimates(found),
+        "estimates": estimates(found, further),
         "tests": contrasts.tests(networks, architectures),
         "published": published.published(networks, found["slopes"], found["pooled"]),
     }

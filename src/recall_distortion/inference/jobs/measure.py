@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,7 +11,7 @@ from recall_distortion.measures.networks import further, measure
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
-from recall_distortion.tables.predictions import Predictions, read_predictions
+from recall_distortion.tables.predictions import read_all
 from recall_distortion.tables.schema import COLUMNS, QUANTIZED
 from recall_distortion.vocabulary import PANEL, Panel
 
@@ -29,7 +28,7 @@ def write_measures(
 
     ``sparsity`` are the tables that pruning jobs write beside their networks.
     """
-    parts, failures = _read_all(predictions)
+    parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
     known: set[tuple[str, ...]] = {(*part.panel, part.method) for part in parts}
     rows = [_sparsities(path, known) for path in sparsity]
@@ -43,27 +42,6 @@ def write_measures(
             "nothing reads or writes any more; delete them. docs/tables.md says where their "
             "numbers stand now"
         )
-
-
-def _read_all(paths: Iterable[str | Path]) -> tuple[list[Predictions], list[Mapping[str, Any]]]:
-    """Return what all files of predictions hold; no network may stand in two of them."""
-    parts: list[Predictions] = []
-    failures: list[Mapping[str, Any]] = []
-    files: dict[tuple[Panel, str, str, str, int], str | Path] = {}
-    for path in paths:
-        found, failed = read_predictions(path)
-        parts += found
-        failures += failed
-        for part in found:
-            key = (part.panel, part.method, part.ratio, part.state)
-            for seed in part.seeds:
-                if (other := files.setdefault((*key, seed), path)) != path:
-                    raise TableError(
-                        f"{other} and {path} both hold seed {seed} of {part}; one of them, or the "
-                        "weights under dense or compressed that it was made of, is another's: "
-                        "delete both, and these weights of both, and run the study again"
-                    )
-    return parts, failures
 
 
 def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:

@@ -35,7 +35,7 @@ from recall_distortion.inference.statistics.intervals import (
 from recall_distortion.measures.rounding import all_equal, differences
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import require_columns, require_unique
-from recall_distortion.tables.views import CROSSFIT, MEAN
+from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.vocabulary import (
     AS_CONTROL,
     BEYOND_CONTROL,

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.inference.questions.pooled import PER_NETWORK
-from recall_distortion.tables.views import ALPHA, CROSSFIT, MEAN
+from recall_distortion.tables.parts import ALPHA, CROSSFIT, MEAN
 from recall_distortion.vocabulary import CELL_STATE, DENSE, ONE, PANEL, RETRAINED
 
 

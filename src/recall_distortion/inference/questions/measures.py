@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,17 @@ from recall_distortion.inference.statistics.intervals import (
     t_interval,
 )
 from recall_distortion.inference.statistics.ttests import paired_test
-from recall_distortion.measures.measure import require_different_names
+from recall_distortion.measures.measure import HIGHER, Measure, require_different_names
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.files import require_columns, require_unique
+from recall_distortion.tables.forgetting import BETTER, WORSE
 from recall_distortion.tables.views import NAMED
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
     DENSE,
+    INCONCLUSIVE,
     NETWORK,
     REFERENCE_ARMS,
     RETRAINED,
@@ -36,8 +39,9 @@ from recall_distortion.vocabulary import (
 COLUMNS = [
     *CELL_STATE, "measure", "n", "mean", "low", "high", "std_error", "df", "before", "change",
     "change_low", "change_high", "control_n", "control", "over_control", "over_control_low",
-    "over_control_high", "p", "p_adjusted", "level", "family_size", "note",
+    "over_control_high", "p", "p_adjusted", "verdict", "level", "family_size", "note",
 ]  # fmt: skip
+SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
 NOT_KNOWN = "{} of {} networks have no value"
 
 
@@ -54,7 +58,8 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
       have no value, as of measures that hold a network against its dense one;
     - ``over_control``: of retrained cells, the mean difference from the retrained control of the
       same seed, ``control_n`` pairs, ``control`` its mean; ``p`` of the paired t-test, two-sided,
-      and ``p_adjusted`` = p times ``family_size``, the method's ratios, at most 1 (Bonferroni).
+      and ``p_adjusted`` = p times ``family_size``, the method's ratios, at most 1 (Bonferroni);
+      ``verdict`` says whether the cell is worse or better than the control, p_adjusted <= 0.05.
 
     Where any value of a cell, or of what it is held against, is missing or infinite there is no
     mean, since the rest would be chosen by the outcome; ``note`` says so.
@@ -65,20 +70,25 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
     require_columns(networks, NETWORK, "the networks table")
     used = succeeded(networks).astype({"ratio": float})
     require_unique(used, NETWORK, "the networks table")
+    # Once for all measures.
+    cells = {
+        CellState(*key): group.set_index("seed")
+        for key, group in used.groupby(CELL_STATE, sort=False)
+    }
     rows = []
     for measure in MEASURES:
         name = measure.column.name
         if name in used and used[name].notna().any():
-            rows += _rows(used, name, measure.title, level)
+            rows += _rows(cells, measure, level)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(networks: pd.DataFrame, column: str, title: str, level: float) -> list[dict[str, Any]]:
+def _rows(
+    of_cells: Mapping[CellState, pd.DataFrame], measure: Measure, level: float
+) -> list[dict[str, Any]]:
     """Return a row for each cell and state that has values of a measure."""
-    every = {
-        CellState(*key): group.set_index("seed")[column]
-        for key, group in networks.groupby(CELL_STATE, sort=False)
-    }
+    column, title = measure.column.name, measure.title
+    every = {key: group[column] for key, group in of_cells.items()}
     families = Counter(key._replace(ratio=0) for key in every)
     cells = {key: values for key, values in every.items() if values.notna().any()}
     rows = []
@@ -101,11 +111,21 @@ def _rows(networks: pd.DataFrame, column: str, title: str, level: float) -> list
             else:
                 pairs = _pairs(values, control)
                 row |= _over_control(pairs, level, row["family_size"])
+                row["verdict"] = _verdict(row["over_control"], row["p_adjusted"], measure.worse)
                 if not notes[0]:
                     seeds = len(values.index.union(control.index))
                     notes.append(_incomplete(pairs, seeds, "control"))
         rows.append(row | {"note": joined(*notes)})
     return rows
+
+
+def _verdict(difference: float, p_adjusted: float, worse: str | None) -> str:
+    """Return whether a cell is worse than the control; "" where nothing can be said."""
+    if worse is None or not np.isfinite(p_adjusted):
+        return ""
+    if p_adjusted > SIGNIFICANT:
+        return INCONCLUSIVE
+    return WORSE if (difference > 0) == (worse == HIGHER) else BETTER
 
 
 def _missing(values: pd.Series) -> str:

@@ -31,7 +31,7 @@ from recall_distortion.inference.statistics.intervals import (
     verdict,
 )
 from recall_distortion.tables.files import require_columns, require_unique
-from recall_distortion.tables.views import CROSSFIT, MEAN
+from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.vocabulary import CELL_STATE, DENSE, NETWORK, RETRAINED, CellState
 
 NOT_FINITE = "{} of {} pairs have a slope that is not finite: no difference"

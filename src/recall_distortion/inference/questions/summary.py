@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from recall_distortion.inference.questions import summary_forgotten as forgotten
 from recall_distortion.inference.questions import summary_sections as sections
 from recall_distortion.inference.questions.pooled import POOLED_ALONE
 from recall_distortion.inference.questions.slopes import compared
@@ -51,7 +52,14 @@ def summary(
     )
     rows = [
         (*place, section, item, float(value))
-        for part in (_study, _panels, sections.of_study, sections.of_data_sets, sections.of_panels)
+        for part in (
+            _study,
+            _panels,
+            sections.of_study,
+            sections.of_data_sets,
+            sections.of_panels,
+            forgotten.of_panels,
+        )
         for place, section, numbers in part(tables)
         for item, value in numbers.items()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recall_distortion.measures.distortion import Counts
-from recall_distortion.measures.measure import Measure
+from recall_distortion.measures.measure import LOWER, Measure
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import SHARE, Column
 
@@ -26,4 +26,5 @@ MEASURE = Measure(
     "worst recall",
     "Sagawa et al. 2020",
     worst_recall,
+    worse=LOWER,
 )  # fmt: skip
