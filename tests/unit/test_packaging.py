@@ -90,7 +90,7 @@ write_mixed_models(["one.csv"], ["two.csv"], paths["mixed_models"], paths["mixed
 write_summary(*paths.values())
 build_report(tables, Path("report.html"), study={"name": "pets"})
 page = Path("report.html").read_text("utf-8")
-assert page.count("data:image/png") > 3, page.count("data:image/png")
+assert page.count("data:image/webp") > 3, page.count("data:image/webp")
 """
 
 

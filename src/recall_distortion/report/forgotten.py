@@ -9,14 +9,14 @@ import pandas as pd
 
 from recall_distortion.report import style
 from recall_distortion.report.forgotten_listings import FAIRNESS_KEYS
-from recall_distortion.report.html_tables import HtmlTable, listing
+from recall_distortion.report.html_tables import HtmlTable, ended, foremost, listing
 from recall_distortion.report.listings import Column
 from recall_distortion.report.numbers import Numbers, numbers
 from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.arranged import fairness_side_by_side
 from recall_distortion.tables.forgetting import CLASS_TESTS, MORE
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import COMPRESSED, CONTROL, RESEED, RETRAINED, Panel
+from recall_distortion.vocabulary import CONTROL, INCONCLUSIVE, RESEED, RETRAINED, Panel
 
 
 def forgotten_facts(data: ReportTables) -> list[dict[str, Any]]:
@@ -130,14 +130,15 @@ def forgotten_tables(data: ReportTables) -> list[HtmlTable]:
     """Return the tables of images, of classes and of fairness."""
     cells = data.view("populations")
     classes, named = data.view("class_tests"), data.view("class_measures")
+    classes, named = classes[classes["state"] == RETRAINED], ended(named, data)
     wide = fairness_side_by_side(data.view("measures"))
     measures = [name for name in wide.columns if name not in {key.name for key in FAIRNESS_KEYS}]
     columns = [*FAIRNESS_KEYS, *(Column(name, name, "text") for name in measures)]
     return [
         listing("populations", cells[cells["pies"].notna()]),
         listing("class_counts", data.view("class_counts")),
-        listing("class_tests", classes[classes["state"] == RETRAINED]),
-        listing("class_measures", named[named["state"] != COMPRESSED]),
+        foremost("class_tests", classes, classes["control_verdict"] != INCONCLUSIVE),
+        foremost("class_measures", named, named["named_share_over_control"].abs()),
         listing("frequency", data.view("frequency")),
         listing("fairness", wide, columns=columns),
     ]

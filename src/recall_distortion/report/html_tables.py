@@ -58,6 +58,10 @@ class HtmlCell:
         return Markup("<td{}{}>{}").format(kind, raw, self.text)
 
 
+#: Rows that the page shows of a table with a row a class of each cell.
+MOST_ROWS = 60
+
+
 @dataclass(frozen=True)
 class Heading:
     """A column's heading, its name in the table, whether it holds numbers, and what it means."""
@@ -186,6 +190,22 @@ def listing(
     )  # fmt: skip
 
 
+def foremost(key: str, table: pd.DataFrame, order: pd.Series) -> HtmlTable:
+    """Return a table with a row a class of each cell, those first where ``order`` is highest.
+
+    Of a long one the page has the first rows alone; nobody reads a thousand, and every cell's
+    numbers are in the table's file.
+    """
+    # By place, because a table's labels need not be different.
+    places = order.reset_index(drop=True).sort_values(ascending=False, kind="stable").index
+    ordered = table.iloc[places]
+    if len(table) <= MOST_ROWS:
+        return listing(key, ordered)
+    described = EVERY[key]
+    left = f"{MOST_ROWS} of {len(table):,} rows; all of them are in {described.table}.csv."
+    return listing(key, ordered[:MOST_ROWS], note=f"{described.note} {left}".strip())
+
+
 def _cells(table: pd.DataFrame, column: Column) -> list[HtmlCell]:
     values = table[column.name].tolist()
     if column.form != "reading":
@@ -250,8 +270,7 @@ def influence_table(data: ReportTables) -> HtmlTable:
     """Return the cells without each class, those classes first that change a verdict."""
     table = _beside(data.view("influence"), data.view("slopes"),
                     mean_all="mean", verdict_all="verdict")  # fmt: skip
-    changes = table["changes"] == CHANGES
-    return listing("influence", pd.concat([table[changes], table[~changes]]))
+    return foremost("influence", table, table["changes"] == CHANGES)
 
 
 def over_both_tables(data: ReportTables) -> tuple[HtmlTable, HtmlTable]:
@@ -262,7 +281,8 @@ def over_both_tables(data: ReportTables) -> tuple[HtmlTable, HtmlTable]:
     ends = data.view("classes")[[*key, "low", "high"]]
     ends = ends.rename(columns={"low": "seeds_low", "high": "seeds_high"})
     classes = data.view("classes_over_both").merge(ends, on=key, how="left")
-    return listing("slopes_over_both", slopes), listing("classes_over_both", classes)
+    largest = foremost("classes_over_both", classes, classes["change"].abs())
+    return listing("slopes_over_both", slopes), largest
 
 
 def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
@@ -331,6 +351,11 @@ def quantized_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
+def ended(table: pd.DataFrame, data: ReportTables) -> pd.DataFrame:
+    """Return the rows of networks as they end: pruned and retrained, or quantized."""
+    return table[(table["state"] != COMPRESSED) | table["method"].isin(data.quantizers)]
+
+
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
     slopes_over_both, classes_over_both = over_both_tables(data)
@@ -356,7 +381,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
             listing("published", data.published[data.published["verdict"] != ""]),
             *question_tables(data.tests),
             *mixed_tables(data),
-            listing("measures", data.view("measures")),
+            listing("measures", ended(data.view("measures"), data)),
             listing("intercepts", intercepts),
             *network_tables(data.networks),
         ],

@@ -195,11 +195,10 @@ LISTINGS: dict[str, Listing] = {
         )
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
-        "takes the place of the compressed one.",
+        "takes the place of the compressed one. Before fine-tuning: in the file.",
         shown(
-            *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four", *_ERROR,
-            "before|dense|four", "change||four", "change_low|low|four", "change_high|high|four",
-            "control_n|n with control|whole", "control|control’s|four",
+            *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four",
+            "before|dense|four", "change||four", "control|control’s|four",
             "over_control|over control|four", "over_control_low|low|four",
             "over_control_high|high|four", "p||p", "p_adjusted|adjusted p|p", *_LEVEL, "note",
         ),

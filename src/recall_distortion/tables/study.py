@@ -11,7 +11,7 @@ import pandas as pd
 
 from recall_distortion.tables.leading import leading
 from recall_distortion.tables.views import spread
-from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS, Panel
+from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS, RETRAINED, CellState, Panel
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,13 @@ def within_recipes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def of_panel(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return the rows of one panel."""
     return table[(table[PANEL] == list(panel)).all(axis=1)]
+
+
+def as_they_end(states: Sequence[CellState]) -> list[CellState]:
+    """Return the states in which networks end: those that are not retrained afterwards."""
+    every = set(states)
+    return [
+        key
+        for key in states
+        if key.state == RETRAINED or key._replace(state=RETRAINED) not in every
+    ]

@@ -18,6 +18,7 @@ from recall_distortion.measures.distortion import reseed_pairs
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.files import require_columns
 from recall_distortion.tables.forgetting import CLASS_MEASURES
+from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
@@ -40,7 +41,7 @@ COLUMNS = [
 
 
 def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
-    """Return means of every cell, state and class, their change from dense and control.
+    """Return means of every class of networks as they end, their change from dense and control.
 
     ``recall`` is the table of that name. The share of test images named as a class is divided by
     the true one; the calibration error is over the images so named. ``change`` is from the dense
@@ -53,7 +54,8 @@ def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataF
     require_columns(recall, [*NETWORK, "class", "class_name", "predicted", "support"], "recalls")
     values = recall.assign(named_share=recall["predicted"] / recall["support"])
     values = values.sort_values(["seed", "class"], kind="stable")
-    order = [CellState(*key) for key in recall[CELL_STATE].drop_duplicates().to_numpy().tolist()]
+    every = [CellState(*key) for key in recall[CELL_STATE].drop_duplicates().to_numpy().tolist()]
+    order = as_they_end(every)
     groups = list(values.groupby(CELL_STATE, sort=False))
     rows: dict[tuple[CellState, str], dict[str, Any]] = {}
     for column in CLASS_MEASURES:

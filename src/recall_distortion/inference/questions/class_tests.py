@@ -25,6 +25,7 @@ from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.columns import Tested, paired, welch
 from recall_distortion.measures.distortion import reseed_pairs
 from recall_distortion.tables.files import require_columns
+from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
@@ -88,7 +89,9 @@ def class_tests(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     }
     # As they stand in the table, whatever the order of their seeds.
-    order = recall[CELL_STATE].drop_duplicates().itertuples(index=False, name=None)
+    states = recall[CELL_STATE].drop_duplicates().itertuples(index=False, name=None)
+    order = [CellState(*key) for key in states]
+    last = {*as_they_end(order)}
     found_rows: list[dict[str, Any]] = []
     counts: list[dict[str, Any]] = []
     names = recall.drop_duplicates([*PANEL, "class"]).sort_values("class")
@@ -98,12 +101,12 @@ def class_tests(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         ]
         for key, rows in names.groupby(PANEL, sort=False)
     }
-    for key in (CellState(*cell) for cell in order):
+    for key in order:
         classes = of_panel[key.panel]
         for at, found in _tests(key, cells):
             if not found:
                 continue
-            found_rows += _rows(at, found, classes)
+            found_rows += _rows(at, found, classes) if key in last else []
             counts.append(_counts(at, found, len(classes)))
     return (
         pd.DataFrame(found_rows, columns=[*_KEYS, *(f"{t}_{c}" for t in TESTS for c in _TESTED)]),

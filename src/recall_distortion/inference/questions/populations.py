@@ -41,7 +41,7 @@ SUBSETS = 100  # random choices of fewer networks
 RANGE = (5, 95)  # percentiles of them
 SUBSET_SEED = 20_210_906
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
-MOST_IMAGES = 100  # of a cell in images.csv, the votes furthest apart first
+MOST_IMAGES = 25  # of a cell in images.csv, the votes furthest apart first
 DRAWN = 60  # images of a panel at random, to see beside them
 FEW = "fewer than four networks: nothing can be halved"
 # A difference and its opposite are arrangements of their own.

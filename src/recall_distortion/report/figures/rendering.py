@@ -70,5 +70,5 @@ def png_bytes(figure: Figure, dpi: int = PNG_DPI) -> bytes:
     # keeps every colour within 20 of 255 levels, and white exactly white.
     few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    few.save(buffer, format="PNG", compress_level=7, dpi=(dpi, dpi))
+    few.save(buffer, format="PNG", optimize=True, dpi=(dpi, dpi))
     return buffer.getvalue()
