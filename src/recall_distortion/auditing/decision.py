@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.auditing.comparison import ALL
+from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.inference.statistics.paired import normal_quantile
 from recall_distortion.system.errors import AuditError
 
@@ -22,7 +23,10 @@ MEANS = {
 }
 #: The model as it was, by the name that warnings have.
 BEFORE = "before"
-LOSS_OF_CLASS = "loss"
+#: The limits' names, as in findings.
+LOSS_OF_CLASS, EXCESS, ALPHA = "drop", "excess", "alpha"
+#: Of each the name in a sentence.
+SAID = {LOSS_OF_CLASS: "loss", EXCESS: "excess loss", ALPHA: "alpha"}
 #: From the best to the worst; the worst decides.
 DECISIONS = (WITHIN, UNDECIDED, BEYOND)
 
@@ -77,12 +81,13 @@ class Finding:
 
     def __str__(self) -> str:
         where = "" if self.name == ALL else f"{self.name}: "
+        limit = SAID[self.limit]
         if not np.isfinite([self.low, self.high]).all():
             why = "no image" if not self.images else "the classes differ too little before"
-            return f"{where}{self.limit} is not known ({why}), tolerated {self.tolerated:g}"
+            return f"{where}{limit} is not known ({why}), tolerated {self.tolerated:g}"
         low, estimate, high = (value + 0.0 for value in (self.low, self.estimate, self.high))
         ends = f"at least {low:.4f}, at most {high:.4f}"
-        return f"{where}{self.limit} {estimate:.4f} ({ends}), tolerated {self.tolerated:g}"
+        return f"{where}{limit} {estimate:.4f} ({ends}), tolerated {self.tolerated:g}"
 
 
 def findings(
@@ -96,7 +101,7 @@ def findings(
     """
     for limit, tolerated, stem in (
         (LOSS_OF_CLASS, limits.drop, ""),
-        ("excess loss", limits.excess, "excess_"),
+        (EXCESS, limits.excess, "excess_"),
     ):
         if tolerated is None:
             continue
@@ -119,9 +124,7 @@ def findings(
         low, high = whole["alpha_low"], whole["alpha_high"]
         said = _said(low, high, limits.alpha)
         images = int(whole["images"])
-        yield Finding(
-            candidate, "alpha", ALL, limits.alpha, whole["alpha"], low, high, said, images
-        )
+        yield Finding(candidate, ALPHA, ALL, limits.alpha, whole["alpha"], low, high, said, images)
 
 
 def _said(low: float, high: float, tolerated: float) -> str:
@@ -142,6 +145,14 @@ def decided(findings: Sequence[Finding], doubted: Collection[str]) -> str:
     return max(decisions, key=DECISIONS.index, default=WITHIN)
 
 
+def meaning(candidate: str, decision: str, doubted: Collection[str]) -> str:
+    """Return what the decision of a candidate means."""
+    if decision == UNDECIDED and {candidate, BEFORE} & set(doubted):
+        whose = "its answers" if candidate in doubted else "the answers before"
+        return f"{whose} are doubted, see the warnings"
+    return MEANS[decision]
+
+
 def too_few(findings: Sequence[Finding], limits: Limits, level: float) -> int | None:
     """Return how many images a class needs to be within by no change, where one has fewer.
 
@@ -160,3 +171,24 @@ def images_needed(tolerated: float, level: float) -> int:
     """Return how many images a class needs to show, by no change at all, that it lost less."""
     z2 = float(normal_quantile(level)) ** 2
     return math.floor(z2 * (1 - tolerated) / tolerated) + 1
+
+
+def networks_needed(tolerated: float, deviation: float, level: float) -> int:
+    """Return how many networks it takes to show, by no change at all, that a class lost less.
+
+    The fewest K of which t of K - 1 degrees of freedom, times ``deviation``, the standard deviation
+    of the networks' changes, by the root of K, is below ``tolerated``: what other images add comes
+    on top.
+    """
+
+    def is_enough(networks: int) -> bool:
+        return float(student(networks, level)) * deviation < tolerated * math.sqrt(networks)
+
+    enough = 2
+    while not is_enough(enough):
+        enough *= 2
+    missing = enough // 2
+    while enough - missing > 1:
+        middle = (missing + enough) // 2
+        missing, enough = (missing, middle) if is_enough(middle) else (middle, enough)
+    return enough

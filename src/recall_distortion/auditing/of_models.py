@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from recall_distortion.auditing import comparison, populations
 from recall_distortion.auditing.answers import Answers, Scores, TestSet, array, test_set
 from recall_distortion.auditing.comparison import BY_CLASS
-from recall_distortion.auditing.decision import WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.decision import BEFORE, WITHIN, Finding, Limits, decided, findings
 from recall_distortion.auditing.populations import Population
 from recall_distortion.auditing.replicates import answers_of, require_pairs
 from recall_distortion.auditing.text import text
@@ -264,7 +264,7 @@ def compared(
         },
         level,
         warnings_of(images, before, every),
-        doubtful(images, {"before": before, **every}),
+        doubtful(images, {BEFORE: before, **every}),
     )
 
 

@@ -16,15 +16,17 @@ import pandas as pd
 from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
 from recall_distortion.auditing.decision import (
+    ALPHA,
     DECISIONS,
     MEANS,
-    UNDECIDED,
+    SAID,
     WITHIN,
     Finding,
     Limits,
     decided,
-    too_few,
+    meaning,
 )
+from recall_distortion.auditing.hints import hints
 from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.text import count
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
@@ -140,15 +142,14 @@ def _candidate(
     classes = own[own["grouping"] == BY_CLASS]
     others = groups.loc[groups["grouping"] != BY_CLASS, "grouping"].unique()
     decision = decided(findings, doubted) if limits.asked else ""
-    needed = too_few(findings, limits, level) if decision == UNDECIDED else None
     return {
         "name": name,
         "decision": decision,
         "decisive": [
             _finding(one) for one in findings if one.decision == decision and decision != WITHIN
         ],
-        "needed": f"{needed:,}" if needed else "",
-        "tolerated": limit(limits.drop) if limits.drop is not None else "",
+        "means": meaning(name, decision, doubted) if decision else "",
+        "hints": list(hints(classes, whole, findings, limits, level, decision)),
         "has_control": bool(np.isfinite(whole["control"])),
         "networks": whole.get("networks", 1),
         "sentence": _sentence(classes, whole),
@@ -198,7 +199,7 @@ def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
 
 
 def _finding(finding: Finding) -> dict[str, str]:
-    of_slope = finding.limit == "alpha"
+    of_slope = finding.limit == ALPHA
     number = style.number if of_slope else points
     said = "is not known"
     if np.isfinite([finding.low, finding.high]).all():
@@ -207,7 +208,7 @@ def _finding(finding: Finding) -> dict[str, str]:
             f"{number(finding.high)}"
         )
     return {
-        "what": "α" if of_slope else f"{style.label(finding.name)}: {finding.limit}",
+        "what": "α" if of_slope else f"{style.label(finding.name)}: {SAID[finding.limit]}",
         "said": said,
         "tolerated": f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated),
     }

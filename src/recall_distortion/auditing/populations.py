@@ -16,7 +16,7 @@ import pandas as pd
 
 from recall_distortion.auditing import comparison
 from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
-from recall_distortion.auditing.comparison import ALL, together, verdict
+from recall_distortion.auditing.comparison import ALL, known, together, verdict
 from recall_distortion.inference.statistics import crossed, intervals
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.crossed import Components, blocks, components
@@ -258,7 +258,8 @@ def overall(
 
 def _named(start: str, slope: Sequence[float]) -> dict[str, float]:
     ends = ("", "_low", "_high", "_seeds_low", "_seeds_high")
-    return dict(zip((f"{start}{end}" for end in ends), slope, strict=True))
+    values = (known(*slope[:3]), *slope[1:])
+    return dict(zip((f"{start}{end}" for end in ends), values, strict=True))
 
 
 def _slope_over_control(
@@ -272,7 +273,7 @@ def _slope_over_control(
     own = crossed_slope(others, level)
     difference = slope_difference(pairs, others, (slope, own), level)
     said = intervals.verdict(difference.low, difference.high, null=0)
-    return {"alpha_control": own.alpha, **_named(name, difference), f"{name}_verdict": said}
+    return {"alpha_control": known(*own[:3]), **_named(name, difference), f"{name}_verdict": said}
 
 
 def _largest_loss(pairs: Pairs) -> tuple[float, float]:

@@ -9,13 +9,13 @@ import pandas as pd
 from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.decision import (
     MEANS,
-    UNDECIDED,
     WITHIN,
     Finding,
     Limits,
     decided,
-    too_few,
+    meaning,
 )
+from recall_distortion.auditing.hints import hints
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 #: Groups that are printed, those that lost most, and findings.
@@ -117,36 +117,35 @@ def _over_control(whole: pd.Series) -> str:
 
 
 def decision_text(
-    findings: Sequence[Finding], limits: Limits, level: float, doubted: Collection[str]
-) -> str:
-    """Return what limits decide of each candidate, and of all where there are several."""
-    candidates = list(dict.fromkeys(one.candidate for one in findings))
-    parts: list[str] = []
-    for name in candidates:
-        own = [one for one in findings if one.candidate == name]
-        parts += _decided(name, own, limits, level, doubted)
-    whole = decided(findings, doubted)
-    if len(candidates) > 1:
-        parts += ["", f"decision: {whole}: {MEANS[whole]}"]
-    return "\n".join(parts)
-
-
-def _decided(
-    name: str,
+    tables: Mapping[str, pd.DataFrame],
     findings: Sequence[Finding],
     limits: Limits,
     level: float,
     doubted: Collection[str],
+) -> str:
+    """Return what limits decide of each candidate, and of all where there are several."""
+    groups = tables["groups"]
+    parts: list[str] = []
+    for whole in tables["models"].to_dict("records"):
+        name = whole["candidate"]
+        own = [one for one in findings if one.candidate == name]
+        of_class = (groups["candidate"] == name) & (groups["grouping"] == BY_CLASS)
+        decision = decided(own, doubted)
+        parts += _decided(name, decision, own, doubted)
+        said = hints(groups[of_class], whole, own, limits, level, decision)
+        parts += [f"  {hint}" for hint in said]
+    whole_decision = decided(findings, doubted)
+    if len(tables["models"]) > 1:
+        parts += ["", f"decision: {whole_decision}: {MEANS[whole_decision]}"]
+    return "\n".join(parts)
+
+
+def _decided(
+    name: str, decision: str, findings: Sequence[Finding], doubted: Collection[str]
 ) -> Iterator[str]:
-    decision = decided(findings, doubted)
     decisive = [one for one in findings if one.decision == decision != WITHIN]
     yield ""
-    yield f"{name}: {decision}: {MEANS[decision]}"
+    yield f"{name}: {decision}: {meaning(name, decision, doubted)}"
     yield from (f"  {finding}" for finding in decisive[:_FOUND])
     if len(decisive) > _FOUND:
         yield f"  ... and {len(decisive) - _FOUND} more"
-    if needed := too_few(findings, limits, level) if decision == UNDECIDED else None:
-        yield (
-            f"  Even a model that changed nothing needs {needed:,} images in a class to show that "
-            f"it lost less than {limits.drop:g}."
-        )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.decision import BEFORE
 from recall_distortion.auditing.populations import Population
 
 #: Standard errors by which a model has to be better than chance.
@@ -18,15 +19,25 @@ Model = Answers | Population
 
 
 def doubtful(images: TestSet, models: Mapping[str, Model]) -> list[str]:
-    """Return the models, by name, that agree with the labels no better than chance.
+    """Return the models, by name, whose answers may not be theirs, so that nothing is within.
 
-    Of several networks one is enough.
+    They agree with the labels no better than chance, or are the labels where those of the model
+    before are not. Of several networks one is enough.
     """
+    first = _networks({BEFORE: models[BEFORE]}).values()
+    perfect = all(_is_labels(images, one) for one in first)
     return [
         name
         for name, model in models.items()
-        if any(_is_chance(images, one) for one in _networks({name: model}).values())
+        if any(
+            _is_chance(images, one) or (_is_labels(images, one) and not perfect)
+            for one in _networks({name: model}).values()
+        )
     ]
+
+
+def _is_labels(images: TestSet, model: Answers) -> bool:
+    return np.array_equal(model.predicted, images.index)
 
 
 def _networks(models: Mapping[str, Model]) -> dict[str, Answers]:
@@ -50,7 +61,7 @@ def _is_chance(images: TestSet, model: Answers) -> bool:
 
 def warnings_of(images: TestSet, before: Model, candidates: Mapping[str, Model]) -> list[str]:
     """Return warnings about a test set and the models' answers, a sentence each."""
-    models = {"before": before, **candidates}
+    models = {BEFORE: before, **candidates}
     of_models = list(_of_models(images, _networks(models)))
     if isinstance(before, Population) and (more := len(of_models) - _SAID) > 0:
         of_models = [*of_models[:_SAID], f"There are {more} more such warnings."]
@@ -96,9 +107,11 @@ def _of_models(images: TestSet, models: Mapping[str, Answers]) -> Iterator[str]:
                 "as wrong."
             )
     names = list(models)
+    perfect = {name for name, model in models.items() if _is_labels(images, model)}
     for place, name in enumerate(names):
-        if np.array_equal(models[name].predicted, images.index):
-            yield f"{name} is right everywhere: are these the labels?"
+        if name in perfect:
+            nothing = "" if len(perfect) == len(models) else " Nothing is within a limit by them."
+            yield f"{name} is right everywhere: are these the labels?{nothing}"
         for other in names[:place]:
             if np.array_equal(models[name].predicted, models[other].predicted):
                 yield f"{name} gives the same answers as {other}: is it the same file?"

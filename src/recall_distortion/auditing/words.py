@@ -54,7 +54,7 @@ def run(words: Sequence[str], prog: str) -> int:
     findings = found.findings(limits)
     print(found)
     if limits.asked:
-        print(decision_text(findings, limits, found.level, found.doubted))
+        print(decision_text(found.tables, findings, limits, found.level, found.doubted))
     if options.out is not None:
         _save(found, limits, options)
         print(f"\nThe report: {(options.out / 'report.html').resolve()}")
@@ -244,7 +244,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="another grouping of the images, such as sensor=FILE, shown beside the classes; again "
         "for more",
     )
-    group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
+    group.add_argument(
+        "--keys", metavar="FILE", help="the images' names, each once; rows are matched by position"
+    )
     group.add_argument(
         "--images",
         metavar="FILE",
