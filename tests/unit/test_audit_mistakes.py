@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,9 @@ import pytest
 import recall_distortion as rd
 from recall_distortion import command
 from recall_distortion.auditing.decision import Limits
+from recall_distortion.auditing.reading import read
 from recall_distortion.auditing.text import decision_text
+from recall_distortion.system.errors import AuditError
 
 LABELS = np.arange(4000) % 10
 _RNG = np.random.default_rng(0)
@@ -115,3 +120,125 @@ def test_few_networks_are_told_how_many_it_takes() -> None:
     assert f"about {many} networks" in shown
     assert "standard deviation of 4.0 points" in shown
     assert "images in a class" not in shown  # 2,000 are enough
+
+
+def unread(*words: str) -> tuple[int, bytes]:
+    """Run the command with a reader who has stopped; return its status and what it complains of."""
+    code = "from recall_distortion.command import main; exit(main())"
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # argparse passes over what it cannot say
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        complaint = process.stderr.read()
+    return process.returncode, complaint
+
+
+def test_a_reader_who_stops_reading_gets_the_files_and_no_traceback(files: Path) -> None:
+    found = unread("audit", *GIVEN, "--after", "same=before.npy", "--out", "out")
+    assert found == (141, b"")  # what a shell says of a tool that SIGPIPE ended
+    assert Path("out/report.html").exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["slope", "y.npy", "before.npy", "before.npy"]])
+def test_other_commands_end_as_quietly(files: Path, words: list[str]) -> None:
+    assert unread(*words) == (141, b"")
+
+
+def scores(answers: np.ndarray, columns: int) -> np.ndarray:
+    """Return logits [M, columns] whose highest are these answers."""
+    return np.where(np.arange(columns) == answers[:, None], 2.5, -1.0)
+
+
+def message(*given: object, **options: object) -> str:
+    with pytest.raises(AuditError) as found:
+        rd.audit(*given, **options)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def test_scores_have_as_many_columns_before_and_after() -> None:
+    ten, eleven = scores(BEFORE, 10), scores(BEFORE, 11)
+    assert "after: has 11 columns of scores, and before has 10" in message(LABELS, ten, eleven)
+    assert "control: has 11 columns" in message(LABELS, ten, ten, control=eleven)
+    names = [f"class {number}" for number in range(10)]
+    said = message(LABELS, eleven, eleven, classes=names)
+    assert "before: has 11 columns, and there are 10 classes" in said
+    both = {"a": ten, "b": eleven}
+    assert "network b: has 11 columns of scores, and network a has 10" in message(
+        LABELS, both, both
+    )
+    # Answers alone have no columns to compare.
+    assert rd.audit(LABELS, BEFORE, ten).tables["models"]["flipped"][0] == 0
+
+
+def test_classes_counted_from_one_are_noticed_and_their_row_is_empty() -> None:
+    found = rd.audit(LABELS + 1, BEFORE + 1, BEFORE + 1)
+    assert found.warnings[0] == (
+        "1 of 11 classes have no test image (0): nothing is known of them. Where classes are "
+        "counted from 1, subtract 1 of labels and answers."
+    )
+    assert "nan" not in str(found)
+    (row,) = [line for line in str(found).splitlines() if line.split()[:2] == ["0", "0"]]
+    assert row.split() == ["0", "0", "-", "-", "-", "no", "image", "no", "image", "-"]
+    missing = rd.audit([1, 2] * 50, [1, 2] * 50, [1, 2] * 50, classes=["none", "cat", "dog"])
+    assert "subtract" not in missing.warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [int, float, str])
+@pytest.mark.parametrize("classes", [5, 10])
+def test_networks_across_are_no_scores(dtype: type, classes: int) -> None:
+    """Five networks as columns [M, 5] look like scores of five classes."""
+    labels = np.arange(4000) % classes
+    across = np.stack([(labels + (np.arange(4000) % 9 == k)) % classes for k in range(5)], 1)
+    names = labels.astype(str) if dtype is str else labels
+    said = message(names, across.astype(dtype), across.astype(dtype))
+    assert said.startswith("before: ")
+    assert "[networks, images]" in said
+
+
+def test_scores_may_be_whole_numbers() -> None:
+    """One-hot answers, and the sums of a quantized network; others where somebody says so."""
+    for values in (np.eye(10)[BEFORE], np.round(40 * scores(BEFORE, 10)).astype(np.int8)):
+        assert rd.audit(LABELS, values, BEFORE).tables["models"]["flipped"][0] == 0
+    few = np.where(scores(BEFORE, 10) > 0, 3, 1)
+    found = rd.audit(LABELS, few, BEFORE, scores="logits")
+    assert found.tables["models"]["flipped"][0] == 0
+
+
+def test_a_column_beside_the_scores_is_named(files: Path, capsys) -> None:
+    names = [f"class {number}" for number in range(10)]
+    table = pd.DataFrame(scores(BEFORE, 10), columns=names)
+    texts = np.array(names)[LABELS]
+    said = message(texts, table.assign(score=0.5), BEFORE, classes=names)
+    assert "has the column score beside those of the classes: remove it" in said
+    said = message(texts, table.drop(columns=names[3]), BEFORE, classes=names)
+    assert "has no column class 3" in said
+    table.assign(file=[f"{number}.png" for number in range(4000)]).to_csv("t.csv", index=False)
+    status, out, err = run(capsys, *GIVEN[:2], "--before", "t.csv", "--after", "before.npy")
+    assert (status, out) == (2, "")
+    assert "t.csv: its column file holds no numbers beside 10 that do" in err
+
+
+def test_what_shows_is_said_by_which_interval(files: Path, capsys) -> None:
+    _, out, _ = run(capsys, *GIVEN, "--after", "same=before.npy")
+    assert "shows: by the interval of all classes together" in out
+    _, out, _ = run(capsys, "--help")
+    assert "interval of all classes together" in " ".join(out.split())
+
+
+def test_the_page_has_the_interval_that_decides_in_digits(tmp_path: Path) -> None:
+    found = rd.audit(LABELS, BEFORE, NETWORKS[0])
+    found.save(tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8").replace("−", "-")
+    assert '<th scope="col">all classes</th>' in text
+    for row in found.tables["groups"].itertuples():
+        ends = (f"{100 * end:+.1f}" for end in (row.simultaneous_low, row.simultaneous_high))
+        assert " to ".join(ends) in text
+
+
+def test_a_table_that_was_written_again_is_read_again(files: Path) -> None:
+    for values in (BEFORE, NETWORKS[0]):
+        pd.DataFrame({"answer": values, "more": "x"}).to_csv("t.csv", index=False)
+        np.testing.assert_array_equal(read("t.csv:answer"), values)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.answers import Answers, TestSet
+from recall_distortion.auditing.vectors import ABSTAINED
 from recall_distortion.inference.statistics import intervals
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.pair_slope import (

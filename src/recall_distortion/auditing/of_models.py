@@ -12,13 +12,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from recall_distortion.auditing import comparison, populations
-from recall_distortion.auditing.answers import Answers, Scores, TestSet, array, test_set
+from recall_distortion.auditing.answers import Answers, Scores, TestSet, test_set
 from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.decision import BEFORE, WITHIN, Finding, Limits, decided, findings
 from recall_distortion.auditing.populations import Population
-from recall_distortion.auditing.replicates import answers_of, require_pairs
+from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
+from recall_distortion.auditing.vectors import array
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
@@ -212,7 +213,9 @@ def audit(
         for name, values in _named(after).items()
     }
     trained = None if control is None else answers_of(control, labelled, "control", **options)
-    require_pairs(first, candidates if trained is None else {**candidates, "control": trained})
+    others = candidates if trained is None else {**candidates, "control": trained}
+    require_pairs(first, others)
+    require_columns({BEFORE: first, **others})
     names = None if keys is None else _keys(array(keys, "keys"), labelled)
     groupings = {BY_CLASS: (labelled.index, labelled.names)}
     for name, values in (groups or {}).items():

@@ -314,16 +314,13 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 "before": style.percent(row["before"]),
                 "after": style.percent(row["after"]),
                 "change": points(row["change"], True) if has_images else "–",
-                "ends": (
-                    f"{points(row['low'], True)} to {points(row['high'], True)}"
-                    if has_images
-                    else "no image"
-                ),
+                "ends": _interval(row, "") or "no image",
+                "together": _interval(row, "simultaneous_"),
                 "excess": points(row["excess"], True) if has_images else "–",
                 "over_control": _over_control_of(row),
                 "lost": count(row["lost"]),
                 "gained": count(row["gained"]),
-                "these_images": _over_seeds_of(row),
+                "these_images": _interval(row, "seeds_"),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
                 "kind": KINDS.get(row["verdict"], ""),
@@ -355,11 +352,11 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _over_seeds_of(row: dict[str, Any]) -> str:
-    """Return the ends of a change over other seeds on these images, where there are several."""
-    if "seeds_low" not in row or not row["images"]:
+def _interval(row: dict[str, Any], kind: str) -> str:
+    """Return the ends of a kind of interval of a change; "" where there is none."""
+    if f"{kind}low" not in row or not row["images"]:
         return ""
-    return f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
+    return f"{points(row[f'{kind}low'], True)} to {points(row[f'{kind}high'], True)}"
 
 
 def _over_control_of(row: dict[str, Any]) -> dict[str, str]:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.auditing import comparison
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.answers import Answers, TestSet
 from recall_distortion.auditing.comparison import ALL, known, together, verdict
+from recall_distortion.auditing.vectors import ABSTAINED
 from recall_distortion.inference.statistics import crossed, intervals
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.crossed import Components, blocks, components
@@ -39,7 +40,7 @@ class Population:
 
     ``predicted`` and ``right`` [K, M] and ``names`` as of ``Answers``; ``probability`` [M] of the
     true class is the mean over the networks, None where one of them gave classes alone.
-    ``replicates`` [K] names the networks, for messages.
+    ``replicates`` [K] names the networks, for messages; ``columns`` is as of ``Answers``.
     """
 
     predicted: np.ndarray
@@ -47,6 +48,7 @@ class Population:
     names: list[str]
     replicates: list[str]
     probability: np.ndarray | None = None
+    columns: int = 0
 
     def __len__(self) -> int:
         return len(self.right)
@@ -67,7 +69,8 @@ class Population:
         some = [one.probability for one in answers if one.probability is not None]
         mean = np.mean(some, 0) if len(some) == len(answers) else None
         right = np.stack([one.right for one in answers])
-        return cls(predicted, right, names, list(networks), mean)
+        columns = max(one.columns for one in answers)
+        return cls(predicted, right, names, list(networks), mean, columns)
 
     def networks(self) -> Iterator[tuple[str, Answers]]:
         """Yield each network's name and its answers."""

@@ -101,9 +101,15 @@ def parted(given: str) -> tuple[Path, str | None]:
     return Path(given), None
 
 
-@lru_cache(maxsize=2)
 def _table(path: Path) -> pd.DataFrame:
     """Return a table; several columns of one file are asked for in turn."""
+    seen = path.stat()
+    return _parsed(path, path.resolve(), seen.st_mtime_ns, seen.st_size)
+
+
+@lru_cache(maxsize=2)
+def _parsed(path: Path, *_state: object) -> pd.DataFrame:
+    """Return a table of a file in a state, so that one that was written again is read again."""
     import pandas as pd
 
     if path.suffix.lower() == ".csv":
@@ -139,12 +145,25 @@ def _column(
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
         _check_no_column_counts(path, table)
         return table  # a column a class
+    if scores and column is None:
+        _check_no_column_beside(path, table)
     chosen = _chosen(path, names, column, "column")
     values = table.iloc[:, names.index(chosen)]
     if path.suffix.lower() == ".csv" and values.dtype.kind in "ib":
         values = _as_written(path, chosen, values)
     found: np.ndarray = values.to_numpy()
     return found
+
+
+def _check_no_column_beside(path: Path, table: pd.DataFrame) -> None:
+    """Raise ``AuditError`` for a column without numbers beside several of scores."""
+    numbers = [str(name) for name, dtype in table.dtypes.items() if dtype.kind == "f"]
+    others = [str(name) for name, dtype in table.dtypes.items() if dtype.kind not in "fiu"]
+    if len(numbers) > 1 and others:
+        raise AuditError(
+            f"{path}: its column {others[0]} holds no numbers beside {len(numbers)} that do: if "
+            f"these are scores, remove it; or name one column as {path}:NAME"
+        )
 
 
 def _check_no_column_counts(path: Path, table: pd.DataFrame) -> None:

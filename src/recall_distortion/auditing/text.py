@@ -20,6 +20,8 @@ from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENS
 
 #: Groups that are printed, those that lost most, and findings.
 _PRINTED, _FOUND = 20, 5
+#: What stands where there is no number.
+_NOTHING = "-"
 _SAID = {
     INTENSIFICATION: "the gaps between the classes grew",
     DEINTENSIFICATION: "the gaps between the classes shrank",
@@ -75,21 +77,25 @@ def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:
         {
             grouping: shown["name"].map(lambda name: " ".join(name.split())[:40]),
             "images": shown["images"],
-            "before": shown["before"].map("{:.3f}".format),
-            "after": shown["after"].map("{:.3f}".format),
-            "change": shown["change"].map("{:+.3f}".format),
+            "before": _numbers(shown["before"], "{:.3f}"),
+            "after": _numbers(shown["after"], "{:.3f}"),
+            "change": _numbers(shown["change"], "{:+.3f}"),
             f"{100 * level:g} %": _ends(shown, "low", "high"),
             together: _ends(shown, "simultaneous_low", "simultaneous_high"),
-            "shows": shown["verdict"],
+            "shows": shown["verdict"].replace("", _NOTHING),
         }
     )
     if "seeds_low" in shown:
         table.insert(6, "these images", _ends(shown, "seeds_low", "seeds_high"))
     if shown["over_control"].notna().any():
-        table["less control's"] = shown["over_control"].map("{:+.3f}".format)
-        table["that shows"] = shown["over_control_verdict"]
+        table["less control's"] = _numbers(shown["over_control"], "{:+.3f}")
+        table["that shows"] = shown["over_control_verdict"].replace("", _NOTHING)
     found: str = table.to_string(index=False)
-    return found
+    return f"{found}\nshows: by the interval of {together.removesuffix(' together')} together"
+
+
+def _numbers(values: pd.Series, form: str) -> pd.Series:
+    return values.map(lambda value: form.format(value) if value == value else _NOTHING)
 
 
 def _ends(rows: pd.DataFrame, low: str, high: str) -> list[str]:

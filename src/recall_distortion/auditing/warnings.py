@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.answers import Answers, TestSet
 from recall_distortion.auditing.decision import BEFORE
 from recall_distortion.auditing.populations import Population
+from recall_distortion.auditing.vectors import ABSTAINED
 
 #: Standard errors by which a model has to be better than chance.
 _CLEARLY = 3.0
@@ -73,9 +74,12 @@ def _of_test_set(images: TestSet) -> Iterator[str]:
     if (missing := np.flatnonzero(counts == 0)).size:
         named = ", ".join(images.names[place] for place in missing[:5])
         more = ", ..." if missing.size > 5 else ""
+        from_one = ""
+        if missing[0] == 0 and not (images.as_texts or images.numbered):
+            from_one = " Where classes are counted from 1, subtract 1 of labels and answers."
         yield (
             f"{missing.size} of {len(counts)} classes have no test image ({named}{more}): nothing "
-            "is known of them."
+            f"is known of them.{from_one}"
         )
     if single := int((counts == 1).sum()):
         what = "class has" if single == 1 else "classes have"

@@ -30,9 +30,10 @@ star, "t.csv:old_*" and "t.csv:new_*"; intervals then speak of other seeds and o
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
   recall-distortion audit results/digits --network digits/cnn/small --method magnitude --ratio 10
 
-Limits are on the change from before to after, of classes, whatever a control or other groups say.
-Within is a class whose own interval ends below the limit, beyond one whose interval, at the level
-that all classes have together, begins above it.
+Limits apply to each class's change from before to after; controls and groups do not affect them. A
+class is within if its loss is at most the limit, judged by its own interval. It is beyond if its
+loss is at least the limit, judged by the wider interval that holds for all classes together. What a
+class "shows" in the table, loss or gain, goes by the interval of all classes together as well.
 
 Exit status: 0 within all limits, or none given; 3 beyond one; 4 this test set cannot tell; 2 the
 input is wrong.
@@ -52,11 +53,13 @@ def run(words: Sequence[str], prog: str) -> int:
         raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
+    # First, so that whoever stops reading what is printed has the files.
+    if options.out is not None:
+        _save(found, limits, options)
     print(found)
     if limits.asked:
         print(decision_text(found.tables, findings, limits, found.level, found.doubted))
     if options.out is not None:
-        _save(found, limits, options)
         print(f"\nThe report: {(options.out / 'report.html').resolve()}")
     decision = decided(findings, found.doubted)
     # Answers that may be of other images are no matter of a test set's size.
@@ -273,7 +276,7 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "--scores",
         choices=("auto", "logits"),
         default="auto",
-        help="logits: the highest score is the answer, whatever they sum to",
+        help="auto checks that values between 0 and 1 sum to 1; logits skips that check",
     )
 
 
