@@ -560,7 +560,7 @@ def test_the_command_prints_an_answer_and_writes_tables(files: Path, capsys) -> 
     first = next(line for line in out.splitlines() if line.strip().startswith("dog"))
     assert first.split()[-1] == "loss"
     summary = json.loads(Path("out/summary.json").read_text())
-    assert summary["schema"] == 1
+    assert summary["schema"] == 2
     assert summary["candidates"]["pruned"]["classes"]["dog"]["lost"] == 80
     assert {path.name for path in Path("out").iterdir()} == {
         *("models.csv", "groups.csv", "flows.csv", "flips.csv", "summary.json", "report.html"),

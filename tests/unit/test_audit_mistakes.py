@@ -242,3 +242,62 @@ def test_a_table_that_was_written_again_is_read_again(files: Path) -> None:
     for values in (BEFORE, NETWORKS[0]):
         pd.DataFrame({"answer": values, "more": "x"}).to_csv("t.csv", index=False)
         np.testing.assert_array_equal(read("t.csv:answer"), values)
+
+
+def test_several_files_by_a_name_with_a_star_are_networks(files: Path, capsys) -> None:
+    """Paired by what the star stands for, 10 after 2."""
+    for number, (one, other) in enumerate(zip(NETWORKS, NETWORKS[[1, 2, 0]], strict=True)):
+        np.save(f"run{5 * number}_b.npy", one)
+        pd.DataFrame({"answer": other, "more": "x"}).to_csv(f"run{5 * number}_a.csv", index=False)
+    words = ("--labels", "y.npy", "--before", "run*_b.npy", "--after")
+    status, out, err = run(capsys, *words, "run*_a.csv:answer")
+    assert (status, err) == (0, "")
+    names = ["0", "5", "10"]
+    before, after = (
+        dict(zip(names, part, strict=True)) for part in (NETWORKS, NETWORKS[[1, 2, 0]])
+    )
+    expected = rd.audit(LABELS, before, {"answer": after})
+    assert out.strip() == str(expected).strip()
+    status, out, _ = run(
+        capsys, "--labels", "y.npy", "--before", "run*_b.npy", "--after", "run*_b.npy"
+    )
+    assert "run_b: accuracy" in out
+    for given, said in (
+        ("none*.npy", "none*.npy: there is no file of such a name"),
+        ("nowhere/run*.npy", "nowhere: there is no such folder"),
+        ("run*_a.csv:ans*", "run*_a.csv:ans*: has a star in the file's name and in the column's"),
+    ):
+        status, out, err = run(capsys, *words, given)
+        assert (status, out) == (2, "")
+        assert said in err
+    Path("run5_a.csv").unlink()
+    _, _, err = run(capsys, *words, "a=run*_a.csv:answer")
+    assert "a (run*_a.csv:answer): holds 2 networks, and before holds 3 networks" in err
+    assert "network k of a must come from network k of before" in err
+
+
+def test_messages_name_the_option_as_it_is_given(files: Path, capsys) -> None:
+    texts = np.array([f"class {number}" for number in range(10)])[LABELS]
+    said = message(texts, scores(BEFORE, 10), BEFORE)
+    assert "(classes=)" in said
+    assert "--" not in said
+    np.save("texts.npy", texts)
+    np.save("scores.npy", scores(BEFORE, 10))
+    words = ("--labels", "texts.npy", "--before", "scores.npy", "--after", "scores.npy")
+    _, _, err = run(capsys, *words)
+    assert "(--classes)" in err
+    assert "classes=" not in err
+    half = scores(BEFORE, 10) * 0 + 0.3
+    assert "(scores='logits')" in message(LABELS, half, half)
+    np.save("half.npy", half)
+    _, _, err = run(capsys, *GIVEN[:2], "--before", "half.npy", "--after", "half.npy")
+    assert "(--scores logits)" in err
+
+
+def test_texts_as_objects_are_texts() -> None:
+    """As pandas gives them, of one network or of several."""
+    names = np.array([f"class {number}" for number in range(10)])
+    expected = rd.audit(LABELS, NETWORKS, NETWORKS[[1, 2, 0]], classes=list(names))
+    texts = (names[values].astype(object) for values in (LABELS, NETWORKS, NETWORKS[[1, 2, 0]]))
+    found = rd.audit(*texts, classes=pd.Series(names, dtype=object).to_numpy())
+    pd.testing.assert_frame_equal(found.tables["groups"], expected.tables["groups"])

@@ -40,7 +40,7 @@ def test_the_page_says_what_was_decided_and_why(tmp_path, pets) -> None:
     said = words(page(tmp_path, *pets, drop=0.02))
     assert "Asked, of the change from before to after: no class may lose 2 points" in said
     assert "beyond: a limit is exceeded 1 of 2 classes lost recall: cat (−6.0), in points." in said
-    assert "cat: loss 6.0, at least 4.0 and at most 8.2; tolerated 2" in said
+    assert "cat: loss 6.0, at least 4.0, at most 8.2; tolerated 2" in said
     assert "labels y.npy package recall-distortion" in said
     assert "cat dog 60 100 %" in said  # where lost images went
     assert "Images whose answer changed 60" in said

@@ -133,7 +133,7 @@ def answers(
         if not named and predictions.dtype.kind in "fiu":
             raise AuditError(
                 f"{where}: has a column for each class, and the labels are texts: name the classes "
-                "in the order of the columns (--classes), or give a table whose columns have these "
+                "in the order of the columns (classes=), or give a table whose columns have these "
                 "names"
             )
         return _of_scores(predictions, images, where, top_k, scores)
@@ -277,7 +277,7 @@ def _of_scores(
     if scores == "auto" and _are_networks(values, images):
         raise AuditError(
             f"{where}: has shape {list(values.shape)} and holds classes, not scores{ACROSS}; "
-            "scores that are whole numbers are read with --scores logits"
+            "scores that are whole numbers are read as logits (scores='logits')"
         )
     _check_columns(classes, images, where)
     if not 0 < top_k < classes:
@@ -356,6 +356,6 @@ def _are_logits(values: np.ndarray, where: str) -> bool:
                 f"{where}: the scores of image {image} lie between 0 and 1 and sum to "
                 f"{rows[wrong][0].sum():.3g}: probabilities of one class among several sum to 1. "
                 "If the highest score is the answer all the same, say that they are logits "
-                "(--scores logits)"
+                "(scores='logits')"
             )
     return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from recall_distortion.auditing.comparison import ALL
+from recall_distortion.auditing.comparison import ALL, together
 from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.inference.statistics.paired import normal_quantile
 from recall_distortion.system.errors import AuditError
@@ -66,7 +66,8 @@ class Finding:
     """What one limit says of one class of a candidate, or of all images.
 
     The ends are those that decide: ``high`` of the class's own interval, which has to lie below the
-    limit, and ``low`` of the interval that all classes have together, which must not lie above.
+    limit, and ``low`` of the interval that all classes have together, which must not lie
+    above; each with its interval's level.
     """
 
     candidate: str
@@ -75,7 +76,9 @@ class Finding:
     tolerated: float
     estimate: float
     low: float
+    low_level: float
     high: float
+    high_level: float
     decision: str
     images: int
 
@@ -85,20 +88,34 @@ class Finding:
         if not np.isfinite([self.low, self.high]).all():
             why = "no image" if not self.images else "the classes differ too little before"
             return f"{where}{limit} is not known ({why}), tolerated {self.tolerated:g}"
-        low, estimate, high = (value + 0.0 for value in (self.low, self.estimate, self.high))
-        ends = f"at least {low:.4f}, at most {high:.4f}"
-        return f"{where}{limit} {estimate:.4f} ({ends}), tolerated {self.tolerated:g}"
+        estimate, ends = self.words("{:.4f}".format)
+        return f"{where}{estimate} ({ends}), tolerated {self.tolerated:g}"
+
+    def words(self, number: Callable[[float], str]) -> tuple[str, str]:
+        """Return in words the estimate and its ends, a loss below zero as the gain that it is."""
+        low, high, limit = self.low, self.high, SAID[self.limit]
+        if self.limit == ALPHA:
+            return f"{limit} {number(self.estimate)}", f"{number(low)} to {number(high)}"
+        gain = limit.replace("loss", "gain")
+        estimate = f"{gain if self.estimate < 0 else limit} {number(abs(self.estimate))}"
+        if high < 0:
+            return estimate, f"a gain of at least {number(-high)}"
+        if low < 0:
+            return estimate, f"between a gain of {number(-low)} and a loss of {number(high)}"
+        return estimate, f"at least {number(low)}, at most {number(high)}"
 
 
 def findings(
-    candidate: str, classes: pd.DataFrame, whole: pd.Series, limits: Limits
+    candidate: str, classes: pd.DataFrame, whole: pd.Series, limits: Limits, level: float
 ) -> Iterator[Finding]:
     """Yield what each limit says of each class of a candidate, those that lost most first.
 
     A class is within a limit where the upper end of its own interval lies below it: all classes
     have to be, which needs no correction. It is beyond where the lower end of its simultaneous
-    interval lies above: one class is enough, so that their number counts.
+    interval lies above: one class is enough, so that their number counts. ``level`` is that of the
+    classes' own intervals.
     """
+    of_all = together(level, classes["images"].to_numpy())
     for limit, tolerated, stem in (
         (LOSS_OF_CLASS, limits.drop, ""),
         (EXCESS, limits.excess, "excess_"),
@@ -107,24 +124,20 @@ def findings(
             continue
         changed = "excess" if stem else "change"
         for row in classes.sort_values(changed, kind="stable").to_dict("records"):
-            low, high = -row[f"{stem}simultaneous_high"], -row[f"{stem}low"]
+            # From zero: no loss is 0, not -0.
+            low, high = 0.0 - row[f"{stem}simultaneous_high"], 0.0 - row[f"{stem}low"]
             said = _said(low, high, tolerated)
+            name, estimate, images = row["name"], 0.0 - row[changed], row["images"]
             yield Finding(
-                candidate,
-                limit,
-                row["name"],
-                tolerated,
-                -row[changed],
-                low,
-                high,
-                said,
-                row["images"],
+                candidate, limit, name, tolerated, estimate, low, of_all, high, level, said, images
             )
     if limits.alpha is not None:
         low, high = whole["alpha_low"], whole["alpha_high"]
         said = _said(low, high, limits.alpha)
-        images = int(whole["images"])
-        yield Finding(candidate, ALPHA, ALL, limits.alpha, whole["alpha"], low, high, said, images)
+        alpha, images = whole["alpha"], int(whole["images"])
+        yield Finding(
+            candidate, ALPHA, ALL, limits.alpha, alpha, low, level, high, level, said, images
+        )
 
 
 def _said(low: float, high: float, tolerated: float) -> str:

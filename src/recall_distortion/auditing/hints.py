@@ -22,7 +22,7 @@ from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.report import style
 
 #: What an alpha without ends would need.
-ALPHA_NEEDS = "more images, or models whose classes differ more before, would tell"
+ALPHA_NEEDS = "more images, or models whose classes differ more, would tell"
 
 
 def hints(

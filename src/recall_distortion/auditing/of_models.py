@@ -25,7 +25,7 @@ from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
-SCHEMA = 1
+SCHEMA = 2
 _AFTER = "after"
 
 #: A model's predictions, or those of several networks by their names.
@@ -89,14 +89,18 @@ class Audit:
                 classes[classes["candidate"] == whole["candidate"]],
                 whole,
                 limits,
+                self.level,
             )
         ]
 
     def summary(self, limits: Limits | None = None) -> dict[str, Any]:
         """Return the numbers of each candidate as plain values, None where there is none.
 
-        With ``limits`` also what they decide: of the whole, and the findings that are not within.
+        With ``limits`` also what they decide: of all, of each candidate, and the findings that are
+        not within. ``auditing.schema`` says what each key holds.
         """
+        limits = limits or Limits()
+        every = self.findings(limits)
         models = self.tables["models"].set_index("candidate")
         groups = self.tables["groups"]
         classes = groups[groups["grouping"] == BY_CLASS].drop(columns="grouping")
@@ -104,9 +108,10 @@ class Audit:
             "schema": SCHEMA,
             "level": self.level,
             "warnings": self.warnings,
-            **self._decision(limits or Limits()),
+            **self._decision(limits, every),
             "candidates": {
                 name: {
+                    "decision": self._decided(limits, [f for f in every if f.candidate == name]),
                     **_plain(models.loc[name].to_dict()),
                     "classes": {
                         row.pop("name"): _plain(row)
@@ -119,13 +124,16 @@ class Audit:
             },
         }
 
-    def _decision(self, limits: Limits) -> dict[str, Any]:
-        found = self.findings(limits)
+    def _decision(self, limits: Limits, every: Sequence[Finding]) -> dict[str, Any]:
         return {
             "limits": vars(limits),
-            "decision": decided(found, self.doubted) if limits.asked else None,
-            "findings": [_plain(vars(one)) for one in found if one.decision != WITHIN],
+            "decision": self._decided(limits, every),
+            "findings": [_plain(vars(one)) for one in every if one.decision != WITHIN],
         }
+
+    def _decided(self, limits: Limits, some: Sequence[Finding]) -> str | None:
+        """Return what limits decide by some findings, None where nothing is asked."""
+        return decided(some, self.doubted) if limits.asked else None
 
     def save(
         self,
@@ -167,7 +175,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for key, value in values.items():
         value = value.item() if isinstance(value, np.generic) else value
-        found[key] = None if isinstance(value, float) and not np.isfinite(value) else value
+        if isinstance(value, float):
+            value = value + 0.0 if np.isfinite(value) else None  # not -0
+        found[key] = value
     return found
 
 

@@ -26,7 +26,7 @@ from recall_distortion.auditing.decision import (
     decided,
     meaning,
 )
-from recall_distortion.auditing.hints import hints
+from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
 from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.text import count
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
@@ -198,20 +198,16 @@ def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
     return bool((own["probability_before"] - own["probability_after"]).notna().any())
 
 
-def _finding(finding: Finding) -> dict[str, str]:
+def _finding(finding: Finding) -> str:
     of_slope = finding.limit == ALPHA
     number = style.number if of_slope else points
-    said = "is not known"
+    name = "" if of_slope else f"{style.label(finding.name)}: "
     if np.isfinite([finding.low, finding.high]).all():
-        said = (
-            f"{number(finding.estimate)}, at least {number(finding.low)} and at most "
-            f"{number(finding.high)}"
-        )
-    return {
-        "what": "α" if of_slope else f"{style.label(finding.name)}: {SAID[finding.limit]}",
-        "said": said,
-        "tolerated": f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated),
-    }
+        said = name + ", ".join(finding.words(number)).replace("alpha", "α")
+    else:
+        said = f"{name}{SAID[finding.limit].replace('alpha', 'α')} is not known"
+    tolerated = f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated)
+    return f"{said}; tolerated {tolerated}"
 
 
 def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
@@ -249,8 +245,8 @@ def _alpha(whole: dict[str, Any]) -> str:
     }
     if not np.isfinite(whole["alpha_low"]):
         return (
-            "α is not known: before the change the classes differ too little for this test set to "
-            "say whether their gaps grew"
+            "α is not known: before the change the classes differ too little to say whether their "
+            f"gaps grew; {ALPHA_NEEDS}"
         )
     said = words.get(whole["alpha_verdict"], "whether the gaps grew or shrank cannot be told")
     ends = f"{style.number(whole['alpha_low'])} to {style.number(whole['alpha_high'])}"

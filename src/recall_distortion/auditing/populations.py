@@ -252,7 +252,7 @@ def overall(
     found |= _slope_over_control(pairs, slope, trained, level)
     largest, crossfitted = _largest_loss(pairs)
     return found | {
-        "largest_loss": largest,
+        "largest_loss": largest + 0.0,  # not -0
         "largest_loss_crossfit": crossfitted,
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),

@@ -15,7 +15,7 @@ from recall_distortion.auditing.decision import (
     decided,
     meaning,
 )
-from recall_distortion.auditing.hints import hints
+from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 #: Groups that are printed, those that lost most, and findings.
@@ -109,7 +109,7 @@ def _slope(whole: pd.Series) -> str:
     if said := _SAID.get(whole["alpha_verdict"]):
         ends = f"{whole['alpha_low']:.2f} to {whole['alpha_high']:.2f}"
         return f"alpha {whole['alpha']:.2f} ({ends}): {said}{_over_control(whole)}"
-    return "alpha is not known: the classes differ too little before, for this test set"
+    return f"alpha is not known: the classes differ too little before; {ALPHA_NEEDS}"
 
 
 def _over_control(whole: pd.Series) -> str:

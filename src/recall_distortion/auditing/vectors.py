@@ -66,7 +66,7 @@ def vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
         raise AuditError(
             f"{where}: holds {values.dtype} numbers such as {values[0]!s}, but classes are whole "
             "numbers or texts: save them as integers; scores of a model of two classes need a "
-            "threshold (--threshold)"
+            "threshold (threshold=)"
         )
     raise AuditError(f"{where}: holds {values.dtype}, but classes are whole numbers or texts")
 

@@ -23,8 +23,9 @@ Compare a model's predictions before and after it was changed, class by class, o
 FILE is .npy, .npz, .csv or .parquet; FILE:NAME names one of several columns or arrays. Labels are
 integers or texts. Predictions are the classes, or probabilities or logits with a column a class.
 Give --after several times for several candidates, as NAME=FILE. Several networks of each model,
-network k after made of network k before, are arrays [networks, images], or columns by a name with a
-star, "t.csv:old_*" and "t.csv:new_*"; intervals then speak of other seeds and other images.
+network k after made of network k before, are arrays [networks, images], or columns or files by a
+name with a star, "t.csv:old_*" and "t.csv:new_*", "run*_old.npy" and "run*_new.npy"; intervals then
+speak of other seeds and other images.
 
   recall-distortion audit --labels y.npy --before dense.npy --after pruned.npy --max-drop 0.02
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
@@ -38,6 +39,12 @@ class "shows" in the table, loss or gain, goes by the interval of all classes to
 Exit status: 0 within all limits, or none given; 3 beyond one; 4 this test set cannot tell; 2 the
 input is wrong.
 """
+#: Arguments that messages name, as words of the command.
+_OPTIONS = {
+    "classes=": "--classes",
+    "threshold=": "--threshold",
+    "scores='logits'": "--scores logits",
+}
 STATUS = {WITHIN: 0, BEYOND: 3, UNDECIDED: 4}
 
 
@@ -163,7 +170,12 @@ def _of_files(options: argparse.Namespace) -> Audit:
 
 
 def _with_file(message: str, files: Mapping[str, str | None]) -> str:
-    """Return a message about what was given, which begins with its name, with its file's name."""
+    """Return a message about what was given, which begins with its name, with its file's name.
+
+    An argument in Python is named as the option that it is.
+    """
+    for argument, option in _OPTIONS.items():
+        message = message.replace(f"({argument})", f"({option})")
     for name, path in files.items():
         if path and message.startswith(f"{name}:") and path not in message:
             return f"{name} ({path}){message[len(name) :]}"
