@@ -301,3 +301,51 @@ def test_texts_as_objects_are_texts() -> None:
     texts = (names[values].astype(object) for values in (LABELS, NETWORKS, NETWORKS[[1, 2, 0]]))
     found = rd.audit(*texts, classes=pd.Series(names, dtype=object).to_numpy())
     pd.testing.assert_frame_equal(found.tables["groups"], expected.tables["groups"])
+
+
+def test_answers_that_differ_are_lost_gained_or_neither(capsys) -> None:
+    after = BEFORE.copy()
+    wrong = np.flatnonzero(BEFORE != LABELS)
+    after[wrong[:9]] = (LABELS[wrong[:9]] + 2) % 10
+    after[wrong[9:13]] = LABELS[wrong[9:13]]
+    after[np.flatnonzero(BEFORE == LABELS)[:105]] += 1
+    after %= 10
+    said = "118 answers differ (2.9%): 105 lost, 4 gained, 9 neither"
+    assert said in str(rd.audit(LABELS, BEFORE, after))
+    several = rd.audit(LABELS, np.stack([BEFORE, BEFORE]), np.stack([after, BEFORE]))
+    assert "59 answers differ (1.5%): 52.5 lost, 2 gained, 4.5 neither, a network" in str(several)
+    # Among the first two the true class may stay while the first answer changes.
+    first = np.array([[3.0, 2, 1]] * 4)
+    one = rd.audit([1, 1, 0, 2], first, np.array([[2.0, 3, 1]] * 4), top_k=2)
+    assert "4 answers differ (100.0%): 0 lost, 0 gained, 4 neither" in str(one)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_audit(
+    files: Path, capsys, monkeypatch
+) -> None:
+    def fails(*given: object, **options: object) -> None:
+        raise AssertionError("the audit began")
+
+    monkeypatch.setattr("recall_distortion.auditing.words.audit", fails)
+    status, _, err = run(capsys, *GIVEN, "--after", "y.npy", "--out", "y.npy/below")
+    assert status == 2
+    assert "--out y.npy/below: cannot be written to" in err
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    status, _, err = run(capsys, *GIVEN, "--after", "y.npy", "--out", "new/folder")
+    assert status == 2
+    assert "--out new/folder: cannot be written to" in err
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "';'"), ("\t", "a tab"), ("|", "'|'")])
+def test_another_separator_is_named(files: Path, capsys, separator: str, name: str) -> None:
+    table = pd.DataFrame({"label": LABELS, "answer": BEFORE})
+    table.to_csv("t.csv", sep=separator, index=False)
+    _, _, err = run(capsys, "--labels", "t.csv:label", *GIVEN[2:], "--after", "before.npy")
+    assert f"t.csv: its columns are separated by {name}" in err
+    assert "commas" in err
+
+
+def test_an_audit_in_a_notebook_is_a_line() -> None:
+    found = rd.audit(LABELS, BEFORE, {"int8": BEFORE, "pruned": NETWORKS[0]})
+    assert repr(found) == "<Audit of int8, pruned: 4,000 images, 10 classes, level 0.99>"

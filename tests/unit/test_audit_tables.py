@@ -105,7 +105,7 @@ def test_nothing_is_less_than_zero_by_its_sign_alone(several: bool, tmp_path: Pa
     found.save(tmp_path, max_drop=0.001)
     assert "-0.0," not in (tmp_path / "summary.json").read_text()
     assert np.signbit(pd.read_csv(tmp_path / "models.csv")["largest_loss"]).sum() == 0
-    assert str(found.findings(Limits(drop=0.001))[0]).startswith("0: loss 0.0000 (between a gain")
+    assert str(found.findings(Limits(drop=0.001))[0]).startswith("class 0: loss 0.0000 (between a")
 
 
 def test_a_gain_is_called_one() -> None:

@@ -83,7 +83,7 @@ class Finding:
     images: int
 
     def __str__(self) -> str:
-        where = "" if self.name == ALL else f"{self.name}: "
+        where = "" if self.limit == ALPHA else f"{called(self.name)}: "
         limit = SAID[self.limit]
         if not np.isfinite([self.low, self.high]).all():
             why = "no image" if not self.images else "the classes differ too little before"
@@ -103,6 +103,11 @@ class Finding:
         if low < 0:
             return estimate, f"between a gain of {number(-low)} and a loss of {number(high)}"
         return estimate, f"at least {number(low)}, at most {number(high)}"
+
+
+def called(name: str) -> str:
+    """Return how a class is called in a sentence, where a number alone might be anything."""
+    return f"class {name}" if name.isdecimal() else name
 
 
 def findings(

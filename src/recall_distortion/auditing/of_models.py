@@ -49,6 +49,14 @@ class Audit:
     doubted: list[str]
     pictures: Pictures | None = None
 
+    def __repr__(self) -> str:
+        models, groups = self.tables["models"], self.tables["groups"]
+        classes = groups.loc[groups["grouping"] == BY_CLASS, "name"].nunique()
+        return (
+            f"<Audit of {', '.join(self.candidates)}: {models['images'].iloc[0]:,} images, "
+            f"{classes:,} classes, level {self.level:g}>"
+        )
+
     def __str__(self) -> str:
         return text(self.tables, self.level, self.warnings)
 

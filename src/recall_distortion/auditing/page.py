@@ -23,6 +23,7 @@ from recall_distortion.auditing.decision import (
     WITHIN,
     Finding,
     Limits,
+    called,
     decided,
     meaning,
 )
@@ -180,7 +181,9 @@ def _worst(classes: pd.DataFrame) -> str:
     if known.empty:
         return "–"
     row = known.iloc[0]
-    return f"{style.label(row['name'])} {points(row['change'], True)}"
+    if row["change"] >= 0:
+        return "none"
+    return f"{called(style.label(row['name']))} {points(row['change'], True)}"
 
 
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
@@ -201,7 +204,7 @@ def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
 def _finding(finding: Finding) -> str:
     of_slope = finding.limit == ALPHA
     number = style.number if of_slope else points
-    name = "" if of_slope else f"{style.label(finding.name)}: "
+    name = "" if of_slope else f"{called(style.label(finding.name))}: "
     if np.isfinite([finding.low, finding.high]).all():
         said = name + ", ".join(finding.words(number)).replace("alpha", "α")
     else:
@@ -229,7 +232,7 @@ def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
             continue
         ordered = rows.sort_values("change", ascending=ascending, kind="stable")
         named = [
-            f"{style.label(row.name_)} ({points(row.change, signed=True)})"
+            f"{called(style.label(row.name_))} ({points(row.change, signed=True)})"
             for row in ordered.rename(columns={"name": "name_"}).head(3).itertuples()
         ]
         more = ", ..." if len(rows) > 3 else ""
@@ -270,7 +273,6 @@ def _alpha_over_control(whole: dict[str, Any]) -> str:
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *([("networks", f"{whole['networks']}")] if "networks" in whole else []),
-        ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
         (
@@ -278,9 +280,11 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
             f"{points(whole['change'], True)} ({points(whole['low'], True)} to "
             f"{points(whole['high'], True)})",
         ),
-        ("answers that differ", style.percent(whole["flipped_share"])),
-        ("images lost", count(whole["lost"])),
-        ("images gained", count(whole["gained"])),
+        (
+            "answers that differ",
+            f"{style.percent(whole['flipped_share'])} of {whole['images']:,}",
+        ),
+        ("images lost and gained", f"{count(whole['lost'])} and {count(whole['gained'])}"),
         *(
             [("the control’s accuracy", style.percent(whole["control"], 2))]
             if np.isfinite(whole["control"])

@@ -144,6 +144,7 @@ def _parsed(path: Path, *_state: object) -> pd.DataFrame:
         except pd.errors.ParserError as error:
             raise AuditError(f"{path}: is no table: {_line(error)}") from None
         names = [str(name) for name in found.columns]
+        _check_separator(path, names)
         counted = len(names) > 1 and names == [str(n) for n in range(len(names))]
         if all(map(_is_text_of_number, names)) and not counted:
             raise AuditError(
@@ -158,6 +159,16 @@ def _parsed(path: Path, *_state: object) -> pd.DataFrame:
             f"{path}: Parquet files need the package pyarrow: install recall-distortion with its "
             "extra 'parquet'"
         ) from None
+
+
+def _check_separator(path: Path, names: list[str]) -> None:
+    """Raise ``AuditError`` for a table in which what separates columns stands in the one name."""
+    for letter, called in {";": "';'", "\t": "a tab", "|": "'|'"}.items():
+        if len(names) == 1 and letter in names[0]:
+            raise AuditError(
+                f"{path}: its columns are separated by {called}: write the table with commas, and "
+                "numbers with points"
+            )
 
 
 def _column(

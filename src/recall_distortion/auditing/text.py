@@ -35,7 +35,9 @@ def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[st
     groups = tables["groups"]
     for _, whole in tables["models"].iterrows():
         own = groups[groups["candidate"] == whole["candidate"]]
-        parts += _of_candidate(own, whole, level)
+        flips = tables["flips"]
+        neither = _neither(flips[flips["candidate"] == whole["candidate"]], whole)
+        parts += _of_candidate(own, whole, level, neither)
     return "\n".join(parts)
 
 
@@ -44,7 +46,17 @@ def count(images: float) -> str:
     return f"{images:,.0f}" if float(images).is_integer() else f"{images:,.1f}"
 
 
-def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Iterator[str]:
+def _neither(flips: pd.DataFrame, whole: pd.Series) -> float:
+    """Return how many answers changed that were wrong both times, or right among the first k."""
+    if "networks" not in whole:
+        return float((flips["kind"] == "other").sum())
+    rest = flips["networks"] - flips["lost_by"] - flips["gained_by"]
+    return float(rest.sum() / whole["networks"])
+
+
+def _of_candidate(
+    groups: pd.DataFrame, whole: pd.Series, level: float, neither: float
+) -> Iterator[str]:
     several = "networks" in whole
     yield ""
     yield (
@@ -54,7 +66,7 @@ def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Itera
     yield (
         f"  of {whole['images']:,} images {count(whole['flipped'])} answers differ "
         f"({whole['flipped_share']:.1%}): {count(whole['lost'])} lost, {count(whole['gained'])} "
-        f"gained{' a network' if several else ''}"
+        f"gained, {count(neither)} neither{', a network' if several else ''}"
     )
     if several:
         yield (

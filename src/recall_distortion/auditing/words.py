@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -54,8 +55,8 @@ def run(words: Sequence[str], prog: str) -> int:
     limits = Limits(options.max_drop, options.max_excess, options.max_alpha)
     if options.undecided_passes and not limits.asked:
         raise AuditError("--undecided-passes: there is no limit to decide by")
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise AuditError(f"--out {options.out}: is a file; name a folder")
+    if options.out is not None:
+        _check_out(options.out)
     if options.images and options.out is None:
         raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
@@ -74,6 +75,17 @@ def run(words: Sequence[str], prog: str) -> int:
     if decision == UNDECIDED and options.undecided_passes and not doubted:
         return STATUS[WITHIN]
     return STATUS[decision]
+
+
+def _check_out(folder: Path) -> None:
+    """Raise ``AuditError`` where a folder cannot be written to, before all is computed for it."""
+    if folder.exists() and not folder.is_dir():
+        raise AuditError(f"--out {folder}: is a file; name a folder")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise AuditError(f"--out {folder}: cannot be written to: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise AuditError(f"--out {folder}: cannot be written to: {there} is not writable")
 
 
 def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
@@ -335,7 +347,7 @@ def _limit(text: str) -> float:
     except ValueError:
         found = float("nan")
     if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a number above 0, such as 0.001, not {text!r}")
     return found
 
 
