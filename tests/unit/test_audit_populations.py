@@ -114,8 +114,7 @@ def test_copies_of_a_network_say_what_it_says_and_are_noticed() -> None:
         for column in one[name].columns.difference(["p", "p_exact", "p_adjusted"]):
             same = one[name][column].tolist()
             assert copies.tables[name][column].tolist() == pytest.approx(same, nan_ok=True), column
-    assert "network 1 of before gives the same answers as network 0 of before" in copies.warnings[0]
-    assert copies.warnings[-1] == "There are 2 more such warnings."
+    assert "networks of before give the same answers as another" in copies.warnings[0]
     pd.testing.assert_frame_equal(
         copies.tables["flows"], one["flows"], check_dtype=False, check_like=True
     )

@@ -184,7 +184,7 @@ def overall(
         "alpha_high": slope.high,
         "alpha_verdict": intervals.verdict(slope.low, slope.high),
         **_slope_over_control(images, before, after, control, level),
-        "largest_loss": float(0.0 - (counts.after - counts.before).min(initial=np.inf)),
+        "largest_loss": float(max(counts.before - counts.after, default=np.nan)),
         "largest_loss_crossfit": largest_loss(counts),
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from recall_distortion.auditing.vectors import ABSTAINED
 
 #: Standard errors by which a model has to be better than chance.
 _CLEARLY = 3.0
-#: Warnings about networks of a population that are said one by one.
-_SAID = 4
 
 Model = Answers | Population
+#: By a model's name its networks by theirs.
+_Networks: TypeAlias = Mapping[str, Mapping[str, Answers]]
 
 
 def doubtful(images: TestSet, models: Mapping[str, Model]) -> list[str]:
@@ -61,12 +62,110 @@ def _is_chance(images: TestSet, model: Answers) -> bool:
 
 
 def warnings_of(images: TestSet, before: Model, candidates: Mapping[str, Model]) -> list[str]:
-    """Return warnings about a test set and the models' answers, a sentence each."""
+    """Return warnings about a test set and the models' answers, a sentence each.
+
+    Those that keep anything from being within come first; networks of one model that give the same
+    reason are one warning.
+    """
     models = {BEFORE: before, **candidates}
-    of_models = list(_of_models(images, _networks(models)))
-    if isinstance(before, Population) and (more := len(of_models) - _SAID) > 0:
-        of_models = [*of_models[:_SAID], f"There are {more} more such warnings."]
-    return [*_of_test_set(images), *of_models]
+    every = {name: _networks({name: model}) for name, model in models.items()}
+    return [
+        *_of_chance(images, every),
+        *_of_labels(images, every),
+        *_of_test_set(images),
+        *_of_copies(every),
+        *_of_answers(images, every),
+    ]
+
+
+def _subject(networks: Collection[str], model: str, one: str, several: str) -> str:
+    """Return the subject of a sentence about some networks of a model, and its verb."""
+    if len(networks) == 1:
+        return f"{next(iter(networks))} {one}"
+    return f"{len(networks)} networks of {model} {several}"
+
+
+def _range(values: Collection[float], form: str) -> str:
+    low, high = (format(end, form) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _counts(which: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return of how many images something holds, by network, where of any."""
+    return {name: int(images.sum()) for name, images in which.items() if images.any()}
+
+
+def _of_chance(images: TestSet, models: _Networks) -> Iterator[str]:
+    for name, networks in models.items():
+        found = {one: own for one, own in networks.items() if _is_chance(images, own)}
+        if not found:
+            continue
+        accuracy = [float((own.predicted == images.index).mean()) for own in found.values()]
+        chance = [_chance(images, own) for own in found.values()]
+        hint = _hint(images, next(iter(found.values())))
+        yield (
+            f"{_subject(found, name, 'agrees', 'agree')} with the labels no better than chance "
+            f"({_range(accuracy, '.3f')}, and chance {_range(chance, '.3f')}){hint} Nothing is "
+            "within a limit by such answers."
+        )
+
+
+def _of_labels(images: TestSet, models: _Networks) -> Iterator[str]:
+    every = [_is_labels(images, own) for networks in models.values() for own in networks.values()]
+    nothing = "" if all(every) else " Nothing is within a limit by them."
+    for name, networks in models.items():
+        found = [one for one, own in networks.items() if _is_labels(images, own)]
+        if found:
+            yield (
+                f"{_subject(found, name, 'is', 'are')} right everywhere: are these the labels?"
+                f"{nothing}"
+            )
+
+
+def _of_copies(models: _Networks) -> Iterator[str]:
+    """Yield which networks answer as others of their own model or of one before it do."""
+    names = list(models)
+    for place, name in enumerate(names):
+        for other in [*names[:place], name]:
+            copies: dict[str, str] = {}
+            own = list(models[name].items())
+            for number, (one, answers) in enumerate(own):
+                earlier = own[:number] if other == name else models[other].items()
+                for two, others in earlier:
+                    if np.array_equal(answers.predicted, others.predicted):
+                        copies.setdefault(one, two)
+            yield from _same(copies, name, other)
+
+
+def _same(copies: Mapping[str, str], model: str, other: str) -> Iterator[str]:
+    if not copies:
+        return
+    one, two = next(iter(copies.items()))
+    if len(copies) == 1:
+        yield f"{one} gives the same answers as {two}: is it the same file?"
+        return
+    as_which = "another" if model == other else f"networks of {other}"
+    yield (
+        f"{len(copies)} networks of {model} give the same answers as {as_which}, such as {one} and "
+        f"{two}: are these the same files?"
+    )
+
+
+def _of_answers(images: TestSet, models: _Networks) -> Iterator[str]:
+    for name, networks in models.items():
+        last = len(images.names)
+        unknown = _counts({one: own.predicted >= last for one, own in networks.items()})
+        missing = _counts({one: own.predicted == ABSTAINED for one, own in networks.items()})
+        if unknown:
+            yield (
+                f"{_subject(unknown, name, 'answers', 'answer')} {_range(unknown.values(), 'd')} "
+                "images by classes that no label has."
+            )
+        if missing:
+            yield (
+                f"{_subject(missing, name, 'gives', 'give')} no answer to "
+                f"{_range(missing.values(), 'd')} of {len(images)} images; these count as wrong."
+            )
 
 
 def _of_test_set(images: TestSet) -> Iterator[str]:
@@ -89,36 +188,6 @@ def _of_test_set(images: TestSet) -> Iterator[str]:
             f"{len(images.names)} classes for {len(images)} images: are these labels the images' "
             "numbers?"
         )
-
-
-def _of_models(images: TestSet, models: Mapping[str, Answers]) -> Iterator[str]:
-    size = len(images)
-    for name, model in models.items():
-        answered = model.predicted != ABSTAINED
-        if _is_chance(images, model):
-            accuracy = float((model.predicted == images.index).mean())
-            yield (
-                f"{name} agrees with the labels no better than chance ({accuracy:.3f}, and chance "
-                f"{_chance(images, model):.3f}){_hint(images, model)} Nothing is within a limit by "
-                "such answers."
-            )
-        unknown = int((model.predicted >= len(images.names)).sum())
-        if unknown:
-            yield f"{name} answers {unknown} images by classes that no label has."
-        if not answered.all():
-            yield (
-                f"{name} gives no answer to {int((~answered).sum())} of {size} images; these count "
-                "as wrong."
-            )
-    names = list(models)
-    perfect = {name for name, model in models.items() if _is_labels(images, model)}
-    for place, name in enumerate(names):
-        if name in perfect:
-            nothing = "" if len(perfect) == len(models) else " Nothing is within a limit by them."
-            yield f"{name} is right everywhere: are these the labels?{nothing}"
-        for other in names[:place]:
-            if np.array_equal(models[name].predicted, models[other].predicted):
-                yield f"{name} gives the same answers as {other}: is it the same file?"
 
 
 def _hint(images: TestSet, model: Answers) -> str:

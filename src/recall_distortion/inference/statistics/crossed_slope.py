@@ -87,6 +87,8 @@ def crossed_slope(pairs: Pairs, level: float, sums: np.ndarray | None = None) ->
     ``sums`` [K, 2] are the pairs' cross-fitted sums of products and of squares where they are
     known, by halves of the images. The ends are NaN where the denominator cannot be told from zero.
     """
+    if not pairs.classes:
+        return _NOTHING
     counts = pairs.counts()
     sums = _sums(counts) if sums is None else sums
     if not np.isfinite(sums).all() or sums[:, 1].sum() == 0:
