@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import recall_distortion as rd
+from recall_distortion import command
 from recall_distortion.system.errors import AuditError
 
 LABELS = np.arange(900) % 3
@@ -87,3 +91,157 @@ def test_classes_of_one_image_have_no_alpha_and_no_traceback(networks, control, 
     assert np.isnan(found.tables["models"][["alpha", "alpha_low", "largest_loss"]]).all(axis=None)
     found.save(tmp_path, max_drop=0.1, max_alpha=1.5)
     assert "alpha is not known" in str(found)
+
+
+def table(folder: Path, **columns: object) -> str:
+    """Write columns into a .csv file; return its path."""
+    before, after = answers(), answers()
+    given = {"y": LABELS, "b": before, "a": after, **columns}
+    pd.DataFrame(given).to_csv(folder / "t.csv", index=False)
+    return str(folder / "t.csv")
+
+
+def run(path: str, *words: str) -> int:
+    of = ("--labels", f"{path}:y", "--before", f"{path}:b", "--after", f"{path}:a")
+    return command.main(["audit", *of, *words])
+
+
+def test_keys_that_look_like_decimals_are_names_as_written(tmp_path) -> None:
+    keys = [f"1.{number}" for number in range(len(LABELS))]  # 1.1 and 1.10 are two
+    path = table(tmp_path, k=keys)
+    assert run(path, "--keys", f"{path}:k", "--out", str(tmp_path / "out")) == 0
+    written = pd.read_csv(tmp_path / "out" / "flips.csv", dtype=str)["image"]
+    assert set(written) <= set(keys)
+    assert len(written) > 200
+
+
+@pytest.mark.parametrize(
+    "names", [["3.1", "3.10", "3.2"], ["01", "1", "2"], ["3e2", "1e5", "300"], ["inf", "nan", "1"]]
+)
+def test_classes_that_look_like_numbers_are_names_as_written(tmp_path, capsys, names) -> None:
+    named = {one: np.array(names)[values] for one, values in zip("yba", given(), strict=True)}
+    named["a"] = np.where(np.arange(len(LABELS)) == 5, "", named["a"])
+    assert run(table(tmp_path, **named), "--out", str(tmp_path / "out")) == 0, capsys.readouterr()
+    groups = pd.read_csv(tmp_path / "out" / "groups.csv", dtype=str, keep_default_na=False)
+    assert sorted(groups["name"]) == sorted(names)
+    assert "after gives no answer" in capsys.readouterr().out.replace("a gives", "after gives")
+
+
+def given() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return LABELS, answers(), answers()
+
+
+def test_measured_numbers_are_no_labels_and_scores_stay_numbers(tmp_path, capsys) -> None:
+    path = table(tmp_path, y=RNG.random(len(LABELS)))
+    assert run(path) == 2
+    assert "classes are whole numbers or texts" in capsys.readouterr().err
+    scores = np.round(RNG.random(len(LABELS)), 1)
+    path = table(tmp_path, y=np.array(["no", "yes"])[LABELS % 2], b=scores, a=scores)
+    assert run(path, "--threshold", "0.5", "--classes", "no,yes") == 0, capsys.readouterr()
+
+
+@pytest.mark.parametrize("forms", ["objects", "numbers", "texts", "times"])
+@pytest.mark.parametrize("networks", [(), (3,)])
+def test_images_without_a_group_are_left_out_of_that_grouping(forms: str, networks) -> None:
+    values = {
+        "objects": np.array(["s", "t", None], object),
+        "numbers": np.array([1.0, 2.0, np.nan]),
+        "texts": np.array(["s", "t", ""]),
+        "times": np.array(["2020", "2021", "NaT"], "M8[D]"),
+    }[forms][np.arange(len(LABELS)) % 7 % 3]
+    missing = np.arange(len(LABELS)) % 7 % 3 == 2
+    before, after = answers(*networks), answers(*networks)
+    found = rd.audit(LABELS, before, after, control=before, groups={"site": values})
+    groups = found.tables["groups"]
+    sites = groups[groups["grouping"] == "site"]
+    assert len(sites) == 2
+    assert sites["images"].sum() == (~missing).sum()
+    assert groups[groups["grouping"] == "class"]["images"].sum() == len(LABELS)
+    said = f"{missing.sum()} of 900 images have no site: they are left out of that grouping alone."
+    assert said in found.warnings
+    alone = rd.audit(
+        LABELS[~missing],
+        before[..., ~missing],
+        after[..., ~missing],
+        control=before[..., ~missing],
+        groups={"site": values[~missing]},
+    ).tables["groups"]
+    pd.testing.assert_frame_equal(
+        sites.reset_index(drop=True),
+        alone[alone["grouping"] == "site"].reset_index(drop=True),
+    )
+
+
+def test_empty_cells_of_groups_are_no_group(tmp_path, capsys) -> None:
+    path = table(tmp_path, g=np.where(LABELS == 1, "", "nan"), n=np.where(LABELS == 1, "", "1"))
+    words = ("--groups", f"g={path}:g", "--groups", f"n={path}:n")
+    assert run(path, *words, "--out", str(tmp_path / "out")) == 0
+    groups = pd.read_csv(tmp_path / "out" / "groups.csv", dtype=str, keep_default_na=False)
+    assert groups.set_index("grouping").loc[["g", "n"], "name"].tolist() == ["nan", "1"]
+    assert "300 of 900 images have no g" in capsys.readouterr().out
+
+
+def test_no_image_with_a_group_is_an_error() -> None:
+    with pytest.raises(AuditError, match="groups, g: names no group"):
+        rd.audit(LABELS, *given()[1:], groups={"g": [None] * len(LABELS)})
+
+
+@pytest.mark.parametrize("words", [("--seed", "0"), ("--seed", "all"), ("--seed", "3")])
+def test_a_seed_is_refused_with_files(tmp_path, capsys, words) -> None:
+    assert run(table(tmp_path), *words) == 2
+    assert "--seed and --network are for a study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [np.arange(900, dtype="f4") / 10, np.arange(900).astype("M8[D]"), np.arange(900, dtype="u1")],
+)
+def test_images_are_found_by_keys_of_any_kind(tmp_path, keys: np.ndarray) -> None:
+    size = len(np.unique(keys))
+    images = np.zeros((size, 4, 4), np.uint8)
+    after = {"same": answers()[:size], "other": answers()[:size]}
+    found = rd.audit(LABELS[:size], after["same"], after, keys=keys[:size], images=images)
+    found.save(tmp_path)
+    assert (tmp_path / "report.html").read_text("utf-8").count("<img") > 30
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keys": [f"k{number}\udcff" for number in range(900)]}, "keys: 'k0\\udcff' holds half"),
+        ({"classes": ["a\ud800", "b", "c"]}, "classes: 'a\\ud800' holds half"),
+        ({"groups": {"g": ["\udcff"] * 900}}, "groups, g: '\\udcff' holds half"),
+        ({"groups": {"\udcff": ["g"] * 900}}, "groups: '\\udcff' holds half"),
+        ({"threshold": "a"}, "threshold: a number, not 'a'"),
+        ({"threshold": True}, "threshold: a number, not True"),
+        ({"level": "a"}, "level: between 0 and 1, such as 0.99, not 'a'"),
+        ({"level": None}, "level: between 0 and 1, such as 0.99, not None"),
+        ({"top_k": 2.0}, "top k: a whole number from 1 on, not 2.0"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused_before_the_audit(options, words: str) -> None:
+    with pytest.raises(AuditError) as found:
+        rd.audit(*given(), **options)
+    assert words in str(found.value)
+
+
+def test_half_characters_in_labels_and_candidates_are_refused() -> None:
+    texts = np.array(["a\udcff", "b", "c"])
+    with pytest.raises(AuditError, match=r"labels: 'a\\udcff' holds half a character"):
+        rd.audit(*(texts[values] for values in given()))
+    with pytest.raises(AuditError, match=r"after: 'x\\udcff' holds half a character"):
+        rd.audit(LABELS, answers(), {"x\udcff": answers()})
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path) -> None:
+    scores = probabilities(0), probabilities(1)
+    found = rd.audit(LABELS, *scores, level=np.float32(0.9), top_k=np.int64(2))
+    assert found.level == pytest.approx(0.9)
+    pd.testing.assert_frame_equal(
+        found.tables["groups"],
+        rd.audit(LABELS, *scores, level=float(np.float32(0.9)), top_k=2).tables["groups"],
+    )
+    found.save(tmp_path, max_drop=np.float32(0.5), max_alpha=np.int64(9))
+    assert found.decide(max_drop=np.float32(0.5)) == "within"
+    with pytest.raises(AuditError, match="max drop: a number, not 'a'"):
+        found.decide(max_drop="a")

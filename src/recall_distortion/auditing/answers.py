@@ -6,12 +6,21 @@ Every error is one message that says what was found and what is wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
-from recall_distortion.auditing.vectors import ABSTAINED, array, first, vector, whole
+from recall_distortion.auditing.vectors import (
+    ABSTAINED,
+    array,
+    check_texts,
+    first,
+    real,
+    vector,
+    whole,
+)
 from recall_distortion.system.errors import AuditError
 
 Scores = Literal["auto", "logits"]
@@ -62,6 +71,13 @@ class Answers:
     probability: np.ndarray | None = None
     columns: int = 0
 
+    def part(self, which: np.ndarray) -> Answers:
+        """Return the answers to some images [M], true or false."""
+        known = None if self.probability is None else self.probability[which]
+        return replace(
+            self, predicted=self.predicted[which], right=self.right[which], probability=known
+        )
+
 
 def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> TestSet:
     """Return a test set from labels [M], integers or texts.
@@ -73,6 +89,7 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     names = None if classes is None else [str(name) for name in classes]
     if names is not None and not names:
         raise AuditError("classes: names none")
+    check_texts(names or [], "classes")
     if names is not None and len(set(names)) < len(names):
         raise AuditError(f"classes: {_twice(names)!r} is named twice; give each class its own name")
     if given.dtype.kind in "US":
@@ -109,11 +126,11 @@ def answers(
     values and -1 are no answers, and so never right. Of a table of scores whose columns are named
     as the classes are, each column is that class's. Raises ``AuditError``.
     """
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+    if isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1:
         raise AuditError(f"top k: a whole number from 1 on, not {top_k!r}")
     if scores not in ("auto", "logits"):
         raise AuditError(f"scores: auto or logits, not {scores!r}")
-    if threshold is not None and not np.isfinite(threshold):
+    if threshold is not None and not np.isfinite(real(threshold, "threshold", "a number")):
         raise AuditError(f"threshold: a number, not {threshold!r}")
     named = images.numbered or not images.as_texts
     if hasattr(predictions, "columns"):
@@ -349,7 +366,7 @@ def _are_logits(values: np.ndarray, where: str) -> bool:
     outside, alike, image, why = 0, 0, None, ""
     for part in _parts(values):
         rows = np.asarray(values[part], float)
-        far: np.ndarray = (rows < -TOLERANCE).any(1) | (rows > 1 + TOLERANCE).any(1)
+        far: np.ndarray = np.abs(rows - 0.5).max(1) > 0.5 + TOLERANCE
         sums: np.ndarray = np.abs(rows.sum(1) - 1) > TOLERANCE
         outside += int(far.sum())
         alike += int((~far & ~sums).sum())

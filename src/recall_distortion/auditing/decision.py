@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.auditing.comparison import ALL, together
+from recall_distortion.auditing.vectors import real
 from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.inference.statistics.paired import normal_quantile
 from recall_distortion.system.errors import AuditError
@@ -44,6 +45,9 @@ class Limits:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            if value is not None:
+                object.__setattr__(self, name, real(value, f"max {name}", "a number"))
         for name, value in (("drop", self.drop), ("excess", self.excess)):
             if value is not None and not 0 < value < 1:
                 raise AuditError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from recall_distortion.auditing.populations import Population
 from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
-from recall_distortion.auditing.vectors import array
+from recall_distortion.auditing.vectors import are_missing, array, as_texts, check_texts, real
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
@@ -27,6 +27,8 @@ from recall_distortion.system.files import replacing, write_json, write_text
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 2
 _AFTER = "after"
+#: The number of an image without a group in a grouping.
+UNGROUPED = -1
 
 #: A model's predictions, or those of several networks by their names.
 Given: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
@@ -212,15 +214,15 @@ def audit(
     Each may be K paired networks, [K, M] or [K, M, C], or a mapping from a network's name to its
     predictions: network k after was made of network k before.
     ``classes`` names the classes in the order of their numbers. ``groups`` are further groupings by
-    name, a value an image; ``keys`` names the images. ``images`` are these themselves, bytes
-    [M, H, W] or [M, H, W, C], or a folder with a file a key: the page shows those that flipped.
+    name, a value an image, missing where it has none; ``keys`` names the images. ``images`` are
+    these themselves, bytes [M, H, W] or [M, H, W, C], or a folder with a file a key: the page shows
+    those that flipped.
     ``top_k``, ``threshold`` and ``scores`` are as in ``auditing.answers.answers``. All intervals
     are at ``level``: of one network over other images, the network given; of several over other
     seeds and other images. Raises ``AuditError`` with one message that says what was found and
     what is wanted.
     """
-    if not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise AuditError(f"level: between 0 and 1, such as 0.99, not {level!r}")
+    level = _level(level)
     if groups is not None and not isinstance(groups, Mapping):
         raise AuditError("groups: give them by name, {'sensor': values}")
     labelled = test_set(array(labels, "labels"), classes, "labels")
@@ -235,6 +237,7 @@ def audit(
     require_pairs(first, others)
     require_columns({BEFORE: first, **others})
     names = None if keys is None else _keys(array(keys, "keys"), labelled)
+    check_texts([*map(str, groups or {})], "groups")
     groupings = {BY_CLASS: (labelled.index, labelled.names)}
     for name, values in (groups or {}).items():
         groupings[str(name)] = _grouping(array(values, str(name)), labelled, str(name))
@@ -263,8 +266,8 @@ def compared(
 ) -> Audit:
     """Return the audit of models whose answers are known, all of one network or of as many.
 
-    ``groupings`` are numbers and names of groups, by the grouping's name; without any, images are
-    grouped by their true class.
+    ``groupings`` are numbers and names of groups, by the grouping's name, ``UNGROUPED`` where an
+    image has none; without any, images are grouped by their true class.
     """
     groupings = groupings or {BY_CLASS: (images.index, images.names)}
     tables = [
@@ -284,7 +287,7 @@ def compared(
             for kind in ("models", "groups", "flows", "flips")
         },
         level,
-        warnings_of(images, before, every),
+        [*warnings_of(images, before, every), *_of_groupings(groupings)],
         doubtful(images, {BEFORE: before, **every}),
     )
 
@@ -301,7 +304,13 @@ def _of_candidate(
     """Return the tables of one candidate; all models are ``Answers``, or all a ``Population``."""
     of = populations if isinstance(before, Population) else comparison
     of_groups = [
-        of.compare(index, names, before, after, level, control).assign(grouping=grouping)
+        of.compare(
+            index[index != UNGROUPED],
+            names,
+            *(one.part(index != UNGROUPED) for one in (before, after)),
+            level,
+            None if control is None else control.part(index != UNGROUPED),
+        ).assign(grouping=grouping)
         for grouping, (index, names) in groupings.items()
     ]
     groups = pd.concat(of_groups, ignore_index=True)
@@ -323,27 +332,52 @@ def _named(after: Given | Mapping[str, Given]) -> dict[str, Given]:
         raise AuditError(f"after: a candidate is called {taken.pop()}; give it another name")
     if not given:
         raise AuditError("after: names no candidate")
+    check_texts([*named], "after")
     return named
+
+
+def _level(given: Any) -> float:
+    wanted = "between 0 and 1, such as 0.99"
+    level = real(given, "level", wanted)
+    if not 0 < level < 1:
+        raise AuditError(f"level: {wanted}, not {given!r}")
+    return level
 
 
 def _keys(keys: np.ndarray, images: TestSet) -> np.ndarray:
     if keys.shape != (len(images),):
         raise AuditError(f"keys: have shape {list(keys.shape)}, and there are {len(images)} labels")
-    values, counts = np.unique(keys.astype(str), return_counts=True)
+    texts = as_texts(keys, "keys")
+    values, counts = np.unique(texts, return_counts=True)
     if (counts > 1).any():
         raise AuditError(
             f"keys: {values[counts > 1][0]} names {counts[counts > 1][0]} images; each counts "
             "once, so remove the copies"
         )
-    return keys
+    return keys if keys.dtype.kind in "iu" else texts
 
 
 def _grouping(values: np.ndarray, images: TestSet, name: str) -> tuple[np.ndarray, list[str]]:
+    """Return the groups [M] by number, ``UNGROUPED`` where a value is missing, and their names."""
+    where = f"groups, {name}"
     if values.shape != (len(images),):
         raise AuditError(
-            f"groups, {name}: has shape {list(values.shape)}, and there are {len(images)} labels"
+            f"{where}: has shape {list(values.shape)}, and there are {len(images)} labels"
         )
     if name == BY_CLASS:
         raise AuditError(f"groups: {name!r} is the grouping by true class; give yours another name")
-    found, index = np.unique(values.astype(str), return_inverse=True)
+    index = np.full(len(values), UNGROUPED)
+    known = ~are_missing(values)
+    if not known.any():
+        raise AuditError(f"{where}: names no group")
+    found, index[known] = np.unique(as_texts(values[known], where), return_inverse=True)
     return index, [str(value) for value in found]
+
+
+def _of_groupings(groupings: Mapping[str, tuple[np.ndarray, list[str]]]) -> Iterator[str]:
+    for name, (index, _) in groupings.items():
+        if missing := int((index == UNGROUPED).sum()):
+            yield (
+                f"{missing} of {len(index)} images have no {name}: they are left out of that "
+                "grouping alone."
+            )

@@ -9,7 +9,7 @@ other seeds and other images stands one over other seeds on these images alone (
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,13 @@ class Population:
         right = np.stack([one.right for one in answers])
         columns = max(one.columns for one in answers)
         return cls(predicted, right, names, list(networks), mean, columns)
+
+    def part(self, which: np.ndarray) -> Population:
+        """Return the answers to some images [M], true or false."""
+        known = None if self.probability is None else self.probability[which]
+        return replace(
+            self, predicted=self.predicted[:, which], right=self.right[:, which], probability=known
+        )
 
     def networks(self) -> Iterator[tuple[str, Answers]]:
         """Yield each network's name and its answers."""

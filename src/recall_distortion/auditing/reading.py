@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,10 +21,21 @@ SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 #: So many values that rise by 1 are no scores.
 _COUNTS = 5
 
+#: Columns of a .csv file that come as they are written (``read``).
+Texts: TypeAlias = Literal["spelled", "decimals", "all"]
+#: A cell that is more than its number: 007, True.
+_SPELLED = r"[-+]?0\d+|True|False|true|false|TRUE|FALSE"
+#: A cell of a column of whole numbers, where some may be missing.
+_WHOLE = r"[-+]?\d+(\.0*)?|"
 
-def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, Any]:
+
+def read(
+    given: str, *, scores: bool = False, texts: Texts = "spelled"
+) -> np.ndarray | pd.DataFrame | dict[str, Any]:
     """Return what a file holds, or one of its columns or arrays, named behind a colon.
 
+    ``texts`` says which columns of a .csv file come as they are written: those that are ``spelled``
+    otherwise than whole numbers are, 007; of ``decimals`` as well, 0.10; or ``all``.
     Several columns, all numbers, come as a table where ``scores`` may be meant; and there a name
     with a star, ``dense_*``, takes all columns or arrays that are called so, those of several
     networks, each named by what the star stands for, in the order of the numbers in their names;
@@ -34,7 +45,7 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dic
     """
     path, column = parted(given)
     if scores and "*" in path.name and not path.exists():
-        return _files(given, path, column)
+        return _files(given, path, column, texts)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise AuditError(
@@ -68,11 +79,13 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dic
     columns = [str(name) for name in table.columns]
     if scores and _is_pattern(column, columns):
         names = _networks(path, columns, str(column), "column")
-        return {name: np.asarray(_column(path, table, one, False)) for name, one in names.items()}
-    return _column(path, table, column, scores)
+        return {
+            name: np.asarray(_column(path, table, one, False, texts)) for name, one in names.items()
+        }
+    return _column(path, table, column, scores, texts)
 
 
-def _files(given: str, path: Path, column: str | None) -> dict[str, Any]:
+def _files(given: str, path: Path, column: str | None, texts: Texts) -> dict[str, Any]:
     """Return what each file of a name with a star holds, by what the star stands for."""
     if not path.parent.is_dir():
         raise AuditError(f"{path.parent}: there is no such folder")
@@ -84,7 +97,8 @@ def _files(given: str, path: Path, column: str | None) -> dict[str, Any]:
     if not names:
         raise AuditError(f"{path}: there is no file of such a name")
     return {
-        star: read(f"{path.with_name(name)}{behind}", scores=True) for star, name in names.items()
+        star: read(f"{path.with_name(name)}{behind}", scores=True, texts=texts)
+        for star, name in names.items()
     }
 
 
@@ -172,7 +186,7 @@ def _check_separator(path: Path, names: list[str]) -> None:
 
 
 def _column(
-    path: Path, table: pd.DataFrame, column: str | None, scores: bool
+    path: Path, table: pd.DataFrame, column: str | None, scores: bool, texts: Texts
 ) -> np.ndarray | pd.DataFrame:
     # Rows' numbers or names, which pandas and R write into a column without a name.
     if column is None and len(table.columns) > 1 and table.columns[0] == "Unnamed: 0":
@@ -185,8 +199,8 @@ def _column(
         _check_no_column_beside(path, table)
     chosen = _chosen(path, names, column, "column")
     values = table.iloc[:, names.index(chosen)]
-    if path.suffix.lower() == ".csv" and values.dtype.kind in "ib":
-        values = _as_written(path, chosen, values)
+    if path.suffix.lower() == ".csv" and values.dtype.kind in "ibf":
+        values = _as_written(path, chosen, values, texts)
     found: np.ndarray = values.to_numpy()
     return found
 
@@ -214,12 +228,18 @@ def _check_no_column_counts(path: Path, table: pd.DataFrame) -> None:
             )
 
 
-def _as_written(path: Path, column: str, values: pd.Series) -> pd.Series:
-    """Return a column's texts where they are more than numbers: 007, True."""
+def _as_written(path: Path, column: str, values: pd.Series, which: Texts) -> pd.Series:
+    """Return a column's cells as texts where these are more than numbers (``read``)."""
     import pandas as pd
 
     texts = pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False)[column]
-    is_more = texts.str.fullmatch(r"[-+]?0\d+|True|False|true|false|TRUE|FALSE").any()
+    if which == "all":
+        return texts
+    is_more = bool(texts.str.fullmatch(_SPELLED).any())
+    if which == "decimals" and values.dtype.kind == "f":
+        # Of measured numbers hardly two are alike, and they are no classes.
+        is_named = texts.nunique() <= len(texts) / 2
+        is_more |= is_named and not texts.str.fullmatch(_WHOLE).all()
     return texts if is_more else values
 
 

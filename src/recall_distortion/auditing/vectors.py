@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,10 +58,7 @@ def vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
     if values.dtype.kind in "US":
         if not missing and (values == "").any():
             raise AuditError(f"{where}: {first(values == '')} has no label")
-        try:
-            return values.astype(str)
-        except UnicodeDecodeError:
-            raise AuditError(f"{where}: holds bytes that are no text; decode them") from None
+        return as_texts(values, where)
     if values.dtype.kind == "f":
         if missing and np.isnan(values).any() and whole(values[~np.isnan(values)]):
             return np.where(np.isnan(values), ABSTAINED, values).astype(np.int64)
@@ -73,7 +72,7 @@ def vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
 
 def _of_objects(values: np.ndarray, where: str, missing: bool) -> np.ndarray:
     """Return what pandas or pickles hold as objects: texts or whole numbers, some missing."""
-    nothing = np.array([value is None or value != value for value in values])
+    nothing = are_missing(values)
     if nothing.any() and not missing:
         raise AuditError(f"{where}: {first(nothing)} has no label")
     kept = values[~nothing]
@@ -95,3 +94,51 @@ def whole(values: np.ndarray) -> bool:
 
 def first(wrong: np.ndarray) -> str:
     return f"image {int(np.flatnonzero(wrong)[0])}"
+
+
+def are_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values [M] are None, no number, no time, or an empty text."""
+    if values.dtype.kind == "O":
+        return np.array([_is_missing(value) for value in values], bool)
+    if values.dtype.kind in "US":
+        empty: np.ndarray = values == values.dtype.type()
+        return empty
+    # No number and no time are not even themselves.
+    missing: np.ndarray = values != values
+    return missing
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value) or (isinstance(value, str) and not value)
+    except (TypeError, ValueError):  # pandas.NA compares to neither; an array is no value
+        return not np.ndim(value)
+
+
+def as_texts(values: np.ndarray, where: str) -> np.ndarray:
+    """Return names [M] as texts that every file can hold; raises ``AuditError``."""
+    try:
+        texts = values.astype(str)
+    except UnicodeDecodeError:
+        raise AuditError(f"{where}: holds bytes that are no text; decode them") from None
+    check_texts(texts.tolist(), where)
+    return texts
+
+
+def check_texts(texts: Sequence[str], where: str) -> None:
+    """Raise ``AuditError`` for a text that no file can hold: one with half a character."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        text = next(text for text in texts if any("\ud800" <= one <= "\udfff" for one in text))
+        raise AuditError(
+            f"{where}: {text!r} holds half a character (a surrogate), as texts have that were "
+            "read in another encoding; read them anew"
+        ) from None
+
+
+def real(value: Any, what: str, wanted: str) -> float:
+    """Return a number that somebody gave, numpy's too, as a float; raises ``AuditError``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise AuditError(f"{what}: {wanted}, not {value!r}")
+    return float(value)

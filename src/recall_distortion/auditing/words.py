@@ -13,7 +13,7 @@ import numpy as np
 from recall_distortion.auditing.decision import BEFORE, BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
-from recall_distortion.auditing.reading import parted, read
+from recall_distortion.auditing.reading import Texts, parted, read
 from recall_distortion.auditing.text import decision_text
 from recall_distortion.auditing.thumbnails import read_images
 from recall_distortion.system.errors import AuditError, UnwritableError
@@ -46,6 +46,8 @@ _OPTIONS = {
     "threshold=": "--threshold",
     "scores='logits'": "--scores logits",
 }
+#: What --seed may be beside a number.
+_ALL = "all"
 STATUS = {WITHIN: 0, BEYOND: 3, UNDECIDED: 4}
 
 
@@ -105,7 +107,7 @@ def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
 def _about(options: argparse.Namespace) -> dict[str, str]:
     """Return what the page says was audited."""
     if options.study is not None:
-        replicate = "all seeds" if options.seed is None else f"seed {options.seed}"
+        replicate = "all seeds" if options.seed == _ALL else f"seed {options.seed or 0}"
         return {"study": str(options.study), "replicate": replicate}
     files = {"labels": options.labels, "before": options.before, "control": options.control}
     files |= {f"after, {name}": path for name, path in _candidates(options.after).items()}
@@ -131,7 +133,9 @@ def _of_study(options: argparse.Namespace) -> Audit:
         "images",
         "threshold",
     )
-    if any(getattr(options, name) for name in given) or options.top_k != 1:
+    if any(getattr(options, name) for name in given) or (
+        (options.top_k, options.scores) != (1, "auto")
+    ):
         raise AuditError("name a study or files, not both; a study's classes and images are known")
     if options.method is None:
         raise AuditError(f"{options.study}: name the method to audit with --method")
@@ -139,7 +143,7 @@ def _of_study(options: argparse.Namespace) -> Audit:
         options.study,
         method=options.method,
         ratios=options.ratio,
-        seed=options.seed,
+        seed=None if options.seed == _ALL else options.seed or 0,
         network=options.network,
         level=options.level,
     )
@@ -152,19 +156,24 @@ def _of_files(options: argparse.Namespace) -> Audit:
             raise AuditError(
                 f"--{name} is missing: give --labels, --before and --after, or a study"
             )
-    if options.method or options.ratio or options.network:
-        raise AuditError("--method, --ratio and --network are for a study: name its folder")
+    if options.method or options.ratio or options.network or options.seed is not None:
+        raise AuditError("--method, --ratio, --seed and --network are for a study: name its folder")
     named = [_named(given, "--groups") for given in options.groups]
     groups = dict(named)
     if len(groups) < len(named):
         raise AuditError("--groups: two groupings have the same name; give each its own")
     candidates = _candidates(options.after)
+    labels = np.asarray(read(options.labels, texts="decimals"))
+    named_by_texts = options.threshold is None and labels.dtype.kind in "OU"
+    own: Texts = "decimals" if named_by_texts else "spelled"
     try:
         return audit(
-            _vector(options.labels),
-            read(options.before, scores=True),
-            {name: read(path, scores=True) for name, path in candidates.items()},
-            control=None if options.control is None else read(options.control, scores=True),
+            labels,
+            read(options.before, scores=True, texts=own),
+            {name: read(path, scores=True, texts=own) for name, path in candidates.items()},
+            control=None
+            if options.control is None
+            else read(options.control, scores=True, texts=own),
             classes=None if options.classes is None else _class_names(options.classes),
             groups={name: _vector(path) for name, path in groups.items()},
             keys=None if options.keys is None else _vector(options.keys),
@@ -230,7 +239,6 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--seed",
         type=_seed,
-        default=0,
         metavar="N",
         help="the replicate, or all: intervals then speak of other seeds too (default: 0)",
     )
@@ -331,12 +339,9 @@ def _add_deciding(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _seed(text: str) -> int | None:
-    """Return a seed, None for all."""
-    if text == "all":
-        return None
+def _seed(text: str) -> int | str:
     try:
-        return int(text)
+        return text if text == _ALL else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"a whole number or all, not {text!r}") from None
 
@@ -352,7 +357,7 @@ def _limit(text: str) -> float:
 
 
 def _vector(path: str) -> np.ndarray:
-    return np.asarray(read(path))
+    return np.asarray(read(path, texts="all"))
 
 
 def _named(given: str, option: str) -> tuple[str, str]:
