@@ -212,15 +212,14 @@ def audit(
     probabilities or logits [M, C]; ``after`` may be several candidates by name. ``control`` are the
     predictions of the model before after the same further training without compression.
     Each may be K paired networks, [K, M] or [K, M, C], or a mapping from a network's name to its
-    predictions: network k after was made of network k before.
+    predictions (of ``after``, a candidate's): network k after was made of network k before.
     ``classes`` names the classes in the order of their numbers. ``groups`` are further groupings by
     name, a value an image, missing where it has none; ``keys`` names the images. ``images`` are
     these themselves, bytes [M, H, W] or [M, H, W, C], or a folder with a file a key: the page shows
     those that flipped.
     ``top_k``, ``threshold`` and ``scores`` are as in ``auditing.answers.answers``. All intervals
     are at ``level``: of one network over other images, the network given; of several over other
-    seeds and other images. Raises ``AuditError`` with one message that says what was found and
-    what is wanted.
+    seeds and other images. Raises ``AuditError`` that says what was found and what is wanted.
     """
     level = _level(level)
     if groups is not None and not isinstance(groups, Mapping):
