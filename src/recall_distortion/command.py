@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NAME = "recall-distortion"
 #: The exit status that a shell gives a tool which SIGPIPE ended.
 BROKEN_PIPE = 141
+#: And one that SIGINT ended.
+INTERRUPTED = 130
 LARGEST_INDEX = 2**31  # of a class; whatever is larger is no class, and may not fit an integer
 
 
@@ -116,7 +118,11 @@ def main(words: Sequence[str] | None = None) -> int:
         try:
             return _run(sys.argv[1:] if words is None else words)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed, as by >&-
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"{NAME}: stopped by Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read stopped, as `head` does. What is left to flush at the end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,7 +158,9 @@ def _run(words: Sequence[str]) -> int:
             f"needs the package {error.name}, which is not installed: install recall-distortion "
             "with its extra 'train'"
         )
-    print(f"{NAME} {name}: error: {reason}", file=sys.stderr)
+    from recall_distortion.report.style import printable
+
+    print(f"{NAME} {name}: error: {printable(reason)}", file=sys.stderr)
     return 2
 
 

@@ -245,3 +245,102 @@ def test_numbers_of_numpy_are_numbers(tmp_path) -> None:
     assert found.decide(max_drop=np.float32(0.5)) == "within"
     with pytest.raises(AuditError, match="max drop: a number, not 'a'"):
         found.decide(max_drop="a")
+
+
+EVIL = "a\x1b[31m\nx: within\x00\u202e"
+
+
+def test_names_neither_speak_to_a_terminal_nor_end_a_line(tmp_path, capsys) -> None:
+    before, after = answers(), answers()
+    found = rd.audit(
+        np.where(LABELS == 2, 3, LABELS),
+        before,
+        {EVIL: after},
+        classes=[EVIL, "b", f"{EVIL}2", "c"],
+        groups={EVIL: [EVIL] * len(LABELS)},
+    )
+    found.save(tmp_path, max_drop=0.01, about={EVIL: EVIL})
+    written = (tmp_path / "report.html").read_text("utf-8")
+    path = table(tmp_path)
+    words = ("--classes", "a\x1b[31m,b,c\x00", "--max-drop", "0.01")
+    of = ("--labels", f"{path}:y", "--before", f"{path}:b", "--after", f"\x1b]0;x={path}:a")
+    assert command.main(["audit", *of, *words]) in (3, 4)
+    assert command.main(["audit", *of[:4], "--after", "\x1b[31m.npy"]) == 2
+    printed = capsys.readouterr()
+    for text in (str(found), written, printed.out, printed.err):
+        assert not set("\x1b\x00\u202e") & set(text)
+    for text in (str(found), printed.out):
+        assert not any(line.startswith("x: within") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+def test_the_page_with_images_keeps_its_size_whatever_the_names(tmp_path, quotes: bool) -> None:
+    many = 100
+    labels = np.arange(6000) % many
+    start = '"' * 37 if quotes else "𝕏" * 3000
+    before, after = (
+        np.where(RNG.random(6000) < 0.5, labels, (labels + step) % many) for step in (1, 2)
+    )
+    found = rd.audit(
+        labels,
+        before,
+        after,
+        classes=[f"{start}{number:03}" for number in range(many)],
+        keys=['"' * 26 + f"{number:04}" for number in range(6000)],
+        images=RNG.integers(0, 256, (6000, 12, 12, 3), dtype=np.uint8),
+    )
+    found.save(tmp_path, max_drop=0.1)
+    size = (tmp_path / "report.html").stat().st_size
+    assert 1_600_000 < size < 2_000_000
+
+
+def test_a_page_without_room_for_images_says_so(tmp_path, monkeypatch) -> None:
+    from recall_distortion.auditing import page
+
+    monkeypatch.setattr(page, "LARGEST", 100)
+    images = np.zeros((len(LABELS), 4, 4), np.uint8)
+    for after, words in (
+        (answers(), "the rest of the page, of 3 classes, leaves no room"),
+        (None, "</b>: none flipped."),
+    ):
+        before = answers()
+        rd.audit(LABELS, before, before if after is None else after, images=images).save(tmp_path)
+        assert words in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_what_lies_beside_images_is_none(tmp_path) -> None:
+    from PIL import Image
+
+    for number in range(len(LABELS)):
+        Image.new("L", (4, 4)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.png.json").write_text("{}")
+        (tmp_path / f"{number}.txt").write_text("x")
+    for keys in (None, [f"{number}.png" for number in range(len(LABELS))]):
+        found = rd.audit(LABELS, answers(), answers(), images=tmp_path, keys=keys)
+        found.save(tmp_path / "out")
+        assert "<img" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    Image.new("L", (4, 4)).save(tmp_path / "3.gif")
+    with pytest.raises(AuditError, match=r"3\.gif and .*3\.png are of the same key"):
+        rd.audit(LABELS, answers(), answers(), images=tmp_path)
+
+
+def test_the_page_of_several_networks_says_what_its_intervals_assume(tmp_path) -> None:
+    assumption = "take the seeds’ effects as about normal"
+    for networks, said in (((5,), True), ((), False)):
+        rd.audit(LABELS, answers(*networks), answers(*networks)).save(tmp_path)
+        assert (assumption in (tmp_path / "report.html").read_text("utf-8")) == said
+
+
+def test_ctrl_c_ends_in_one_line(tmp_path, capsys, monkeypatch) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recall_distortion.auditing.words.audit", interrupted)
+    assert run(table(tmp_path)) == 130
+    assert capsys.readouterr().err == "recall-distortion: stopped by Ctrl-C\n"
+
+
+def test_a_closed_output_is_no_error(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert run(table(tmp_path), "--out", str(tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "report.html").is_file()

@@ -13,6 +13,7 @@ from recall_distortion.auditing.comparison import ALL, together
 from recall_distortion.auditing.vectors import real
 from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.inference.statistics.paired import normal_quantile
+from recall_distortion.report import style
 from recall_distortion.system.errors import AuditError
 
 WITHIN, BEYOND, UNDECIDED = "within", "beyond", "undecided"
@@ -87,7 +88,7 @@ class Finding:
     images: int
 
     def __str__(self) -> str:
-        where = "" if self.limit == ALPHA else f"{called(self.name)}: "
+        where = "" if self.limit == ALPHA else f"{called(style.label(self.name))}: "
         limit = SAID[self.limit]
         if not np.isfinite([self.low, self.high]).all():
             why = "no image" if not self.images else "the classes differ too little before"

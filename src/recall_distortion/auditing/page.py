@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
@@ -29,7 +30,7 @@ from recall_distortion.auditing.decision import (
 )
 from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
 from recall_distortion.auditing.scatter import KINDS, scatter
-from recall_distortion.auditing.text import count
+from recall_distortion.auditing.text import LONGEST_WARNING, count
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
@@ -69,7 +70,7 @@ def page(
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "level": style.percent(level, 0),
-        "warnings": warnings,
+        "warnings": [style.label(words, LONGEST_WARNING) for words in warnings],
         "limits": _limits(limits),
         "about": {**about, "package": f"recall-distortion {__version__}"},
         "means": MEANS,
@@ -81,6 +82,7 @@ def page(
         "has_images": pictures is not None,
         "galleries": {},
         "held": 0,
+        "flipped": len(tables["flips"]),
     }
     template = _environment().get_template("audit.html.j2")
     text = template.render(said)
@@ -97,9 +99,16 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("recall_distortion.auditing", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
         lstrip_blocks=True,
         trim_blocks=True,
     )
+
+
+def _printable(value: Any) -> Any:
+    """Return what stands on the page; a file's own text, of several lines, is markup."""
+    is_given = isinstance(value, str) and not isinstance(value, Markup)
+    return style.printable(value) if is_given else value
 
 
 def _text(name: str) -> str:
@@ -144,7 +153,8 @@ def _candidate(
     others = groups.loc[groups["grouping"] != BY_CLASS, "grouping"].unique()
     decision = decided(findings, doubted) if limits.asked else ""
     return {
-        "name": name,
+        "name": style.label(name),
+        "key": name,
         "decision": decision,
         "decisive": [
             _finding(one) for one in findings if one.decision == decision and decision != WITHIN
@@ -189,7 +199,10 @@ def _worst(classes: pd.DataFrame) -> str:
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
     own = table[table["candidate"] == candidate]
     return {
-        "rows": own.head(most).to_dict("records"),
+        "rows": [
+            {key: style.label(one) if isinstance(one, str) else one for key, one in row.items()}
+            for row in own.head(most).to_dict("records")
+        ],
         "all": f"{len(own):,}",
         "more": len(own) > most,
     }
@@ -340,7 +353,7 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
             }
         )
     return {
-        "name": name,
+        "name": style.label(name),
         "rows": found,
         "many": many,
         "shown": 2 * SHOWN,

@@ -16,12 +16,15 @@ from recall_distortion.auditing.decision import (
     meaning,
 )
 from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
+from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 #: Groups that are printed, those that lost most, and findings.
 _PRINTED, _FOUND = 20, 5
 #: What stands where there is no number.
 _NOTHING = "-"
+#: Characters of a warning, which may name classes.
+LONGEST_WARNING = 1000
 _SAID = {
     INTENSIFICATION: "the gaps between the classes grew",
     DEINTENSIFICATION: "the gaps between the classes shrank",
@@ -31,7 +34,7 @@ _SAID = {
 
 def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[str]) -> str:
     """Return warnings, and for each candidate what changed as a whole and by class."""
-    parts = [f"warning: {words}" for words in warnings]
+    parts = [f"warning: {style.label(words, LONGEST_WARNING)}" for words in warnings]
     groups = tables["groups"]
     for _, whole in tables["models"].iterrows():
         own = groups[groups["candidate"] == whole["candidate"]]
@@ -60,7 +63,8 @@ def _of_candidate(
     several = "networks" in whole
     yield ""
     yield (
-        f"{whole['candidate']}: accuracy {whole['before']:.4f} -> {whole['after']:.4f}, change "
+        f"{style.label(whole['candidate'])}: accuracy {whole['before']:.4f} -> "
+        f"{whole['after']:.4f}, change "
         f"{whole['change']:+.4f} ({whole['low']:+.4f} to {whole['high']:+.4f})"
     )
     yield (
@@ -87,7 +91,7 @@ def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:
     together = "all classes" if grouping == BY_CLASS else "all together"
     table = pd.DataFrame(
         {
-            grouping: shown["name"].map(lambda name: " ".join(name.split())[:40]),
+            style.label(grouping): shown["name"].map(style.label),
             "images": shown["images"],
             "before": _numbers(shown["before"], "{:.3f}"),
             "after": _numbers(shown["after"], "{:.3f}"),
@@ -163,7 +167,7 @@ def _decided(
 ) -> Iterator[str]:
     decisive = [one for one in findings if one.decision == decision != WITHIN]
     yield ""
-    yield f"{name}: {decision}: {meaning(name, decision, doubted)}"
+    yield f"{style.label(name)}: {decision}: {meaning(name, decision, doubted)}"
     yield from (f"  {finding}" for finding in decisive[:_FOUND])
     if len(decisive) > _FOUND:
         yield f"  ... and {len(decisive) - _FOUND} more"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import escape
 from PIL import Image, UnidentifiedImageError
 
 from recall_distortion.auditing.comparison import BY_CLASS
@@ -100,24 +101,31 @@ def _files(folder: Path, names: Sequence[str], keys: str) -> list[Path]:
     """Return the file of each image: its name below the folder, with a suffix or without."""
     if not folder.is_dir():
         raise AuditError(f"images: {folder}: there is no such folder")
+    exact: dict[str, Path] = {}
     found: dict[str, Path] = {}
     twice: dict[str, tuple[Path, Path]] = {}
+    suffixes = Image.registered_extensions()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
-        found[name.as_posix()] = path
+        exact[name.as_posix()] = path
+        # Beside an image may lie what somebody wrote of it.
+        if name.suffix.lower() not in suffixes:
+            continue
         short = name.with_suffix("").as_posix()
         if short in found:
             twice[short] = found[short], path
         else:
             found[short] = path
+    found |= exact
+    both = (twice[name] for name in names if name in twice and name not in exact)
     if missing := [name for name in names if name not in found]:
         what = "a key's name" if keys else "the image's number from 0 on as its name, or give keys"
         raise AuditError(
             f"images: {folder} has no file for {len(missing)} of {len(names)} images, such as "
             f"{missing[0]}: each has {what}, with a suffix as .png"
         )
-    if both := next((twice[name] for name in names if name in twice), None):
-        raise AuditError(f"images: {both[0]} and {both[1]} are of the same key; leave one")
+    for one, other in both:
+        raise AuditError(f"images: {one} and {other} are of the same key; leave one")
     return [found[name] for name in names]
 
 
@@ -179,8 +187,8 @@ def _gallery(
     taken = 0
     for name, row in _by_turns({name: by_class.get(name, []) for name in ordered}):
         image = _described(row, given.thumbnail(row["image"]))
-        size = _MARKUP + sum(len(str(text).encode()) for text in image.values())
-        size += 0 if name in shown else _HEADING
+        size = _MARKUP + sum(_size(text) for part, text in image.items() if part != "key")
+        size += 0 if name in shown else _HEADING + _size(style.label(name, 60))
         if taken + size > room:
             break
         taken += size
@@ -196,6 +204,11 @@ def _gallery(
         if name in shown
     ]
     return classes, taken
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a text on the page, where a quote takes five."""
+    return len(str(escape(text)).encode())
 
 
 def _by_turns(rows: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:

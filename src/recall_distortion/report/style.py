@@ -78,8 +78,11 @@ def look(verdict: str, reading: str = "") -> Look:
 
 _STATES = {RETRAINED: "fine-tuned"}
 
-# Characters that no font has, and line breaks that would tear a label.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]+")
+# Characters that no font has, line breaks that would tear a label, and what
+# turns a line's direction.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028-\u202e\u2066-\u2069]+"
+)
 
 
 def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
@@ -97,12 +100,17 @@ def plain(name: object) -> str:
     return label(_STATES.get(str(name), str(name).replace("_", " ")))
 
 
+def printable(text: str) -> str:
+    """Return a user's text without what would end its line, or speak to a terminal."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def label(text: object, longest: int = 40) -> str:
     """Return a user's text fit for a figure: printable, on one line, not longer than asked.
 
     A long text loses its middle, because names that begin alike often differ at their end.
     """
-    clean = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    clean = printable(str(text))
     if len(clean) <= longest:
         return clean
     tail = (longest - 1) // 3
