@@ -1,7 +1,7 @@
-"""Write docs/tables.md: what the tables hold, from their schema.
+"""Write docs/tables.md and docs/audit-tables.md: what the tables hold, from their schemas.
 
-``python docs/tables.py`` writes the page; with ``--check`` it only says whether the page is what
-the schema gives.
+``python docs/tables.py`` writes the pages; with ``--check`` it only says whether they are what the
+schemas give.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
+from recall_distortion.auditing import schema as audits
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.items import ITEMS
 from recall_distortion.tables.schema import QUANTIZED, TABLES
 from recall_distortion.tables.views import VIEWS
 
 DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "tables.md"
+PAGE, AUDITS = DOCS / "tables.md", DOCS / "audit-tables.md"
 
 EARLIER = {
     "`alpha.csv`": "`networks.csv`; `accuracy_after` is `accuracy`",
@@ -90,29 +92,40 @@ def statements() -> list[tuple[str, str, str, str]]:
 
 
 def page() -> str:
-    """Return the page as the schema gives it."""
-    environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined, autoescape=False,
-    )  # fmt: skip
-    template = environment.from_string((DOCS / "tables.md.j2").read_text("utf-8"))
-    return template.render(
+    """Return the page of a study's tables as the schema gives it."""
+    return _rendered(
+        PAGE,
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED,
     )  # fmt: skip
 
 
+def page_of_audits() -> str:
+    """Return the page of an audit's tables as their schema gives it."""
+    return _rendered(AUDITS, tables=audits.TABLES, summary=audits.SUMMARY, finding=audits.FINDING)
+
+
+def _rendered(path: Path, **given: Any) -> str:
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined, autoescape=False,
+    )  # fmt: skip
+    template = path.with_name(f"{path.name}.j2").read_text("utf-8")
+    return environment.from_string(template).render(given)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the page; return the exit status."""
+    """Write or check the pages; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
-    found = page()
+    found = {PAGE: page(), AUDITS: page_of_audits()}
     if parser.parse_args(arguments).check:
-        if PAGE.read_text("utf-8") == found:
-            return 0
-        print(f"{PAGE.name} is not what the schema gives; run python docs/tables.py")
-        return 1
-    PAGE.write_text(found, encoding="utf-8")
+        wrong = [path for path, text in found.items() if path.read_text("utf-8") != text]
+        for path in wrong:
+            print(f"{path.name} is not what the schema gives; run python docs/tables.py")
+        return 1 if wrong else 0
+    for path, text in found.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

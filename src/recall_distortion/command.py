@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "recall-distortion"
+#: The exit status that a shell gives a tool which SIGPIPE ended.
+BROKEN_PIPE = 141
 LARGEST_INDEX = 2**31  # of a class; whatever is larger is no class, and may not fit an integer
 
 
@@ -109,7 +112,19 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns the exit status; argparse raises ``SystemExit`` with one for ``--help``, ``--version``
     and words that it does not know.
     """
-    words = sys.argv[1:] if words is None else words
+    try:
+        try:
+            return _run(sys.argv[1:] if words is None else words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read stopped, as `head` does. What is left to flush at the end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command with its words, and return the exit status."""
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {name:{width}}{_summary(command)}" for name, command in COMMANDS.items()]
     parser = argparse.ArgumentParser(

@@ -95,3 +95,29 @@ def test_names_of_dots_stay_within_the_page(opened: Any) -> None:
     ):
         assert box[0] >= 0
         assert box[1] <= opened.viewport_size["width"]
+
+
+def test_a_table_that_is_cut_says_that_it_scrolls(opened: Any) -> None:
+    """And no other does; a table in a closed part is looked at when it is opened."""
+    opened.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    opened.wait_for_timeout(100)
+    boxes = opened.evaluate(
+        "Array.from(document.querySelectorAll('.scroll'), box => "
+        "[box.scrollWidth > box.clientWidth, getComputedStyle(box, '::before').content])"
+    )
+    assert any(is_cut for is_cut, _ in boxes)
+    for is_cut, hint in boxes:
+        assert ("Scroll sideways" in hint) == is_cut
+
+
+def test_no_name_of_a_dot_lies_on_a_dot(opened: Any) -> None:
+    covered = opened.evaluate(
+        "Array.from(document.querySelectorAll('.scatter')).flatMap(figure => {"
+        "const boxes = what => Array.from(figure.querySelectorAll(what), "
+        "part => part.getBoundingClientRect());"
+        "const dots = boxes('circle');"
+        "return boxes('.name').filter("
+        "box => dots.some(dot => dot.left < box.right && dot.right > box.left"
+        " && dot.top < box.bottom && dot.bottom > box.top)).map(box => box.left)})"
+    )
+    assert covered == []

@@ -560,7 +560,7 @@ def test_the_command_prints_an_answer_and_writes_tables(files: Path, capsys) -> 
     first = next(line for line in out.splitlines() if line.strip().startswith("dog"))
     assert first.split()[-1] == "loss"
     summary = json.loads(Path("out/summary.json").read_text())
-    assert summary["schema"] == 1
+    assert summary["schema"] == 2
     assert summary["candidates"]["pruned"]["classes"]["dog"]["lost"] == 80
     assert {path.name for path in Path("out").iterdir()} == {
         *("models.csv", "groups.csv", "flows.csv", "flips.csv", "summary.json", "report.html"),
@@ -589,7 +589,7 @@ def test_the_exit_status_says_what_was_decided(
     ("words", "said"),
     [
         ((*GIVEN, "none.npy"), "none.npy: there is no such file"),
-        ((*GIVEN, "after.npy", "--max-drop", "-1"), "a number above 0, not '-1'"),
+        ((*GIVEN, "after.npy", "--max-drop", "-1"), "a number above 0, such as 0.001, not '-1'"),
         ((*GIVEN, "after.npy", "--groups", "x.npy"), "--groups x.npy: give it as NAME=FILE"),
         ((*GIVEN, "after.npy", "--after", "after.npy"), "two candidates are called after"),
         ((*GIVEN, "after.npy", "--max-drop", "2"), "max drop: a share of recall between 0 and 1"),

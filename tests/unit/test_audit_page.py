@@ -40,7 +40,7 @@ def test_the_page_says_what_was_decided_and_why(tmp_path, pets) -> None:
     said = words(page(tmp_path, *pets, drop=0.02))
     assert "Asked, of the change from before to after: no class may lose 2 points" in said
     assert "beyond: a limit is exceeded 1 of 2 classes lost recall: cat (−6.0), in points." in said
-    assert "cat: loss 6.0, at least 4.0 and at most 8.2; tolerated 2" in said
+    assert "cat: loss 6.0, at least 4.0, at most 8.2; tolerated 2" in said
     assert "labels y.npy package recall-distortion" in said
     assert "cat dog 60 100 %" in said  # where lost images went
     assert "Images whose answer changed 60" in said
@@ -98,7 +98,7 @@ def test_the_answer_of_several_candidates_is_one_sentence_and_a_table(tmp_path, 
         "limits): int8." in words(answer)
     )
     assert "pruned beyond 90.00 % → 87.00 % cat −6.0 1 of 2" in words(answer).replace("\xa0", " ")
-    assert "at least" not in words(answer).split("“At most”")[0]
+    assert "at least" not in words(answer).split("A class is within")[0]
     for section, said in zip(sections, ("beyond", "beyond", "within"), strict=False):
         assert f"{said}: " in words(section)
     assert words(sections[0]).count("cat: loss 6.0, at least 4.0") == 1
@@ -140,3 +140,37 @@ def test_a_class_without_images_and_one_without_an_interval_are_shown(tmp_path) 
     text = page(tmp_path, labels, labels, labels, classes=["cat", "dog", "eel"])
     assert "no image" in words(text)
     assert "nan" not in words(text).lower()
+
+
+def test_classes_that_are_numbers_are_called_classes(tmp_path) -> None:
+    labels = np.repeat([0, 1], 1000)
+    before = np.where(np.arange(2000) % 10, labels, 1 - labels)
+    after = before.copy()
+    after[:60] = 1
+    candidates = {"worse": after, "better": labels ^ (np.arange(2000) % 20 == 0)}
+    text = page(tmp_path, labels, before, candidates, drop=0.02)
+    said = words(text).replace("\xa0", " ")
+    assert "class 0: loss 5." in said
+    assert "classes lost recall: class 0 (−5." in said
+    assert re.search(r"worse beyond [\d.]+ % → [\d.]+ % class 0 −5\.\d", said)
+    # Which class gained least is no answer to which lost most.
+    assert re.search(r"better within [\d.]+ % → [\d.]+ % none 0 of 2", said)
+
+
+def test_an_alpha_that_stays_open_is_said_beside_a_limit_that_is_exceeded(tmp_path, pets) -> None:
+    labels, before, after = pets
+    found = rd.audit(labels, before, after)
+    found.save(tmp_path, max_drop=0.02, max_alpha=1.5)
+    said = words((tmp_path / "report.html").read_text("utf-8"))
+    assert "beyond: a limit is exceeded" in said
+    assert (
+        "Whether alpha is within its limit is open: more images, or models whose classes differ "
+        "more, would tell." in said
+    )
+
+
+def test_axes_have_two_numbers_each(tmp_path, pets) -> None:
+    text = page(tmp_path, *pets)
+    (figure,) = re.findall(r'<svg class="scatter".*?</svg>', text, re.DOTALL)
+    axis = [one.replace("\xa0", " ") for one in re.findall(r"<text x[^>]*>([^<]*)</text>", figure)]
+    assert sorted(axis) == sorted(["80 %", "80 %", "100 %, recall before", "100 %, recall after"])

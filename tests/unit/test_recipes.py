@@ -24,7 +24,7 @@ def blocks() -> list[str]:
 def words_of(script: str) -> list[str]:
     """Return the words of the audit that follows a script in the document."""
     (block,) = [body for body in blocks() if f"python docs/recipes/{script}.py" in body]
-    return block.replace("\\\n", " ").split("recall-distortion ")[1].split()
+    return block.replace("\\\n", " ").split("recall-distortion ")[1].replace('"', "").split()
 
 
 def same_but_for_numbers(one: str, other: str) -> bool:
@@ -44,7 +44,7 @@ def test_what_the_document_shows_of_scripts_is_in_them() -> None:
     shown = [
         body for body in blocks() if "python docs/" not in body and not re.search("accuracy", body)
     ]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for body in shown:
         assert " ".join(body.split()) in code
 
@@ -56,6 +56,20 @@ def test_forests_end_in_an_audit(recipe, capsys: pytest.CaptureFixture[str]) -> 
     (shown,) = [body for body in blocks() if body.startswith("trees_10")]
     assert same_but_for_numbers(printed[0], shown.splitlines()[0])
     assert "depth_5: accuracy" in "\n".join(printed)
+
+
+def test_forests_of_several_seeds_end_in_an_audit(
+    recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = recipe("several_networks")
+    monkeypatch.setattr(script, "SEEDS", 3)
+    script.main(Path("seeds"))
+    assert Path("seeds/classes.txt").read_text().split() == sorted(script.WORDS)
+    assert command.main(words_of("several_networks")) in (0, 3, 4)
+    printed = capsys.readouterr().out.strip().splitlines()
+    (shown,) = [body for body in blocks() if body.startswith("seed_after")]
+    assert same_but_for_numbers(printed[0], shown.splitlines()[0])
+    assert "3 networks" in "\n".join(printed)
 
 
 def test_a_pruned_torch_model_ends_in_an_audit(

@@ -11,18 +11,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recall_distortion.auditing.vectors import ABSTAINED, array, first, vector, whole
 from recall_distortion.system.errors import AuditError
 
 Scores = Literal["auto", "logits"]
 
-#: The class of an answer that is none.
-ABSTAINED = -1
-#: So many classes there may be, however few images.
-LARGEST = 100_000
 #: By how much a row of probabilities may miss 1: half precision, and a thousand classes.
 TOLERANCE = 0.02
 #: Rows of scores that are looked at at once, by their numbers: 128 MB of double precision.
 _AT_ONCE = 1 << 24
+#: Rows by which scores are told from classes.
+_LOOKED_AT = 10_000
+#: What an array of several networks looks like, and of what it may be the other way round.
+ACROSS = ": several networks are [networks, images], so give values.T of [images, networks]"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Answers:
     right: np.ndarray
     names: list[str]
     probability: np.ndarray | None = None
+    columns: int = 0
 
 
 def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> TestSet:
@@ -66,7 +68,7 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     ``classes`` names the classes in the order of their numbers; by default they are those that
     occur. ``where`` begins messages. Raises ``AuditError``.
     """
-    given = _vector(labels, where)
+    given = vector(labels, where)
     names = None if classes is None else [str(name) for name in classes]
     if names is not None and not names:
         raise AuditError("classes: names none")
@@ -128,10 +130,10 @@ def answers(
                 f"{where}: a threshold is for one score an image, and here are "
                 f"{predictions.shape[1]}"
             )
-        if not named:
+        if not named and predictions.dtype.kind in "fiu":
             raise AuditError(
                 f"{where}: has a column for each class, and the labels are texts: name the classes "
-                "in the order of the columns (--classes), or give a table whose columns have these "
+                "in the order of the columns (classes=), or give a table whose columns have these "
                 "names"
             )
         return _of_scores(predictions, images, where, top_k, scores)
@@ -139,20 +141,7 @@ def answers(
         raise AuditError(f"{where}: top {top_k} needs a score for each class, not answers alone")
     if threshold is not None:
         return _of_threshold(predictions, images, where, threshold)
-    return _of_classes(_vector(predictions, where, missing=True), images, where)
-
-
-def array(values: Any, where: str) -> np.ndarray:
-    """Return what somebody gave as an array; raises ``AuditError`` where it is none."""
-    if np.ma.is_masked(values):
-        raise AuditError(f"{where}: is a masked array; fill what is masked, -1 is no answer")
-    if hasattr(values, "detach"):  # a tensor of torch, perhaps with a gradient or on a GPU
-        values = values.detach().cpu()
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise AuditError(f"{where}: cannot be read as an array: {reason}") from None
+    return _of_classes(vector(predictions, where, missing=True), images, where)
 
 
 def _ordered(table: Any, images: TestSet, where: str) -> tuple[Any, bool]:
@@ -163,82 +152,35 @@ def _ordered(table: Any, images: TestSet, where: str) -> tuple[Any, bool]:
     numbers = names == [str(place) for place in range(len(names))]
     known = images.numbered or not images.as_texts
     if len(names) > 1 and not numbers and (images.as_texts or images.numbered):
-        raise AuditError(
-            f"{where}: has the columns {', '.join(names[:5])}, ..., and the classes are "
-            f"{', '.join(images.names[:5])}, ...: give the columns the classes' names, or the "
-            "numbers 0, 1, ..."
-        )
+        raise AuditError(f"{where}: {_columns_that_differ(names, images.names)}")
     return table, known
 
 
-def _vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
-    """Return classes [M] as integers or texts; -1 and "" where they may be missing and are."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        raise AuditError(f"{where}: has shape {list(values.shape)}; make it a vector, values[:, 0]")
-    if values.ndim == 2 and set(np.unique(values[:1000]).tolist()) <= {0, 1}:
-        raise AuditError(
-            f"{where}: has shape {list(values.shape)} of zeros and ones, as one-hot labels have; "
-            "give the classes, values.argmax(1)"
+def _columns_that_differ(names: list[str], classes: list[str]) -> str:
+    """Return in words by what a table's columns are not the classes."""
+    further = [name for name in names if name not in classes]
+    missing = [name for name in classes if name not in names]
+    if further and not missing:
+        what = f"column {further[0]}" if len(further) == 1 else f"columns {_listed(further)}"
+        return f"has the {what} beside those of the classes: remove {_it(further)}"
+    if missing and len(missing) < len(classes):
+        beside = f", and beside the classes {_listed(further)}" if further else ""
+        return (
+            f"has no column {_listed(missing)}{beside}: give the columns the classes' names, each "
+            "once"
         )
-    if values.ndim != 1:
-        raise AuditError(
-            f"{where}: has shape {list(values.shape)}, but the class of each image is a vector"
-        )
-    if not len(values):
-        raise AuditError(f"{where}: is empty")
-    if values.dtype.kind == "O":
-        values = _of_objects(values, where, missing)
-    if values.dtype.kind == "b":
-        return values.astype(np.int64)
-    if values.dtype.kind in "iu":
-        if int(values.max()) > max(len(values), LARGEST):
-            raise AuditError(
-                f"{where}: holds the class {values.max()} among {len(values)}; number the classes "
-                "0, 1, ..., or give them as texts"
-            )
-        return values.astype(np.int64)
-    if values.dtype.kind in "US":
-        if not missing and (values == "").any():
-            raise AuditError(f"{where}: {_first(values == '')} has no label")
-        try:
-            return values.astype(str)
-        except UnicodeDecodeError:
-            raise AuditError(f"{where}: holds bytes that are no text; decode them") from None
-    if values.dtype.kind == "f":
-        if missing and np.isnan(values).any() and _whole(values[~np.isnan(values)]):
-            return np.where(np.isnan(values), ABSTAINED, values).astype(np.int64)
-        raise AuditError(
-            f"{where}: holds {values.dtype} numbers such as {values[0]!s}, but classes are whole "
-            "numbers or texts: save them as integers; scores of a model of two classes need a "
-            "threshold (--threshold)"
-        )
-    raise AuditError(f"{where}: holds {values.dtype}, but classes are whole numbers or texts")
+    return (
+        f"has the columns {_listed(names)}, and the classes are {_listed(classes)}: give the "
+        "columns the classes' names, or the numbers 0, 1, ..."
+    )
 
 
-def _of_objects(values: np.ndarray, where: str, missing: bool) -> np.ndarray:
-    """Return what pandas or pickles hold as objects: texts or whole numbers, some missing."""
-    nothing = np.array([value is None or value != value for value in values])
-    if nothing.any() and not missing:
-        raise AuditError(f"{where}: {_first(nothing)} has no label")
-    kept = values[~nothing]
-    if all(isinstance(value, str) for value in kept):
-        return np.array(
-            ["" if gone else value for value, gone in zip(values, nothing, strict=True)]
-        )
-    if all(isinstance(value, (int, np.integer)) for value in kept):
-        return np.array(
-            [ABSTAINED if gone else int(value) for value, gone in zip(values, nothing, strict=True)]
-        )
-    kinds = sorted({type(value).__name__ for value in kept})
-    raise AuditError(f"{where}: holds {' and '.join(kinds)}; classes are all texts or all integers")
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool((values % 1 == 0).all())
-
-
-def _first(wrong: np.ndarray) -> str:
-    return f"image {int(np.flatnonzero(wrong)[0])}"
+def _it(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _twice(names: Sequence[str]) -> str:
@@ -252,7 +194,7 @@ def _places(values: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
     places = np.searchsorted(ordered, values).clip(max=len(names) - 1)
     if (unknown := ordered[places] != values).any():
         raise AuditError(
-            f"{where}: {_first(unknown)} is {str(values[unknown][0])!r}, which is none of the "
+            f"{where}: {first(unknown)} is {str(values[unknown][0])!r}, which is none of the "
             f"{len(names)} classes: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
         )
     found: np.ndarray = order[places]
@@ -313,7 +255,7 @@ def _of_threshold(values: np.ndarray, images: TestSet, where: str, threshold: fl
             f"{where}: a threshold is for two classes, and here are {len(images.names)}"
         )
     if (unknown := np.isnan(values.astype(float))).any():
-        raise AuditError(f"{where}: {_first(unknown)} has no number as its score (NaN)")
+        raise AuditError(f"{where}: {first(unknown)} has no number as its score (NaN)")
     predicted = (values >= threshold).astype(np.int64)
     probability = None
     if ((values >= 0) & (values <= 1)).all():
@@ -328,13 +270,16 @@ def _of_scores(
 ) -> Answers:
     count, classes = values.shape
     if values.dtype.kind not in "fiu":
-        raise AuditError(f"{where}: holds {values.dtype} of shape {list(values.shape)}, not scores")
-    if images.index.max() >= classes:
-        from_one = images.index.min() == 1 and images.index.max() == classes
+        across = ACROSS if values.dtype.kind in "UOS" else ""
         raise AuditError(
-            f"{where}: has {classes} columns, for the classes 0 to {classes - 1}, and a label is "
-            f"{images.index.max()}" + (". The labels run from 1: subtract 1" if from_one else "")
+            f"{where}: holds {values.dtype} of shape {list(values.shape)}, not scores{across}"
         )
+    if scores == "auto" and _are_networks(values, images):
+        raise AuditError(
+            f"{where}: has shape {list(values.shape)} and holds classes, not scores{ACROSS}; "
+            "scores that are whole numbers are read as logits (scores='logits')"
+        )
+    _check_columns(classes, images, where)
     if not 0 < top_k < classes:
         raise AuditError(f"{where}: top {top_k} of {classes} classes says nothing")
     predicted, right = np.empty(count, np.int64), np.empty(count, bool)
@@ -358,7 +303,37 @@ def _of_scores(
             largest = rows.max(1)
             true = np.exp(true - largest) / np.exp(rows - largest[:, None]).sum(1)
         probability[part] = true
-    return Answers(predicted, right, _with_numbers(images.names, classes - 1), probability)
+    names = _with_numbers(images.names, classes - 1)
+    return Answers(predicted, right, names, probability, classes)
+
+
+def _are_networks(values: np.ndarray, images: TestSet) -> bool:
+    """Return whether what stands for scores [M, C] are classes, several an image.
+
+    All are whole numbers of classes, and in a tenth of the rows they are all the same, which as
+    scores would say nothing.
+    """
+    rows = np.asarray(values[:_LOOKED_AT], float)
+    last = max(len(images.names), values.shape[1])
+    if not (whole(rows) and rows.min() >= ABSTAINED and rows.max() < last):
+        return False
+    return bool((rows == rows[:, :1]).all(1).mean() > 0.1)
+
+
+def _check_columns(columns: int, images: TestSet, where: str) -> None:
+    """Raise ``AuditError`` unless there is a column for each class."""
+    largest = images.index.max()
+    if largest >= columns:
+        from_one = images.index.min() == 1 and largest == columns
+        raise AuditError(
+            f"{where}: has {columns} columns, for the classes 0 to {columns - 1}, and a label is "
+            f"{largest}" + (". The labels run from 1: subtract 1" if from_one else "")
+        )
+    if images.numbered and columns != len(images.names):
+        raise AuditError(
+            f"{where}: has {columns} columns, and there are {len(images.names)} classes: give a "
+            "column for each class, in their order"
+        )
 
 
 def _parts(values: np.ndarray) -> Iterator[slice]:
@@ -381,6 +356,6 @@ def _are_logits(values: np.ndarray, where: str) -> bool:
                 f"{where}: the scores of image {image} lie between 0 and 1 and sum to "
                 f"{rows[wrong][0].sum():.3g}: probabilities of one class among several sum to 1. "
                 "If the highest score is the answer all the same, say that they are logits "
-                "(--scores logits)"
+                "(scores='logits')"
             )
     return False

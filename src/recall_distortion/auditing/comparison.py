@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.answers import Answers, TestSet
+from recall_distortion.auditing.vectors import ABSTAINED
 from recall_distortion.inference.statistics import intervals
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.pair_slope import (
@@ -178,16 +179,21 @@ def overall(
     ]
     return {
         **everything.drop(labels=left_out).to_dict(),
-        "alpha": slope.alpha,
+        "alpha": known(slope.alpha, slope.low, slope.high),
         "alpha_low": slope.low,
         "alpha_high": slope.high,
         "alpha_verdict": intervals.verdict(slope.low, slope.high),
         **_slope_over_control(images, before, after, control, level),
-        "largest_loss": float(-(counts.after - counts.before).min(initial=np.inf)),
+        "largest_loss": float(0.0 - (counts.after - counts.before).min(initial=np.inf)),
         "largest_loss_crossfit": largest_loss(counts),
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),
     }
+
+
+def known(estimate: float, low: float, high: float) -> float:
+    """Return an estimate that has two ends; NaN for one without, which nobody may read."""
+    return estimate if np.isfinite([low, high]).all() else float("nan")
 
 
 def _slope_over_control(
@@ -211,7 +217,8 @@ def _slope_over_control(
     difference, low, high = slope_difference(kinds, level)
     counts = pair_counts(images.index, len(images.names), before, control)
     own = pair_slope(_of_two_images(counts), level)
-    found = dict(zip(names, (own.alpha, difference, low, high), strict=True))
+    values = (known(own.alpha, own.low, own.high), known(difference, low, high), low, high)
+    found = dict(zip(names, values, strict=True))
     return {**found, "alpha_over_control_verdict": intervals.verdict(low, high, null=0)}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from recall_distortion.auditing.comparison import ALL
+from recall_distortion.auditing.comparison import ALL, together
+from recall_distortion.inference.statistics.crossed import student
 from recall_distortion.inference.statistics.paired import normal_quantile
 from recall_distortion.system.errors import AuditError
 
@@ -22,7 +23,10 @@ MEANS = {
 }
 #: The model as it was, by the name that warnings have.
 BEFORE = "before"
-LOSS_OF_CLASS = "loss"
+#: The limits' names, as in findings.
+LOSS_OF_CLASS, EXCESS, ALPHA = "drop", "excess", "alpha"
+#: Of each the name in a sentence.
+SAID = {LOSS_OF_CLASS: "loss", EXCESS: "excess loss", ALPHA: "alpha"}
 #: From the best to the worst; the worst decides.
 DECISIONS = (WITHIN, UNDECIDED, BEYOND)
 
@@ -62,7 +66,8 @@ class Finding:
     """What one limit says of one class of a candidate, or of all images.
 
     The ends are those that decide: ``high`` of the class's own interval, which has to lie below the
-    limit, and ``low`` of the interval that all classes have together, which must not lie above.
+    limit, and ``low`` of the interval that all classes have together, which must not lie
+    above; each with its interval's level.
     """
 
     candidate: str
@@ -71,56 +76,72 @@ class Finding:
     tolerated: float
     estimate: float
     low: float
+    low_level: float
     high: float
+    high_level: float
     decision: str
     images: int
 
     def __str__(self) -> str:
-        where = "" if self.name == ALL else f"{self.name}: "
+        where = "" if self.limit == ALPHA else f"{called(self.name)}: "
+        limit = SAID[self.limit]
         if not np.isfinite([self.low, self.high]).all():
             why = "no image" if not self.images else "the classes differ too little before"
-            return f"{where}{self.limit} is not known ({why}), tolerated {self.tolerated:g}"
-        low, estimate, high = (value + 0.0 for value in (self.low, self.estimate, self.high))
-        ends = f"at least {low:.4f}, at most {high:.4f}"
-        return f"{where}{self.limit} {estimate:.4f} ({ends}), tolerated {self.tolerated:g}"
+            return f"{where}{limit} is not known ({why}), tolerated {self.tolerated:g}"
+        estimate, ends = self.words("{:.4f}".format)
+        return f"{where}{estimate} ({ends}), tolerated {self.tolerated:g}"
+
+    def words(self, number: Callable[[float], str]) -> tuple[str, str]:
+        """Return in words the estimate and its ends, a loss below zero as the gain that it is."""
+        low, high, limit = self.low, self.high, SAID[self.limit]
+        if self.limit == ALPHA:
+            return f"{limit} {number(self.estimate)}", f"{number(low)} to {number(high)}"
+        gain = limit.replace("loss", "gain")
+        estimate = f"{gain if self.estimate < 0 else limit} {number(abs(self.estimate))}"
+        if high < 0:
+            return estimate, f"a gain of at least {number(-high)}"
+        if low < 0:
+            return estimate, f"between a gain of {number(-low)} and a loss of {number(high)}"
+        return estimate, f"at least {number(low)}, at most {number(high)}"
+
+
+def called(name: str) -> str:
+    """Return how a class is called in a sentence, where a number alone might be anything."""
+    return f"class {name}" if name.isdecimal() else name
 
 
 def findings(
-    candidate: str, classes: pd.DataFrame, whole: pd.Series, limits: Limits
+    candidate: str, classes: pd.DataFrame, whole: pd.Series, limits: Limits, level: float
 ) -> Iterator[Finding]:
     """Yield what each limit says of each class of a candidate, those that lost most first.
 
     A class is within a limit where the upper end of its own interval lies below it: all classes
     have to be, which needs no correction. It is beyond where the lower end of its simultaneous
-    interval lies above: one class is enough, so that their number counts.
+    interval lies above: one class is enough, so that their number counts. ``level`` is that of the
+    classes' own intervals.
     """
+    of_all = together(level, classes["images"].to_numpy())
     for limit, tolerated, stem in (
         (LOSS_OF_CLASS, limits.drop, ""),
-        ("excess loss", limits.excess, "excess_"),
+        (EXCESS, limits.excess, "excess_"),
     ):
         if tolerated is None:
             continue
         changed = "excess" if stem else "change"
         for row in classes.sort_values(changed, kind="stable").to_dict("records"):
-            low, high = -row[f"{stem}simultaneous_high"], -row[f"{stem}low"]
+            # From zero: no loss is 0, not -0.
+            low, high = 0.0 - row[f"{stem}simultaneous_high"], 0.0 - row[f"{stem}low"]
             said = _said(low, high, tolerated)
+            name, estimate, images = row["name"], 0.0 - row[changed], row["images"]
             yield Finding(
-                candidate,
-                limit,
-                row["name"],
-                tolerated,
-                -row[changed],
-                low,
-                high,
-                said,
-                row["images"],
+                candidate, limit, name, tolerated, estimate, low, of_all, high, level, said, images
             )
     if limits.alpha is not None:
         low, high = whole["alpha_low"], whole["alpha_high"]
         said = _said(low, high, limits.alpha)
-        images = int(whole["images"])
+        alpha, images = whole["alpha"], int(whole["images"])
         yield Finding(
-            candidate, "alpha", ALL, limits.alpha, whole["alpha"], low, high, said, images
+            candidate, ALPHA, ALL, limits.alpha, alpha, low, level, high, level, said, images
         )
 
 
@@ -142,6 +163,14 @@ def decided(findings: Sequence[Finding], doubted: Collection[str]) -> str:
     return max(decisions, key=DECISIONS.index, default=WITHIN)
 
 
+def meaning(candidate: str, decision: str, doubted: Collection[str]) -> str:
+    """Return what the decision of a candidate means."""
+    if decision == UNDECIDED and {candidate, BEFORE} & set(doubted):
+        whose = "its answers" if candidate in doubted else "the answers before"
+        return f"{whose} are doubted, see the warnings"
+    return MEANS[decision]
+
+
 def too_few(findings: Sequence[Finding], limits: Limits, level: float) -> int | None:
     """Return how many images a class needs to be within by no change, where one has fewer.
 
@@ -160,3 +189,24 @@ def images_needed(tolerated: float, level: float) -> int:
     """Return how many images a class needs to show, by no change at all, that it lost less."""
     z2 = float(normal_quantile(level)) ** 2
     return math.floor(z2 * (1 - tolerated) / tolerated) + 1
+
+
+def networks_needed(tolerated: float, deviation: float, level: float) -> int:
+    """Return how many networks it takes to show, by no change at all, that a class lost less.
+
+    The fewest K of which t of K - 1 degrees of freedom, times ``deviation``, the standard deviation
+    of the networks' changes, by the root of K, is below ``tolerated``: what other images add comes
+    on top.
+    """
+
+    def is_enough(networks: int) -> bool:
+        return float(student(networks, level)) * deviation < tolerated * math.sqrt(networks)
+
+    enough = 2
+    while not is_enough(enough):
+        enough *= 2
+    missing = enough // 2
+    while enough - missing > 1:
+        middle = (missing + enough) // 2
+        missing, enough = (missing, middle) if is_enough(middle) else (middle, enough)
+    return enough

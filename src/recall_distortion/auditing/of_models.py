@@ -12,19 +12,20 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from recall_distortion.auditing import comparison, populations
-from recall_distortion.auditing.answers import Answers, Scores, TestSet, array, test_set
+from recall_distortion.auditing.answers import Answers, Scores, TestSet, test_set
 from recall_distortion.auditing.comparison import BY_CLASS
-from recall_distortion.auditing.decision import WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.decision import BEFORE, WITHIN, Finding, Limits, decided, findings
 from recall_distortion.auditing.populations import Population
-from recall_distortion.auditing.replicates import answers_of, require_pairs
+from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
+from recall_distortion.auditing.vectors import array
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
-SCHEMA = 1
+SCHEMA = 2
 _AFTER = "after"
 
 #: A model's predictions, or those of several networks by their names.
@@ -47,6 +48,14 @@ class Audit:
     warnings: list[str]
     doubted: list[str]
     pictures: Pictures | None = None
+
+    def __repr__(self) -> str:
+        models, groups = self.tables["models"], self.tables["groups"]
+        classes = groups.loc[groups["grouping"] == BY_CLASS, "name"].nunique()
+        return (
+            f"<Audit of {', '.join(self.candidates)}: {models['images'].iloc[0]:,} images, "
+            f"{classes:,} classes, level {self.level:g}>"
+        )
 
     def __str__(self) -> str:
         return text(self.tables, self.level, self.warnings)
@@ -88,14 +97,18 @@ class Audit:
                 classes[classes["candidate"] == whole["candidate"]],
                 whole,
                 limits,
+                self.level,
             )
         ]
 
     def summary(self, limits: Limits | None = None) -> dict[str, Any]:
         """Return the numbers of each candidate as plain values, None where there is none.
 
-        With ``limits`` also what they decide: of the whole, and the findings that are not within.
+        With ``limits`` also what they decide: of all, of each candidate, and the findings that are
+        not within. ``auditing.schema`` says what each key holds.
         """
+        limits = limits or Limits()
+        every = self.findings(limits)
         models = self.tables["models"].set_index("candidate")
         groups = self.tables["groups"]
         classes = groups[groups["grouping"] == BY_CLASS].drop(columns="grouping")
@@ -103,9 +116,10 @@ class Audit:
             "schema": SCHEMA,
             "level": self.level,
             "warnings": self.warnings,
-            **self._decision(limits or Limits()),
+            **self._decision(limits, every),
             "candidates": {
                 name: {
+                    "decision": self._decided(limits, [f for f in every if f.candidate == name]),
                     **_plain(models.loc[name].to_dict()),
                     "classes": {
                         row.pop("name"): _plain(row)
@@ -118,13 +132,16 @@ class Audit:
             },
         }
 
-    def _decision(self, limits: Limits) -> dict[str, Any]:
-        found = self.findings(limits)
+    def _decision(self, limits: Limits, every: Sequence[Finding]) -> dict[str, Any]:
         return {
             "limits": vars(limits),
-            "decision": decided(found, self.doubted) if limits.asked else None,
-            "findings": [_plain(vars(one)) for one in found if one.decision != WITHIN],
+            "decision": self._decided(limits, every),
+            "findings": [_plain(vars(one)) for one in every if one.decision != WITHIN],
         }
+
+    def _decided(self, limits: Limits, some: Sequence[Finding]) -> str | None:
+        """Return what limits decide by some findings, None where nothing is asked."""
+        return decided(some, self.doubted) if limits.asked else None
 
     def save(
         self,
@@ -166,7 +183,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for key, value in values.items():
         value = value.item() if isinstance(value, np.generic) else value
-        found[key] = None if isinstance(value, float) and not np.isfinite(value) else value
+        if isinstance(value, float):
+            value = value + 0.0 if np.isfinite(value) else None  # not -0
+        found[key] = value
     return found
 
 
@@ -212,7 +231,9 @@ def audit(
         for name, values in _named(after).items()
     }
     trained = None if control is None else answers_of(control, labelled, "control", **options)
-    require_pairs(first, candidates if trained is None else {**candidates, "control": trained})
+    others = candidates if trained is None else {**candidates, "control": trained}
+    require_pairs(first, others)
+    require_columns({BEFORE: first, **others})
     names = None if keys is None else _keys(array(keys, "keys"), labelled)
     groupings = {BY_CLASS: (labelled.index, labelled.names)}
     for name, values in (groups or {}).items():
@@ -264,7 +285,7 @@ def compared(
         },
         level,
         warnings_of(images, before, every),
-        doubtful(images, {"before": before, **every}),
+        doubtful(images, {BEFORE: before, **every}),
     )
 
 

@@ -16,15 +16,18 @@ import pandas as pd
 from recall_distortion import __version__
 from recall_distortion.auditing.comparison import BY_CLASS, GAIN, LOSS
 from recall_distortion.auditing.decision import (
+    ALPHA,
     DECISIONS,
     MEANS,
-    UNDECIDED,
+    SAID,
     WITHIN,
     Finding,
     Limits,
+    called,
     decided,
-    too_few,
+    meaning,
 )
+from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
 from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.text import count
 from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
@@ -140,15 +143,14 @@ def _candidate(
     classes = own[own["grouping"] == BY_CLASS]
     others = groups.loc[groups["grouping"] != BY_CLASS, "grouping"].unique()
     decision = decided(findings, doubted) if limits.asked else ""
-    needed = too_few(findings, limits, level) if decision == UNDECIDED else None
     return {
         "name": name,
         "decision": decision,
         "decisive": [
             _finding(one) for one in findings if one.decision == decision and decision != WITHIN
         ],
-        "needed": f"{needed:,}" if needed else "",
-        "tolerated": limit(limits.drop) if limits.drop is not None else "",
+        "means": meaning(name, decision, doubted) if decision else "",
+        "hints": list(hints(classes, whole, findings, limits, level, decision)),
         "has_control": bool(np.isfinite(whole["control"])),
         "networks": whole.get("networks", 1),
         "sentence": _sentence(classes, whole),
@@ -179,7 +181,9 @@ def _worst(classes: pd.DataFrame) -> str:
     if known.empty:
         return "–"
     row = known.iloc[0]
-    return f"{style.label(row['name'])} {points(row['change'], True)}"
+    if row["change"] >= 0:
+        return "none"
+    return f"{called(style.label(row['name']))} {points(row['change'], True)}"
 
 
 def _rows(table: pd.DataFrame, candidate: str, most: int) -> dict[str, Any]:
@@ -197,20 +201,16 @@ def _has_drops(flips: pd.DataFrame, candidate: str) -> bool:
     return bool((own["probability_before"] - own["probability_after"]).notna().any())
 
 
-def _finding(finding: Finding) -> dict[str, str]:
-    of_slope = finding.limit == "alpha"
+def _finding(finding: Finding) -> str:
+    of_slope = finding.limit == ALPHA
     number = style.number if of_slope else points
-    said = "is not known"
+    name = "" if of_slope else f"{called(style.label(finding.name))}: "
     if np.isfinite([finding.low, finding.high]).all():
-        said = (
-            f"{number(finding.estimate)}, at least {number(finding.low)} and at most "
-            f"{number(finding.high)}"
-        )
-    return {
-        "what": "α" if of_slope else f"{style.label(finding.name)}: {finding.limit}",
-        "said": said,
-        "tolerated": f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated),
-    }
+        said = name + ", ".join(finding.words(number)).replace("alpha", "α")
+    else:
+        said = f"{name}{SAID[finding.limit].replace('alpha', 'α')} is not known"
+    tolerated = f"{finding.tolerated:g}" if of_slope else limit(finding.tolerated)
+    return f"{said}; tolerated {tolerated}"
 
 
 def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
@@ -232,7 +232,7 @@ def _sentence(classes: pd.DataFrame, whole: dict[str, Any]) -> str:
             continue
         ordered = rows.sort_values("change", ascending=ascending, kind="stable")
         named = [
-            f"{style.label(row.name_)} ({points(row.change, signed=True)})"
+            f"{called(style.label(row.name_))} ({points(row.change, signed=True)})"
             for row in ordered.rename(columns={"name": "name_"}).head(3).itertuples()
         ]
         more = ", ..." if len(rows) > 3 else ""
@@ -248,8 +248,8 @@ def _alpha(whole: dict[str, Any]) -> str:
     }
     if not np.isfinite(whole["alpha_low"]):
         return (
-            "α is not known: before the change the classes differ too little for this test set to "
-            "say whether their gaps grew"
+            "α is not known: before the change the classes differ too little to say whether their "
+            f"gaps grew; {ALPHA_NEEDS}"
         )
     said = words.get(whole["alpha_verdict"], "whether the gaps grew or shrank cannot be told")
     ends = f"{style.number(whole['alpha_low'])} to {style.number(whole['alpha_high'])}"
@@ -273,7 +273,6 @@ def _alpha_over_control(whole: dict[str, Any]) -> str:
 def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *([("networks", f"{whole['networks']}")] if "networks" in whole else []),
-        ("images", f"{whole['images']:,}"),
         ("accuracy before", style.percent(whole["before"], 2)),
         ("accuracy after", style.percent(whole["after"], 2)),
         (
@@ -281,9 +280,11 @@ def _tiles(whole: dict[str, Any]) -> list[tuple[str, str]]:
             f"{points(whole['change'], True)} ({points(whole['low'], True)} to "
             f"{points(whole['high'], True)})",
         ),
-        ("answers that differ", style.percent(whole["flipped_share"])),
-        ("images lost", count(whole["lost"])),
-        ("images gained", count(whole["gained"])),
+        (
+            "answers that differ",
+            f"{style.percent(whole['flipped_share'])} of {whole['images']:,}",
+        ),
+        ("images lost and gained", f"{count(whole['lost'])} and {count(whole['gained'])}"),
         *(
             [("the control’s accuracy", style.percent(whole["control"], 2))]
             if np.isfinite(whole["control"])
@@ -313,16 +314,13 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
                 "before": style.percent(row["before"]),
                 "after": style.percent(row["after"]),
                 "change": points(row["change"], True) if has_images else "–",
-                "ends": (
-                    f"{points(row['low'], True)} to {points(row['high'], True)}"
-                    if has_images
-                    else "no image"
-                ),
+                "ends": _interval(row, "") or "no image",
+                "together": _interval(row, "simultaneous_"),
                 "excess": points(row["excess"], True) if has_images else "–",
                 "over_control": _over_control_of(row),
                 "lost": count(row["lost"]),
                 "gained": count(row["gained"]),
-                "these_images": _over_seeds_of(row),
+                "these_images": _interval(row, "seeds_"),
                 "p": style.p_value(row["p_adjusted"]),
                 "verdict": row["verdict"],
                 "kind": KINDS.get(row["verdict"], ""),
@@ -354,11 +352,11 @@ def _grouping(name: str, rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _over_seeds_of(row: dict[str, Any]) -> str:
-    """Return the ends of a change over other seeds on these images, where there are several."""
-    if "seeds_low" not in row or not row["images"]:
+def _interval(row: dict[str, Any], kind: str) -> str:
+    """Return the ends of a kind of interval of a change; "" where there is none."""
+    if f"{kind}low" not in row or not row["images"]:
         return ""
-    return f"{points(row['seeds_low'], True)} to {points(row['seeds_high'], True)}"
+    return f"{points(row[f'{kind}low'], True)} to {points(row[f'{kind}high'], True)}"
 
 
 def _over_control_of(row: dict[str, Any]) -> dict[str, str]:

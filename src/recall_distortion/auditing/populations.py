@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.auditing import comparison
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
-from recall_distortion.auditing.comparison import ALL, together, verdict
+from recall_distortion.auditing.answers import Answers, TestSet
+from recall_distortion.auditing.comparison import ALL, known, together, verdict
+from recall_distortion.auditing.vectors import ABSTAINED
 from recall_distortion.inference.statistics import crossed, intervals
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.crossed import Components, blocks, components
@@ -39,7 +40,7 @@ class Population:
 
     ``predicted`` and ``right`` [K, M] and ``names`` as of ``Answers``; ``probability`` [M] of the
     true class is the mean over the networks, None where one of them gave classes alone.
-    ``replicates`` [K] names the networks, for messages.
+    ``replicates`` [K] names the networks, for messages; ``columns`` is as of ``Answers``.
     """
 
     predicted: np.ndarray
@@ -47,6 +48,7 @@ class Population:
     names: list[str]
     replicates: list[str]
     probability: np.ndarray | None = None
+    columns: int = 0
 
     def __len__(self) -> int:
         return len(self.right)
@@ -67,7 +69,8 @@ class Population:
         some = [one.probability for one in answers if one.probability is not None]
         mean = np.mean(some, 0) if len(some) == len(answers) else None
         right = np.stack([one.right for one in answers])
-        return cls(predicted, right, names, list(networks), mean)
+        columns = max(one.columns for one in answers)
+        return cls(predicted, right, names, list(networks), mean, columns)
 
     def networks(self) -> Iterator[tuple[str, Answers]]:
         """Yield each network's name and its answers."""
@@ -249,7 +252,7 @@ def overall(
     found |= _slope_over_control(pairs, slope, trained, level)
     largest, crossfitted = _largest_loss(pairs)
     return found | {
-        "largest_loss": largest,
+        "largest_loss": largest + 0.0,  # not -0
         "largest_loss_crossfit": crossfitted,
         "no_answer_before": float((before.predicted == ABSTAINED).mean()),
         "no_answer_after": float((after.predicted == ABSTAINED).mean()),
@@ -258,7 +261,8 @@ def overall(
 
 def _named(start: str, slope: Sequence[float]) -> dict[str, float]:
     ends = ("", "_low", "_high", "_seeds_low", "_seeds_high")
-    return dict(zip((f"{start}{end}" for end in ends), slope, strict=True))
+    values = (known(*slope[:3]), *slope[1:])
+    return dict(zip((f"{start}{end}" for end in ends), values, strict=True))
 
 
 def _slope_over_control(
@@ -272,7 +276,7 @@ def _slope_over_control(
     own = crossed_slope(others, level)
     difference = slope_difference(pairs, others, (slope, own), level)
     said = intervals.verdict(difference.low, difference.high, null=0)
-    return {"alpha_control": own.alpha, **_named(name, difference), f"{name}_verdict": said}
+    return {"alpha_control": known(*own[:3]), **_named(name, difference), f"{name}_verdict": said}
 
 
 def _largest_loss(pairs: Pairs) -> tuple[float, float]:

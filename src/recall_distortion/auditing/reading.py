@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,16 +22,19 @@ SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 _COUNTS = 5
 
 
-def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray]:
+def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dict[str, Any]:
     """Return what a file holds, or one of its columns or arrays, named behind a colon.
 
     Several columns, all numbers, come as a table where ``scores`` may be meant; and there a name
     with a star, ``dense_*``, takes all columns or arrays that are called so, those of several
-    networks, each named by what the star stands for, in the order of the numbers in their names.
+    networks, each named by what the star stands for, in the order of the numbers in their names;
+    so does a star in the file's name, ``run*_dense.npy``.
     An .npy file is mapped, not read: its numbers come from the disk as they are needed. Files of
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
     path, column = parted(given)
+    if scores and "*" in path.name and not path.exists():
+        return _files(given, path, column)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise AuditError(
@@ -49,7 +52,7 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dic
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 if scores and _is_pattern(column, arrays.files):
-                    names = _matching(path, arrays.files, str(column), "array")
+                    names = _networks(path, arrays.files, str(column), "array")
                     return {name: arrays[array] for name, array in names.items()}
                 found = arrays[_chosen(path, arrays.files, column, "array")]
                 return found
@@ -64,16 +67,41 @@ def read(given: str, *, scores: bool = False) -> np.ndarray | pd.DataFrame | dic
         raise AuditError(reason) from None
     columns = [str(name) for name in table.columns]
     if scores and _is_pattern(column, columns):
-        names = _matching(path, columns, str(column), "column")
+        names = _networks(path, columns, str(column), "column")
         return {name: np.asarray(_column(path, table, one, False)) for name, one in names.items()}
     return _column(path, table, column, scores)
+
+
+def _files(given: str, path: Path, column: str | None) -> dict[str, Any]:
+    """Return what each file of a name with a star holds, by what the star stands for."""
+    if not path.parent.is_dir():
+        raise AuditError(f"{path.parent}: there is no such folder")
+    if column is not None and "*" in column:
+        raise AuditError(f"{given}: has a star in the file's name and in the column's; use one")
+    behind = "" if column is None else f":{column}"
+    there = sorted(file.name for file in path.parent.iterdir() if file.is_file())
+    names = _matching(there, path.name)
+    if not names:
+        raise AuditError(f"{path}: there is no file of such a name")
+    return {
+        star: read(f"{path.with_name(name)}{behind}", scores=True) for star, name in names.items()
+    }
 
 
 def _is_pattern(asked: str | None, names: Sequence[str]) -> bool:
     return asked is not None and "*" in asked and asked not in names
 
 
-def _matching(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict[str, str]:
+def _networks(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict[str, str]:
+    """Return the columns or arrays that a pattern with a star matches (``_matching``)."""
+    found = _matching(names, pattern)
+    if not found:
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise AuditError(f"{path}: has no {kind} like {pattern}. Here are: {listed}")
+    return found
+
+
+def _matching(names: Sequence[str], pattern: str) -> dict[str, str]:
     """Return the names that a pattern with a star matches, by what the star stands for."""
     start, _, end = pattern.partition("*")
     inner = {
@@ -81,9 +109,6 @@ def _matching(path: Path, names: Sequence[str], pattern: str, kind: str) -> dict
         for name in names
         if len(name) > len(start) + len(end) and name.startswith(start) and name.endswith(end)
     }
-    if not inner:
-        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise AuditError(f"{path}: has no {kind} like {pattern}. Here are: {listed}")
 
     def order(name: str) -> list[tuple[int, str]]:
         # Network 10 comes after network 2.
@@ -101,9 +126,15 @@ def parted(given: str) -> tuple[Path, str | None]:
     return Path(given), None
 
 
-@lru_cache(maxsize=2)
 def _table(path: Path) -> pd.DataFrame:
     """Return a table; several columns of one file are asked for in turn."""
+    seen = path.stat()
+    return _parsed(path, path.resolve(), seen.st_mtime_ns, seen.st_size)
+
+
+@lru_cache(maxsize=2)
+def _parsed(path: Path, *_state: object) -> pd.DataFrame:
+    """Return a table of a file in a state, so that one that was written again is read again."""
     import pandas as pd
 
     if path.suffix.lower() == ".csv":
@@ -113,6 +144,7 @@ def _table(path: Path) -> pd.DataFrame:
         except pd.errors.ParserError as error:
             raise AuditError(f"{path}: is no table: {_line(error)}") from None
         names = [str(name) for name in found.columns]
+        _check_separator(path, names)
         counted = len(names) > 1 and names == [str(n) for n in range(len(names))]
         if all(map(_is_text_of_number, names)) and not counted:
             raise AuditError(
@@ -129,6 +161,16 @@ def _table(path: Path) -> pd.DataFrame:
         ) from None
 
 
+def _check_separator(path: Path, names: list[str]) -> None:
+    """Raise ``AuditError`` for a table in which what separates columns stands in the one name."""
+    for letter, called in {";": "';'", "\t": "a tab", "|": "'|'"}.items():
+        if len(names) == 1 and letter in names[0]:
+            raise AuditError(
+                f"{path}: its columns are separated by {called}: write the table with commas, and "
+                "numbers with points"
+            )
+
+
 def _column(
     path: Path, table: pd.DataFrame, column: str | None, scores: bool
 ) -> np.ndarray | pd.DataFrame:
@@ -139,12 +181,25 @@ def _column(
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
         _check_no_column_counts(path, table)
         return table  # a column a class
+    if scores and column is None:
+        _check_no_column_beside(path, table)
     chosen = _chosen(path, names, column, "column")
     values = table.iloc[:, names.index(chosen)]
     if path.suffix.lower() == ".csv" and values.dtype.kind in "ib":
         values = _as_written(path, chosen, values)
     found: np.ndarray = values.to_numpy()
     return found
+
+
+def _check_no_column_beside(path: Path, table: pd.DataFrame) -> None:
+    """Raise ``AuditError`` for a column without numbers beside several of scores."""
+    numbers = [str(name) for name, dtype in table.dtypes.items() if dtype.kind == "f"]
+    others = [str(name) for name, dtype in table.dtypes.items() if dtype.kind not in "fiu"]
+    if len(numbers) > 1 and others:
+        raise AuditError(
+            f"{path}: its column {others[0]} holds no numbers beside {len(numbers)} that do: if "
+            f"these are scores, remove it; or name one column as {path}:NAME"
+        )
 
 
 def _check_no_column_counts(path: Path, table: pd.DataFrame) -> None:

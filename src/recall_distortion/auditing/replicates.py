@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recall_distortion.auditing.answers import Answers, TestSet, answers, array
+from recall_distortion.auditing.answers import Answers, TestSet, answers
 from recall_distortion.auditing.populations import Population
+from recall_distortion.auditing.vectors import array
 from recall_distortion.system.errors import AuditError
 
 
@@ -26,6 +27,7 @@ def answers_of(
         name: answers(one, images, f"{where}, network {name}", **options)
         for name, one in networks.items()
     }
+    require_columns({f"{where}, network {name}": one for name, one in found.items()})
     return next(iter(found.values())) if len(found) == 1 else Population.of(found, images)
 
 
@@ -62,13 +64,25 @@ def require_pairs(before: Answers | Population, others: Mapping[str, Answers | P
         if len(own) != len(first):
             raise AuditError(
                 f"{name}: holds {_count(own)}, and before holds {_count(first)}: give as many, "
-                f"the first of {name} made of the first of before, and so on"
+                f"network k of {name} must come from network k of before"
             )
         if own != first:
             one, two = next((a, b) for a, b in zip(first, own, strict=True) if a != b)
             raise AuditError(
                 f"{name}: network {two} stands where before has network {one}: each network after "
                 "belongs to the one before of the same name, in the same order"
+            )
+
+
+def require_columns(models: Mapping[str, Answers | Population]) -> None:
+    """Raise ``AuditError`` where models have scores of different numbers of classes."""
+    scored = {name: one.columns for name, one in models.items() if one.columns}
+    for name, columns in scored.items():
+        first, wanted = next(iter(scored.items()))
+        if columns != wanted:
+            raise AuditError(
+                f"{name}: has {columns} columns of scores, and {first.split(', ')[-1]} has "
+                f"{wanted}: give the same classes in the same order"
             )
 
 

@@ -9,17 +9,19 @@ import pandas as pd
 from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.decision import (
     MEANS,
-    UNDECIDED,
     WITHIN,
     Finding,
     Limits,
     decided,
-    too_few,
+    meaning,
 )
+from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 #: Groups that are printed, those that lost most, and findings.
 _PRINTED, _FOUND = 20, 5
+#: What stands where there is no number.
+_NOTHING = "-"
 _SAID = {
     INTENSIFICATION: "the gaps between the classes grew",
     DEINTENSIFICATION: "the gaps between the classes shrank",
@@ -33,7 +35,9 @@ def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[st
     groups = tables["groups"]
     for _, whole in tables["models"].iterrows():
         own = groups[groups["candidate"] == whole["candidate"]]
-        parts += _of_candidate(own, whole, level)
+        flips = tables["flips"]
+        neither = _neither(flips[flips["candidate"] == whole["candidate"]], whole)
+        parts += _of_candidate(own, whole, level, neither)
     return "\n".join(parts)
 
 
@@ -42,7 +46,17 @@ def count(images: float) -> str:
     return f"{images:,.0f}" if float(images).is_integer() else f"{images:,.1f}"
 
 
-def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Iterator[str]:
+def _neither(flips: pd.DataFrame, whole: pd.Series) -> float:
+    """Return how many answers changed that were wrong both times, or right among the first k."""
+    if "networks" not in whole:
+        return float((flips["kind"] == "other").sum())
+    rest = flips["networks"] - flips["lost_by"] - flips["gained_by"]
+    return float(rest.sum() / whole["networks"])
+
+
+def _of_candidate(
+    groups: pd.DataFrame, whole: pd.Series, level: float, neither: float
+) -> Iterator[str]:
     several = "networks" in whole
     yield ""
     yield (
@@ -52,7 +66,7 @@ def _of_candidate(groups: pd.DataFrame, whole: pd.Series, level: float) -> Itera
     yield (
         f"  of {whole['images']:,} images {count(whole['flipped'])} answers differ "
         f"({whole['flipped_share']:.1%}): {count(whole['lost'])} lost, {count(whole['gained'])} "
-        f"gained{' a network' if several else ''}"
+        f"gained, {count(neither)} neither{', a network' if several else ''}"
     )
     if several:
         yield (
@@ -75,21 +89,25 @@ def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:
         {
             grouping: shown["name"].map(lambda name: " ".join(name.split())[:40]),
             "images": shown["images"],
-            "before": shown["before"].map("{:.3f}".format),
-            "after": shown["after"].map("{:.3f}".format),
-            "change": shown["change"].map("{:+.3f}".format),
+            "before": _numbers(shown["before"], "{:.3f}"),
+            "after": _numbers(shown["after"], "{:.3f}"),
+            "change": _numbers(shown["change"], "{:+.3f}"),
             f"{100 * level:g} %": _ends(shown, "low", "high"),
             together: _ends(shown, "simultaneous_low", "simultaneous_high"),
-            "shows": shown["verdict"],
+            "shows": shown["verdict"].replace("", _NOTHING),
         }
     )
     if "seeds_low" in shown:
         table.insert(6, "these images", _ends(shown, "seeds_low", "seeds_high"))
     if shown["over_control"].notna().any():
-        table["less control's"] = shown["over_control"].map("{:+.3f}".format)
-        table["that shows"] = shown["over_control_verdict"]
+        table["less control's"] = _numbers(shown["over_control"], "{:+.3f}")
+        table["that shows"] = shown["over_control_verdict"].replace("", _NOTHING)
     found: str = table.to_string(index=False)
-    return found
+    return f"{found}\nshows: by the interval of {together.removesuffix(' together')} together"
+
+
+def _numbers(values: pd.Series, form: str) -> pd.Series:
+    return values.map(lambda value: form.format(value) if value == value else _NOTHING)
 
 
 def _ends(rows: pd.DataFrame, low: str, high: str) -> list[str]:
@@ -103,7 +121,7 @@ def _slope(whole: pd.Series) -> str:
     if said := _SAID.get(whole["alpha_verdict"]):
         ends = f"{whole['alpha_low']:.2f} to {whole['alpha_high']:.2f}"
         return f"alpha {whole['alpha']:.2f} ({ends}): {said}{_over_control(whole)}"
-    return "alpha is not known: the classes differ too little before, for this test set"
+    return f"alpha is not known: the classes differ too little before; {ALPHA_NEEDS}"
 
 
 def _over_control(whole: pd.Series) -> str:
@@ -117,36 +135,35 @@ def _over_control(whole: pd.Series) -> str:
 
 
 def decision_text(
-    findings: Sequence[Finding], limits: Limits, level: float, doubted: Collection[str]
-) -> str:
-    """Return what limits decide of each candidate, and of all where there are several."""
-    candidates = list(dict.fromkeys(one.candidate for one in findings))
-    parts: list[str] = []
-    for name in candidates:
-        own = [one for one in findings if one.candidate == name]
-        parts += _decided(name, own, limits, level, doubted)
-    whole = decided(findings, doubted)
-    if len(candidates) > 1:
-        parts += ["", f"decision: {whole}: {MEANS[whole]}"]
-    return "\n".join(parts)
-
-
-def _decided(
-    name: str,
+    tables: Mapping[str, pd.DataFrame],
     findings: Sequence[Finding],
     limits: Limits,
     level: float,
     doubted: Collection[str],
+) -> str:
+    """Return what limits decide of each candidate, and of all where there are several."""
+    groups = tables["groups"]
+    parts: list[str] = []
+    for whole in tables["models"].to_dict("records"):
+        name = whole["candidate"]
+        own = [one for one in findings if one.candidate == name]
+        of_class = (groups["candidate"] == name) & (groups["grouping"] == BY_CLASS)
+        decision = decided(own, doubted)
+        parts += _decided(name, decision, own, doubted)
+        said = hints(groups[of_class], whole, own, limits, level, decision)
+        parts += [f"  {hint}" for hint in said]
+    whole_decision = decided(findings, doubted)
+    if len(tables["models"]) > 1:
+        parts += ["", f"decision: {whole_decision}: {MEANS[whole_decision]}"]
+    return "\n".join(parts)
+
+
+def _decided(
+    name: str, decision: str, findings: Sequence[Finding], doubted: Collection[str]
 ) -> Iterator[str]:
-    decision = decided(findings, doubted)
     decisive = [one for one in findings if one.decision == decision != WITHIN]
     yield ""
-    yield f"{name}: {decision}: {MEANS[decision]}"
+    yield f"{name}: {decision}: {meaning(name, decision, doubted)}"
     yield from (f"  {finding}" for finding in decisive[:_FOUND])
     if len(decisive) > _FOUND:
         yield f"  ... and {len(decisive) - _FOUND} more"
-    if needed := too_few(findings, limits, level) if decision == UNDECIDED else None:
-        yield (
-            f"  Even a model that changed nothing needs {needed:,} images in a class to show that "
-            f"it lost less than {limits.drop:g}."
-        )

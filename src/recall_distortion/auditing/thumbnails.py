@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from recall_distortion.auditing.answers import array
 from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.reading import parted, read
+from recall_distortion.auditing.vectors import array
 from recall_distortion.report import style
 from recall_distortion.system.errors import AuditError
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from recall_distortion.auditing.answers import ABSTAINED, Answers, TestSet
+from recall_distortion.auditing.answers import Answers, TestSet
+from recall_distortion.auditing.decision import BEFORE
 from recall_distortion.auditing.populations import Population
+from recall_distortion.auditing.vectors import ABSTAINED
 
 #: Standard errors by which a model has to be better than chance.
 _CLEARLY = 3.0
@@ -18,15 +20,25 @@ Model = Answers | Population
 
 
 def doubtful(images: TestSet, models: Mapping[str, Model]) -> list[str]:
-    """Return the models, by name, that agree with the labels no better than chance.
+    """Return the models, by name, whose answers may not be theirs, so that nothing is within.
 
-    Of several networks one is enough.
+    They agree with the labels no better than chance, or are the labels where those of the model
+    before are not. Of several networks one is enough.
     """
+    first = _networks({BEFORE: models[BEFORE]}).values()
+    perfect = all(_is_labels(images, one) for one in first)
     return [
         name
         for name, model in models.items()
-        if any(_is_chance(images, one) for one in _networks({name: model}).values())
+        if any(
+            _is_chance(images, one) or (_is_labels(images, one) and not perfect)
+            for one in _networks({name: model}).values()
+        )
     ]
+
+
+def _is_labels(images: TestSet, model: Answers) -> bool:
+    return np.array_equal(model.predicted, images.index)
 
 
 def _networks(models: Mapping[str, Model]) -> dict[str, Answers]:
@@ -50,7 +62,7 @@ def _is_chance(images: TestSet, model: Answers) -> bool:
 
 def warnings_of(images: TestSet, before: Model, candidates: Mapping[str, Model]) -> list[str]:
     """Return warnings about a test set and the models' answers, a sentence each."""
-    models = {"before": before, **candidates}
+    models = {BEFORE: before, **candidates}
     of_models = list(_of_models(images, _networks(models)))
     if isinstance(before, Population) and (more := len(of_models) - _SAID) > 0:
         of_models = [*of_models[:_SAID], f"There are {more} more such warnings."]
@@ -62,9 +74,12 @@ def _of_test_set(images: TestSet) -> Iterator[str]:
     if (missing := np.flatnonzero(counts == 0)).size:
         named = ", ".join(images.names[place] for place in missing[:5])
         more = ", ..." if missing.size > 5 else ""
+        from_one = ""
+        if missing[0] == 0 and not (images.as_texts or images.numbered):
+            from_one = " Where classes are counted from 1, subtract 1 of labels and answers."
         yield (
             f"{missing.size} of {len(counts)} classes have no test image ({named}{more}): nothing "
-            "is known of them."
+            f"is known of them.{from_one}"
         )
     if single := int((counts == 1).sum()):
         what = "class has" if single == 1 else "classes have"
@@ -96,9 +111,11 @@ def _of_models(images: TestSet, models: Mapping[str, Answers]) -> Iterator[str]:
                 "as wrong."
             )
     names = list(models)
+    perfect = {name for name, model in models.items() if _is_labels(images, model)}
     for place, name in enumerate(names):
-        if np.array_equal(models[name].predicted, images.index):
-            yield f"{name} is right everywhere: are these the labels?"
+        if name in perfect:
+            nothing = "" if len(perfect) == len(models) else " Nothing is within a limit by them."
+            yield f"{name} is right everywhere: are these the labels?{nothing}"
         for other in names[:place]:
             if np.array_equal(models[name].predicted, models[other].predicted):
                 yield f"{name} gives the same answers as {other}: is it the same file?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -23,20 +24,28 @@ Compare a model's predictions before and after it was changed, class by class, o
 FILE is .npy, .npz, .csv or .parquet; FILE:NAME names one of several columns or arrays. Labels are
 integers or texts. Predictions are the classes, or probabilities or logits with a column a class.
 Give --after several times for several candidates, as NAME=FILE. Several networks of each model,
-network k after made of network k before, are arrays [networks, images], or columns by a name with a
-star, "t.csv:old_*" and "t.csv:new_*"; intervals then speak of other seeds and other images.
+network k after made of network k before, are arrays [networks, images], or columns or files by a
+name with a star, "t.csv:old_*" and "t.csv:new_*", "run*_old.npy" and "run*_new.npy"; intervals then
+speak of other seeds and other images.
 
   recall-distortion audit --labels y.npy --before dense.npy --after pruned.npy --max-drop 0.02
   recall-distortion audit --labels t.csv:label --before t.csv:old --after int8=t.csv:int8
   recall-distortion audit results/digits --network digits/cnn/small --method magnitude --ratio 10
 
-Limits are on the change from before to after, of classes, whatever a control or other groups say.
-Within is a class whose own interval ends below the limit, beyond one whose interval, at the level
-that all classes have together, begins above it.
+Limits apply to each class's change from before to after; controls and groups do not affect them. A
+class is within if its loss is at most the limit, judged by its own interval. It is beyond if its
+loss is at least the limit, judged by the wider interval that holds for all classes together. What a
+class "shows" in the table, loss or gain, goes by the interval of all classes together as well.
 
 Exit status: 0 within all limits, or none given; 3 beyond one; 4 this test set cannot tell; 2 the
 input is wrong.
 """
+#: Arguments that messages name, as words of the command.
+_OPTIONS = {
+    "classes=": "--classes",
+    "threshold=": "--threshold",
+    "scores='logits'": "--scores logits",
+}
 STATUS = {WITHIN: 0, BEYOND: 3, UNDECIDED: 4}
 
 
@@ -46,17 +55,19 @@ def run(words: Sequence[str], prog: str) -> int:
     limits = Limits(options.max_drop, options.max_excess, options.max_alpha)
     if options.undecided_passes and not limits.asked:
         raise AuditError("--undecided-passes: there is no limit to decide by")
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise AuditError(f"--out {options.out}: is a file; name a folder")
+    if options.out is not None:
+        _check_out(options.out)
     if options.images and options.out is None:
         raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
     findings = found.findings(limits)
-    print(found)
-    if limits.asked:
-        print(decision_text(findings, limits, found.level, found.doubted))
+    # First, so that whoever stops reading what is printed has the files.
     if options.out is not None:
         _save(found, limits, options)
+    print(found)
+    if limits.asked:
+        print(decision_text(found.tables, findings, limits, found.level, found.doubted))
+    if options.out is not None:
         print(f"\nThe report: {(options.out / 'report.html').resolve()}")
     decision = decided(findings, found.doubted)
     # Answers that may be of other images are no matter of a test set's size.
@@ -64,6 +75,17 @@ def run(words: Sequence[str], prog: str) -> int:
     if decision == UNDECIDED and options.undecided_passes and not doubted:
         return STATUS[WITHIN]
     return STATUS[decision]
+
+
+def _check_out(folder: Path) -> None:
+    """Raise ``AuditError`` where a folder cannot be written to, before all is computed for it."""
+    if folder.exists() and not folder.is_dir():
+        raise AuditError(f"--out {folder}: is a file; name a folder")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise AuditError(f"--out {folder}: cannot be written to: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise AuditError(f"--out {folder}: cannot be written to: {there} is not writable")
 
 
 def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
@@ -160,7 +182,12 @@ def _of_files(options: argparse.Namespace) -> Audit:
 
 
 def _with_file(message: str, files: Mapping[str, str | None]) -> str:
-    """Return a message about what was given, which begins with its name, with its file's name."""
+    """Return a message about what was given, which begins with its name, with its file's name.
+
+    An argument in Python is named as the option that it is.
+    """
+    for argument, option in _OPTIONS.items():
+        message = message.replace(f"({argument})", f"({option})")
     for name, path in files.items():
         if path and message.startswith(f"{name}:") and path not in message:
             return f"{name} ({path}){message[len(name) :]}"
@@ -244,7 +271,9 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="another grouping of the images, such as sensor=FILE, shown beside the classes; again "
         "for more",
     )
-    group.add_argument("--keys", metavar="FILE", help="the images' names, each once")
+    group.add_argument(
+        "--keys", metavar="FILE", help="the images' names, each once; rows are matched by position"
+    )
     group.add_argument(
         "--images",
         metavar="FILE",
@@ -271,7 +300,7 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
         "--scores",
         choices=("auto", "logits"),
         default="auto",
-        help="logits: the highest score is the answer, whatever they sum to",
+        help="auto checks that values between 0 and 1 sum to 1; logits skips that check",
     )
 
 
@@ -318,7 +347,7 @@ def _limit(text: str) -> float:
     except ValueError:
         found = float("nan")
     if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a number above 0, such as 0.001, not {text!r}")
     return found
 
 

@@ -13,4 +13,13 @@
       }
     });
   }
+  // A table that is cut says so.
+  const look = () => {
+    for (const box of document.querySelectorAll(".scroll")) {
+      box.classList.toggle("cut", box.scrollWidth > box.clientWidth);
+    }
+  };
+  addEventListener("resize", look);
+  document.addEventListener("toggle", look, true);
+  look();
 })();

@@ -1,0 +1,210 @@
+"""The tables of an audit and its summary, declared once: each column, each key, and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from recall_distortion.auditing.comparison import BY_CLASS, CHANGES
+from recall_distortion.auditing.decision import DECISIONS, SAID
+from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
+
+SLOPES = (INTENSIFICATION, DEINTENSIFICATION, INCONCLUSIVE)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column or a key: its name, its meaning, the words that it may hold if these are few.
+
+    ``several`` marks what only an audit of several networks has.
+    """
+
+    name: str
+    meaning: str
+    words: tuple[str, ...] = ()
+    several: bool = False
+
+
+def _ends(of: str, name: str = "") -> list[Field]:
+    """Return the ends of an interval at the audit's level."""
+    start = f"{name}_" if name else ""
+    return [
+        Field(f"{start}low", f"The lower end of the interval of {of}."),
+        Field(f"{start}high", "Its upper end."),
+    ]
+
+
+def _together(of: str, name: str = "") -> list[Field]:
+    start = f"{name}_" if name else ""
+    meaning = "The same at the level that all rows together need"
+    return [
+        Field(f"{start}simultaneous_low", f"{meaning} (Bonferroni)."),
+        Field(f"{start}simultaneous_high", "Its upper end."),
+    ]
+
+
+def _seeds(of: str, name: str = "") -> list[Field]:
+    start = f"{name}_" if name else ""
+    return [
+        Field(
+            f"{start}seeds_low",
+            f"The lower end for {of} over other seeds on these images alone.",
+            several=True,
+        ),
+        Field(f"{start}seeds_high", "Its upper end.", several=True),
+    ]
+
+
+def _share(name: str, meaning: str) -> list[Field]:
+    return [Field(name, meaning), *_ends(name, name)]
+
+
+def _counted(name: str, meaning: str) -> list[Field]:
+    mean = "; a mean over networks, where there are several."
+    return [Field(name, meaning + mean), *_share(f"{name}_share", f"{name} / images.")]
+
+
+_CANDIDATE = Field("candidate", "The candidate's name.")
+_SHARES = [
+    *_share("before", "The share of the images that the model before answers rightly."),
+    *_share("after", "The same of the candidate."),
+    Field("change", "after less before."),
+]
+_P = [
+    Field("p", "The p value of no change (docs/audit.md)."),
+    Field("p_exact", "McNemar's exact p value; empty for several networks."),
+]  # fmt: skip
+_COUNTS = [
+    *_counted("lost", "Images that were right before and are wrong after"),
+    *_counted("gained", "Images that were wrong before and are right after"),
+    *_counted("flipped", "Images whose answer changed, right or wrong"),
+]
+_CONTROL = [
+    Field("control",
+          "The control's share of right answers; empty without one, as what follows of it."),
+    Field("over_control", "after less control."),
+]  # fmt: skip
+
+MODELS = [
+    _CANDIDATE,
+    Field("networks", "How many networks there are of each model.", several=True),
+    Field("images", "How many images there are."),
+    *_SHARES,
+    *_ends("change"),
+    *_seeds("change"),
+    *_P,
+    Field("verdict", "What the interval of change says of accuracy.", CHANGES),
+    *_COUNTS,
+    *_CONTROL,
+    *_ends("over_control", "over_control"),
+    *_seeds("over_control", "over_control"),
+    Field("over_control_verdict", "What the interval of over_control says.", CHANGES),
+    Field("alpha", "The slope of normalized recall balances after on before; empty without ends."),
+    *_ends("alpha", "alpha"),
+    *_seeds("alpha", "alpha"),
+    Field("alpha_verdict", "What its interval says against 1.",
+          SLOPES),
+    Field("alpha_control", "The control's alpha; empty where its interval has no ends."),
+    Field("alpha_over_control", "alpha less alpha_control; empty where it has no ends."),
+    *_ends("alpha_over_control", "alpha_over_control"),
+    *_seeds("alpha_over_control", "alpha_over_control"),
+    Field("alpha_over_control_verdict", "What that interval says against 0.", SLOPES),
+    Field("largest_loss",
+          "The largest loss of recall of any class, in part luck; below 0 if all gained."),
+    Field("largest_loss_crossfit", "The loss of the class that loses most on half of the images, "
+          "measured on the others."),
+    Field("no_answer_before", "The share of images that the model before gives no answer to."),
+    Field("no_answer_after", "The same of the candidate."),
+]  # fmt: skip
+
+GROUPS = [
+    _CANDIDATE,
+    Field("grouping", f"{BY_CLASS}, the images' true class, or the name of another grouping."),
+    Field("name", "The class, or the group."),
+    Field("images", "How many images it has."),
+    *_SHARES,
+    *_ends("change"),
+    *_together("change"),
+    *_seeds("change"),
+    *_P,
+    Field("p_adjusted", "p, adjusted over the rows of the grouping (Holm)."),
+    Field("verdict", "What the interval of all together says of change.", CHANGES),
+    Field("excess", "change less that of all images; below 0 where the class lost more."),
+    *_ends("excess", "excess"),
+    *_together("excess", "excess"),
+    *_seeds("excess", "excess"),
+    *_COUNTS,
+    *_CONTROL,
+    *_ends("over_control", "over_control"),
+    *_together("over_control", "over_control"),
+    *_seeds("over_control", "over_control"),
+    Field("over_control_verdict", "What the interval of all together says of it.", CHANGES),
+]
+
+FLOWS = [
+    _CANDIDATE,
+    Field("class", "The true class of lost images."),
+    Field("to", "The candidate's answer to them; empty where it gives none."),
+    Field("images", "How many lost images of the class it answers so; of several networks a mean."),
+    Field("share", "images / the class's lost images."),
+]
+
+FLIPS = [
+    _CANDIDATE,
+    Field("image", "The image's place, from 0 on, or its name where names were given."),
+    Field("class", "Its true class."),
+    Field("before", "The answer before, of several networks the most frequent; empty for none."),
+    Field("after", "The candidate's."),
+    Field("kind", "Right before and wrong after, the reverse, or wrong both times.",
+          ("lost", "gained", "other")),
+    Field("probability_before",
+          "The true class's probability before, a mean over networks; empty if not given."),
+    Field("probability_after", "The candidate's."),
+    Field("networks", "How many networks changed their answer.", several=True),
+    Field("lost_by", "How many of them lost the image.", several=True),
+    Field("gained_by", "How many of them gained it.", several=True),
+]  # fmt: skip
+
+#: The files by name: what a row is, and the columns in the order of the file.
+TABLES = {
+    "models": ("a candidate", MODELS),
+    "groups": ("a candidate and class, or group of another grouping", GROUPS),
+    "flows": ("a candidate, class, and what lost images of it are taken for", FLOWS),
+    "flips": ("a candidate and image whose answer changed", FLIPS),
+}
+
+SUMMARY = [
+    Field("schema", "The version of these keys."),
+    Field("level", "The level of all intervals that no other is said of."),
+    Field("warnings", "What a reader has to know first, a sentence each."),
+    Field("limits", "The limits that were given, by the names of findings; null where none was.",
+          tuple(SAID)),
+    Field("decision", "What they decide of all candidates, the worst; null without limits.",
+          DECISIONS),
+    Field("findings", "What each limit says of each class of each candidate that is not within."),
+    Field("candidates",
+          "Each candidate's decision, its row of models.csv, and its `classes` by name."),
+]  # fmt: skip
+
+FINDING = [
+    _CANDIDATE,
+    Field("limit",
+          "Which limit: on a loss of recall, on one beyond that of all images, on alpha.",
+          tuple(SAID)),
+    Field("name", "The class; all, of alpha."),
+    Field("tolerated", "The limit."),
+    Field("estimate", "The loss, the excess loss or alpha; below 0 is a gain."),
+    Field("low", "The loss is at least this: beyond where it is above the limit."),
+    Field("low_level", "The level of that interval; of classes, the one that all together need."),
+    Field("high", "The loss is at most this: within where it is below the limit."),
+    Field("high_level", "The level of that interval, the audit's."),
+    Field("decision", "What that decides.", DECISIONS),
+    Field("images", "How many images the class has."),
+]  # fmt: skip
+
+
+def names(fields: list[Field], several: bool) -> Iterator[str]:
+    """Yield the names of the fields of an audit of one network of each model, or of several."""
+    for field in fields:
+        if several or not field.several:
+            yield field.name
