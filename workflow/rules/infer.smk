@@ -143,7 +143,7 @@ rule summarize:
 
 rule infer_all:
     input:
-        rules.populations.output,
+        rules.populations.output.images,
         rules.estimate.output,
         rules.compare_fits.output,
         rules.summarize.output,
