@@ -112,6 +112,19 @@ def get_prediction_files():
     ]
 
 
+def get_data_files():
+    """Return the prepared data by data set.
+
+    None where predictions were brought without them: data that are made anew would be newer than
+    the predictions, and everything would be trained again.
+    """
+    files = {name: DATA.format(dataset=name) for name in STUDY.datasets}
+    is_here = all(Path(path).exists() for path in files.values())
+    if not is_here and all(Path(path).exists() for path in get_prediction_files()):
+        return {}
+    return files
+
+
 def get_fit_files(suffix):
     """Return the files of the mixed models' fits, one a job and fitter."""
     return expand(f"{FIT}{suffix}", networks=STUDY.fits(), fitter=FITTERS)

@@ -20,7 +20,7 @@ rule prepare:
 
 rule frequencies:
     input:
-        **{name: DATA.format(dataset=name) for name in STUDY.datasets},
+        **get_data_files(),
     output:
         frequencies=f"{RESULTS}/inference/frequencies.csv",
     log:

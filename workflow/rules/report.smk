@@ -63,7 +63,7 @@ rule figures:
 
 rule thumbnails:
     input:
-        **{name: DATA.format(dataset=name) for name in STUDY.datasets},
+        **get_data_files(),
         images_csv=rules.populations.output.images,
     output:
         thumbnails=f"{RESULTS}/inference/thumbnails.json",

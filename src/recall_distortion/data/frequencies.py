@@ -12,12 +12,15 @@ from recall_distortion.data.prepared import load
 from recall_distortion.system.files import replacing
 
 
+COLUMNS = ("dataset", "class", "class_name", "fit", "holdout", "test")
+
+
 def write_frequencies(datasets: Mapping[str, str | Path], output: str | Path) -> None:
     """Write the images of every class of prepared data sets, by name, as a CSV table.
 
     Columns: dataset, class, class_name, and the images trained on (fit), held out and tested on.
     """
-    rows = []
+    rows = [pd.DataFrame(columns=COLUMNS)]
     for name, path in datasets.items():
         data = load(path)
         classes = len(data.class_names)
