@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import string
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from recall_distortion.measures.of_networks import FURTHER
@@ -214,6 +216,13 @@ def test_an_edit_of_the_code_reruns_what_it_decides(finished_copy: Project) -> N
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_shipped_study_can_be_planned(project: Project, study: str) -> None:
+    for dataset in load(PROJECT / f"config/studies/{study}.yaml").datasets.values():
+        if dataset.path:  # of images that are not part of the project
+            for name in string.ascii_lowercase[:10]:
+                for part in ("train", "test"):
+                    image = project.folder / dataset.path / part / name / "1.png"
+                    image.parent.mkdir(parents=True)
+                    Image.new("RGB", (32, 32)).save(image)
     plan = project.snakemake("-n", "--config", f"study={study}", "gpus=0")
     cells = len(list(load(PROJECT / f"config/studies/{study}.yaml").cells()))
     assert cells > 1

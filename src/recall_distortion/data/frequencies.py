@@ -11,7 +11,6 @@ import pandas as pd
 from recall_distortion.data.prepared import load
 from recall_distortion.system.files import replacing
 
-
 COLUMNS = ("dataset", "class", "class_name", "fit", "holdout", "test")
 
 
