@@ -44,8 +44,14 @@ def small_page(small_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch, small_page: str) -> None:
     """The words of a page alone: its figures are blank, since drawing them takes seconds."""
+    import io
+
+    from PIL import Image
+
     from recall_distortion.report import page
     from recall_distortion.report.pictures import Picture
 
-    blank = Picture(b"", 1, 1)
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, format="PNG")
+    blank = Picture(pixel.getvalue(), 1, 1)
     monkeypatch.setattr(page, "_drawn", lambda tables: defaultdict(lambda: blank))

@@ -33,7 +33,7 @@ def few_lines(name: str, path: Path) -> list[str]:
         (",125,", ",I25,", r"line 2, column support: 'I25' is not a number"),
         ("dense,1,", "dense,0.5,", r"line 2, column ratio: '0.5' is not a ratio from 1 on"),
         ("dense,0,0,", "dense,-1,0,", r"line 2, column seed: '-1' is not a whole number"),
-        ("dense,0,0,", "dense,0,0\n", r"damaged \(line 2 has 8 cells for 19 columns\)"),
+        ("dense,0,0,", "dense,0,0\n", r"damaged \(line 2 has 8 cells for 20 columns\)"),
         ("0.0284", "0.0294", r"line 2, column balance"),
         ("digits,cnn", 'digits,"cnn', r"damaged"),
     ],

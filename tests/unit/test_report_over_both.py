@@ -55,7 +55,9 @@ def test_tables_have_both_intervals_beside_each_other(small_tables: Path) -> Non
     expected = rows(small_tables, MEAN_OVER_BOTH, "recall", DENSE).index
     shown = [row[place("seeds_low")] for row in classes.rows]
     full = [float(cell.title or cell.text.replace("−", "-")) for cell in shown]
-    assert full == of_seeds.loc[expected, "low"].tolist()
+    assert sorted(full) == sorted(of_seeds.loc[expected, "low"])
+    changes = [abs(float(row[place("change")].title)) for row in classes.rows]
+    assert changes == sorted(changes, reverse=True)
 
 
 def test_without_single_predictions_nothing_is_said(small_tables: Path) -> None:

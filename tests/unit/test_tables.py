@@ -49,9 +49,10 @@ CONTRACT = {
 def test_what_summaries_say_is_declared_and_what_is_declared_is_said() -> None:
     """In the studies that ship, of which each item occurs in one at least.
 
-    No study that ships quantizes: ``test_quantized_studies`` has the items of those that do.
+    No study that ships has results of quantizing (``test_quantized_studies`` has these items), nor
+    of an unbalanced set.
     """
-    said = {("quantized", item) for item in ITEMS["quantized"]}
+    said = {(name, item) for name in ("quantized", "frequency") for item in ITEMS[name]}
     for path in REPOSITORY.glob("results/*/tables/summary.csv"):
         table = read_table(path, "summary")
         for section, item in zip(table["section"], table["item"], strict=True):

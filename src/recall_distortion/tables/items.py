@@ -73,6 +73,15 @@ ITEMS: dict[str, dict[str, str]] = {
         "failures": "Networks that could not be trained or retrained.",
         **_COUNTS,
     },
+    "over_both": {
+        "slopes": "Pooled slopes with an estimate over other seeds and other images.",
+        "slopes/unknown": "Those without an interval.",
+        "slopes/seeds": "Those told from 1 over other seeds, on these images.",
+        "slopes/both": "Those told from 1 over other seeds and other images.",
+        "classes": "Classes of cells with an estimate of their change.",
+        "classes/seeds": "Those whose change is told from none on these images.",
+        "classes/both": "Those told from none over other images as well.",
+    },
     "tradeoff": {
         "cells": "Retrained cells of which it can be judged what improves.",
         "unknown": "Those of which it cannot.",
