@@ -182,6 +182,7 @@ def test_a_study_of_dense_networks_alone_has_no_slopes(tmp_path: Path, networks:
     others = set(VIEWS) - of_dense_too - {"class_measures"}
     assert all(found[name].empty for name in (*others, "tests"))
     assert not found["estimates"]["leads"].any()
+    assert set(found["estimates"]["method"]) <= {DENSE, RESEED}
 
 
 def test_a_missing_column_names_the_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Nothing is asserted of times.
 from __future__ import annotations
 
 import importlib
+import io
 import multiprocessing
 import os
 import re
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 from core_helpers import REPOSITORY, prepared
+from PIL import Image
 
+from recall_distortion.data import Shape, describe
 from recall_distortion.training import fit_runs
 from tests.workflow.warm import commands
 
@@ -265,6 +268,27 @@ def test_captured_steps_do_what_the_others_do(replicates):
     for eager, replayed in zip(*states, strict=True):
         for name, value in eager.items():
             torch.testing.assert_close(replayed[name], value, rtol=1e-2, atol=1e-2)
+
+
+def test_encoded_images_become_the_folder_that_they_were(benchmarks, tmp_path):
+    encoded_folder = benchmarks("encoded_folder")
+    files = [Image.new("RGB", (8, 8), (value, 0, 0)) for value in range(0, 250, 50)]
+    streams = []
+    for image in files:
+        stream = io.BytesIO()
+        image.save(stream, format="JPEG")
+        streams.append(stream.getvalue())
+    parts = {}
+    for part, chosen in (("train", streams[:4]), ("test", streams[3:])):
+        parts[f"{part}_bytes"] = np.frombuffer(b"".join(chosen), np.uint8)
+        parts[f"{part}_offsets"] = np.cumsum([0, *map(len, chosen)])
+        parts[f"{part}_labels"] = np.arange(len(chosen)) % 2
+    np.savez(tmp_path / "encoded.npz", label_names=["cat", "dog"], **parts)
+    counts = encoded_folder.write(tmp_path / "encoded.npz", tmp_path / "pets", 3)
+    assert counts == {"train": 3, "test": 2}
+    assert (tmp_path / "pets/train/cat/00002.jpg").read_bytes() == streams[2]
+    assert (tmp_path / "pets/test/dog/00001.jpg").read_bytes() == streams[4]
+    assert describe("folder", path=str(tmp_path / "pets")) == Shape(3, 8, 2)
 
 
 @pytest.mark.slow

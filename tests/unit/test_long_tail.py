@@ -14,9 +14,12 @@ from recall_distortion.data.imbalance import HELD_OUT, kept_of_classes, long_tai
 from recall_distortion.data.prepared import load
 from recall_distortion.data.preparing import prepare
 from recall_distortion.inference.questions.frequency import frequency
+from recall_distortion.inference.questions.summary_forgotten import of_panels
 from recall_distortion.study.parts import Dataset
 from recall_distortion.system.errors import DataError
 from recall_distortion.tables.files import read_table
+from recall_distortion.tables.items import ITEMS
+from recall_distortion.tables.study import StudyTables
 from recall_distortion.tables.views import melt, spread
 from recall_distortion.vocabulary import CONTROL, DENSE, RETRAINED
 
@@ -149,6 +152,18 @@ def test_the_slopes_are_those_of_ordinary_least_squares() -> None:
     assert row["images_over_control"] == pytest.approx(row["images"] - row["images_control"])
     back = spread("frequency", melt("frequency", found))
     np.testing.assert_array_equal(back["images_p"], found["images_p"])
+
+
+def test_summaries_count_cells_in_which_rare_classes_lose_more() -> None:
+    recall, images = recalls()
+    nothing = pd.DataFrame()
+    rows = melt("frequency", frequency(recall, images))
+    networks = recall[["method"]]
+    tables = StudyTables(recall, networks, rows, nothing, nothing, nothing, nothing)
+    ((panel, section, found),) = of_panels(tables)
+    assert (section, panel.dataset) == ("frequency", "d")
+    assert set(found) == set(ITEMS["frequency"])
+    assert (found["cells"], found["rarer"], found["commoner"]) == (1, 1, 0)
 
 
 def test_nothing_is_said_of_balanced_data_or_few_classes() -> None:

@@ -16,7 +16,7 @@ from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.arranged import fairness_side_by_side
 from recall_distortion.tables.forgetting import CLASS_TESTS, MORE
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CONTROL, INCONCLUSIVE, RESEED, RETRAINED, Panel
+from recall_distortion.vocabulary import CONTROL, RESEED, RETRAINED, Panel
 
 
 def forgotten_facts(data: ReportTables) -> list[dict[str, Any]]:
@@ -130,15 +130,20 @@ def forgotten_tables(data: ReportTables) -> list[HtmlTable]:
     """Return the tables of images, of classes and of fairness."""
     cells = data.view("populations")
     classes, named = data.view("class_tests"), data.view("class_measures")
-    classes, named = classes[classes["state"] == RETRAINED], ended(named, data)
+    classes, named = ended(classes), ended(named)
     wide = fairness_side_by_side(data.view("measures"))
     measures = [name for name in wide.columns if name not in {key.name for key in FAIRNESS_KEYS}]
     columns = [*FAIRNESS_KEYS, *(Column(name, name, "text") for name in measures)]
     return [
         listing("populations", cells[cells["pies"].notna()]),
         listing("class_counts", data.view("class_counts")),
-        foremost("class_tests", classes, classes["control_verdict"] != INCONCLUSIVE),
-        foremost("class_measures", named, named["named_share_over_control"].abs()),
+        foremost("class_tests", classes, -classes["control_p"], "those with the smallest p"),
+        foremost(
+            "class_measures",
+            named,
+            named["named_share_over_control"].abs(),
+            "those named most unlike the control’s",
+        ),
         listing("frequency", data.view("frequency")),
         listing("fairness", wide, columns=columns),
     ]

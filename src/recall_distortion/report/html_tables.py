@@ -19,6 +19,7 @@ from recall_distortion.report.forgotten_listings import EVERY
 from recall_distortion.report.listings import MODELS, ONCE, QUESTIONS, SEEDS_KEYS, Column
 from recall_distortion.report.tables import ReportTables, order_as, pruned
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
+from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
@@ -28,6 +29,7 @@ from recall_distortion.vocabulary import (
     INCONCLUSIVE,
     INTENSIFICATION,
     ONE,
+    CellState,
     format_ratio,
 )
 
@@ -190,11 +192,11 @@ def listing(
     )  # fmt: skip
 
 
-def foremost(key: str, table: pd.DataFrame, order: pd.Series) -> HtmlTable:
+def foremost(key: str, table: pd.DataFrame, order: pd.Series, first: str) -> HtmlTable:
     """Return a table with a row a class of each cell, those first where ``order`` is highest.
 
-    Of a long one the page has the first rows alone; nobody reads a thousand, and every cell's
-    numbers are in the table's file.
+    Of a long one the page has the first rows alone, which are ``first`` in its words; nobody reads
+    a thousand, and every cell's numbers are in the table's file.
     """
     # By place, because a table's labels need not be different.
     places = order.reset_index(drop=True).sort_values(ascending=False, kind="stable").index
@@ -202,7 +204,7 @@ def foremost(key: str, table: pd.DataFrame, order: pd.Series) -> HtmlTable:
     if len(table) <= MOST_ROWS:
         return listing(key, ordered)
     described = EVERY[key]
-    left = f"{MOST_ROWS} of {len(table):,} rows; all of them are in {described.table}.csv."
+    left = f"{MOST_ROWS} of {len(table):,} rows, {first}; all are in {described.table}.csv."
     return listing(key, ordered[:MOST_ROWS], note=f"{described.note} {left}".strip())
 
 
@@ -270,7 +272,8 @@ def influence_table(data: ReportTables) -> HtmlTable:
     """Return the cells without each class, those classes first that change a verdict."""
     table = _beside(data.view("influence"), data.view("slopes"),
                     mean_all="mean", verdict_all="verdict")  # fmt: skip
-    return foremost("influence", table, table["changes"] == CHANGES)
+    changed = table["changes"] == CHANGES
+    return foremost("influence", table, changed, "those first that change a verdict")
 
 
 def over_both_tables(data: ReportTables) -> tuple[HtmlTable, HtmlTable]:
@@ -281,8 +284,11 @@ def over_both_tables(data: ReportTables) -> tuple[HtmlTable, HtmlTable]:
     ends = data.view("classes")[[*key, "low", "high"]]
     ends = ends.rename(columns={"low": "seeds_low", "high": "seeds_high"})
     classes = data.view("classes_over_both").merge(ends, on=key, how="left")
-    largest = foremost("classes_over_both", classes, classes["change"].abs())
-    return listing("slopes_over_both", slopes), largest
+    size = classes["change"].abs()
+    return (
+        listing("slopes_over_both", slopes),
+        foremost("classes_over_both", classes, size, "those that changed most"),
+    )
 
 
 def question_tables(tests: pd.DataFrame) -> list[HtmlTable]:
@@ -351,9 +357,11 @@ def quantized_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
-def ended(table: pd.DataFrame, data: ReportTables) -> pd.DataFrame:
+def ended(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of networks as they end: pruned and retrained, or quantized."""
-    return table[(table["state"] != COMPRESSED) | table["method"].isin(data.quantizers)]
+    states = [CellState(*key) for key in table[CELL_STATE].itertuples(index=False, name=None)]
+    last = set(as_they_end(states))
+    return table[[state in last for state in states]]
 
 
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
@@ -381,7 +389,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
             listing("published", data.published[data.published["verdict"] != ""]),
             *question_tables(data.tests),
             *mixed_tables(data),
-            listing("measures", ended(data.view("measures"), data)),
+            listing("measures", ended(data.view("measures"))),
             listing("intercepts", intercepts),
             *network_tables(data.networks),
         ],

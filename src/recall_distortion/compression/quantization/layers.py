@@ -8,6 +8,7 @@ may transform numbers before it multiplies them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from copy import deepcopy
 
 import torch
@@ -35,7 +36,7 @@ def precision(fan_in: int, bits: int, activation_bits: int) -> torch.dtype:
     return torch.float32 if largest <= EXACT else torch.float64
 
 
-class _Whole(nn.Module):
+class _Whole(nn.Module, ABC):
     """A layer with weights' levels [O, ...], their scales [O], and biases [O].
 
     With static activations the biases are int32 multiples of input's times weights' scale, carried
@@ -75,8 +76,8 @@ class _Whole(nn.Module):
             found = arithmetic.affine(low, high, self.bits)
         return self._products(arithmetic.above_zero(x, found, self.bits), found.scale)
 
-    def _products(self, levels: Tensor, scale: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _products(self, levels: Tensor, scale: Tensor) -> Tensor: ...
 
     def _values(self, sums: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return what sums of products stand for; ``shape`` is that of what is per channel."""

@@ -40,8 +40,8 @@ def write_estimates(
     family and depth of the networks that are to be compared. ``predictions`` are the files that the
     recalls are of; without them nothing is said of other images. ``populations`` is the table of
     estimates that ``write_populations`` wrote of the same study, ``frequencies`` that of the
-    classes' images. What a study cannot estimate is
-    missing in its table, and a note there says why.
+    classes' images. What a study cannot estimate is missing in its table, and a note there says
+    why.
     """
     recall = read_table(recall_csv, "recall")
     networks = read_table(networks_csv, "networks", _MEASURED, [*FURTHER, *QUANTIZED])

@@ -19,7 +19,7 @@ def write_populations(
 ) -> None:
     """Write what a study's populations say as rows of estimates.csv, and the images they are of.
 
-    The rows are for ``write_estimates``, which reads no predictions.
+    The rows are for ``write_estimates``, which puts them into the study's table.
     """
     parts, _ = read_all(predictions)
     found = populations(whole_cells(parts))

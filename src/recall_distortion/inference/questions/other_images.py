@@ -8,7 +8,7 @@ networks can only tell together (``statistics.crossed``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from recall_distortion.inference.statistics.crossed_slope import (
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL, require_level, verdict
 from recall_distortion.tables.predictions import Predictions
+from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
@@ -84,10 +85,9 @@ def other_images(
     cells = used[[*NETWORK, *_SUMS]].groupby(CELL_STATE, sort=False)
     keys = [CellState(*key) for key in cells.groups]
     families = Counter(key._replace(ratio=0) for key in keys)
+    read = {key for key in as_they_end(keys) if key.method != RESEED}
     sums = {
-        key: cells.get_group(tuple(key)).set_index("seed")[_SUMS]
-        for key in keys
-        if _is_read(key, set(keys))
+        key: cells.get_group(tuple(key)).set_index("seed")[_SUMS] for key in keys if key in read
     }
     slopes, classes = [], []
     for panel, answers in _panels(predictions).items():
@@ -106,13 +106,6 @@ def other_images(
             control = CellState(*panel, CONTROL, UNCOMPRESSED, RETRAINED)
             slopes.append(about | _slopes(key, control, answers.arms, pairs, seeds, sums, level))
     return pd.DataFrame(slopes, columns=SLOPES), pd.DataFrame(classes, columns=CLASSES)
-
-
-def _is_read(key: CellState, cells: Set[CellState]) -> bool:
-    """Return whether a cell is the last state of its networks, which are paired with dense ones."""
-    return key.method != RESEED and (
-        key.state == RETRAINED or key._replace(state=RETRAINED) not in cells
-    )
 
 
 def _panels(predictions: Iterable[Predictions]) -> dict[Panel, _Answers]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import pandas as pd
 
 from recall_distortion.tables.forgetting import BETTER, CLASS_TESTS, FEWER, MORE, WORSE
@@ -26,7 +25,14 @@ def of_panels(tables: StudyTables) -> Iterator[tuple[Panel, str, Mapping[str, fl
         ):
             rows = of_panel(tables.view(view), panel)
             if numbers := count(rows, tables.methods):
+                if section == "populations":
+                    numbers["images"] = _images(of_panel(tables.recall, panel))
                 yield panel, section, numbers
+
+
+def _images(recall: pd.DataFrame) -> int:
+    """Return how many test images a panel's networks have."""
+    return int(recall.drop_duplicates("class")["support"].sum())
 
 
 def _retrained(rows: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -38,14 +44,11 @@ def _populations(rows: pd.DataFrame, methods: list[str]) -> dict[str, float]:
     if rows["pies"].isna().all():
         return {}
     cells = _retrained(rows, methods)
-    # The share is of all test images.
-    known = rows[rows["share"] > 0]
     found: dict[str, float] = {
         "cells": len(cells),
         "cells/more": (cells["reading"] == MORE).sum(),
         "cells/fewer": (cells["reading"] == FEWER).sum(),
         "cells/compared": (cells["reading"] != "").sum(),
-        "images": round((known["pies"] / known["share"]).median()) if len(known) else np.nan,
     }
     for method, names in ((CONTROL, ("n", "pies", "share")), (RESEED, ("n", "pies", "fewer"))):
         of_method = rows[rows["method"] == method]
