@@ -132,10 +132,13 @@ def test_every_job_but_the_last_went_through_slurm(sent: Sent) -> None:
         "rule_evaluate": 2,
         "rule_figures": 1,
         "rule_fit": 2,
+        "rule_frequencies": 1,
         "rule_measure": 1,
+        "rule_populations": 1,
         "rule_prepare": 1,
         "rule_report": 1,
         "rule_summarize": 1,
+        "rule_thumbnails": 1,
         "rule_train": 1,
     }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
+
 from recall_distortion.inference.notes import DISAGREE, NOT_ESTIMATED
 from recall_distortion.inference.questions.summary_items import kind_of_model
 from recall_distortion.report import style
@@ -139,9 +141,10 @@ def broken(data: ReportTables) -> list[dict[str, Any]]:
         cells = cells[cells["state"] == RETRAINED]
         places = zip(cells["method"], cells["ratio"], strict=True)
         items = [f"cell/{method}/{format_ratio(ratio)}" for method, ratio in places]
+        named = cells[pd.Series(items, index=cells.index, dtype=object).isin(of_cells.items)]
         found.append(
             {
-                "cells": cells_made(cells, cells[[item in of_cells.items for item in items]]),
+                "cells": cells_made(cells, named),
                 "network": data.place(panel),
                 "accuracy": style.percent(of_cells.value("accuracy")),
                 "one_class": style.percent(of_cells.value("one_class")),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -361,7 +362,8 @@ def ended(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of networks as they end: pruned and retrained, or quantized."""
     states = [CellState(*key) for key in table[CELL_STATE].itertuples(index=False, name=None)]
     last = set(as_they_end(states))
-    return table[[state in last for state in states]]
+    # An array, because pandas takes an empty list for a choice of no columns.
+    return table[np.array([state in last for state in states], dtype=bool)]
 
 
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
