@@ -15,7 +15,7 @@ from recall_distortion.data.preparing import describe
 from recall_distortion.study import Study, check_feasible, load, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL
+from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL
 
 STUDIES = Path("config/studies")
 
@@ -90,7 +90,7 @@ def cautions(study: Study) -> list[str]:
     # Every job reads the workflow, and none needs this.
     from recall_distortion.inference.statistics.bootstrap import LEAST_REPLICATES
 
-    found = []
+    found: list[str] = []
     if study.seeds == 1:
         found.append("1 seed: there will be no interval, test or verdict; these need two.")
     elif study.seeds < LEAST_REPLICATES:
@@ -98,16 +98,18 @@ def cautions(study: Study) -> list[str]:
             f"{study.seeds} seeds: where the test set is too small for the slopes of single "
             f"networks there will be no interval and no verdict; these need {LEAST_REPLICATES}."
         )
-    networks = [
-        str(network.panel)
-        for network in study.networks()
-        if CONTROL not in network.methods and any(map(study.pruning, network.methods))
+    arms = study.controls()
+    lacking: dict[str, list[str]] = {}
+    for network in study.networks():
+        wanted = {arms.get(name, CONTROL) for name in network.methods if study.pruning(name)}
+        for arm in sorted(wanted - {*network.methods}):
+            lacking.setdefault(arm, []).append(str(network.panel))
+    found += [
+        f"No control for {', '.join(networks)}: whether a change is pruning's doing, or that of "
+        f"{'training anew' if arm == CONTROL_GRADUAL else 'further training'}, will not be "
+        f"answered; the method {arm} would."
+        for arm, networks in lacking.items()
     ]
-    if networks:
-        found.append(
-            f"No control for {', '.join(networks)}: whether a change is pruning's doing, or that "
-            "of further training, will not be answered; the method control would."
-        )
     return found
 
 

@@ -46,8 +46,10 @@ NETWORK = [*CELL_STATE, "seed"]
 # Reference arms: what stands in the column "method" and is no way of compressing.
 DENSE = "dense"  # trained, nothing removed
 CONTROL = "control"  # the same retraining with nothing removed
+CONTROL_GRADUAL = "control_gradual"  # the same training from other weights with nothing removed
 RESEED = "reseed"  # between two dense networks of different seeds
-REFERENCE_ARMS = (DENSE, CONTROL, RESEED)
+CONTROLS = (CONTROL, CONTROL_GRADUAL)
+REFERENCE_ARMS = (DENSE, *CONTROLS, RESEED)
 
 # The compression ratio of networks that nothing was taken from, as a number and as it is written.
 UNCOMPRESSED = 1.0

@@ -17,9 +17,12 @@ SEQUENTIAL = {"engine": "sequential"}
 SEEDS = [3, 4, 5]
 
 
-def write_dense(folder):
-    """Write data and the dense networks of three seeds into a folder, and return it."""
-    write_prepared(folder / "data.safetensors")
+def write_dense(folder, **options):
+    """Write data and the dense networks of three seeds into a folder, and return it.
+
+    ``options`` are those of ``write_prepared``.
+    """
+    write_prepared(folder / "data.safetensors", **options)
     train_block(
         folder / "data.safetensors",
         folder / "dense.safetensors",

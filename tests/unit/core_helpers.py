@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from recall_distortion.compression.methods import CompressionPlan, Method
+from recall_distortion.compression.methods import CompressionPlan, GradualPlan, Method
 from recall_distortion.data import PreparedData, load
 from recall_distortion.system import sealed
 from recall_distortion.training import Computing, Recipe, TrainingPlan, read
@@ -122,10 +122,11 @@ def compression_plan(
     count: str = "prunable",
     selection: str = "holdout",
     engine: dict[str, object] | None = None,
+    gradual: GradualPlan | None = None,
 ) -> CompressionPlan:
     """Return what decides a bundle's pruned networks."""
     computing = read(Computing, engine or {}, "engine")
-    return CompressionPlan(methods, count, plan, selection, computing)
+    return CompressionPlan(methods, count, plan, selection, computing, gradual)
 
 
 def ratios_of(methods: dict[str, Method | None], ratios: list[str]) -> dict[str, list[str]]:

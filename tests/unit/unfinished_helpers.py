@@ -84,6 +84,9 @@ def assert_same(left, right):
         for name, value in one.state.items():
             assert value.dtype == other.state[name].dtype
             assert torch.equal(value, other.state[name]), name
+        assert (one.masks is None) == (other.masks is None)
+        for name, mask in (one.masks or {}).items():
+            assert torch.equal(mask, other.masks[name]), name
 
 
 def train(place, folder, runs, plan=PLAN, at_once=1, report=None, **facts):

@@ -14,7 +14,7 @@ from recall_distortion.system.errors import AuditError
 from recall_distortion.tables.predictions import Predictions, read_predictions
 from recall_distortion.vocabulary import (
     COMPRESSED,
-    CONTROL,
+    CONTROLS,
     DENSE,
     RETRAINED,
     UNCOMPRESSED_TEXT,
@@ -34,12 +34,12 @@ def audit_replicate(
     """Compare a study's dense network of a seed with what a method made of it at some ratios.
 
     Without a seed, all are compared of which every network is there (``populations``).
-    ``folder`` is a study's folder of results, whose predictions must be there. The study's control
+    ``folder`` is a study's folder of results, whose predictions must be there. The method's control
     is the control. ``network`` is its data set, architecture and recipe, as ``digits/cnn/small``,
     where the study has several. Candidates are named by method and ratio. Raises ``AuditError``.
     """
     panel = _panel(Path(folder, "predictions"), network)
-    parts = list(_parts(panel, seed, {DENSE, CONTROL, method}))
+    parts = list(_parts(panel, seed, {DENSE, *CONTROLS, method}))
     which = "any seed" if seed is None else f"seed {seed}"
     dense = _of(parts, DENSE, UNCOMPRESSED_TEXT, panel, which)
     known = sorted({float(part.ratio) for part in parts if part.method == method})
@@ -57,7 +57,8 @@ def audit_replicate(
             )
         text = format_ratio(ratio)
         candidates[f"{method} at {text}"] = _of(parts, method, text, panel, which)
-    controls = [part for part in parts if part.method == CONTROL and part.method != method]
+    arm = next(part.control for part in parts if part.method == method)
+    controls = [part for part in parts if part.method == arm != method]
     controls = [part for part in controls if part.ratio == controls[0].ratio]
     sides = [dense, *candidates.values(), *([controls] if controls else [])]
     own = [{one for part in side for one in part.seeds} for side in sides]

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from recall_distortion import networks
+from recall_distortion.compression import schedules
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
@@ -49,9 +50,10 @@ def compress_block(
 ) -> None:
     """Prune a block's dense networks by each method at each of its ratios, retrain and write them.
 
-    ``ratios`` are by the method's name, from small to large; the control's is ``1``: nothing is
-    pruned and the same retraining follows. The networks are those of ``panel``, which the table of
-    sparsities names. A replicate whose loss is not finite is left out and recorded as a failure;
+    ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
+    pruned and the same retraining follows. What is pruned gradually is trained from weights of its
+    own, for the seeds of the dense networks. The networks are those of ``panel``, which the table
+    of sparsities names. A replicate whose loss is not finite is left out and recorded as a failure;
     the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio
     that cannot be reached.
     """
@@ -73,8 +75,12 @@ def compress_block(
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
-    walks = start(network, dense, plan, ratios)
-    found = walk_all(network, images, plan, walks, way, kept)
+    walking = {name: own for name, own in ratios.items() if not plan.is_gradual(name)}
+    found = walk_all(network, images, plan, start(network, dense, plan, walking), way, kept)
+    if others := {name: own for name, own in ratios.items() if name not in walking}:
+        train_all = schedules.load_training("gradual")
+        following = kept.following("gradual") if walking else kept
+        found.add(train_all(network, images, plan, others, dense.seeds, way, following))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
     write_rows(paths.history, HISTORY_COLUMNS, found.history)

@@ -105,14 +105,28 @@ UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT,)}
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's."""
+    """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's.
+
+    ``of_dense`` says whether the networks were the dense ones before. Others are trained by the
+    recipe of these, from weights of their own.
+    """
 
     name: str
     meaning: str
+    of_dense: bool = True
 
 
 SCHEDULES: dict[str, Schedule] = {
-    facts.name: facts for facts in (Schedule("one_shot", "pruned once, then fine-tuned"),)
+    facts.name: facts
+    for facts in (
+        Schedule("one_shot", "pruned once, then fine-tuned"),
+        Schedule(
+            "gradual",
+            "pruned more and more while it is trained from initial weights of its own, as by Zhu "
+            "and Gupta, arXiv 1710.01878; what went may return until the last is removed",
+            of_dense=False,
+        ),
+    )
 }
 
 
@@ -122,12 +136,14 @@ class BuiltIn:
 
     criterion: str
     scope: Literal["global", "layer"] = "global"
+    schedule: str = "one_shot"
 
 
 BUILT_IN: dict[str, BuiltIn] = {
     "magnitude": BuiltIn("magnitude"),
     "layerwise_magnitude": BuiltIn("magnitude", scope="layer"),
     **{name: BuiltIn(name) for name in CRITERIA if name != "magnitude"},
+    "gradual": BuiltIn("magnitude", scope="layer", schedule="gradual"),
 }
 
 

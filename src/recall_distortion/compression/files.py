@@ -13,10 +13,12 @@ from recall_distortion.compression.methods import Cell
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
 from recall_distortion.training.replicates import Failure, load_tensors, save_tensors, stack
-from recall_distortion.vocabulary import COMPRESSED, RETRAINED
+from recall_distortion.vocabulary import COMPRESSED, CONTROL, RETRAINED
 
 # What a file's tensors lie under, besides the states.
 _MASK = "mask"
+# What is not written of a cell, because most are like that.
+_USUAL = {"of_dense": True, "control": CONTROL}
 _EARLIER = "finetuned/"  # what the fine-tuned networks lay under before
 
 
@@ -27,8 +29,10 @@ class Compressed:
     ``masks`` maps parameters to booleans [K, ...] for ``mask_seeds`` (none for the control);
     ``retrained`` maps parameters and buffers to [K', ...] for ``seeds``, the replicates whose
     retraining succeeded. ``compressed`` has for ``mask_seeds`` the networks [K, ...] just before
-    that retraining; it is empty where they are the dense ones under their masks. ``facts`` are
-    those of the retraining: device, engine and software.
+    that retraining; it is empty where they are the dense ones under their masks. Networks that
+    were trained from weights of their own are not ``of_dense`` and were nothing before;
+    ``control`` is the arm of the same training. ``facts`` are those of the retraining: device,
+    engine and software.
     """
 
     cell: Cell
@@ -39,15 +43,22 @@ class Compressed:
     failures: list[Failure]
     facts: dict[str, Any]
     compressed: dict[str, Tensor] = field(default_factory=dict)
+    of_dense: bool = True
+    control: str = CONTROL
 
 
 @dataclass
 class Made:
-    """The networks of a cell as they are made: tensors by name, of each seed."""
+    """The networks of a cell as they are made: tensors by name, of each seed.
+
+    ``of_dense`` and ``control`` are as in ``Compressed``.
+    """
 
     masks: dict[int, Mapping[str, Tensor]] = field(default_factory=dict)
     compressed: dict[int, Mapping[str, Tensor]] = field(default_factory=dict)
     retrained: dict[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    of_dense: bool = True
+    control: str = CONTROL
 
 
 def save_compressed(
@@ -68,7 +79,10 @@ def save_compressed(
             for name, value in stack(list(states.values())).items():
                 tensors[f"{_prefix(part, cell)}{name}"] = value
         seeds = {"mask_seeds": list(networks.masks), "seeds": list(networks.retrained)}
-        cells.append(asdict(cell) | seeds)
+        further = {"of_dense": networks.of_dense, "control": networks.control}
+        if further == _USUAL:
+            further = {}
+        cells.append(asdict(cell) | seeds | further)
     whole = {
         "architecture": metadata["architecture"],
         "methods": metadata["methods"],
@@ -109,6 +123,7 @@ def _compressed(
         [failure for failure in failures if Cell(failure.method, failure.ratio) == cell],
         metadata["facts"],
         _under(tensors, _prefix(COMPRESSED, cell)),
+        **{name: written.get(name, value) for name, value in _USUAL.items()},
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recall_distortion.training.recipe import Computing, Recipe
+from recall_distortion.vocabulary import CONTROL_GRADUAL
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Method:
     ``criterion`` scores weights and ``scope`` says what scores are ranked over, ``global`` or
     ``layer``; ``schedule`` says in which rounds. ``gradient_examples`` are the training images of
     the criterion's gradient, ``epsilon`` what it takes for the weight decay. ``unit`` is what is
-    removed as one; fractions are then of units.
+    removed as one; fractions are then of units. Where ``of_sparsity`` a ratio stands for the share
+    of prunable weights that goes, 1 - 1 / ratio to two decimals.
     """
 
     criterion: str
@@ -24,15 +26,30 @@ class Method:
     gradient_examples: int
     epsilon: float
     unit: str = "weight"
+    of_sparsity: bool = False
+
+
+@dataclass(frozen=True)
+class GradualPlan:
+    """What decides networks that are pruned while they are trained, and their control.
+
+    ``recipe`` is that of the training; the first weights go after ``begin`` epochs, the last after
+    ``end``.
+    """
+
+    recipe: Recipe
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True)
 class CompressionPlan:
     """What decides the pruned networks of a bundle of methods, besides ratios, data and weights.
 
-    ``methods`` are by name; the control's is None: nothing is pruned and the same retraining
-    follows. ``count`` says what a ratio counts; ``recipe`` is that of the retraining, and
-    ``selection`` and ``engine`` are as in ``TrainingPlan``.
+    ``methods`` are by name; a control's is None: nothing is pruned and the same retraining follows.
+    ``gradual`` is there where any is of that schedule. ``count`` says what a ratio counts;
+    ``recipe`` is that of the retraining, and ``selection`` and ``engine`` are as in
+    ``TrainingPlan``.
     """
 
     methods: Mapping[str, Method | None]
@@ -40,6 +57,12 @@ class CompressionPlan:
     recipe: Recipe
     selection: str
     engine: Computing = field(default_factory=Computing)
+    gradual: GradualPlan | None = None
+
+    def is_gradual(self, name: str) -> bool:
+        """Return whether a method, or a control, is of networks pruned while they are trained."""
+        method = self.methods[name]
+        return name == CONTROL_GRADUAL if method is None else method.schedule == "gradual"
 
 
 @dataclass(frozen=True)

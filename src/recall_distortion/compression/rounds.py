@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recall_distortion.compression import schedules
 from recall_distortion.compression.files import Made
-from recall_distortion.compression.methods import Cell, CompressionPlan
+from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning.masks import keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
@@ -70,26 +70,41 @@ class Results:
     history: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
+    def add(self, others: Results) -> None:
+        """Take what came of other networks of the same job."""
+        self.made |= others.made
+        self.sparsity += others.sparsity
+        self.history += others.history
+        self.failures += others.failures
+
 
 def start(
     network: nn.Module, dense: Block, plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
 ) -> list[Walk]:
-    """Return the walks of a block: each replicate by each method at its ``ratios``, by its name.
+    """Return the walks of a block: each replicate by each method that has ``ratios``, by its name.
 
     Raises ``NetworkError`` for a ratio that the network cannot reach.
     """
     chains: dict[str, list[Chain]] = {}
-    for name, method in plan.methods.items():
+    for name, own in ratios.items():
+        method = plan.methods[name]
         if method is None:
-            chains[name] = [(Round(1.0, ratio),) for ratio in ratios[name]]
+            chains[name] = [(Round(1.0, ratio),) for ratio in own]
             continue
-        asked = {ratio: keep_fraction(network, float(ratio), plan.count) for ratio in ratios[name]}
+        asked = {ratio: to_keep(network, method, ratio, plan.count) for ratio in own}
         chains[name] = schedules.load(method.schedule)(asked)
     walks = []
     for seed in dense.seeds:
         state = dense.state(seed)
         walks += [Walk(name, seed, chain, state) for name, own in chains.items() for chain in own]
     return walks
+
+
+def to_keep(network: nn.Module, method: Method, ratio: str, count: str) -> float:
+    """Return the fraction of prunable weights that a method leaves at a ratio."""
+    if method.of_sparsity:
+        return 1 - round(1 - 1 / float(ratio), 2)
+    return keep_fraction(network, float(ratio), count)
 
 
 def walk_all(

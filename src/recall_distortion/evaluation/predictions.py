@@ -21,7 +21,14 @@ from recall_distortion.training import DeviceImages
 from recall_distortion.training.engines import Engine, choose_for_evaluation
 from recall_distortion.training.loop import EVALUATION_IMAGES
 from recall_distortion.training.replicates import Block, Failure, load_block, software
-from recall_distortion.vocabulary import COMPRESSED, DENSE, RETRAINED, UNCOMPRESSED_TEXT, Panel
+from recall_distortion.vocabulary import (
+    COMPRESSED,
+    CONTROL,
+    DENSE,
+    RETRAINED,
+    UNCOMPRESSED_TEXT,
+    Panel,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class _Cell:
     facts: dict[str, Any]
     network: nn.Module | None = None
     engine: Engine | None = None
+    control: str = CONTROL
 
 
 def evaluate_block(
@@ -54,11 +62,11 @@ def evaluate_block(
     """Predict the test set by every network of a block and write the predictions.
 
     Without other paths the dense networks are evaluated, in state ``dense``; with
-    ``compressed_paths`` the pruned networks before (``compressed``) and after fine-tuning
-    (``retrained``), with ``quantized_paths`` the quantized ones (``compressed``). The file is as
-    ``tables.predictions`` says and names the ``panel`` that the networks are of. One network
-    follows another in single precision, whatever made them, so that the same weights give the same
-    predictions; without gradients vectorizing gains nothing.
+    ``compressed_paths`` the pruned networks before (``compressed``), where they were dense, and
+    after fine-tuning (``retrained``), with ``quantized_paths`` the quantized ones
+    (``compressed``). The file is as ``tables.predictions`` says and names the ``panel`` that the
+    networks are of. One network follows another in single precision, whatever made them, so that
+    the same weights give the same predictions; without gradients vectorizing gains nothing.
     """
     prepared = load(data_path)
     dense = load_block(dense_path)
@@ -85,6 +93,7 @@ def evaluate_block(
                 list(prepared.class_names),
                 prepared.test_labels,
                 trained={Trained.of(cell.facts): len(seeds)},
+                control=cell.control,
                 **_predict(cell.engine or engine, cell.network or network, states, images),
             )
             for state, (seeds, states) in cell.states.items()
@@ -103,11 +112,12 @@ def _cells(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Ce
     for path in compressed_paths:
         for part in load_compressed(path):
             states = {}
-            if part.masks:
+            if part.masks and part.of_dense:
                 states[COMPRESSED] = part.mask_seeds, _pruned(dense, part)
             retrained = Block("", 0, 0, part.seeds, part.retrained)
             states[RETRAINED] = part.seeds, [retrained.state(seed) for seed in part.seeds]
-            yield _Cell(part.cell.method, part.cell.ratio, states, part.failures, part.facts)
+            named, made = (part.cell.method, part.cell.ratio), (part.failures, part.facts)
+            yield _Cell(*named, states, *made, control=part.control)
 
 
 def _quantized(

@@ -27,6 +27,7 @@ from recall_distortion.inference.questions import (
     tradeoff,
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import melt
@@ -48,9 +49,9 @@ def answers(
     over_both = other_images.other_images(predictions, networks, level)
     of_slopes = slopes.slopes(networks, level)
     of_pooled = pooled.pooled(recall, networks, level)
-    asked = [*CELL_STATE, "question"]
+    asked, controls = [*CELL_STATE, "question"], Controls.of(networks)
     needed = seeds_needed.seeds_needed(networks, of_pooled, level)
-    of_classes, class_counts = class_tests.class_tests(recall)
+    of_classes, class_counts = class_tests.class_tests(recall, controls)
     return {
         "slopes": of_slopes,
         "pooled": of_pooled,
@@ -69,8 +70,8 @@ def answers(
         "sparsity": sparsity.sparsity(networks),
         "class_tests": of_classes,
         "class_counts": class_counts,
-        "frequency": frequency.frequency(recall, frequencies, level),
-        "class_measures": class_measures.class_measures(recall, level),
+        "frequency": frequency.frequency(recall, frequencies, level, controls),
+        "class_measures": class_measures.class_measures(recall, level, controls),
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
     }

@@ -28,8 +28,9 @@ from recall_distortion.measures.distortion import (
 )
 from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.predictions import Predictions
-from recall_distortion.tables.schema import COLUMNS, QUANTIZED, Column
+from recall_distortion.tables.schema import COLUMNS, CONTROLLED, QUANTIZED, Column
 from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
@@ -138,6 +139,8 @@ def measure(
         failed = pd.DataFrame(failures).astype({"ratio": float})
         table = pd.concat([table.assign(failure=""), failed], ignore_index=True)
     table = _sorted(table.assign(failure=table.get("failure", "")), merged)
+    controls = Controls.of_predictions(predictions).arms
+    table["control"] = table["method"].map(controls).fillna("").astype(object)
     recalls = pd.concat(recall, ignore_index=True) if recall else pd.DataFrame()
     columns = further(table)
     return (
@@ -156,12 +159,13 @@ def whole_cells(predictions: Sequence[Predictions]) -> list[Predictions]:
 
 
 def further(networks: pd.DataFrame) -> list[Column]:
-    """Return the columns of networks.csv behind the schema's: measures, and of quantized networks.
+    """Return the columns of networks.csv behind the schema's: measures, and what some studies have.
 
-    The latter are there where some network is quantized.
+    The latter are of quantized networks, and of methods with a control of their own.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
-    return [*FURTHER, *(QUANTIZED if quantized else ())]
+    controlled = "control" in networks and (networks["control"] != "").any()
+    return [*FURTHER, *(QUANTIZED if quantized else ()), *(CONTROLLED if controlled else ())]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from recall_distortion.report.phrases import (
     span_of,
 )
 from recall_distortion.report.tables import ReportTables
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import (
@@ -31,6 +32,8 @@ from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
     CONTROL,
+    CONTROL_GRADUAL,
+    CONTROLS,
     DEINTENSIFICATION,
     DENSE,
     INCONCLUSIVE,
@@ -251,6 +254,22 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
     }
 
 
+def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
+    """Return the panel's controls of other trainings, and what is read against each."""
+    found = []
+    for arm in CONTROLS:
+        facts = _reference_facts(reference(data, panel, arm))
+        if arm != CONTROL and facts:
+            found.append({**facts, "name": arm, "methods": _named(data, arm)})
+    return found
+
+
+def _named(data: ReportTables, arm: str) -> str:
+    """Return the names of the methods that are read against a control."""
+    arms = Controls.of(data.networks)
+    return join([style.label(name) for name in data.methods if arms.arm(name) == arm])
+
+
 def _counts(found: Numbers) -> dict[str, Any]:
     """Return how many cells there are, have each verdict against 1, have each effect."""
     return {
@@ -272,6 +291,7 @@ def panel_facts(data: ReportTables, panel: Panel) -> dict[str, Any]:
         "dense_n": found.count("dense_networks"),
         **_dense_facts(data, panel),
         "control": _reference_facts(reference(data, panel, CONTROL)),
+        "own_controls": _own_controls(data, panel),
         "reseed": _reference_facts(reference(data, panel, RESEED)),
         "reseed_recurs": found.value("reseed_recurs"),
         "against_control": against_control,
@@ -338,7 +358,8 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
         "quantizers": len(data.quantizers),
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
         "levels": _levels(found),
-        "has_control": bool((data.recall["method"] == CONTROL).any()),
+        "while_training": _named(data, CONTROL_GRADUAL),
+        "has_control": bool(data.recall["method"].isin(CONTROLS).any()),
         "control_failed": found.count("control_failures"),
         "has_effects": bool((data.cells["reading"] != "").any()),
         "nonfinite": found.count("slopes/not_finite"),

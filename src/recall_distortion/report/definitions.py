@@ -22,7 +22,7 @@ from recall_distortion.compression.facts import (
 from recall_distortion.compression.formats import BITS, is_integer, ratio
 from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
-from recall_distortion.vocabulary import CONTROL, DENSE, RESEED, format_ratio
+from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, DENSE, RESEED, format_ratio
 
 # What the formulas are made of; the page says it once.
 SYMBOLS = (
@@ -32,9 +32,10 @@ SYMBOLS = (
 )
 NOT_DEFINED = "Not defined in these tables."
 _NO_SCORE = "–"
-_NOTHING_REMOVED = "The same retraining with nothing removed."
 _ARMS = {
-    CONTROL: _NOTHING_REMOVED,
+    CONTROL: "The same retraining with nothing removed.",
+    CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
+    "in the same order, with nothing removed. Its best epoch is one of the same.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
 }
@@ -58,10 +59,9 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
     """Return what defines each of ``methods``, then what else the study's facts define.
 
     ``study_facts["methods"]`` is what ``Study.facts`` gives: criterion, scope, schedule and, where
-    they are used, ratios of its own, gradient_examples and epsilon by the method's name, or what a
-    quantizer does and its ratios. Tables
-    from elsewhere may come without: built-in names are then explained as far as they are known,
-    others not defined.
+    they are used, ratios or sparsities of its own, begin and end, gradient_examples and epsilon by
+    the method's name, or what a quantizer does and its ratios. Tables from elsewhere may come
+    without: built-in names are then explained as far as they are known, others not defined.
     """
     defined = study_facts.get("methods")
     if not isinstance(defined, Mapping):
@@ -80,10 +80,10 @@ def _definition(name: str, facts: Any) -> Definition:
             return _quantizer(name, {**vars(QUANTIZERS[name]), "of": DENSE}, None)
         if name not in BUILT_IN:
             return Definition(name, _NO_SCORE, NOT_DEFINED)
-        facts = {"criterion": BUILT_IN[name].criterion, "scope": BUILT_IN[name].scope}
+        facts = vars(BUILT_IN[name])
     criterion = CRITERIA.get(str(facts["criterion"]))
     if facts["criterion"] is None:
-        return Definition(name, _NO_SCORE, _NOTHING_REMOVED)
+        return Definition(name, _NO_SCORE, _ARMS[name if name in _ARMS else CONTROL])
     if criterion is None:
         return Definition(name, _NO_SCORE, NOT_DEFINED)
     schedule = SCHEDULES.get(str(facts.get("schedule")))
@@ -91,7 +91,8 @@ def _definition(name: str, facts: Any) -> Definition:
         f"criterion {criterion.name}" if criterion.name != name else "",
         _SCOPES.get(str(facts.get("scope")), ""),
         schedule.meaning if schedule else "",
-        _ratios(facts.get("ratios")),
+        _span(facts.get("begin"), facts.get("end")),
+        _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
     ]
@@ -130,6 +131,20 @@ def _ratios(ratios: Any) -> str:
     if not isinstance(ratios, Sequence) or isinstance(ratios, str) or not ratios:
         return ""
     return f"at {'ratios' if len(ratios) > 1 else 'a ratio'} of its own: {join(list(ratios))}"
+
+
+def _sparsities(sparsities: Any) -> str:
+    if not isinstance(sparsities, Sequence) or isinstance(sparsities, str) or not sparsities:
+        return ""
+    shares = join([_decimal(round(100 * share, 9)) for share in sparsities])
+    return f"removing {shares} % of the prunable weights, which its ratios name"
+
+
+def _span(begin: Any, end: Any) -> str:
+    if not (_is_number(begin) and _is_number(end)):
+        return ""
+    ends = " to ".join(_decimal(round(100 * share, 9)) for share in (begin, end))
+    return f"from {ends} % of the epochs; read against {CONTROL_GRADUAL}"
 
 
 def _gradient(examples: Any) -> str:

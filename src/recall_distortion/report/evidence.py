@@ -16,7 +16,7 @@ from recall_distortion.report.phrases import (
 )
 from recall_distortion.report.tables import ReportTables, order_methods
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CONTROL, PANEL, RETRAINED, Panel
+from recall_distortion.vocabulary import CONTROLS, PANEL, RETRAINED, Panel
 
 # More cells than this are counted in a sentence, not named.
 MOST_NAMED = 12
@@ -32,7 +32,7 @@ def tradeoff_facts(data: ReportTables) -> dict[str, Any] | None:
         return None
     found = numbers(data, STUDY, "tradeoff")
     both = cells[cells["improves"] == BOTH]
-    control = fine[(fine["method"] == CONTROL) & (fine["improves"] == BOTH)]
+    control = fine[fine["method"].isin(CONTROLS) & (fine["improves"] == BOTH)]
     names = ("cells", "unknown", "both", "accuracy", "balance", "neither", "worse")
     return {
         **{name: found.count(name) for name in names},

@@ -73,7 +73,7 @@ SECTIONS = {
     "quantized": "Quantized",
     "effects": "Effects",
     "alpha": "Slopes",
-    "tradeoff": "Accuracy and balance",
+    "tradeoff": "Trade-off",
     "caveats": "Caveats",
     "balances": "Balances",
     "accuracy": "Accuracy",

@@ -12,7 +12,7 @@ import pandas as pd
 from recall_distortion.compression.facts import BUILT_IN, QUANTIZERS
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
-from recall_distortion.tables.schema import QUANTIZED, SUMMARIZED, TABLES, TEXT, TRUTH
+from recall_distortion.tables.schema import SOMETIMES, SUMMARIZED, TABLES, TEXT, TRUTH
 from recall_distortion.tables.study import StudyTables
 from recall_distortion.vocabulary import PANEL, Panel
 
@@ -73,7 +73,7 @@ def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.Data
     if not path.is_file() and name not in required:
         kinds = {column.name: _TYPES.get(column.kind, float) for column in TABLES[name].columns}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    further = QUANTIZED if name == "networks" else ()
+    further = SOMETIMES if name == "networks" else ()
     table = read_table(path, name, further=further)
     for column in (*TABLES[name].columns, *further):
         if column.kind == TRUTH:

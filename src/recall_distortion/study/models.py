@@ -12,9 +12,10 @@ from recall_distortion import vocabulary
 from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import references, stated
+from recall_distortion.study import gradual, references, stated
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
+    GRADUAL,
     METHODS,
     Dataset,
     Jobs,
@@ -27,12 +28,13 @@ from recall_distortion.study.parts import (
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL, DENSE, UNCOMPRESSED, format_ratio
-
-# The ratios of a job stand in the names of folders and, beside data set, network, recipe, bundle
-# and seeds, of log files; file systems allow 255 characters.
-LONGEST_RATIOS = 80
-LONGEST_NAMES = 130
+from recall_distortion.vocabulary import (
+    CONTROL_GRADUAL,
+    CONTROLS,
+    DENSE,
+    UNCOMPRESSED,
+    format_ratio,
+)
 
 # Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
 # network; with many networks, jobs of a few each still fill the cores.
@@ -139,74 +141,51 @@ class Study(Strict):
         references.check_bundles(self.jobs.bundles, self.methods)
         for network in self.networks():
             references.check_origins(str(network.panel), network.methods, self.methods)
+            self._gradual(network, network.methods)
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
         self._check_ratios_used()
-        self._check_ratio_groups()
-        self._check_names()
+        jobs = [(n.panel, bundle) for n in self.networks() for bundle in self.bundles(n.panel)]
+        references.check_ratio_groups(group for job in jobs for group in self.ratio_groups(*job))
+        references.check_job_names("-".join([*panel, bundle]) for panel, bundle in jobs)
         return self
 
     def _check_ratios_used(self) -> None:
         named = {name for panel in self.panels for name in panel.methods}
         definitions = [self.pruning(name) for name in named]
-        own = [method.ratios is not None for method in definitions if method]
+        own = [method.own_ratios is not None for method in definitions if method]
         if own and all(own):
             raise ValueError(
                 "ratios: no method runs at them, because each has ratios of its own; "
                 "take these from one of the methods"
             )
 
-    def _check_ratio_groups(self) -> None:
-        names = [
-            name
-            for network in self.networks()
-            for bundle in self.bundles(network.panel)
-            for name in self.ratio_groups(network.panel, bundle)
-        ]
-        longest = max(names, key=len)
-        if len(longest) > LONGEST_RATIOS:
-            raise ValueError(
-                f"jobs.ratios: the ratios of one job name its files, and {longest[:30]}... has "
-                f"{len(longest)} characters of at most {LONGEST_RATIOS}; let a job carry fewer"
-            )
-
-    def _check_names(self) -> None:
-        for network in self.networks():
-            for bundle in self.bundles(network.panel):
-                name = "-".join([*network.panel, bundle])
-                if len(name) > LONGEST_NAMES:
-                    raise ValueError(
-                        f"panels: {name} names files of a job, and has {len(name)} characters of "
-                        f"at most {LONGEST_NAMES}; give data set, recipe, method or bundle a "
-                        "shorter name"
-                    )
-
     def method(self, name: str) -> Method | Quantizer:
-        """Return the definition of a method other than ``control``."""
+        """Return the definition of a method other than a control."""
         return self.methods[name] if name in self.methods else METHODS[name]
 
     def pruning(self, name: str) -> Method | None:
-        """Return the definition of a method that prunes; None of the control and quantizers."""
-        method = None if name == CONTROL else self.method(name)
+        """Return the definition of a method that prunes; None of controls and quantizers."""
+        method = None if name in CONTROLS else self.method(name)
         return None if isinstance(method, Quantizer) else method
 
     def quantizer(self, name: str) -> Quantizer | None:
         """Return the definition of a method that quantizes; None of any other."""
-        method = None if name == CONTROL else self.method(name)
+        method = None if name in CONTROLS else self.method(name)
         return method if isinstance(method, Quantizer) else None
 
     def ratios_of(self, method: str) -> list[float]:
         """Return the ratios that a method runs at.
 
-        They are its own or the study's, the control's 1, and of a quantizer those of the networks
+        They are its own or the study's, a control's 1, and of a quantizer those of the networks
         that it quantizes times its own.
         """
-        if method in (CONTROL, DENSE):
+        if method in (*CONTROLS, DENSE):
             return [UNCOMPRESSED]
         if quantizer := self.quantizer(method):
             return [quantizer.ratio(ratio) for ratio in self.ratios_of(quantizer.of)]
         definition = self.pruning(method)
-        return (definition.ratios if definition else None) or self.ratios
+        return (definition.own_ratios if definition else None) or self.ratios
 
     def replicate_seeds(self) -> list[int]:
         """Return the seeds, one a replicate."""
@@ -257,7 +236,7 @@ class Study(Strict):
         """Return the ratios that each job of a bundle carries, by the name they join to.
 
         They are those of all its methods; ``job_ratios`` says which of them run at which. A bundle
-        that holds the control begins with ratio ``1``.
+        that holds a control begins with ratio ``1``.
         """
         methods = self.bundles(panel)[bundle]
         ratios = sorted({ratio for method in methods for ratio in self.ratios_of(method)})
@@ -321,7 +300,7 @@ class Study(Strict):
         decays = {
             key: self.recipes[key].training.weight_decay for key in self.recipes if key in used
         }
-        method = None if name == CONTROL else self.method(name)
+        method = None if name in CONTROLS else self.method(name)
         return stated.of_method(method, self.ratios_of(name), decays)
 
     def _recipe_name(self, named: str | None) -> str:
@@ -348,13 +327,28 @@ class Study(Strict):
                 continue
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
-            methods[name] = method.model_dump(exclude={"ratios"})  # the jobs' cells have them
+            methods[name] = method.parameters()
+        network = self.network(panel)
         return {
             "methods": methods,
             "count": self.count,
             "recipe": recipes.finetuning.model_dump(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
+            **self._gradual(network, self.bundles(panel)[bundle]),
+        }
+
+    def _gradual(self, network: Network, names: tuple[str, ...]) -> dict[str, Any]:
+        methods = {name: self.pruning(name) for name in network.methods}
+        return gradual.parameters(str(network.panel), methods, names, network.recipe.training)
+
+    def controls(self) -> dict[str, str]:
+        """Return by method what its effects are read against, where that is not ``control``."""
+        names = {name for network in self.networks() for name in network.methods}
+        return {
+            name: CONTROL_GRADUAL
+            for name in sorted(names)
+            if (method := self.pruning(name)) and gradual.is_gradual(name, method)
         }
 
     def source_modules(self, dataset: str) -> list[str]:
@@ -371,6 +365,7 @@ class Study(Strict):
         pruning = [method for name in methods if (method := self.pruning(name))]
         criteria = {method.criterion for method in pruning}
         schedules = {method.schedule for method in pruning}
+        schedules |= {GRADUAL} if CONTROL_GRADUAL in methods else set()
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",

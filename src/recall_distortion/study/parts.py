@@ -15,9 +15,10 @@ from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
-from recall_distortion.vocabulary import CONTROL
+from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
+Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
 if TYPE_CHECKING:  # which a checker of types cannot follow
     SourceName = str
     ArchitectureName = str
@@ -28,6 +29,10 @@ else:
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
+
+
+#: The schedule of what is trained from weights of its own.
+GRADUAL = "gradual"
 
 
 class Dataset(Strict):
@@ -162,7 +167,21 @@ class Method(Strict):
         "one_shot",
         description="When weights are pruned: "
         + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
-        + ". Pruned weights stay zero.",
+        + ".",
+    )
+    begin: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="With schedule gradual: after which share of the training's epochs pruning "
+        "begins.",
+    )
+    end: float = Field(
+        0.7,
+        gt=0,
+        lt=1,
+        description="With schedule gradual: after which share of the training's epochs the last "
+        "weight is pruned. The best epoch is one of those that follow.",
     )
     gradient_examples: int = Field(
         128,
@@ -182,8 +201,27 @@ class Method(Strict):
         min_length=1,
         description="The ratios that this method prunes to; by default those of the study.",
     )
+    sparsities: list[Sparsity] | None = Field(
+        None,
+        min_length=1,
+        description="In place of ratios: the shares of the prunable weights that this method "
+        "removes, to two decimals. The ratio that names a cell is then 1 / (1 - sparsity), to two "
+        "decimals.",
+    )
 
-    @field_validator("ratios")
+    @property
+    def own_ratios(self) -> list[float] | None:
+        """The ratios that the method sets; those of sparsities have two decimals."""
+        if self.sparsities is None:
+            return self.ratios
+        return [round(1 / (1 - sparsity), 2) for sparsity in self.sparsities]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what decides a job's networks, besides the ratios, which its cells have."""
+        found = self.model_dump(exclude={"ratios", "sparsities", "begin", "end"})
+        return found if self.sparsities is None else found | {"of_sparsity": True}
+
+    @field_validator("ratios", "sparsities")
     @classmethod
     def _ratios_differ(cls, ratios: list[float] | None) -> list[float] | None:
         return None if ratios is None else in_order(ratios)
@@ -192,12 +230,31 @@ class Method(Strict):
     def _check_scope(self) -> Method:
         if CRITERIA[self.criterion].keeps_more and self.scope == "layer":
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
+        if self.ratios is not None and self.sparsities is not None:
+            raise ValueError("ratios and sparsities say the same thing twice; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> Method:
+        set_here = {"begin", "end"} & self.model_fields_set
+        if self.schedule != GRADUAL:
+            if set_here:
+                raise ValueError(
+                    f"{' and '.join(sorted(set_here))}: only schedule: {GRADUAL} has it"
+                )
+            return self
+        if self.criterion != "magnitude":
+            raise ValueError(
+                f"schedule {GRADUAL} ranks weights by magnitude alone; use criterion: magnitude"
+            )
+        if not self.begin < self.end:
+            raise ValueError(f"begin ({self.begin:g}) lies before end ({self.end:g})")
         return self
 
 
 METHODS: dict[str, Method | Quantizer] = {
     **{
-        name: Method(criterion=facts.criterion, scope=facts.scope)
+        name: Method(criterion=facts.criterion, scope=facts.scope, schedule=facts.schedule)
         for name, facts in BUILT_IN.items()
     },
     **BUILT_IN_QUANTIZERS,
@@ -230,7 +287,8 @@ class Panel(Strict):
     methods: list[Name] = Field(
         min_length=1,
         description=f"How they are compressed: {', '.join(METHODS)}, or a method that this study "
-        f"defines under methods; {CONTROL} is the same fine-tuning without pruning.",
+        f"defines under methods; {CONTROL} is the same fine-tuning without pruning, and "
+        f"{CONTROL_GRADUAL} the same training without it, for what is pruned gradually.",
     )
     recipe: Name | None = Field(
         None,
@@ -256,7 +314,7 @@ class Jobs(Strict):
     )
     bundles: dict[Name, list[Name]] = Field(
         {},
-        description=f"Methods, {CONTROL} among them, that share a job, by a name of your choice. "
-        "It saves time where starting Python takes longer than training. A method in no bundle "
-        "has jobs of its own. What quantizes shares no job with what trains.",
+        description=f"Methods, {CONTROL} and {CONTROL_GRADUAL} among them, that share a job, by a "
+        "name of your choice. It saves time where starting Python takes longer than training. A "
+        "method in no bundle has jobs of its own. What quantizes shares no job with what trains.",
     )

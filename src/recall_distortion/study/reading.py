@@ -15,9 +15,7 @@ from recall_distortion.compression.ratios import fraction_to_keep
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study.models import Study
 from recall_distortion.study.parts import KINDS
-from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.system.errors import NetworkError, StudyError
-from recall_distortion.vocabulary import CONTROL
 
 
 class ImageShape(Protocol):
@@ -108,10 +106,10 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
         counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         where = f"{panel.architecture} on {panel.dataset}"
         for method in network.methods:
-            definition = None if method == CONTROL else study.method(method)
-            if isinstance(definition, Quantizer):
-                continue  # it removes nothing
-            own = definition is not None and definition.ratios is not None
+            definition = study.pruning(method)
+            if definition is None or definition.sparsities is not None:
+                continue  # nothing is removed, or a share that every network has
+            own = definition.ratios is not None
             for ratio in study.ratios_of(method):
                 try:
                     fraction_to_keep(counts, ratio, study.count, where)

@@ -11,7 +11,7 @@ from typing import Any
 from recall_distortion.study.parts import METHODS, Panel
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import (
-    CONTROL,
+    CONTROLS,
     DENSE,
     REFERENCE_ARMS,
     RESEED,
@@ -19,10 +19,15 @@ from recall_distortion.vocabulary import (
     format_ratio,
 )
 
+# The ratios of a job stand in the names of folders and, beside data set, network, recipe, bundle
+# and seeds, of log files; file systems allow 255 characters.
+LONGEST_RATIOS = 80
+LONGEST_NAMES = 130
+
 
 def known_methods(methods: Iterable[str]) -> list[str]:
-    """Return what a panel may list: the control, the built-in methods and the study's own."""
-    return [CONTROL, *METHODS, *methods]
+    """Return what a panel may list: the controls, the built-in methods and the study's own."""
+    return [*CONTROLS, *METHODS, *methods]
 
 
 def check_methods(methods: Iterable[str]) -> None:
@@ -143,3 +148,24 @@ def check_no_repeats(where: str, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{where}: {name!r} is listed twice")
+
+
+def check_ratio_groups(names: Iterable[str]) -> None:
+    """Check that the ratios that one job carries make no name too long for a folder."""
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_RATIOS:
+        raise ValueError(
+            f"jobs.ratios: the ratios of one job name its files, and {longest[:30]}... has "
+            f"{len(longest)} characters of at most {LONGEST_RATIOS}; let a job carry fewer"
+        )
+
+
+def check_job_names(names: Iterable[str]) -> None:
+    """Check that data set, network, recipe and bundle make no name too long for a file."""
+    for name in names:
+        if len(name) > LONGEST_NAMES:
+            raise ValueError(
+                f"panels: {name} names files of a job, and has {len(name)} characters of "
+                f"at most {LONGEST_NAMES}; give data set, recipe, method or bundle a "
+                "shorter name"
+            )

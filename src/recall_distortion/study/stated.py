@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recall_distortion.compression.facts import CRITERIA
-from recall_distortion.study.parts import Method
+from recall_distortion.study.parts import GRADUAL, Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import format_ratio
 
@@ -26,8 +26,12 @@ def of_method(
     if isinstance(method, Quantizer):
         return {"quantizer": _quantizer(method), "ratios": own}
     found = method.model_dump(include={"criterion", "scope", "schedule"})
-    if method.ratios is not None:
+    if method.own_ratios is not None:
         found["ratios"] = own
+    if method.sparsities is not None:
+        found["sparsities"] = method.sparsities
+    if method.schedule == GRADUAL:
+        found |= {"begin": method.begin, "end": method.end}
     criterion = CRITERIA[method.criterion]
     if criterion.needs_gradient:
         found["gradient_examples"] = method.gradient_examples

@@ -7,7 +7,7 @@ import pandas as pd
 
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
+    CONTROLS,
     DENSE,
     PANEL,
     REFERENCE_ARMS,
@@ -43,7 +43,7 @@ def chosen(images: pd.DataFrame) -> pd.DataFrame:
     for panel, own in images.groupby(PANEL, sort=False):
         of_panel = (pies[PANEL] == list(panel)).all(axis=1)
         rows = _shown(pies[of_panel & compressed & (retrained | ends_early)])
-        of_control = (method == CONTROL) & retrained
+        of_control = method.isin(CONTROLS) & retrained
         null = pd.concat([pies[of_panel & of_control], pies[of_panel & (method == RESEED)]])
         drawn = own[own["method"] == DENSE]
         # All over the test set, whose images may be sorted by class.

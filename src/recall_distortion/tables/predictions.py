@@ -20,6 +20,8 @@ from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
+    CONTROL,
+    CONTROLS,
     DENSE,
     ONE,
     PANEL,
@@ -61,7 +63,8 @@ class Predictions:
     """K networks' predicted labels [K, M] of one cell and state, with the true labels [M].
 
     ``trained`` says how many of the networks were made by what. ``loss`` and ``probability`` are
-    [K, M] in half precision, or None where nobody wrote them.
+    [K, M] in half precision, or None where nobody wrote them. ``control`` is the reference arm of
+    the same training or retraining, in which nothing was removed.
     """
 
     panel: Panel
@@ -75,6 +78,7 @@ class Predictions:
     trained: dict[Trained, int]
     loss: np.ndarray | None = None
     probability: np.ndarray | None = None
+    control: str = CONTROL
 
     def __str__(self) -> str:
         return f"{self.panel}, {self.method} at {self.ratio}"
@@ -118,6 +122,8 @@ def write_predictions(
         "seeds": seeds,
         "failures": [dict(failure) for failure in failures],
     }
+    if controls := {part.method: part.control for part in parts if part.control != CONTROL}:
+        metadata["controls"] = controls
     sealed.write(path, arrays, metadata if made is None else metadata | {"made": dict(made)})
 
 
@@ -238,6 +244,7 @@ def _part(
         metadata["class_names"],
         labels,
         trained={_trained(metadata, f"{method}/{ratio}"): len(seeds)},
+        control=_control(metadata, method),
         **own,
     )
 
@@ -261,6 +268,13 @@ def _failed(metadata: Mapping[str, Any], failure: Mapping[str, Any]) -> dict[str
         "failure": failure["reason"],
         **vars(trained),
     }
+
+
+def _control(metadata: Mapping[str, Any], method: str) -> str:
+    found: str = metadata.get("controls", {}).get(method, CONTROL)
+    if found not in CONTROLS:
+        raise ValueError(f"the control of {method} is {found!r}; valid: {', '.join(CONTROLS)}")
+    return found
 
 
 def _panel(metadata: Mapping[str, Any]) -> Panel:

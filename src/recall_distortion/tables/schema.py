@@ -146,6 +146,17 @@ QUANTIZED: tuple[Column, ...] = (
     ),
     Column("origin_ratio", RATIO, "Of a quantized network: the ratio of that.", later=True),
 )
+#: The same where a method has another control than ``control``.
+CONTROLLED: tuple[Column, ...] = (
+    Column(
+        "control",
+        TEXT,
+        "The reference arm of the same training, which the method's effects are read against.",
+        later=True,
+    ),
+)
+#: All columns that only some studies have.
+SOMETIMES = (*QUANTIZED, *CONTROLLED)
 
 _ESTIMATES = _table(
     "a statement about a cell",

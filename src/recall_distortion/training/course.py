@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training.randomness import generator
+from recall_distortion.training.removal import Removal
 from recall_distortion.training.replicates import TRAINING
 from recall_distortion.training.stacks import Stack
 from recall_distortion.training.unfinished import Unfinished
@@ -25,20 +26,25 @@ class Run:
     """One network to fit: whose random choices, from which state, with what of it pruned.
 
     ``masks`` maps parameters, biases and batch norm's among them, to booleans of their shapes,
-    false where pruned.
+    false where pruned. ``removal`` removes others while the network is trained.
     """
 
     seed: int
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] | None = None
+    removal: Removal | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch."""
+    """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch.
+
+    ``masks`` say what is left of it where weights were removed while it was trained.
+    """
 
     state: dict[str, Tensor]
     history: list[dict[str, Any]]
+    masks: dict[str, Tensor] | None = None
 
 
 @dataclass
@@ -68,7 +74,10 @@ class Best:
 
 @dataclass
 class Course:
-    """How far the training of a stack has come: all that its next epoch depends on."""
+    """How far the training of a stack has come: all that its next epoch depends on.
+
+    ``further`` are tensors by name that are changed in place.
+    """
 
     stack: Stack
     orders: list[torch.Generator]
@@ -78,6 +87,7 @@ class Course:
     best: Best = field(default_factory=Best)
     epoch: int = 0
     momentum: list[Tensor | None] = field(default_factory=list)
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> Course:
@@ -96,6 +106,7 @@ class Course:
             for position, value in enumerate(self.momentum)
             if value is not None
         }
+        tensors |= {f"further/{name}": value for name, value in self.further.items()}
         for name, generators in self._generators():
             tensors |= {f"{name}/{k}": one.get_state() for k, one in enumerate(generators)}
         state = {
@@ -119,6 +130,8 @@ class Course:
         for name, value in self.stack.tensors.items():
             value.copy_(tensors[f"now/{name}"])
             self.best.tensors[name] = torch.empty_like(value).copy_(tensors[f"best/{name}"])
+        for name, value in self.further.items():
+            value.copy_(tensors[f"further/{name}"])
         # Momentum lies in memory as its parameter does: the fused step relies on it.
         self.momentum = [
             torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"momentum/{position}"])
@@ -164,8 +177,13 @@ class Course:
                 self.failures[k] = failure
         return rows
 
-    def results(self) -> list[Fitted | NonFiniteLoss]:
-        """Return each network's best epoch, or why it has none."""
+    def results(
+        self, masks: Callable[[int], dict[str, Tensor] | None] = lambda k: None
+    ) -> list[Fitted | NonFiniteLoss]:
+        """Return each network's best epoch, or why it has none.
+
+        ``masks`` gives what is left of a network, by its place.
+        """
         found: list[Fitted | NonFiniteLoss] = []
         for k, history in enumerate(self.histories):
             if k in self.failures:
@@ -174,7 +192,7 @@ class Course:
             for row in history:
                 row["selected"] = int(row["epoch"] == self.best.epochs[k])
             state = {name: value[k].clone() for name, value in self.best.tensors.items()}
-            found.append(Fitted(state, history))
+            found.append(Fitted(state, history, masks(k)))
         return found
 
 

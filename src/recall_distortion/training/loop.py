@@ -6,8 +6,10 @@ as its leading dimension, and what one draws, learns and keeps does not depend o
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import Descent, cross_entropy
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
-from recall_distortion.training.masks import check_masks, factors
+from recall_distortion.training.masks import check_apart, check_masks, factors
 from recall_distortion.training.recipe import Recipe
+from recall_distortion.training.removal import Removed
 from recall_distortion.training.replicates import TRAINING
 from recall_distortion.training.stacks import Stack, split
 from recall_distortion.training.unfinished import Unfinished
@@ -26,6 +29,8 @@ from recall_distortion.training.unfinished import Unfinished
 #: Images times networks that are evaluated at once, by kind of device. It bounds the memory of the
 #: activations and changes no result beyond rounding.
 EVALUATION_IMAGES = {"cpu": 1024, "cuda": 16_384}
+
+_MASK = "mask/"
 
 #: Called with one row of the history for each network and the networks' places among all.
 Report = Callable[[list[dict[str, Any]], range], None]
@@ -68,8 +73,9 @@ def fit_runs(
     SGD with Nesterov momentum through the recipe's phases, each with a new optimizer (the published
     script resets momentum at each phase). The best epoch is the one with the lowest mean validation
     loss over all phases. What a mask removes gets no gradient, so momentum and decay leave it
-    exactly zero, whichever parameter it is of. The data order and augmentation come from a run's
-    seed and ``stage`` alone, so that every method and ratio is fine-tuned in the same order.
+    exactly zero, whichever parameter it is of; what a run's removal takes may return. The data
+    order and augmentation come from a run's seed and ``stage`` alone, so that every method and
+    ratio is fine-tuned in the same order.
     ``network`` is the module to compute with, and its weights are overwritten. ``report`` is called
     after each epoch with one row of the history for each network trained at the time.
     ``unfinished`` is where a killed job's training goes on from, with the same results, and where
@@ -81,6 +87,7 @@ def fit_runs(
     """
     for run in runs:
         check_masks(run.masks or {}, network)
+        check_apart(run)
     engine = engine or Engine()
     unfinished = unfinished or Unfinished()
     at_once = engine.fitting(network, images.fit, recipe.batch_size)
@@ -108,19 +115,26 @@ def _facts(runs: Sequence[Run]) -> dict[str, Any]:
     for place, run in enumerate(runs):
         facts |= {f"state/{place}/{name}": value for name, value in run.state.items()}
         facts |= {f"mask/{place}/{name}": value for name, value in (run.masks or {}).items()}
+        if run.removal is not None:
+            facts[f"removal/{place}"] = repr(run.removal)
+            facts[f"removal/{place}/code"] = Path(inspect.getfile(type(run.removal)))
     return facts
 
 
 def _as_result(found: Fitted | NonFiniteLoss) -> tuple[dict[str, Tensor], Any]:
     if isinstance(found, NonFiniteLoss):
         return {}, {"failure": str(found)}
-    return found.state, {"history": found.history}
+    masks = {f"{_MASK}{name}": mask for name, mask in (found.masks or {}).items()}
+    return found.state | masks, {"history": found.history, "masked": found.masks is not None}
 
 
 def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | NonFiniteLoss:
     if "failure" in result:
         return NonFiniteLoss(result["failure"])
-    return Fitted(state, result["history"])
+    masks = {
+        name.removeprefix(_MASK): state.pop(name) for name in list(state) if name.startswith(_MASK)
+    }
+    return Fitted(state, result["history"], masks if result["masked"] else None)
 
 
 def _fit_stack(
@@ -139,6 +153,8 @@ def _fit_stack(
     with torch.no_grad():
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
+    removed = Removed(stack, [run.removal for run in runs], masks)
+    course.further = removed.tensors
     course.go_on(unfinished)
 
     last = 0  # the last epoch of a phase
@@ -154,6 +170,7 @@ def _fit_stack(
         )
         one_pass = engine.passes(stack, optimizer, images.fit, recipe.batch_size, masks)
         for epoch in range(course.epoch + 1, last + 1):
+            removed.update(epoch - 1, course.momentum, course.failures)
             training = one_pass.run(course.orders, course.choices)
             validation, accuracies = _validate(stack, images.validation)
             now = {"phase": phase_number, "epoch": epoch, "learning_rate": rate}
@@ -162,11 +179,17 @@ def _fit_stack(
                 report(rows, places)
             if len(course.failures) == len(runs):
                 return course.results()
-            course.best.update(stack, validation, epoch)
+            course.best.update(stack, _that_may_be_kept(runs, validation, epoch), epoch)
             course.epoch = epoch
             if unfinished.due():
                 course.keep(unfinished)
-    return course.results()
+    return course.results(removed.masks)
+
+
+def _that_may_be_kept(runs: Sequence[Run], losses: list[float], epoch: int) -> list[float]:
+    """Return losses, infinite for networks of which this epoch may not be the best."""
+    first = [run.removal.first if run.removal is not None else 0 for run in runs]
+    return [loss if epoch >= first[k] else float("inf") for k, loss in enumerate(losses)]
 
 
 def evaluation_batch(stack: Stack, device: torch.device) -> int:

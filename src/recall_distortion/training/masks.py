@@ -31,12 +31,23 @@ def check_masks(masks: Mapping[str, Tensor], network: nn.Module) -> None:
             )
 
 
+def check_apart(run: Run) -> None:
+    """Raise ``NetworkError`` where a run's removal would take of what its masks are of."""
+    names = () if run.removal is None else run.removal.names
+    if both := [name for name in names if name in (run.masks or {})]:
+        raise NetworkError(
+            f"{', '.join(both)}: pruned by a mask and while it is trained; give a run one of both"
+        )
+
+
 def factors(stack: Stack, runs: Sequence[Run]) -> dict[int, Tensor]:
     """Return by position among a stack's parameters 1 for what is trained and 0 for what is not.
 
-    They are [K, ...] as the parameters are. Only what some network has under a mask is among them.
+    They are [K, ...] as the parameters are. Only what some network has under a mask, or what may be
+    removed from it, is among them.
     """
     masked = {name for run in runs for name in run.masks or {}}
+    masked |= {name for run in runs if run.removal is not None for name in run.removal.names}
     return {
         position: torch.stack(
             [

@@ -1,7 +1,8 @@
 """In which rounds networks are pruned and retrained: the schedules, one a file.
 
 A schedule's module has a function ``chains``, from what is asked to chains of rounds. A round
-prunes within what the one before left and retrains; each chain begins at the dense network. A job
+prunes within what the one before left and retrains; each chain begins at the dense network. Where
+networks are pruned while they are trained it has ``train_all`` instead, which makes them. A job
 imports those that it prunes by, by their names, and depends on no other.
 """
 
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
 
 from recall_distortion.system.errors import NetworkError
 
@@ -38,8 +41,21 @@ def load(name: str) -> Callable[[Mapping[str, float]], list[Chain]]:
     It makes of the fractions that are to be kept, by ratio and in falling order, chains in which
     each ratio is asked for once.
     """
+    found: Callable[[Mapping[str, float]], list[Chain]] = _module(name).chains
+    return found
+
+
+def load_training(name: str) -> Callable[..., Any]:
+    """Return what trains networks and prunes them meanwhile, by its schedule's name.
+
+    Raises ``NetworkError`` for an unknown one.
+    """
+    found: Callable[..., Any] = _module(name).train_all
+    return found
+
+
+def _module(name: str) -> ModuleType:
     module = f"{__name__}.{name}"
     if not name.isidentifier() or find_spec(module) is None:
         raise NetworkError(f"unknown schedule {name!r}; there is no module {module}")
-    found: Callable[[Mapping[str, float]], list[Chain]] = import_module(module).chains
-    return found
+    return import_module(module)

@@ -13,7 +13,7 @@ from recall_distortion.inference.statistics.intervals import PAPER_LEVEL
 from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.tables.files import read_table, write_table
 from recall_distortion.tables.predictions import read_predictions
-from recall_distortion.tables.schema import QUANTIZED
+from recall_distortion.tables.schema import SOMETIMES
 from recall_distortion.vocabulary import NETWORK
 
 _MEASURED = [
@@ -44,7 +44,7 @@ def write_estimates(
     why.
     """
     recall = read_table(recall_csv, "recall")
-    networks = read_table(networks_csv, "networks", _MEASURED, [*FURTHER, *QUANTIZED])
+    networks = read_table(networks_csv, "networks", _MEASURED, [*FURTHER, *SOMETIMES])
     require_agreement(recall, networks, [recall_csv, networks_csv])
     require_sparsities(networks, networks_csv)
     further = None if populations is None else read_table(populations, "estimates")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recall_distortion.inference.questions.summary import summary
 from recall_distortion.tables.files import read_table, write_table
-from recall_distortion.tables.schema import QUANTIZED
+from recall_distortion.tables.schema import SOMETIMES
 
 
 def write_summary(
@@ -29,7 +29,7 @@ def write_summary(
         "mixed_model_fits": mixed_model_fits_csv,
         "published": published_csv,
     }
-    further = {"networks": QUANTIZED}
+    further = {"networks": SOMETIMES}
     tables = {
         name: read_table(path, name, further=further.get(name, ())) for name, path in paths.items()
     }

@@ -16,12 +16,12 @@ from recall_distortion.inference.statistics.intervals import (
 )
 from recall_distortion.measures.distortion import reseed_pairs
 from recall_distortion.measures.rounding import differences
+from recall_distortion.tables.controls import USUAL, Controls
 from recall_distortion.tables.files import require_columns
 from recall_distortion.tables.forgetting import CLASS_MEASURES
 from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
     DENSE,
     NETWORK,
     REFERENCE_ARMS,
@@ -40,13 +40,16 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame:
+def class_measures(
+    recall: pd.DataFrame, level: float = PAPER_LEVEL, controls: Controls = USUAL
+) -> pd.DataFrame:
     """Return means of every class of networks as they end, their change from dense and control.
 
     ``recall`` is the table of that name. The share of test images named as a class is divided by
     the true one; the calibration error is over the images so named. ``change`` is from the dense
     network of the same seed, of ``reseed`` between two dense networks, ``over_control`` of
-    retrained cells from the retrained control, each with its paired t interval at ``level``.
+    retrained cells from the retrained control that ``controls`` names, each with its paired t
+    interval at ``level``.
     Where a network has no value, as of the calibration of a class that it never names, its class
     has no number in that cell.
     """
@@ -62,7 +65,7 @@ def class_measures(recall: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataF
         if column in values and values[column].notna().any():
             cells = {CellState(*key): _Values.of(group, column) for key, group in groups}
             for key in order:
-                for at, number, row in _rows(key, cells, column, level):
+                for at, number, row in _rows(key, cells, controls, column, level):
                     rows.setdefault((at, number), {}).update(row)
     return pd.DataFrame(list(rows.values()), columns=COLUMNS)
 
@@ -89,7 +92,11 @@ class _Values:
 
 
 def _rows(
-    key: CellState, cells: Mapping[CellState, _Values], name: str, level: float
+    key: CellState,
+    cells: Mapping[CellState, _Values],
+    controls: Controls,
+    name: str,
+    level: float,
 ) -> Iterator[tuple[CellState, str, dict[str, Any]]]:
     """Yield a cell's rows, a class each; behind the dense networks' those of reseed."""
     own = cells[key]
@@ -104,7 +111,7 @@ def _rows(
         yield from _by_class(key._replace(method=RESEED), own, level, columns)
         return
     dense = cells.get(CellState(*key.panel, DENSE, UNCOMPRESSED, DENSE))
-    control = cells.get(CellState(*key.panel, CONTROL, UNCOMPRESSED, RETRAINED))
+    control = cells.get(controls.cell(key))
     if key.state != RETRAINED or key.method in REFERENCE_ARMS:
         control = None
     for other, against in ((dense, "change"), (control, "over_control")):

@@ -24,11 +24,11 @@ import pandas as pd
 from recall_distortion.inference.statistics.adjustment import holm
 from recall_distortion.inference.statistics.columns import Tested, paired, welch
 from recall_distortion.measures.distortion import reseed_pairs
+from recall_distortion.tables.controls import USUAL, Controls
 from recall_distortion.tables.files import require_columns
 from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
     DENSE,
     NETWORK,
     PANEL,
@@ -72,10 +72,13 @@ class _Cell:
         return balance
 
 
-def class_tests(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def class_tests(
+    recall: pd.DataFrame, controls: Controls = USUAL
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tests of every cell, state and class, and the counts of every cell and state.
 
-    ``recall`` is the table of that name. ``<test>_p_adjusted`` is Holm's over the classes of a
+    ``recall`` is the table of that name, ``controls`` says which arm each method is read against.
+    ``<test>_p_adjusted`` is Holm's over the classes of a
     cell. ``<test>_moved`` counts the classes with p of at most 0.05, ``expected`` is how many of
     them chance alone makes where no class moves, and ``<test>_adjusted`` counts those left by Holm.
     Rows of ``reseed`` test dense networks against others, which nothing sets apart: what they
@@ -103,7 +106,7 @@ def class_tests(recall: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     }
     for key in order:
         classes = of_panel[key.panel]
-        for at, found in _tests(key, cells):
+        for at, found in _tests(key, cells, controls):
             if not found:
                 continue
             found_rows += _rows(at, found, classes) if key in last else []
@@ -123,7 +126,7 @@ def _cell(rows: pd.DataFrame) -> _Cell:
 
 
 def _tests(
-    key: CellState, cells: Mapping[CellState, _Cell]
+    key: CellState, cells: Mapping[CellState, _Cell], controls: Controls
 ) -> Iterator[tuple[CellState, dict[str, tuple[int, Tested]]]]:
     """Yield a cell's tests with the number of networks or pairs; of the dense one reseed's."""
     own = cells[key]
@@ -139,7 +142,7 @@ def _tests(
         return
     shared = np.intersect1d(own.seeds, dense.seeds)
     found = _of_two(own, dense, own.take(shared).balance - dense.take(shared).balance)
-    control = cells.get(CellState(*key.panel, CONTROL, UNCOMPRESSED, RETRAINED))
+    control = cells.get(controls.cell(key))
     if control is not None and key.state == RETRAINED and key.method not in REFERENCE_ARMS:
         shared = np.intersect1d(own.seeds, control.seeds)
         if len(shared):

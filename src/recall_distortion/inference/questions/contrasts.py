@@ -34,12 +34,14 @@ import pandas as pd
 
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.ttests import Row, independent_test, paired_test
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.study import within_recipes
 from recall_distortion.vocabulary import (
     CELL,
     CONTROL,
+    CONTROLS,
     DENSE,
     NETWORK,
     PANEL,
@@ -121,7 +123,9 @@ def _within(
     }
     cells = {cell: values for cell, values in slopes.items() if cell[2] not in REFERENCE_ARMS}
     controls = {
-        cell[:2]: values for cell, values in slopes.items() if cell[2:] == (CONTROL, UNCOMPRESSED)
+        cell[:3]: values
+        for cell, values in slopes.items()
+        if cell[2] in CONTROLS and cell[3] == UNCOMPRESSED
     }
     recipes = used.drop_duplicates(PANEL).set_index(["dataset", "architecture"])["recipe"]
     for row in (
@@ -129,7 +133,7 @@ def _within(
         *_architecture_rows(cells, architectures),
         *_dataset_rows(cells, _dense_errors(networks), architectures),
         *_method_rows(cells),
-        *_control_rows(cells, controls),
+        *_control_rows(cells, controls, Controls.of(networks)),
     ):
         shared = {recipes[network] for network in _networks(row)}
         yield row | {"recipe": shared.pop() if len(shared) == 1 else None}
@@ -149,7 +153,7 @@ def _networks(row: Row) -> Iterator[tuple[str, str]]:
 
 def _recipe_rows(used: pd.DataFrame) -> Iterator[Row]:
     keys = [key for key in CELL if key != "recipe"]
-    compared_arms = used[~used["method"].isin(set(REFERENCE_ARMS) - {CONTROL})]
+    compared_arms = used[~used["method"].isin(set(REFERENCE_ARMS) - set(CONTROLS))]
     for cell, rows in compared_arms.groupby(keys, sort=False):
         slopes = {
             recipe: own.set_index("seed")["alpha"]
@@ -308,15 +312,18 @@ def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
 
 
 def _control_rows(
-    cells: dict[Cell, pd.Series], controls: dict[tuple[str, str], pd.Series]
+    cells: dict[Cell, pd.Series],
+    controls: dict[tuple[str, str, str], pd.Series],
+    arms: Controls,
 ) -> Iterator[Row]:
     for (dataset, architecture, method, ratio), slopes in cells.items():
-        if (dataset, architecture) in controls:
+        arm = arms.arm(method)
+        if (dataset, architecture, arm) in controls:
             yield _row(
                 CONTROL,
                 method,
-                CONTROL,
-                paired_test(slopes, controls[dataset, architecture], "two-sided"),
+                arm,
+                paired_test(slopes, controls[dataset, architecture, arm], "two-sided"),
                 dataset=dataset,
                 architecture=architecture,
                 ratio=ratio,

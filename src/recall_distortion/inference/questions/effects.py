@@ -34,6 +34,7 @@ from recall_distortion.inference.statistics.intervals import (
 )
 from recall_distortion.measures.rounding import all_equal, differences
 from recall_distortion.system.errors import TableError
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.vocabulary import (
@@ -41,13 +42,11 @@ from recall_distortion.vocabulary import (
     BEYOND_CONTROL,
     CELL_STATE,
     CONCLUSIVE,
-    CONTROL,
     INCONCLUSIVE,
     NETWORK,
     NOT_DISTINGUISHABLE,
     REFERENCE_ARMS,
     RETRAINED,
-    UNCOMPRESSED,
     CellState,
 )
 
@@ -100,16 +99,16 @@ def effects(
     """
     require_level(level)
     _check(networks, pooled, slopes)
-    cells = _cells(networks)
+    cells, controls = _cells(networks), Controls.of(networks)
     verdicts = slopes[[*CELL_STATE, "verdict"]].rename(columns={"verdict": "slope_verdict"})
     facts = pooled[[*CELL_STATE, *_POOLED]].merge(verdicts, on=CELL_STATE)
     facts = facts.astype({"ratio": float}).set_index(CELL_STATE)
     methods = [key for key in cells if key.method not in REFERENCE_ARMS]
     families = Counter(key._replace(ratio=0) for key in methods)
     pairs = {
-        key: cells[key].join(cells[_control(key)].add_suffix("_other"), how="inner")
+        key: cells[key].join(cells[controls.cell(key)].add_suffix("_other"), how="inner")
         for key in methods
-        if _control(key) in cells
+        if controls.cell(key) in cells
     }
     crossfitted = crossfit_differences(pairs, level)
     rows = []
@@ -117,10 +116,11 @@ def effects(
         family = families[key._replace(ratio=0)]
         row = key._asdict() | {"n": 0, "level": level, "family_size": family}
         if key in pairs:
-            own, control = _facts(facts, key), _facts(facts, _control(key))
+            of_control = controls.cell(key)
+            own, control = _facts(facts, key), _facts(facts, of_control)
             row |= paired(pairs[key], level, family)
             row |= _read(row, crossfitted[key], own, control)
-            seeds = len(cells[key].index.union(cells[_control(key)].index))
+            seeds = len(cells[key].index.union(cells[of_control].index))
             told = bool(np.isfinite([own["crossfit_low"], control["crossfit_low"]]).all())
             row["note"] = _note(row, pairs[key], seeds, told)
         else:
@@ -139,10 +139,6 @@ def _check(networks: pd.DataFrame, pooled: pd.DataFrame, slopes: pd.DataFrame) -
         (slopes, "the table of slopes", CELL_STATE),
     ):
         require_unique(table, key, name)
-
-
-def _control(key: CellState) -> CellState:
-    return CellState(*key.panel, CONTROL, UNCOMPRESSED, RETRAINED)
 
 
 def _cells(networks: pd.DataFrame) -> dict[CellState, pd.DataFrame]:

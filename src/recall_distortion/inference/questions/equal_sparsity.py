@@ -40,11 +40,11 @@ from recall_distortion.inference.statistics.intervals import (
     verdict,
 )
 from recall_distortion.measures.rounding import differences
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
-    CONTROL,
     NETWORK,
     PANEL,
     REFERENCE_ARMS,
@@ -99,7 +99,8 @@ def equal_sparsity(
     ``networks`` has the columns of that table, ``pooled`` is the table of that question. A method
     departs where a cell's mean realised ratio is more than ``TOLERANCE`` off that of ``STANDARD``
     at the same nominal ratio. The result has ``COLUMNS``, a row per cell of a method that departs
-    and ``reference``, any other method of the panel, retrained; none where no method departs:
+    and ``reference``, any other method of the panel with the same control, retrained; none where no
+    method departs:
 
     - ``realised_ratio`` and ``reference_ratio``: the mean over networks at that nominal ratio;
     - ``n``: the seeds that have every network of the comparisons, which are the same for both;
@@ -128,12 +129,15 @@ def equal_sparsity(
     told = told.astype({"ratio": float})
     ratios = dict(list(sparsity.groupby(PANEL, sort=False)))
     rows: list[dict[str, Any]] = []
+    controls = Controls.of(networks)
     for panel, group in used.groupby(PANEL, sort=False):
         if panel in ratios:
             of_panel = told[(told[PANEL] == list(panel)).all(axis=1)]
             known = set(of_panel[["method", "ratio"]].itertuples(index=False, name=None))
             place = dict(zip(PANEL, panel, strict=True)) | {"state": RETRAINED}
-            rows += [place | row for row in _Panel(group, ratios[panel], known).rows(level)]
+            rows += [
+                place | row for row in _Panel(group, ratios[panel], known, controls).rows(level)
+            ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype(dict.fromkeys(["realised_ratio", "reference_ratio", *_NUMBERS], float))
 
@@ -174,7 +178,13 @@ def departing(realised: pd.Series) -> list[str]:
 class _Panel:
     """The fine-tuned networks of one data set and architecture, and how sparse they are."""
 
-    def __init__(self, networks: pd.DataFrame, sparsity: pd.DataFrame, told: set[Place]) -> None:
+    def __init__(
+        self,
+        networks: pd.DataFrame,
+        sparsity: pd.DataFrame,
+        told: set[Place],
+        controls: Controls,
+    ) -> None:
         self.cells: dict[Place, pd.DataFrame] = {
             place: group.set_index("seed")[_VALUES].sort_index()
             for place, group in networks.groupby(["method", "ratio"], sort=False)
@@ -183,7 +193,7 @@ class _Panel:
             place: group.set_index("seed")["realised_ratio"].dropna()
             for place, group in sparsity.groupby(["method", "ratio"], sort=False)
         }
-        self.told = told
+        self.told, self.controls = told, controls
         pruned = sparsity[~sparsity["method"].isin(REFERENCE_ARMS)]
         self.realised = pruned.groupby(["method", "ratio"], sort=False)["realised_ratio"].mean()
         self.realised = self.realised.dropna()
@@ -210,7 +220,8 @@ class _Panel:
         """Yield what is known of each row before any statistics, and the pairs to compare."""
         for method in methods:
             places = [place for place in self.cells if place[0] == method]
-            for reference in references:
+            arm = self.controls.arm(method)
+            for reference in (name for name in references if self.controls.arm(name) == arm):
                 for place in places:
                     yield self._pairs(place, reference, len(places))
 
@@ -260,7 +271,8 @@ class _Panel:
         ratios = ratios[ratios.index.isin(self.cells[place].index)].sort_index()
         if ratios.empty:
             return {}, {}, NO_SPARSITY
-        points = {(CONTROL, UNCOMPRESSED): 1.0} if (CONTROL, UNCOMPRESSED) in self.cells else {}
+        control = self.controls.arm(reference), UNCOMPRESSED
+        points = {control: 1.0} if control in self.cells else {}
         points |= {
             known: self.realised[known]
             for known in self.cells

@@ -23,11 +23,11 @@ from recall_distortion.inference.statistics.intervals import (
     t_interval,
 )
 from recall_distortion.measures.rounding import differences
+from recall_distortion.tables.controls import USUAL, Controls
 from recall_distortion.tables.files import require_columns
 from recall_distortion.tables.forgetting import FREQUENCY_SLOPES
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
     DENSE,
     NETWORK,
     PANEL,
@@ -49,7 +49,10 @@ COLUMNS = [
 
 
 def frequency(
-    recall: pd.DataFrame, frequencies: pd.DataFrame | None, level: float = PAPER_LEVEL
+    recall: pd.DataFrame,
+    frequencies: pd.DataFrame | None,
+    level: float = PAPER_LEVEL,
+    controls: Controls = USUAL,
 ) -> pd.DataFrame:
     """Return the slopes of recall change of every cell and state of an unbalanced data set.
 
@@ -69,12 +72,12 @@ def frequency(
             images = frequencies[frequencies["dataset"] == panel[0]].sort_values("class")["fit"]
             counts = images.to_numpy(float)
             if len(counts) >= LEAST_CLASSES and counts.max() >= UNBALANCED * counts.min():
-                rows += _of_panel(Panel(*panel), own, np.log10(counts), level)
+                rows += _of_panel(Panel(*panel), own, np.log10(counts), controls, level)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _of_panel(
-    panel: Panel, recall: pd.DataFrame, tens: np.ndarray, level: float
+    panel: Panel, recall: pd.DataFrame, tens: np.ndarray, controls: Controls, level: float
 ) -> list[dict[str, Any]]:
     recalls = {
         CellState(*key): group.pivot(index="seed", columns="class", values="recall")
@@ -91,12 +94,12 @@ def _of_panel(
     families: dict[tuple[str, str], int] = {}
     for key in found:
         families[key.method, key.state] = families.get((key.method, key.state), 0) + 1
-    control = found.get(CellState(*panel, CONTROL, UNCOMPRESSED, RETRAINED))
     rows = []
     for key, slopes in found.items():
         row: dict[str, Any] = {**key._asdict(), "n": len(slopes), "level": level}
         mean = t_interval(slopes.to_numpy(float), level, axis=0)
         row |= _named("", mean.mean) | _named("_low", mean.low) | _named("_high", mean.high)
+        control = found.get(controls.cell(key))
         if control is not None and key.state == RETRAINED and key.method not in REFERENCE_ARMS:
             row |= _over_control(slopes, control, families[key.method, key.state], level)
         rows.append(row)

@@ -21,12 +21,12 @@ from recall_distortion.inference.statistics.ttests import paired_test
 from recall_distortion.measures.measure import HIGHER, Measure, require_different_names
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.measures.rounding import differences
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.tables.forgetting import BETTER, WORSE
 from recall_distortion.tables.views import NAMED
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
     DENSE,
     INCONCLUSIVE,
     NETWORK,
@@ -75,16 +75,17 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
         CellState(*key): group.set_index("seed")
         for key, group in used.groupby(CELL_STATE, sort=False)
     }
+    controls = Controls.of(networks)
     rows = []
     for measure in MEASURES:
         name = measure.column.name
         if name in used and used[name].notna().any():
-            rows += _rows(cells, measure, level)
+            rows += _rows(cells, controls, measure, level)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _rows(
-    of_cells: Mapping[CellState, pd.DataFrame], measure: Measure, level: float
+    of_cells: Mapping[CellState, pd.DataFrame], controls: Controls, measure: Measure, level: float
 ) -> list[dict[str, Any]]:
     """Return a row for each cell and state that has values of a measure."""
     column, title = measure.column.name, measure.title
@@ -94,7 +95,7 @@ def _rows(
     rows = []
     for key, values in cells.items():
         dense = cells.get(CellState(*key.panel, DENSE, UNCOMPRESSED, DENSE))
-        control = cells.get(CellState(*key.panel, CONTROL, UNCOMPRESSED, RETRAINED))
+        control = cells.get(controls.cell(key))
         row = key._asdict() | {"measure": title} | interval_row(values.to_numpy(float), level)
         notes = [_missing(values)]
         if dense is not None and key.method != DENSE:

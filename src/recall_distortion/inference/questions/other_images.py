@@ -23,15 +23,14 @@ from recall_distortion.inference.statistics.crossed_slope import (
     slope_difference,
 )
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL, require_level, verdict
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.study import as_they_end
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
     DENSE,
     NETWORK,
     RESEED,
-    RETRAINED,
     UNCOMPRESSED,
     CellState,
     Panel,
@@ -89,7 +88,7 @@ def other_images(
     sums = {
         key: cells.get_group(tuple(key)).set_index("seed")[_SUMS] for key in keys if key in read
     }
-    slopes, classes = [], []
+    slopes, classes, controls = [], [], Controls.of(networks)
     for panel, answers in _panels(predictions).items():
         dense = answers.arms.get(CellState(*panel, DENSE, UNCOMPRESSED, DENSE))
         for key in sums:
@@ -103,8 +102,9 @@ def other_images(
             pairs = Pairs(answers.label, len(answers.class_names), dense.of(seeds), arm.of(seeds))
             classes += [about | row for row in _changes(pairs, answers.class_names, level)]
             about["family_size"] = families[key._replace(ratio=0)]
-            control = CellState(*panel, CONTROL, UNCOMPRESSED, RETRAINED)
-            slopes.append(about | _slopes(key, control, answers.arms, pairs, seeds, sums, level))
+            slopes.append(
+                about | _slopes(key, controls.cell(key), answers.arms, pairs, seeds, sums, level)
+            )
     return pd.DataFrame(slopes, columns=SLOPES), pd.DataFrame(classes, columns=CLASSES)
 
 

@@ -29,7 +29,7 @@ from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.vocabulary import (
     CELL_STATE,
-    CONTROL,
+    CONTROLS,
     DENSE,
     REFERENCE_ARMS,
     RESEED,
@@ -92,10 +92,10 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A panel's dense networks, its control, how many networks all are compared at."""
+    """A panel's dense networks, its controls by name, how many networks all are compared at."""
 
     dense: Predictions
-    control: Predictions | None
+    controls: dict[str, Predictions]
     fewer: int
 
 
@@ -119,9 +119,9 @@ def _of_panel(cells: Sequence[Predictions]) -> Iterator[_Cell]:
     if dense is None:  # all of them failed
         return
     others = [cell for cell in cells if cell.method != DENSE]
-    control = next((c for c in others if (c.method, c.state) == (CONTROL, RETRAINED)), None)
+    controls = {c.method: c for c in others if c.method in CONTROLS and c.state == RETRAINED}
     sizes = [len(cell.seeds) for cell in others if 2 * len(cell.seeds) >= len(dense.seeds)]
-    panel = _Panel(dense, control, min([len(dense.seeds), *sizes]) // 2)
+    panel = _Panel(dense, controls, min([len(dense.seeds), *sizes]) // 2)
     yield _Cell({**_keys(dense), "n": len(dense.seeds)}, [], _drawn(dense))
     null = None
     if len(dense.seeds) > 1:
@@ -171,10 +171,11 @@ def _of_cell(panel: _Panel, cell: Predictions, family: int, null: np.ndarray | N
     notes, of_control = [], None
     if cell.state == RETRAINED and cell.method not in REFERENCE_ARMS:
         row["family_size"] = family
-        if panel.control is None:
+        control = panel.controls.get(cell.control)
+        if control is None:
             notes.append(NO_CONTROL)
         else:
-            of_control, found = _over_control(panel, cell, family)
+            of_control, found = _over_control(panel.dense, control, cell, family)
             null = None if of_control is None else of_control
             row |= found
             notes.append(row.pop("lost", ""))
@@ -228,18 +229,16 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _over_control(
-    panel: _Panel, cell: Predictions, family: int
+    dense: Predictions, control: Predictions, cell: Predictions, family: int
 ) -> tuple[np.ndarray | None, dict[str, Any]]:
     """Return the control's PIEs [M], and what of a cell lies beyond them, by the common seeds."""
-    control = panel.control
-    assert control is not None
     known = set(control.seeds)
     seeds = [seed for seed in cell.seeds if seed in known]
     lost = lost_pairs(len(seeds), len(known | set(cell.seeds)))
     if not seeds:
         return None, {"lost": lost}
     classes = len(cell.class_names)
-    before, other = _rows(panel.dense, seeds), _rows(control, seeds)
+    before, other = _rows(dense, seeds), _rows(control, seeds)
     of_control = _Pair.of(before, other, classes)
     found = exchanged(of_control.dense, _rows(cell, seeds), other)
     tested = len(seeds) > 1

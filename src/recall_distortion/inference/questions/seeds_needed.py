@@ -27,6 +27,7 @@ from recall_distortion.inference.questions.pooled import narrow_note
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL, require_level
 from recall_distortion.measures.rounding import all_equal, differences
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.vocabulary import (
     CELL,
@@ -74,7 +75,7 @@ def seeds_needed(
     table = pd.DataFrame(
         [
             {**question, "effect": effect, "level": level}
-            for question in _questions(used)
+            for question in _questions(used, Controls.of(networks))
             for effect in EFFECTS
         ],
         columns=COLUMNS,
@@ -154,7 +155,7 @@ def _power(size: np.ndarray, n: np.ndarray, significance: float) -> np.ndarray:
     return power
 
 
-def _questions(used: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _questions(used: pd.DataFrame, controls: Controls) -> Iterator[dict[str, Any]]:
     slopes = {
         cell: group.set_index("seed")["alpha"] for cell, group in used.groupby(CELL, sort=False)
     }
@@ -163,7 +164,7 @@ def _questions(used: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if named["method"] in REFERENCE_ARMS:
             continue
         yield {**named, "question": ONE, **_spread(values.to_numpy(float), ONE_REPLICATE)}
-        control = slopes.get((*cell[: len(PANEL)], CONTROL, UNCOMPRESSED))
+        control = slopes.get((*cell[: len(PANEL)], controls.arm(named["method"]), UNCOMPRESSED))
         if control is None:
             found: dict[str, Any] = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:

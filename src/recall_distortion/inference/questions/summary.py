@@ -26,6 +26,7 @@ from recall_distortion.tables.study import StudyTables, of_panel
 from recall_distortion.vocabulary import (
     CELL,
     CONTROL,
+    CONTROLS,
     DENSE,
     RESEED,
     RETRAINED,
@@ -76,7 +77,7 @@ def _study(tables: StudyTables) -> Rows:
         "methods": len(tables.methods),
         "ratios": len(tables.ratios),
         "failures": len(tables.failed),
-        "control_failures": (tables.failed["method"] == CONTROL).sum(),
+        "control_failures": tables.failed["method"].isin(CONTROLS).sum(),
         "slopes": len(slopes),
         "slopes/not_finite": (~np.isfinite(slopes)).sum(),
         **seeds,

@@ -26,7 +26,7 @@ from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
     CONCLUSIVE,
-    CONTROL,
+    CONTROLS,
     DEINTENSIFICATION,
     DENSE,
     INTENSIFICATION,
@@ -90,7 +90,7 @@ def _tradeoff(tables: StudyTables) -> dict[str, float]:
     """Return how many cells improve accuracy and balance, alone and together."""
     fine = tables.view("tradeoff")
     fine = fine[fine["state"] == RETRAINED]
-    cells, control = fine[fine["method"].isin(tables.methods)], fine[fine["method"] == CONTROL]
+    cells, control = fine[fine["method"].isin(tables.methods)], fine[fine["method"].isin(CONTROLS)]
     known = cells[cells["improves"] != ""]
     both = known[known["improves"] == BOTH]
     return {

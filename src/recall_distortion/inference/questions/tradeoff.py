@@ -11,17 +11,17 @@ from recall_distortion.inference.notes import NO_CONTROL, joined, lost_pairs
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.intervals import PAPER_LEVEL, require_level, t_interval
 from recall_distortion.measures.rounding import above, differences
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
 from recall_distortion.vocabulary import (
     CELL_STATE,
     COMPRESSED,
-    CONTROL,
+    CONTROLS,
     DEINTENSIFICATION,
     DENSE,
     NETWORK,
     PANEL,
     RETRAINED,
-    UNCOMPRESSED,
     CellState,
 )
 
@@ -75,12 +75,12 @@ def tradeoff(
     require_unique(used, NETWORK, "the networks table")
     used = _with_variances(used[used["state"].isin((COMPRESSED, RETRAINED))], recall)
     cells = {CellState(*key): own for key, own in used.groupby(CELL_STATE, sort=False)}
-    of_cell = slopes.set_index(CELL_STATE)
+    of_cell, controls = slopes.set_index(CELL_STATE), Controls.of(networks)
     rows = []
     for cell, group in cells.items():
-        control = cells.get(CellState(*cell.panel, CONTROL, UNCOMPRESSED, RETRAINED))
+        control = cells.get(controls.cell(cell))
         # Nothing is trained for quantized networks that a control could separate.
-        alone = cell.method == CONTROL or ("bits" in group and group["bits"].notna().all())
+        alone = cell.method in CONTROLS or ("bits" in group and group["bits"].notna().all())
         if alone:
             control = None
         rows.append(cell._asdict() | _row(group, of_cell.loc[[cell]].iloc[0], control, level))

@@ -23,6 +23,7 @@ from recall_distortion.report.figures.tradeoff import tradeoff_figure
 from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture, figure_name
 from recall_distortion.report.tables import ReportTables, pruned, read_tables
 from recall_distortion.system.files import replacing, write_json
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import Panel
 
@@ -52,13 +53,14 @@ def panel_drawings(data: ReportTables, panel: Panel) -> dict[str, Callable[[], D
         of_panel(pruned(data.view(name), data), panel)
         for name in ("slopes", "pooled", "accuracy", "tradeoff", "classes", "dense_classes")
     )
+    controls = Controls.of(data.networks)
     return {
         "effects": lambda: effects_figure(led),
         "alpha": lambda: alpha_figure(networks, slopes),
-        "tradeoff": lambda: tradeoff_figure(tradeoff, slopes),
+        "tradeoff": lambda: tradeoff_figure(tradeoff, slopes, controls),
         "balances": lambda: balances_figure(recall, pooled, accuracy),
         "accuracy": lambda: accuracy_figure(accuracy),
-        "recall": lambda: recall_figure(classes, dense),
+        "recall": lambda: recall_figure(classes, dense, controls),
     }
 
 

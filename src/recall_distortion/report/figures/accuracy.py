@@ -23,17 +23,21 @@ from recall_distortion.report.figures.drawing import (
     ratio_axis,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import COMPRESSED, CONTROL, DENSE, RETRAINED
+from recall_distortion.vocabulary import COMPRESSED, CONTROL, CONTROL_GRADUAL, DENSE, RETRAINED
 
 TITLES = {RETRAINED: "after fine-tuning", COMPRESSED: "before fine-tuning"}
-_LINES = {DENSE: (style.INK, "-"), CONTROL: (style.CONTROL_COLOUR, (0, (5, 2)))}
+_LINES = {
+    DENSE: (style.INK, "-"),
+    CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
+    CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),
+}
 
 
 def accuracy_figure(accuracy: pd.DataFrame) -> Drawing:
     """Return mean accuracy by ratio and method for one panel, fine-tuned beside pruned only.
 
     ``accuracy`` are the panel's rows of that view. Bars are t intervals of the mean over networks,
-    cut at 0 and 100 %; dense and control are horizontal lines with their intervals as bands.
+    cut at 0 and 100 %; dense and controls are horizontal lines with their intervals as bands.
     """
     methods = methods_of(accuracy)
     cells = accuracy[accuracy["method"].isin(methods)]

@@ -28,7 +28,15 @@ from recall_distortion.report.figures.drawing import (
     verdict_handles,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import CONTROL, RETRAINED, UNCOMPRESSED, VERDICTS, format_ratio
+from recall_distortion.tables.controls import Controls
+from recall_distortion.vocabulary import (
+    CONTROL,
+    CONTROLS,
+    RETRAINED,
+    UNCOMPRESSED,
+    VERDICTS,
+    format_ratio,
+)
 
 # Above this, a linear axis would flatten the boxes around 1; the axis turns logarithmic at 2.
 LINEAR_TO = 2.0
@@ -66,6 +74,7 @@ class _Content:
     intervals: dict[Cell, tuple[float, float, float, str]]
     methods: list[str]
     ratios: list[float]
+    controls: Controls
 
     @classmethod
     def of(cls, networks: pd.DataFrame, slopes: pd.DataFrame) -> _Content:
@@ -80,16 +89,16 @@ class _Content:
             (row.method, row.ratio): (row.mean, row.low, row.high, row.verdict)
             for row in slopes.itertuples()
         }
-        return cls(boxes, intervals, methods, sorted(ratios))
+        return cls(boxes, intervals, methods, sorted(ratios), Controls.of(networks))
 
-    @property
-    def control(self) -> list[Cell]:
-        return [(CONTROL, UNCOMPRESSED)] if (CONTROL, UNCOMPRESSED) in self.boxes else []
+    def control(self, method: str) -> list[Cell]:
+        """The cell of a method's control, if it has one."""
+        cell = self.controls.arm(method), UNCOMPRESSED
+        return [cell] if cell in self.boxes else []
 
-    @property
-    def band(self) -> tuple[float, float] | None:
-        """The interval of the control's mean, if it has one."""
-        found = self.intervals.get((CONTROL, UNCOMPRESSED))
+    def band(self, method: str) -> tuple[float, float] | None:
+        """The interval of the mean of a method's control, if it has one."""
+        found = self.intervals.get((self.controls.arm(method), UNCOMPRESSED))
         return found[1:3] if found and np.all(np.isfinite(found[1:3])) else None
 
     @property
@@ -123,7 +132,7 @@ def alpha_figure(networks: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
         margins(figure, left=0.62, right=0.12, top=0.36, bottom=0.84, gap=(0.22, 0.62))
         legend(figure, _handles(content))
     alpha = networks["alpha"]
-    drawn = networks["method"].isin([*content.methods, CONTROL]) & np.isfinite(alpha)
+    drawn = networks["method"].isin([*content.methods, *CONTROLS]) & np.isfinite(alpha)
     outside = drawn & ((alpha < low) | (alpha > high))
     return Drawing(figure, int(outside.sum()), int((~np.isfinite(alpha)).sum()), logarithmic)
 
@@ -134,7 +143,7 @@ def _handles(content: _Content) -> list[Line2D | Patch]:
         Line2D([], [], color=style.INK, marker="D", markersize=4, linewidth=1.4,
                label="mean and interval")
     )  # fmt: skip
-    if content.band:
+    if any(map(content.band, content.methods)):
         handles.append(Patch(facecolor=BAND, label="interval of the control’s mean"))
     return handles
 
@@ -155,16 +164,17 @@ def _vertical(axes: Axes, low: float, high: float, logarithmic: bool) -> None:
 
 def _method(place: Place, content: _Content) -> None:
     axes = place.axes
-    cells = [*content.control, *((place.name, ratio) for ratio in content.ratios)]
+    control, band = content.control(place.name), content.band(place.name)
+    cells = [*control, *((place.name, ratio) for ratio in content.ratios)]
     axes.grid(axis="y")
-    if content.band:
-        axes.axhspan(*content.band, facecolor=BAND, edgecolor="none", zorder=0.5)
+    if band:
+        axes.axhspan(*band, facecolor=BAND, edgecolor="none", zorder=0.5)
     axes.axhline(1, color=style.INK, linewidth=1.0, zorder=1)
     axes.set_xlim(-0.6, len(cells) - 0.4)
     for position, cell in enumerate(cells):
         _cell(axes, position, cell, content)
     axes.tick_params(axis="x", length=0)
-    names = [CONTROL if cell in content.control else format_ratio(cell[1]) for cell in cells]
+    names = [CONTROL if cell in control else format_ratio(cell[1]) for cell in cells]
     axes.set_xticks(range(len(names)), names)
     if place.left:
         axes.set_ylabel("α, slope of balances")
@@ -182,7 +192,7 @@ def _cell(axes: Axes, position: int, cell: Cell, content: _Content) -> None:
             [item], positions=[position], widths=0.56, patch_artist=True, showfliers=True,
             manage_ticks=False,
             boxprops={"facecolor": look.colour, "alpha": 0.28, "edgecolor": look.colour,
-                      "hatch": "////" if cell[0] == CONTROL else None},
+                      "hatch": "////" if cell[0] in CONTROLS else None},
             medianprops={"color": look.colour, "linewidth": 1.6},
             whiskerprops={"color": look.colour}, capprops={"color": look.colour},
             flierprops={"marker": ".", "markersize": 3.5, "markerfacecolor": look.colour,

@@ -18,7 +18,7 @@ from recall_distortion.measures.distortion import paired_balances
 from recall_distortion.report import style
 from recall_distortion.report.figures.drawing import WIDTH, Drawing, legend, margins, methods_of
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import CELL_STATE, CONTROL, RETRAINED, UNCOMPRESSED, format_ratio
+from recall_distortion.vocabulary import CELL_STATE, CONTROLS, RETRAINED, UNCOMPRESSED, format_ratio
 
 # A cell that reaches this many times as far as its column's middle one has an axis of its own.
 _FAR = 3.0
@@ -46,7 +46,7 @@ def balances_figure(recall: pd.DataFrame, pooled: pd.DataFrame, accuracy: pd.Dat
         rows, columns = len(layout), max(map(len, layout))
         width = min(WIDTH, 1.3 + 2.15 * max(columns, 2))
         # The control leaves its row all but empty; the legend fills it.
-        beside = columns > 2 and layout[-1][0][0] == CONTROL
+        beside = columns > 2 and layout[-1][0][0] in CONTROLS
         bottom = 0.58 if beside else 0.85
         figure = Figure(figsize=(width, 0.2 + bottom + 1.72 * rows))
         grid = figure.subplots(rows, columns, squeeze=False)
@@ -75,8 +75,9 @@ def _layout(pairs: pd.DataFrame) -> list[list[Cell]]:
     methods = methods_of(pairs)
     ratios = sorted(pairs.loc[pairs["method"].isin(methods), "ratio"].unique())
     layout = [[(method, ratio) for ratio in ratios] for method in methods]
-    if (pairs["method"] == CONTROL).any():
-        layout.append([(CONTROL, UNCOMPRESSED), *[("", 0.0)] * (len(ratios) - 1)])
+    for arm in CONTROLS:
+        if (pairs["method"] == arm).any():
+            layout.append([(arm, UNCOMPRESSED), *[("", 0.0)] * (len(ratios) - 1)])
     return layout or [[("", 0.0)]]
 
 
@@ -157,7 +158,7 @@ def _name(axes: Axes, cell: Cell, row: int, column: int) -> None:
             xycoords="axes fraction", textcoords="offset points", rotation=90,
             ha="center", va="center", fontweight="bold", fontsize=9.5,
         )  # fmt: skip
-    if row == 0 and cell[0] != CONTROL:
+    if row == 0 and cell[0] not in CONTROLS:
         axes.annotate(
             f"ratio {format_ratio(cell[1])}", (0.5, 1), (0, 31), ha="center",
             xycoords="axes fraction", textcoords="offset points", fontweight="bold",

@@ -23,7 +23,8 @@ from recall_distortion.report.figures.drawing import (
     methods_of,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import CONTROL, RETRAINED, format_ratio
+from recall_distortion.tables.controls import USUAL, Controls
+from recall_distortion.vocabulary import CONTROL, CONTROLS, RETRAINED, format_ratio
 
 MOST_CLASSES = 24  # rows of a heatmap that stay readable
 LONGEST = 22  # characters of a class's name
@@ -43,7 +44,7 @@ class _Content:
     cut: int | None
 
     @classmethod
-    def of(cls, classes: pd.DataFrame, dense: pd.DataFrame) -> _Content:
+    def of(cls, classes: pd.DataFrame, dense: pd.DataFrame, controls: Controls) -> _Content:
         changes = classes[classes["state"] == RETRAINED]
         methods = methods_of(changes)
         ratios = sorted(changes.loc[changes["method"].isin(methods), "ratio"].unique())
@@ -52,16 +53,20 @@ class _Content:
         if len(order) > MOST_CLASSES:
             cut = MOST_CLASSES // 2
             shown = pd.concat([order[:cut], order[-cut:]])
-        control = changes[changes["method"] == CONTROL].set_index("class")["change"]
+        of_arms = {
+            arm: rows.set_index("class")["change"]
+            for arm, rows in changes[changes["method"].isin(CONTROLS)].groupby("method")
+        }
         blocks = {}
         for method in methods:
             own = changes[changes["method"] == method]
             block = own.pivot(index="class", columns="ratio", values="change")
             block = block.reindex(index=shown.index, columns=ratios)
-            if len(control):
+            if of_arms:
+                control = of_arms.get(controls.arm(method), pd.Series(dtype=float))
                 block.insert(0, CONTROL, control.reindex(shown.index))
             blocks[method] = 100 * block.to_numpy(dtype=float)
-        columns = [CONTROL] if len(control) else []
+        columns = [CONTROL] if of_arms else []
         columns += [format_ratio(ratio) for ratio in ratios]
         names = [
             f"{style.label(row.class_name, LONGEST)}  {style.number(100 * row.mean, 1)}"
@@ -77,15 +82,17 @@ class _Content:
         return max(1.0, float(np.quantile(every, 0.95))) if len(every) else 1.0
 
 
-def recall_figure(classes: pd.DataFrame, dense: pd.DataFrame) -> Drawing:
+def recall_figure(
+    classes: pd.DataFrame, dense: pd.DataFrame, controls: Controls = USUAL
+) -> Drawing:
     """Return heatmaps of the change in each class's mean recall by ratio, one per method.
 
     ``classes`` and ``dense`` are a panel's rows of the views ``classes`` and ``dense_classes``.
     Rows are classes from the weakest to the strongest of the dense networks, cells the change in
-    percentage points from dense to fine-tuned. Of many classes the weakest and strongest are
-    shown.
+    percentage points from dense to fine-tuned; the first column is each method's control. Of many
+    classes the weakest and strongest are shown.
     """
-    content = _Content.of(classes, dense)
+    content = _Content.of(classes, dense, controls)
     methods, shown = list(content.blocks), len(content.classes)
     norm = Normalize(-content.limit, content.limit)
     with figure_style():

@@ -26,9 +26,11 @@ from recall_distortion.report.figures.drawing import (
     verdict_handles,
 )
 from recall_distortion.report.figures.rendering import figure_style
+from recall_distortion.tables.controls import USUAL, Controls
 from recall_distortion.vocabulary import (
     CELL_STATE,
     CONTROL,
+    CONTROLS,
     RETRAINED,
     VERDICTS,
     format_ratio,
@@ -39,12 +41,14 @@ _CONTROL = style.Look(CONTROL, "", "X", style.CONTROL_COLOUR)
 Limits = tuple[float, float]
 
 
-def tradeoff_figure(tradeoff: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
+def tradeoff_figure(
+    tradeoff: pd.DataFrame, slopes: pd.DataFrame, controls: Controls = USUAL
+) -> Drawing:
     """Return α against the change in accuracy for one panel, one axes per method.
 
     ``tradeoff`` and ``slopes`` are the panel's rows of these views; cells after fine-tuning are
-    drawn with the intervals of both means and their ratio written beside them, the control as a
-    grey cross. The quadrant of more accuracy and α below 1 is shaded.
+    drawn with the intervals of both means and their ratio written beside them, the method's control
+    as a grey cross. The quadrant of more accuracy and α below 1 is shaded.
     """
     cells = _cells(tradeoff, slopes)
     usable = cells[np.isfinite(cells["change"]) & np.isfinite(cells["alpha"])]
@@ -52,7 +56,7 @@ def tradeoff_figure(tradeoff: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
     drawn = usable[usable["method"].isin(methods)]
     if drawn.empty:
         return Drawing(message_figure("No cell of this panel has both an accuracy and a slope"))
-    control = usable[usable["method"] == CONTROL]
+    control = usable[usable["method"].isin(CONTROLS)]
     shown = pd.concat([drawn, control])
     x = usual_limits(shown["change"], shown["change_low"], shown["change_high"], least=(-1.0, 1.0))
     y = usual_limits(shown["alpha"], shown["low"], shown["high"], least=(0.5, 1.5))
@@ -62,7 +66,8 @@ def tradeoff_figure(tradeoff: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
         width = WIDTH if columns > 2 else max(6.4, 1.0 + 3.9 * columns)
         figure = Figure(figsize=(width, 1.0 + 2.1 * rows))
         for place in axes_of_methods(figure, methods, (rows, columns), sharex=True, sharey=True):
-            _draw(place.axes, drawn[drawn["method"] == place.name], control, (x, y))
+            arm = control[control["method"] == controls.arm(place.name)]
+            _draw(place.axes, drawn[drawn["method"] == place.name], arm, (x, y))
             if place.left:
                 place.axes.set_ylabel("mean α")
             place.axes.tick_params(labelbottom=place.bottom)

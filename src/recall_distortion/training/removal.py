@@ -1,0 +1,90 @@
+"""Weights that are removed from networks while they are trained, and that may return."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from recall_distortion.training.stacks import Stack
+
+
+class Removal(Protocol):
+    """What removes weights of one network while it is trained.
+
+    ``names`` are the parameters that it may remove weights of; ``first`` is the first epoch whose
+    network may be kept as the best one. It is written, as a killed job's training goes on only by
+    the same: ``repr`` has all that decides what it does.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def first(self) -> int: ...
+
+    def masks(self, epochs: int, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+        """Return what stays after so many epochs, false where removed; None for what there was.
+
+        ``weights`` are by name, removed ones as they were when they were removed.
+        """
+
+
+class Removed:
+    """What is removed from a stack so far, by the removals of its networks.
+
+    ``factors`` are those of the stack's parameters by position (``masks.factors``), which are
+    changed in place: a step that is captured reads them where they lie.
+    """
+
+    def __init__(
+        self, stack: Stack, removals: Sequence[Removal | None], factors: Mapping[int, Tensor]
+    ) -> None:
+        self._stack, self._removals = stack, removals
+        names = dict.fromkeys(name for one in removals if one is not None for name in one.names)
+        self._positions = {name: stack.names.index(name) for name in names}
+        self._factors = {
+            name: factors[place].view_as(stack.tensors[name])
+            for name, place in self._positions.items()
+        }
+        self._values = {name: torch.zeros_like(stack.tensors[name]) for name in names}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What the next epoch depends on, by name; it is changed in place."""
+        values = {f"value/{name}": value for name, value in self._values.items()}
+        return values | {f"factor/{name}": factor for name, factor in self._factors.items()}
+
+    @torch.no_grad()
+    def update(
+        self, epochs: int, momentum: Sequence[Tensor | None], failed: Container[int]
+    ) -> None:
+        """Remove, and give back, what the removals say after so many epochs.
+
+        A weight that returns has the value that it had; neither it nor one that goes has momentum.
+        Networks that ``failed`` are left alone.
+        """
+        for k, removal in enumerate(self._removals):
+            if removal is None or k in failed:
+                continue
+            now = {name: self._stack.tensors[name][k] for name in removal.names}
+            # Of what is removed there is a value, of what is there none: one of both is zero.
+            whole = {name: value + self._values[name][k] for name, value in now.items()}
+            masks = removal.masks(epochs, whole)
+            for name, mask in (masks or {}).items():
+                factor, before = self._factors[name][k], self._factors[name][k].clone()
+                factor.copy_(mask)
+                now[name].copy_(whole[name] * factor)
+                self._values[name][k].copy_(whole[name] * (1 - factor))
+                moved = momentum[self._positions[name]]
+                if moved is not None:
+                    moved.view_as(self._stack.tensors[name])[k].mul_(factor * before)
+
+    def masks(self, k: int) -> dict[str, Tensor] | None:
+        """Return what is left of a network, as booleans; None where nothing removes of it."""
+        removal = self._removals[k]
+        if removal is None:
+            return None
+        return {name: self._factors[name][k].bool() for name in removal.names}
