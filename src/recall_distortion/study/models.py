@@ -72,9 +72,9 @@ class Study(Strict):
         description="Which networks are trained on which data set, and how they are compressed.",
     )
     ratios: list[Ratio] = Field(
-        min_length=1,
+        [],
         description="The compression ratios: parameters before over parameters after. A method "
-        "may have ratios of its own.",
+        "may have ratios or sparsities of its own; where all have, these are left out.",
     )
     count: Literal["total", "prunable"] = Field(
         "total",
@@ -152,12 +152,17 @@ class Study(Strict):
 
     def _check_ratios_used(self) -> None:
         named = {name for panel in self.panels for name in panel.methods}
-        definitions = [self.pruning(name) for name in named]
-        own = [method.own_ratios is not None for method in definitions if method]
-        if own and all(own):
+        definitions = {name: method for name in named if (method := self.pruning(name))}
+        without = [name for name, method in definitions.items() if method.own_ratios is None]
+        if without and not self.ratios:
             raise ValueError(
-                "ratios: no method runs at them, because each has ratios of its own; "
-                "take these from one of the methods"
+                f"ratios: {', '.join(sorted(without))} would run at them, and there are none; say "
+                "which, or give each method ratios or sparsities of its own"
+            )
+        if definitions and self.ratios and not without:
+            raise ValueError(
+                "ratios: no method runs at them, because each has ratios or sparsities of its own; "
+                "remove them here or there"
             )
 
     def method(self, name: str) -> Method | Quantizer:
