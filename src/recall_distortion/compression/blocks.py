@@ -13,7 +13,8 @@ from recall_distortion.compression import schedules
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.rounds import start, walk_all
+from recall_distortion.compression.retraining import prepare
+from recall_distortion.compression.rounds import Results, start, walk_all
 from recall_distortion.data.prepared import load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
@@ -28,6 +29,10 @@ from recall_distortion.vocabulary import CELL, Panel
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
 
+#: The schedule of what is trained from weights of its own.
+GRADUAL = "gradual"
+
+
 @dataclass(frozen=True)
 class Paths:
     """What ``compress_block`` reads, the data and the dense block, and the files that it writes."""
@@ -37,6 +42,17 @@ class Paths:
     weights: str | Path
     sparsity: str | Path
     history: str | Path
+
+
+def _by_retraining(
+    plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Sequence[str]]]:
+    """Return the ratios by method, apart by what is trained together."""
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for name, own in ratios.items():
+        way = GRADUAL if plan.is_gradual(name) else plan.retraining(name)
+        found.setdefault(way, {})[name] = own
+    return found
 
 
 def compress_block(
@@ -75,12 +91,17 @@ def compress_block(
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
-    walking = {name: own for name, own in ratios.items() if not plan.is_gradual(name)}
-    found = walk_all(network, images, plan, start(network, dense, plan, walking), way, kept)
-    if others := {name: own for name, own in ratios.items() if name not in walking}:
-        train_all = schedules.load_training("gradual")
-        following = kept.following("gradual") if walking else kept
-        found.add(train_all(network, images, plan, others, dense.seeds, way, following))
+    found, here, inputs = Results({}), kept, (network, images, plan)
+    for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
+        here = here.following(name) if number else here
+        if name == GRADUAL:
+            train_all = schedules.load_training(name)
+            found.add(train_all(*inputs, own, dense.seeds, way, here))
+            continue
+        again = prepare(name, *inputs, dense.seeds, way, here)
+        here = here.following("rewound") if again.starts else here
+        walks = start(network, dense, plan, own)
+        found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
     write_rows(paths.history, HISTORY_COLUMNS, found.history)

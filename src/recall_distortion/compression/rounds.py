@@ -19,6 +19,7 @@ from recall_distortion.compression.pruning.selection import (
     needs_gradient,
 )
 from recall_distortion.compression.pruning.sparsity import Sparsity
+from recall_distortion.compression.retraining import Retraining
 from recall_distortion.compression.schedules import Chain, Round
 from recall_distortion.system.logs import progress
 from recall_distortion.training import (
@@ -112,20 +113,26 @@ def walk_all(
     images: TrainingImages,
     plan: CompressionPlan,
     walks: Sequence[Walk],
+    retraining: Retraining,
     engine: Engine,
     unfinished: Unfinished,
 ) -> Results:
     """Return what comes of walks, of which each round is pruned and retrained together."""
     asked = [(walk, i) for walk in walks for i, one in enumerate(walk.chain) if one.asked]
-    results = Results({walk.cell(i): Made() for walk, i in asked})
+    results = Results(
+        {
+            walk.cell(i): Made(of_dense=retraining.of_dense, control=retraining.control)
+            for walk, i in asked
+        }
+    )
     number, going = 0, list(walks)
     while going:
         prune(network, images.fit, plan, going, number)
         kept = unfinished if number == 0 else unfinished.following(f"round-{number + 1}")
         going = [
             walk
-            for walk, found in _retrain(network, images, plan, going, number, engine, kept)
-            if _take(results, network, plan, walk, number, found)
+            for walk, found in _retrain(network, images, retraining, going, number, engine, kept)
+            if _take(results, network, plan, retraining, walk, number, found)
         ]
         number, unfinished = number + 1, kept
         going = [walk for walk in going if len(walk.chain) > number]
@@ -170,28 +177,36 @@ def prune(
 def _retrain(
     network: nn.Module,
     images: TrainingImages,
-    plan: CompressionPlan,
+    retraining: Retraining,
     walks: Sequence[Walk],
     number: int,
     engine: Engine,
     unfinished: Unfinished,
 ) -> Iterator[tuple[Walk, Fitted | NonFiniteLoss]]:
-    """Yield each walk with what its fine-tuning from the weights left gives.
+    """Yield each walk with what its retraining gives.
 
     Each round draws its order and augmentation anew; the first, as the control's, from the stream
-    of fine-tuning itself.
+    of the retraining itself.
     """
+    for walk in walks:
+        if walk.masks is not None:
+            walk.masks = retraining.masks(walk.masks, walk.seed)
     of_round = f", round {number + 1}" if number else ""
     report = progress(
-        [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks], plan.recipe.epochs
+        [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks],
+        retraining.recipe.epochs,
     )
+    stage = retraining.stage
     results = fit_runs(
         network,
         images,
-        plan.recipe,
-        [Run(walk.seed, walk.state, walk.masks) for walk in walks],
+        retraining.recipe,
+        [
+            Run(walk.seed, retraining.starts.get(walk.seed, walk.state), walk.masks)
+            for walk in walks
+        ],
         engine=engine,
-        stage=f"{FINE_TUNING} {number + 1}" if number else FINE_TUNING,
+        stage=f"{stage} {number + 1}" if number else stage,
         report=report,
         unfinished=unfinished,
     )
@@ -202,6 +217,7 @@ def _take(
     results: Results,
     network: nn.Module,
     plan: CompressionPlan,
+    retraining: Retraining,
     walk: Walk,
     number: int,
     found: Fitted | NonFiniteLoss,
@@ -214,7 +230,7 @@ def _take(
         sparsity = Sparsity.of(walk.masks, network, plan.count)
         results.sparsity.append({**named, "seed": walk.seed, **asdict(sparsity)})
         made.masks[walk.seed] = walk.masks
-        if number:
+        if number and retraining.of_dense:
             made.compressed[walk.seed] = masked(walk.state, walk.masks)
     if isinstance(found, NonFiniteLoss):
         print(f"error: {cell}: {found}; this replicate is left out", flush=True)
@@ -224,7 +240,7 @@ def _take(
             for each in lost
         ]
         return False
-    since, recipe = walk.since(number), plan.recipe
+    since, recipe = walk.since(number), retraining.recipe
     for row in found.history:
         phase = row["phase"] + since * len(recipe.phases)
         epoch = row["epoch"] + since * recipe.epochs

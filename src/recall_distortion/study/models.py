@@ -12,7 +12,7 @@ from recall_distortion import vocabulary
 from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import gradual, references, stated
+from recall_distortion.study import arms, references, stated
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
     GRADUAL,
@@ -23,12 +23,14 @@ from recall_distortion.study.parts import (
     OwnMethod,
     Panel,
     Ratio,
+    Recipe,
     RecipePair,
 )
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import (
+    CONTROL,
     CONTROL_GRADUAL,
     CONTROLS,
     DENSE,
@@ -141,7 +143,7 @@ class Study(Strict):
         references.check_bundles(self.jobs.bundles, self.methods)
         for network in self.networks():
             references.check_origins(str(network.panel), network.methods, self.methods)
-            self._gradual(network, network.methods)
+            arms.check(*self._trained(network))
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
         self._check_ratios_used()
@@ -333,28 +335,26 @@ class Study(Strict):
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
             methods[name] = method.parameters()
-        network = self.network(panel)
+        where, pruning, training = self._trained(self.network(panel))
         return {
             "methods": methods,
             "count": self.count,
             "recipe": recipes.finetuning.model_dump(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
-            **self._gradual(network, self.bundles(panel)[bundle]),
+            **arms.parameters(where, pruning, self.bundles(panel)[bundle], training),
         }
 
-    def _gradual(self, network: Network, names: tuple[str, ...]) -> dict[str, Any]:
+    def _trained(self, network: Network) -> tuple[str, dict[str, Method | None], Recipe]:
+        """Return a network's name, its pruning methods and the recipe of its training."""
         methods = {name: self.pruning(name) for name in network.methods}
-        return gradual.parameters(str(network.panel), methods, names, network.recipe.training)
+        return str(network.panel), methods, network.recipe.training
 
     def controls(self) -> dict[str, str]:
         """Return by method what its effects are read against, where that is not ``control``."""
         names = {name for network in self.networks() for name in network.methods}
-        return {
-            name: CONTROL_GRADUAL
-            for name in sorted(names)
-            if (method := self.pruning(name)) and gradual.is_gradual(name, method)
-        }
+        found = {name: arms.control_of(m) for name in sorted(names) if (m := self.pruning(name))}
+        return {name: arm for name, arm in found.items() if arm != CONTROL}
 
     def source_modules(self, dataset: str) -> list[str]:
         """Return what preparing a data set imports by name: the module of its source."""

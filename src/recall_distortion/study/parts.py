@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, RETRAININGS, SCHEDULES
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study.naming import in_order
@@ -24,15 +24,19 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     ArchitectureName = str
     CriterionName = str
     ScheduleName = str
+    RetrainingName = str
 else:
     SourceName = Literal[tuple(SOURCES)]
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
+    RetrainingName = Literal[tuple(RETRAININGS)]
 
 
 #: The schedule of what is trained from weights of its own.
 GRADUAL = "gradual"
+#: The retraining that follows where a method says nothing.
+FINETUNE = "finetune"
 
 
 class Dataset(Strict):
@@ -169,6 +173,18 @@ class Method(Strict):
         + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
         + ".",
     )
+    retraining: RetrainingName = Field(
+        FINETUNE,
+        description="What follows the pruning: "
+        + "; ".join(f"{name}, {facts.meaning}" for name, facts in RETRAININGS.items())
+        + ".",
+    )
+    rewind_epochs: int = Field(
+        0,
+        ge=0,
+        description="With retraining rewind, rewind_rate or shuffled: the epoch of the training "
+        "that it begins after; 0 is the initial weights.",
+    )
     begin: float = Field(
         0.2,
         ge=0,
@@ -218,8 +234,13 @@ class Method(Strict):
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
-        found = self.model_dump(exclude={"ratios", "sparsities", "begin", "end"})
-        return found if self.sparsities is None else found | {"of_sparsity": True}
+        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs"}
+        found = self.model_dump(exclude=apart)
+        if self.sparsities is not None:
+            found["of_sparsity"] = True
+        if self.retraining != FINETUNE:
+            found["retraining"] = self.retraining
+        return found
 
     @field_validator("ratios", "sparsities")
     @classmethod
@@ -232,6 +253,21 @@ class Method(Strict):
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
         if self.ratios is not None and self.sparsities is not None:
             raise ValueError("ratios and sparsities say the same thing twice; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _check_retraining(self) -> Method:
+        if self.schedule == GRADUAL and self.retraining != FINETUNE:
+            raise ValueError(
+                f"retraining: nothing follows schedule {GRADUAL}, by which networks are trained "
+                "once; remove one of them"
+            )
+        if self.rewind_epochs and not RETRAININGS[self.retraining].rewinds:
+            names = [name for name, facts in RETRAININGS.items() if facts.rewinds]
+            raise ValueError(
+                f"rewind_epochs: retraining {self.retraining} rewinds nothing; "
+                f"{', '.join(names)} do"
+            )
         return self
 
     @model_validator(mode="after")

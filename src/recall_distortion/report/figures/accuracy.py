@@ -23,13 +23,25 @@ from recall_distortion.report.figures.drawing import (
     ratio_axis,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import COMPRESSED, CONTROL, CONTROL_GRADUAL, DENSE, RETRAINED
+from recall_distortion.vocabulary import (
+    COMPRESSED,
+    CONTROL,
+    CONTROL_GRADUAL,
+    CONTROL_REINIT,
+    CONTROL_REWIND,
+    CONTROL_REWIND_RATE,
+    DENSE,
+    RETRAINED,
+)
 
 TITLES = {RETRAINED: "after fine-tuning", COMPRESSED: "before fine-tuning"}
 _LINES = {
     DENSE: (style.INK, "-"),
     CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
     CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),
+    CONTROL_REWIND: (style.CONTROL_COLOUR, (0, (7, 2, 1, 2))),
+    CONTROL_REWIND_RATE: (style.CONTROL_COLOUR, (0, (3, 1))),
+    CONTROL_REINIT: (style.CONTROL_COLOUR, (0, (2, 3))),
 }
 
 
