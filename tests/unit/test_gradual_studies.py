@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recall_distortion import configuration
+from recall_distortion.compression.controls import control_of
 from recall_distortion.compression.facts import BUILT_IN, RETRAININGS
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.report.definitions import definitions
@@ -177,7 +178,7 @@ def test_what_is_rewound_shares_a_control():
 def test_jobs_of_each_retraining_are_told_what_they_read():
     """What the study says is what the job takes."""
     methods = {f"slow_{name}": TICKET | {"retraining": name} for name in RETRAININGS}
-    arms = {facts.control for facts in RETRAININGS.values()} - {"control"}
+    arms = {control_of("one_shot", name) for name in RETRAININGS} - {"control"}
     found = Study.model_validate(study(("magnitude", *arms, *methods), **methods))
     for bundle in found.bundles(PANEL):
         plan = read(CompressionPlan, found.compression_parameters(PANEL, bundle), bundle)

@@ -13,11 +13,12 @@ from unfinished_helpers import Killed, always_kept
 
 from recall_distortion import networks
 from recall_distortion.compression.blocks import Paths, compress_block
-from recall_distortion.compression.facts import RETRAININGS
+from recall_distortion.compression.controls import CONTROL_OF, WAY_OF, control_of
+from recall_distortion.compression.facts import RETRAININGS, SCHEDULES
 from recall_distortion.compression.files import load_compressed
-from recall_distortion.compression.methods import OF_CONTROLS, Cell, RetrainingPlan
+from recall_distortion.compression.methods import Cell, RetrainingPlan
 from recall_distortion.compression.pruning.selection import method_masks
-from recall_distortion.compression.retraining import Retraining, after, prepare, until
+from recall_distortion.compression.retraining import after, prepare, until
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.inference.estimates import answers
 from recall_distortion.measures.networks import measure
@@ -36,8 +37,15 @@ KINDS = ("rewind", "rewind_rate", "reinit", "shuffled")
 METHODS = {
     "control": None,
     "once": method("magnitude"),
-    **{arm: None for arm, name in OF_CONTROLS.items() if name != "finetune"},
+    **dict.fromkeys(("control_rewind", "control_rewind_rate", "control_reinit")),
     **{f"by_{name}": method("magnitude", retraining=name) for name in KINDS},
+}
+ARMS = {
+    "once": "control",
+    "by_rewind": "control_rewind",
+    "by_rewind_rate": "control_rewind_rate",
+    "by_reinit": "control_reinit",
+    "by_shuffled": "control_rewind",
 }
 RATIOS = {name: ["1"] if own is None else ["2", "10"] for name, own in METHODS.items()}
 
@@ -77,13 +85,14 @@ def made(folder, tmp_path_factory):
     return compress(folder, output), output
 
 
-def test_every_retraining_has_a_control_of_its_own_or_says_whose():
-    assert {facts.control for facts in RETRAININGS.values()} == set(OF_CONTROLS)
-    for arm, name in OF_CONTROLS.items():
-        assert RETRAININGS[name].control == arm
-        assert arm in CONTROLS
-    for name, facts in RETRAININGS.items():
-        assert Retraining(name, TRAINING).control == facts.control
+def test_every_way_has_a_control_and_every_control_a_way():
+    assert set(WAY_OF) == set(CONTROL_OF.values()) == set(CONTROLS)
+    for arm, way in WAY_OF.items():
+        assert CONTROL_OF[way] == control_of(*way) == arm
+    assert {retraining for _, retraining in CONTROL_OF} == set(RETRAININGS)
+    assert {schedule for schedule, _ in CONTROL_OF} == set(SCHEDULES)
+    for name in RETRAININGS:  # one that nobody knows is a schedule of rounds at once
+        assert control_of("twice", name) == control_of("one_shot", name)
 
 
 def test_recipes_are_cut_at_an_epoch():
@@ -189,7 +198,7 @@ def test_shuffled_masks_lie_within_each_other(made):
 def test_nothing_is_removed_from_a_control_and_its_order_is_its_own(folder, made):
     images = images_of(folder)
     network = networks.build("mlp", channels=1, classes=4)
-    found = {arm: made[0][Cell(arm, "1")] for arm in OF_CONTROLS}
+    found = {arm: made[0][Cell(arm, "1")] for arm in ARMS.values()}
     for arm, part in found.items():
         assert part.control == arm
         assert part.masks == {}
@@ -209,7 +218,7 @@ def test_nothing_is_removed_from_a_control_and_its_order_is_its_own(folder, made
 
 def test_jobs_of_one_kind_make_what_a_job_of_all_makes(folder, made, tmp_path):
     for name in KINDS:
-        names = (RETRAININGS[name].control, f"by_{name}")
+        names = (ARMS[f"by_{name}"], f"by_{name}")
         for cell, part in compress(folder, tmp_path / name, names).items():
             assert same(part.retrained, made[0][cell].retrained)
             assert same(part.masks, made[0][cell].masks)
@@ -271,7 +280,7 @@ def test_tables_read_each_against_its_own_control(folder, made, tmp_path):
     )
     for name in KINDS:
         for ratio in (2, 10):
-            arm = RETRAININGS[name].control
+            arm = ARMS[f"by_{name}"]
             expected = (alphas[f"by_{name}", ratio] - alphas[arm, 1]).mean()
             assert np.isfinite(expected)
             assert effects.loc[(f"by_{name}", ratio), "difference"] == pytest.approx(expected)

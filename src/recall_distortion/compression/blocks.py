@@ -10,6 +10,7 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
+from recall_distortion.compression.controls import GRADUAL
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
@@ -29,10 +30,6 @@ from recall_distortion.vocabulary import CELL, Panel
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
 
-#: The schedule of what is trained from weights of its own.
-GRADUAL = "gradual"
-
-
 @dataclass(frozen=True)
 class Paths:
     """What ``compress_block`` reads, the data and the dense block, and the files that it writes."""
@@ -50,7 +47,7 @@ def _by_retraining(
     """Return the ratios by method, apart by what is trained together."""
     found: dict[str, dict[str, Sequence[str]]] = {}
     for name, own in ratios.items():
-        way = GRADUAL if plan.is_gradual(name) else plan.retraining(name)
+        way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
         found.setdefault(way, {})[name] = own
     return found
 

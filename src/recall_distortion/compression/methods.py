@@ -5,24 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recall_distortion.training.recipe import Computing, Recipe
-from recall_distortion.vocabulary import (
-    CONTROL,
-    CONTROL_GRADUAL,
-    CONTROL_REINIT,
-    CONTROL_REWIND,
-    CONTROL_REWIND_RATE,
+from recall_distortion.compression.controls import (
+    FINETUNE,
+    WAY_OF,
+    control_of,
 )
-
-#: The retraining that follows where nothing else is said.
-FINETUNE = "finetune"
-#: Which retraining each control is of; a mask that is shuffled is read against rewinding.
-OF_CONTROLS = {
-    CONTROL: FINETUNE,
-    CONTROL_REWIND: "rewind",
-    CONTROL_REWIND_RATE: "rewind_rate",
-    CONTROL_REINIT: "reinit",
-}
+from recall_distortion.training.recipe import Computing, Recipe
 
 
 @dataclass(frozen=True)
@@ -89,15 +77,20 @@ class CompressionPlan:
     gradual: GradualPlan | None = None
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
 
-    def is_gradual(self, name: str) -> bool:
-        """Return whether a method, or a control, is of networks pruned while they are trained."""
+    def schedule(self, name: str) -> str:
+        """Return the schedule of a method, or that which a control is of."""
         method = self.methods[name]
-        return name == CONTROL_GRADUAL if method is None else method.schedule == "gradual"
+        return WAY_OF[name][0] if method is None else method.schedule
 
     def retraining(self, name: str) -> str:
         """Return the retraining of a method, or that which a control is of."""
         method = self.methods[name]
-        return OF_CONTROLS[name] if method is None else method.retraining
+        return WAY_OF[name][1] if method is None else method.retraining
+
+    def control(self, name: str) -> str:
+        """Return what a method's effects are read against; a control is its own."""
+        method = self.methods[name]
+        return name if method is None else control_of(method.schedule, method.retraining)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.methods import FINETUNE, OF_CONTROLS, CompressionPlan
+from recall_distortion.compression.controls import FINETUNE
+from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
     Engine,
@@ -48,18 +49,14 @@ class Retraining:
     recipe: Recipe
     starts: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
-    @property
-    def stage(self) -> str:
-        """What its random streams are called after."""
-        return _STAGES.get(self.name, self.name)
+    def stage(self, number: int) -> str:
+        """Return what the random streams of a round are called after.
 
-    @property
-    def control(self) -> str:
-        """The arm of the same retraining with nothing removed."""
-        (found,) = (
-            arm for arm, name in OF_CONTROLS.items() if _STAGES.get(name, name) == self.stage
-        )
-        return found
+        Each round that goes on draws its order and augmentation anew. One that rewinds begins again
+        in the same order, and so does its control, which needs no rounds.
+        """
+        own = _STAGES.get(self.name, self.name)
+        return f"{own} {number + 1}" if number and self.of_dense else own
 
     @property
     def of_dense(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recall_distortion.compression import schedules
+from recall_distortion.compression.controls import ONE_SHOT
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning.masks import keep_fraction
@@ -88,12 +89,13 @@ def start(
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
-        method = plan.methods[name]
-        if method is None:
+        method, schedule = plan.methods[name], plan.schedule(name)
+        if method is None and schedule == ONE_SHOT:
             chains[name] = [(Round(1.0, ratio),) for ratio in own]
             continue
+        # A control of rounds has those of what it is the control of, and removes nothing in any.
         asked = {ratio: to_keep(network, method, ratio, plan.count) for ratio in own}
-        chains[name] = schedules.load(method.schedule)(asked)
+        chains[name] = schedules.load(schedule)(asked)
     walks = []
     for seed in dense.seeds:
         state = dense.state(seed)
@@ -101,9 +103,9 @@ def start(
     return walks
 
 
-def to_keep(network: nn.Module, method: Method, ratio: str, count: str) -> float:
-    """Return the fraction of prunable weights that a method leaves at a ratio."""
-    if method.of_sparsity:
+def to_keep(network: nn.Module, method: Method | None, ratio: str, count: str) -> float:
+    """Return the fraction of prunable weights that a method, or a round, leaves at a ratio."""
+    if method is not None and method.of_sparsity:
         return 1 - round(1 - 1 / float(ratio), 2)
     return keep_fraction(network, float(ratio), count)
 
@@ -121,7 +123,7 @@ def walk_all(
     asked = [(walk, i) for walk in walks for i, one in enumerate(walk.chain) if one.asked]
     results = Results(
         {
-            walk.cell(i): Made(of_dense=retraining.of_dense, control=retraining.control)
+            walk.cell(i): Made(of_dense=retraining.of_dense, control=plan.control(walk.method))
             for walk, i in asked
         }
     )
@@ -185,8 +187,8 @@ def _retrain(
 ) -> Iterator[tuple[Walk, Fitted | NonFiniteLoss]]:
     """Yield each walk with what its retraining gives.
 
-    Each round draws its order and augmentation anew; the first, as the control's, from the stream
-    of the retraining itself.
+    The first round, as the control's, draws order and augmentation from the stream of the
+    retraining itself (``Retraining.stage``).
     """
     for walk in walks:
         if walk.masks is not None:
@@ -196,7 +198,6 @@ def _retrain(
         [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks],
         retraining.recipe.epochs,
     )
-    stage = retraining.stage
     results = fit_runs(
         network,
         images,
@@ -206,7 +207,7 @@ def _retrain(
             for walk in walks
         ],
         engine=engine,
-        stage=f"{stage} {number + 1}" if number else stage,
+        stage=retraining.stage(number),
         report=report,
         unfinished=unfinished,
     )

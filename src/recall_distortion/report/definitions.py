@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from recall_distortion.compression.controls import FINETUNE, ITERATIVE, control_of
 from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
@@ -28,6 +29,8 @@ from recall_distortion.report.style import label
 from recall_distortion.vocabulary import (
     CONTROL,
     CONTROL_GRADUAL,
+    CONTROL_ITERATIVE,
+    CONTROL_ITERATIVE_RATE,
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
@@ -52,6 +55,10 @@ _ARMS = {
     "the same order, with nothing removed.",
     CONTROL_REWIND_RATE: "The dense network trained once more by the rewound schedule, with "
     "nothing removed.",
+    CONTROL_ITERATIVE: "As many rounds of fine-tuning as the method has to its ratio, with nothing "
+    "removed in any.",
+    CONTROL_ITERATIVE_RATE: "As many rounds of training by the rewound schedule, with nothing "
+    "removed in any.",
     CONTROL_REINIT: "The training of the same fresh weights with nothing removed.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
@@ -154,14 +161,17 @@ def _trained(
     schedule: Schedule | None, retraining: Retraining | None, facts: Mapping[str, Any]
 ) -> list[str]:
     """Return when networks are pruned, and what follows where it is no fine-tuning."""
-    if schedule is None or retraining is None:
-        return [schedule.meaning] if schedule else []
+    if schedule is None:
+        return []
+    if retraining is None and schedule.name != ITERATIVE:
+        return [schedule.meaning]
+    retraining = retraining or RETRAININGS[FINETUNE]
     once = schedule.meaning.removesuffix(", then fine-tuned")
     said = [once, retraining.meaning]
     if retraining.rewinds and _is_number(facts.get("rewind_epochs")):
         epochs = int(facts["rewind_epochs"])
         said.append(f"rewound to epoch {epochs}" if epochs else "rewound to the start")
-    return [*said, f"read against {retraining.control}"]
+    return [*said, f"read against {control_of(schedule.name, retraining.name)}"]
 
 
 def _sparsities(sparsities: Any) -> str:

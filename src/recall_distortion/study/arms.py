@@ -1,7 +1,8 @@
 """How else than by fine-tuning a network's methods train, and the control of each such way.
 
 All methods of one network that are trained alike share one control, so they share what decides it:
-from which epoch they rewind, between which they are pruned.
+from which epoch they rewind, between which they are pruned. In rounds and at once the rate is
+rewound to one epoch, too.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recall_distortion.compression.facts import RETRAININGS
-from recall_distortion.study.parts import FINETUNE, GRADUAL, Method, Recipe
+from recall_distortion.compression import controls
+from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.study.parts import Method, Recipe
 from recall_distortion.vocabulary import (
     CONTROL,
     CONTROL_GRADUAL,
+    CONTROL_ITERATIVE,
+    CONTROL_ITERATIVE_RATE,
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
@@ -27,13 +31,18 @@ _BESIDE = {
     CONTROL_GRADUAL: ("is pruned gradually", "gradual, or a method of that schedule"),
     CONTROL_REWIND: ("is rewound", "a method with retraining: rewind"),
     CONTROL_REWIND_RATE: ("has its rate rewound", "a method with retraining: rewind_rate"),
+    CONTROL_ITERATIVE: ("is fine-tuned in rounds", "a method with schedule: iterative"),
+    CONTROL_ITERATIVE_RATE: (
+        "has its rate rewound in rounds",
+        "a method with schedule: iterative and retraining: rewind_rate",
+    ),
     CONTROL_REINIT: ("gets fresh weights", "a method with retraining: reinit"),
 }
 
 
 def control_of(method: Method) -> str:
     """Return the arm that a method's effects are read against."""
-    return CONTROL_GRADUAL if method.schedule == GRADUAL else RETRAININGS[method.retraining].control
+    return controls.control_of(method.schedule, method.retraining)
 
 
 def check(where: str, methods: Methods, recipe: Recipe) -> None:
@@ -58,6 +67,12 @@ def check(where: str, methods: Methods, recipe: Recipe) -> None:
                     f"{_words(own[first])}; {where} has one {arm} for both, so give them the same, "
                     "or a recipe each"
                 )
+    rates = {**_of_arm(CONTROL_REWIND_RATE, methods), **_of_arm(CONTROL_ITERATIVE_RATE, methods)}
+    if len({method.rewind_epochs for method in rates.values()}) > 1:
+        raise ValueError(
+            f"methods: {' and '.join(rates)} rewind the rate of {where} to different epochs; give "
+            "them one rewind_epochs, or a recipe each"
+        )
     if _of_arm(CONTROL_GRADUAL, methods):
         _span(where, methods, recipe)
     epochs = _epochs(recipe)
@@ -79,19 +94,17 @@ def parameters(
         begin, end = _span(where, methods, recipe)
         found["gradual"] = {"recipe": recipe.model_dump(), "begin": begin, "end": end}
     if retrainings := sorted({*ways.values()} - {GRADUAL, FINETUNE}):
-        epochs = {name: _rewound(RETRAININGS[name].control, methods) for name in retrainings}
         found["retrainings"] = {
-            name: {"recipe": recipe.model_dump(), "epochs": epochs[name]} for name in retrainings
+            name: {"recipe": recipe.model_dump(), "epochs": _rewound(name, methods)}
+            for name in retrainings
         }
     return found
 
 
 def _way(name: str, method: Method | None) -> str:
     """Return the schedule, if it is gradual, or the retraining of a method or a control."""
-    if method is None:
-        ways = {facts.control: key for key, facts in reversed(RETRAININGS.items())}
-        return GRADUAL if name == CONTROL_GRADUAL else ways[name]
-    return GRADUAL if method.schedule == GRADUAL else method.retraining
+    found = controls.WAY_OF[name] if method is None else (method.schedule, method.retraining)
+    return GRADUAL if found[0] == GRADUAL else found[1]
 
 
 def _of_arm(arm: str, methods: Methods) -> dict[str, Method]:
@@ -115,8 +128,10 @@ def _epochs(recipe: Recipe) -> int:
     return sum(phase.epochs for phase in recipe.phases)
 
 
-def _rewound(arm: str, methods: Methods) -> int:
-    return next(iter(_of_arm(arm, methods).values())).rewind_epochs
+def _rewound(retraining: str, methods: Methods) -> int:
+    """Return the epoch that a retraining begins after; a control's is that of its methods."""
+    arms = {arm for (_, name), arm in controls.CONTROL_OF.items() if name == retraining}
+    return next(m.rewind_epochs for m in methods.values() if m and control_of(m) in arms)
 
 
 def _span(where: str, methods: Methods, recipe: Recipe) -> tuple[int, int]:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
+from recall_distortion.compression.controls import ITERATIVE, WAY_OF
 from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import arms, references, stated
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
-    GRADUAL,
     METHODS,
     Dataset,
     Jobs,
@@ -31,9 +31,9 @@ from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import (
     CONTROL,
-    CONTROL_GRADUAL,
     CONTROLS,
     DENSE,
+    OF_ROUNDS,
     UNCOMPRESSED,
     format_ratio,
 )
@@ -146,26 +146,12 @@ class Study(Strict):
             arms.check(*self._trained(network))
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
-        self._check_ratios_used()
+        named = {name for panel in self.panels for name in panel.methods}
+        references.check_ratios_used({n: m for n in named if (m := self.pruning(n))}, self.ratios)
         jobs = [(n.panel, bundle) for n in self.networks() for bundle in self.bundles(n.panel)]
         references.check_ratio_groups(group for job in jobs for group in self.ratio_groups(*job))
         references.check_job_names("-".join([*panel, bundle]) for panel, bundle in jobs)
         return self
-
-    def _check_ratios_used(self) -> None:
-        named = {name for panel in self.panels for name in panel.methods}
-        definitions = {name: method for name in named if (method := self.pruning(name))}
-        without = [name for name, method in definitions.items() if method.own_ratios is None]
-        if without and not self.ratios:
-            raise ValueError(
-                f"ratios: {', '.join(sorted(without))} would run at them, and there are none; say "
-                "which, or give each method ratios or sparsities of its own"
-            )
-        if definitions and self.ratios and not without:
-            raise ValueError(
-                "ratios: no method runs at them, because each has ratios or sparsities of its own; "
-                "remove them here or there"
-            )
 
     def method(self, name: str) -> Method | Quantizer:
         """Return the definition of a method other than a control."""
@@ -184,9 +170,11 @@ class Study(Strict):
     def ratios_of(self, method: str) -> list[float]:
         """Return the ratios that a method runs at.
 
-        They are its own or the study's, a control's 1, and of a quantizer those of the networks
-        that it quantizes times its own.
+        They are its own or the study's, a control's 1 or those of its rounds, and of a quantizer
+        those of the networks that it quantizes times its own.
         """
+        if method in OF_ROUNDS:
+            return self.ratios
         if method in (*CONTROLS, DENSE):
             return [UNCOMPRESSED]
         if quantizer := self.quantizer(method):
@@ -243,14 +231,20 @@ class Study(Strict):
         """Return the ratios that each job of a bundle carries, by the name they join to.
 
         They are those of all its methods; ``job_ratios`` says which of them run at which. A bundle
-        that holds a control begins with ratio ``1``.
+        that holds a control begins with ratio ``1``. One that prunes in rounds has one job, since
+        all its ratios lie on one chain.
         """
         methods = self.bundles(panel)[bundle]
         ratios = sorted({ratio for method in methods for ratio in self.ratios_of(method)})
+        together = len(ratios) if any(map(self._has_rounds, methods)) else self.jobs.ratios
         return {
             joined(group): group
-            for group in groups([format_ratio(ratio) for ratio in ratios], self.jobs.ratios)
+            for group in groups([format_ratio(ratio) for ratio in ratios], together)
         }
+
+    def _has_rounds(self, name: str) -> bool:
+        method = self.pruning(name)
+        return name in OF_ROUNDS or (method is not None and method.schedule == ITERATIVE)
 
     def job_ratios(self, panel: vocabulary.Panel, bundle: str, group: str) -> dict[str, list[str]]:
         """Return by method the ratios that a bundle's job of a group of ratios runs it at."""
@@ -370,7 +364,7 @@ class Study(Strict):
         pruning = [method for name in methods if (method := self.pruning(name))]
         criteria = {method.criterion for method in pruning}
         schedules = {method.schedule for method in pruning}
-        schedules |= {GRADUAL} if CONTROL_GRADUAL in methods else set()
+        schedules |= {WAY_OF[name][0] for name in methods if name in CONTROLS}
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from recall_distortion.compression.controls import CONTROL_OF, FINETUNE, GRADUAL, ITERATIVE
 from recall_distortion.compression.facts import BUILT_IN, CRITERIA, RETRAININGS, SCHEDULES
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
-from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL
+from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
@@ -31,12 +32,6 @@ else:
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
-
-
-#: The schedule of what is trained from weights of its own.
-GRADUAL = "gradual"
-#: The retraining that follows where a method says nothing.
-FINETUNE = "finetune"
 
 
 class Dataset(Strict):
@@ -262,6 +257,18 @@ class Method(Strict):
                 f"retraining: nothing follows schedule {GRADUAL}, by which networks are trained "
                 "once; remove one of them"
             )
+        if self.schedule == ITERATIVE:
+            known = [retraining for schedule, retraining in CONTROL_OF if schedule == ITERATIVE]
+            if self.retraining not in known:
+                raise ValueError(
+                    f"retraining: schedule {ITERATIVE} takes {', '.join(known)}, not "
+                    f"{self.retraining}"
+                )
+            if self.own_ratios is not None:
+                raise ValueError(
+                    f"schedule {ITERATIVE} runs at the study's ratios, as its control does; remove "
+                    "ratios and sparsities"
+                )
         if self.rewind_epochs and not RETRAININGS[self.retraining].rewinds:
             names = [name for name, facts in RETRAININGS.items() if facts.rewinds]
             raise ValueError(
@@ -296,6 +303,9 @@ METHODS: dict[str, Method | Quantizer] = {
     **BUILT_IN_QUANTIZERS,
 }
 
+# Controls beside those that a panel's description explains.
+_FURTHER = [arm for arm in CONTROLS if arm not in (CONTROL, CONTROL_GRADUAL)]
+
 #: What tells the kinds of a study's own methods apart, which messages leave out of a key.
 KINDS: dict[str, type[Strict]] = {"pruning": Method, "quantizing": Quantizer}
 
@@ -324,7 +334,8 @@ class Panel(Strict):
         min_length=1,
         description=f"How they are compressed: {', '.join(METHODS)}, or a method that this study "
         f"defines under methods; {CONTROL} is the same fine-tuning without pruning, and "
-        f"{CONTROL_GRADUAL} the same training without it, for what is pruned gradually.",
+        f"{CONTROL_GRADUAL} the same training without it, for what is pruned gradually; other "
+        f"retrainings and schedules have controls of theirs: {', '.join(_FURTHER)}.",
     )
     recipe: Name | None = Field(
         None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recall_distortion.compression.controls import FINETUNE, GRADUAL
 from recall_distortion.compression.facts import CRITERIA, RETRAININGS
-from recall_distortion.study.parts import FINETUNE, GRADUAL, Method
+from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import format_ratio
 
