@@ -257,15 +257,21 @@ def excess(found: Components, ends: Ends, level: float) -> tuple[np.ndarray, End
     free = (by_network - changes) / size
     alone = (1 - t2 * (free**2).sum(0) / found._free).clip(min=0)
 
-    def half(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        sides = weights * np.where(weights >= 0, low, high)
-        together = ((sides @ free.T) ** 2).sum(1) / found._free
-        found_half: np.ndarray = np.sqrt((sides**2) @ alone + t2 * together)
-        return found_half
-
     exceeds = changes - part @ changes
     own = by_network - (by_network @ part)[:, None]
     of_seeds = np.sqrt(t2 * own.var(0, ddof=1) / found.networks)
+
+    def half(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        sides = weights * np.where(weights >= 0, low, high)
+        together, largest = (
+            t2 * (sums**2).sum(1) / found._free
+            for sums in (sides @ free.T, np.abs(sides) @ np.abs(free.T))
+        )
+        # Sides end where recalls do. Cut off unequally, they would cancel where the changes do not.
+        together = np.minimum(np.maximum(together, of_seeds**2), largest)
+        found_half: np.ndarray = np.sqrt((sides**2) @ alone + together)
+        return found_half
+
     return (
         exceeds,
         Ends(exceeds - half(down, up), exceeds + half(up, down)),
