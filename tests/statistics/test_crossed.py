@@ -223,6 +223,20 @@ def test_an_excess_of_two_networks_does_not_cancel_where_its_changes_have_no_roo
         np.testing.assert_allclose(ends, [[-1, -1], [1, 1]], atol=0.02)
 
 
+def test_an_excess_is_not_known_better_than_over_these_images() -> None:
+    """Two networks whose changes differ by as much in either class have the same excess."""
+    labels = np.repeat([0, 1], 5)
+    moved = np.zeros((2, 10))
+    moved[0, [0, 5]], moved[1, [1, 6]] = -1, 1
+    found = components([moved[None]], labels, 2)
+    lost, gained = (np.bincount(labels, (s * moved > 0).mean(0)) / 5 for s in (-1, 1))
+    exceeds, ends, _ = crossed.excess(found, crossed.change(lost, gained, found, 0.99), 0.99)
+    images = 2 * 0.25 * (found.of_images[0, 0, 0] + 1 / 25)
+    least = paired.normal_quantile(0.99) * np.sqrt(images)
+    assert (ends.high - exceeds > 0.99 * least).all()
+    assert (exceeds - ends.low > 0.99 * least).all()
+
+
 def test_a_slope_varies_over_images_as_resampled_ones_do() -> None:
     """Of single pairs V and of their mean B: the images' own part is B - (V - B) / (K - 1)."""
     before, after, control = right(4, seed=5)
