@@ -50,7 +50,7 @@ WRONG = [
     ("first_seed", -1, "first_seed", ["greater than or equal to 0"]),
     ("first_seed", 2**31, "first_seed", ["less than"]),
     ("description", "", "description", ["at least 1 character"]),
-    ("ratios", [], "ratios", ["at least 1 item"]),
+    ("ratios", [], None, ["ratios: magnitude, mine would run at them", "say which"]),
     ("ratios", [1], "ratios.0", ["greater than 1"]),
     ("ratios", [2, -4], "ratios.1", ["greater than 1"]),
     ("ratios", [2, 4, 2.0], "ratios", ["listed twice"]),

@@ -139,8 +139,8 @@ def measure(
         failed = pd.DataFrame(failures).astype({"ratio": float})
         table = pd.concat([table.assign(failure=""), failed], ignore_index=True)
     table = _sorted(table.assign(failure=table.get("failure", "")), merged)
-    controls = Controls.of_predictions(predictions).arms
-    table["control"] = table["method"].map(controls).fillna("").astype(object)
+    arms = Controls.of_predictions(predictions).arms
+    table["control"] = [arms.get(method, "") for method in table["method"]]
     recalls = pd.concat(recall, ignore_index=True) if recall else pd.DataFrame()
     columns = further(table)
     return (

@@ -257,9 +257,8 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
 def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
     """Return the panel's controls of other trainings, and what is read against each."""
     found = []
-    for arm in CONTROLS:
-        facts = _reference_facts(reference(data, panel, arm))
-        if arm != CONTROL and facts:
+    for arm in CONTROLS[1:]:
+        if facts := _reference_facts(reference(data, panel, arm)):
             found.append({**facts, "name": arm, "methods": _named(data, arm)})
     return found
 
