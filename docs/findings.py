@@ -24,7 +24,9 @@ from forgotten import Forgotten
 from recall_distortion.inference.statistics.intervals import interval
 from recall_distortion.report.style import VERDICT_SIGNS, look
 from recall_distortion.system.errors import TableError
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import read_table
+from recall_distortion.tables.schema import SOMETIMES
 from recall_distortion.tables.views import VIEWS, spread
 from recall_distortion.vocabulary import CONTROL, INCONCLUSIVE, RETRAINED
 
@@ -60,7 +62,8 @@ class Tables:
                 self._read[key] = spread(name, self(study, "estimates"))
             else:
                 path = self.results / study / "tables" / f"{name}.csv"
-                self._read[key] = read_table(path, name)
+                further = SOMETIMES if name == "networks" else ()
+                self._read[key] = read_table(path, name, further=further)
         return self._read[key]
 
     def cell(self, study: str, name: str, method: str, ratio: float, state: str = RETRAINED):
@@ -224,6 +227,12 @@ class Page:
 
     def percent(self, study: str, method: str, ratio: float) -> str:
         return number(100 * self.accuracy(study, method, ratio))
+
+    def percents(self, study: str, method: str) -> list[str]:
+        return [self.percent(study, method, ratio) for ratio in self.ratios]
+
+    def control_of(self, study: str, method: str) -> str:
+        return Controls.of(self.tables(study, "networks")).arm(method)
 
     def accuracies(self, study: str, method: str) -> list[str]:
         """Return the accuracies of a method, the dense networks' first, in percent."""
