@@ -94,7 +94,8 @@ def _together(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[
     yield ""
     yield (
         f"most networks answer {row['pies']:,.0f} of {whole['images']:,} images otherwise than before "
-        f"(PIEs; {row['least']:,.0f} to {row['largest']:,.0f} by other ways to break ties)"
+        f"(PIEs; {row['least']:,.0f} to {row['largest']:,.0f} by other ways to "
+        "break ties)"
     )
     if pd.notna(row["control"]):
         p = f", p {row['p']:.3f}" if pd.notna(row["p"]) else ""
