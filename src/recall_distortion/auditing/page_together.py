@@ -88,7 +88,7 @@ def _right(row: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         "null": "the control’s" if np.isfinite(row["control"]) else "those of the halves",
     }
     return [
-        (title, *(style.percent(row[f"{side}_on_{name}"]) for side in ("before", "after")))
+        (title, style.percent(row[f"before_on_{name}"]), style.percent(row[f"after_on_{name}"]))
         for name, title in sets.items()
         if np.isfinite(row[f"before_on_{name}"])
     ]

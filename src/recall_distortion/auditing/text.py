@@ -93,9 +93,8 @@ def _together(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[
     row = rows[rows["candidate"] == whole["candidate"]].iloc[0]
     yield ""
     yield (
-        f"most networks answer {row['pies']:,.0f} of {whole['images']:,} images otherwise than before "
-        f"(PIEs; {row['least']:,.0f} to {row['largest']:,.0f} by other ways to "
-        "break ties)"
+        f"most networks answer {row['pies']:,.0f} of {whole['images']:,} images otherwise than "
+        f"before (PIEs; {row['least']:,.0f} to {row['largest']:,.0f} by other ways to break ties)"
     )
     if pd.notna(row["control"]):
         p = f", p {row['p']:.3f}" if pd.notna(row["p"]) else ""
