@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from recall_distortion.auditing.comparison import BY_CLASS, CHANGES
 from recall_distortion.auditing.decision import DECISIONS, SAID
 from recall_distortion.inference.questions.class_tests import GAINS, LOSES
-from recall_distortion.tables.forgetting import CLASS_MEASURES as TITLES
 from recall_distortion.tables.forgetting import FEWER, MORE
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
@@ -190,16 +189,15 @@ MEASURES = [
           "over other networks on these images."),
     Field("after_high", "Its upper end."),
     *_DIFFERENCES,
-    Field("reseed", "The same of the networks before, the second of each pair after the first: "
-          "what another seed does without compression.", several=True),
+    Field("reseed", "The same between two networks before: what another seed does by itself.",
+          several=True),
     Field("note", "Why there is no value, or no interval."),
 ]  # fmt: skip
 
 CLASS_MEASURES = [
     _CANDIDATE,
     Field("name", "The class."),
-    Field("measure", "The share of images answered by the class over its true share, or the "
-          "calibration error of images answered so.", tuple(TITLES.values())),
+    Field("measure", "How often the class is answered over how often it is true, or calibration."),
     *_BEFORE_AND_AFTER,
     *(replace(field, several=field.name.endswith(("_low", "_high"))) for field in _DIFFERENCES),
 ]  # fmt: skip
@@ -224,23 +222,22 @@ def _right_on(where: str, images: str) -> list[Field]:
 POPULATIONS = [
     _CANDIDATE,
     Field("networks", "How many networks there are of each model."),
-    Field("pies", "Images whose modal label, the most frequent answer of the networks, is another "
-          "one after than before (PIEs); of tied labels the class of the lowest number counts."),
+    Field("pies",
+          "Images of which the most frequent answer changed (PIEs); of a tie, the first class counts."),
     Field("share", "pies / images."),
     Field("least", "The least number of them that any way to break ties gives."),
     Field("largest", "The largest."),
-    Field("highest", "Their number where of tied labels the highest number counts."),
+    Field("highest", "Their number where of a tie the last class counts."),
     Field("tied", "Images of which labels are tied, before or after."),
     Field("before_mode_right", "The share of PIEs of which the modal label before is right."),
     Field("after_mode_right", "The share of which the one after is."),
     *_right_on("pies", "PIEs"),
     *_right_on("others", "all other images"),
-    *_right_on("null", "the control's PIEs; without a control, to those between two halves of the "
-               "networks before"),
+    *_right_on("null", "the control's PIEs, or those of two halves"),
     Field("control", "The control's number of PIEs; empty without one, as what follows of it."),
     Field("over_control", "pies less control."),
     Field("p", "The p value of that, networks after and controls exchanged within pairs."),
-    Field("reading", "What it says at 0.05; empty of too few networks.", READINGS),
+    Field("reading", "What it says at 0.05, if anything.", READINGS),
     Field("distance", "The mean share of networks that would have to answer otherwise for the "
           "votes to be as before."),
     Field("control_distance", "The control's."),
@@ -320,8 +317,7 @@ SUMMARY = [
           DECISIONS),
     Field("findings", "What each limit says of each class of each candidate that is not within."),
     Field("candidates",
-          "Each candidate's decision, its row of models.csv, that of `populations`, its `measures` "
-          "by title, and its `classes` by name."),
+          "Each one's decision, its rows of models.csv and `populations`, `measures`, `classes`."),
 ]  # fmt: skip
 
 FINDING = [
