@@ -223,7 +223,7 @@ POPULATIONS = [
     _CANDIDATE,
     Field("networks", "How many networks there are of each model."),
     Field("pies",
-          "Images of which the most frequent answer changed (PIEs); of a tie, the first class counts."),
+          "Images of which the most frequent answer changed (PIEs); of a tie the first counts."),
     Field("share", "pies / images."),
     Field("least", "The least number of them that any way to break ties gives."),
     Field("largest", "The largest."),
