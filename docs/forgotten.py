@@ -21,10 +21,6 @@ class Forgotten:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def offered(self) -> dict[str, Any]:
-        """Return everything by its name in the template."""
-        return {name: getattr(self, name) for name in dir(self) if not name.startswith("_")}
-
     def pies(self, study: str) -> list[list[str]]:
         """Return a row a cell as its networks end: PIEs, the control's, p, how hard they are."""
         found = []

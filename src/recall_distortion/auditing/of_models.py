@@ -21,6 +21,7 @@ from recall_distortion.auditing.forgotten import forgotten
 from recall_distortion.auditing.groupings import UNGROUPED, grouping, missing_groups
 from recall_distortion.auditing.populations import Population
 from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
+from recall_distortion.auditing.schema import TABLES
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
 from recall_distortion.auditing.vectors import array, as_texts, check_texts, real
@@ -30,6 +31,9 @@ from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 2
+#: The tables that every audit has, and the files that ``save`` may write.
+_TABLES = ("models", "groups", "flows", "flips")
+WRITTEN = ("report.html", "summary.json", *(f"{name}.csv" for name in TABLES))
 _AFTER = "after"
 
 #: A model's predictions, or those of several networks by their names.
@@ -297,7 +301,7 @@ def compared(
             ],
             ignore_index=True,
         )
-        for kind in ("models", "groups", "flows", "flips")
+        for kind in _TABLES
     }
     if measures:
         cells = Cells.of(images, before, candidates, control)
@@ -360,7 +364,8 @@ def _named(after: Given | Mapping[str, Given]) -> dict[str, Given]:
 def _level(given: Any) -> float:
     wanted = "between 0 and 1, such as 0.99"
     level = real(given, "level", wanted)
-    if not 0 < level < 1:
+    # Nearer to 1, that of many classes together is 1 in double precision.
+    if not 0 < level < 1 - 1e-9:
         raise AuditError(f"level: {wanted}, not {given!r}")
     return level
 
