@@ -102,7 +102,11 @@ def page() -> str:
 
 def page_of_audits() -> str:
     """Return the page of an audit's tables as their schema gives it."""
-    return _rendered(AUDITS, tables=audits.TABLES, summary=audits.SUMMARY, finding=audits.FINDING)
+    return _rendered(
+        AUDITS,
+        tables=audits.TABLES, of_several=audits.OF_SEVERAL, summary=audits.SUMMARY,
+        finding=audits.FINDING,
+    )  # fmt: skip
 
 
 def _rendered(path: Path, **given: Any) -> str:

@@ -36,15 +36,49 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def of_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Several networks, 60 classes, long names, a control, images."""
+    folder = tmp_path_factory.mktemp("networks")
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 60
+    hard = rng.normal(size=1200)
+
+    def answered(strength: float) -> np.ndarray:
+        right = rng.normal(size=(6, 1200)) < strength + hard
+        return np.where(right, labels, (labels + rng.integers(1, 3, right.shape)) % 60)
+
+    names = [f"{'unbroken' * 12}{number}" for number in range(59)] + ["Shirt"]
+    images = rng.integers(0, 256, (1200, 28, 28), dtype=np.uint8)
+    found = rd.audit(
+        *(labels, answered(1.3), answered(1.0)),
+        control=answered(1.3), classes=names, images=images,
+    )  # fmt: skip
+    found.save(folder)
+    return folder / "report.html"
+
+
 @pytest.fixture(params=(1280, 390), ids=lambda width: f"{width}px")
 def opened(request: pytest.FixtureRequest, browser: Any, audit: Path) -> Iterator[Any]:
     """The page at one width, with what it asked for and complained about."""
-    tab = browser.new_page(viewport={"width": request.param, "height": 900})
+    yield from _opened(request.param, browser, audit)
+
+
+@pytest.fixture(params=(1280, 390), ids=lambda width: f"{width}px")
+def together(request: pytest.FixtureRequest, browser: Any, of_networks: Path) -> Iterator[Any]:
+    """The page of several networks at one width, all of its parts open."""
+    for tab in _opened(request.param, browser, of_networks):
+        tab.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+        yield tab
+
+
+def _opened(width: int, browser: Any, page: Path) -> Iterator[Any]:
+    tab = browser.new_page(viewport={"width": width, "height": 900})
     tab.requests, tab.complaints = [], []
     tab.on("request", lambda asked: tab.requests.append(asked.url))
     tab.on("console", lambda message: tab.complaints.append(message.text))
     tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.goto(audit.as_uri(), wait_until="load")
+    tab.goto(page.as_uri(), wait_until="load")
     yield tab
     tab.close()
 
@@ -121,3 +155,42 @@ def test_no_name_of_a_dot_lies_on_a_dot(opened: Any) -> None:
         " && dot.top < box.bottom && dot.bottom > box.top)).map(box => box.left)})"
     )
     assert covered == []
+
+
+def test_a_page_of_several_networks_stays_within_its_width(
+    together: Any, of_networks: Path
+) -> None:
+    wide, window = together.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+    assert wide <= window
+    assert together.complaints == []
+    assert of_networks.stat().st_size <= 2_000_000
+
+
+def test_images_with_another_modal_label_are_shown(together: Any) -> None:
+    images = together.evaluate(
+        "Array.from(document.querySelectorAll('.pies img'), "
+        "image => [image.naturalWidth, image.alt])"
+    )
+    assert len(images) >= 20
+    assert all(width == 28 and text.startswith("Image ") for width, text in images)
+    said = together.locator(".together").inner_text()
+    assert "Of the control it is" in said
+    assert "Two halves of the networks before, 3 each" in said
+
+
+def test_a_tested_class_among_many_is_found_by_its_name(together: Any) -> None:
+    table = together.locator("table.tested")
+    field = together.locator("details:has(table.tested) input.find")
+    assert table.locator("tbody tr:visible").count() == 40
+    field.fill("shirt")
+    assert table.locator("tbody tr:visible").count() == 1
+    field.fill("")
+    assert table.locator("tbody tr:visible").count() == 40
+
+
+def test_further_measures_are_read_with_their_intervals(together: Any) -> None:
+    rows = together.locator(".further tbody tr")
+    assert rows.count() == 9  # without probabilities
+    assert "Student" in together.locator(".further").inner_text()
+    row = together.locator(".further tbody tr", has_text="worst recall").inner_text()
+    assert " to " in row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,20 @@ LABELS = np.arange(900) % 3
 SEEDS = [3, 4]
 
 
-def write(folder: Path, architecture: str = "cnn") -> dict[str, np.ndarray]:
+def write(
+    folder: Path, architecture: str = "cnn", seeds: Sequence[int] = SEEDS
+) -> dict[str, np.ndarray]:
     """Write a study's predictions; return those of seed 4, by their names."""
     rng = np.random.default_rng(0)
     panel = Panel("pets", architecture, "usual")
     found: dict[str, np.ndarray] = {}
 
     def part(method: str, ratio: str, state: str, right: float) -> Predictions:
-        predicted = np.where(rng.random((2, 900)) < right, LABELS, (LABELS + 1) % 3)
+        predicted = np.where(rng.random((len(seeds), 900)) < right, LABELS, (LABELS + 1) % 3)
         found[f"{method} at {ratio}, {state}"] = predicted[1]
         loss = np.where(predicted == LABELS, 0.25, 3.0).astype(np.float16)
         return Predictions(
-            panel, method, ratio, state, SEEDS, CLASSES, LABELS, predicted, {}, loss=loss
+            panel, method, ratio, state, [*seeds], CLASSES, LABELS, predicted, {}, loss=loss
         )
 
     for bundle, parts in {

@@ -64,7 +64,8 @@ def test_of_many_classes_the_ends_are_shown_and_the_rest_can_be_found(tmp_path) 
     labels = np.repeat(np.arange(300), 20)
     after = np.where(np.arange(6000) % 7, labels, (labels + 1) % 300)
     text = page(tmp_path, labels, labels, after)
-    rows = re.findall(r"<tr( hidden)?><th scope=\"row\">", text)
+    by_class, _ = text.split("<h3>Before and after</h3>")
+    rows = re.findall(r"<tr( hidden)?><th scope=\"row\">", by_class)
     assert len(rows) == 300
     assert rows.count("") == 40
     assert 'type="search" hidden' in text  # shown by the script
@@ -174,3 +175,50 @@ def test_axes_have_two_numbers_each(tmp_path, pets) -> None:
     (figure,) = re.findall(r'<svg class="scatter".*?</svg>', text, re.DOTALL)
     axis = [one.replace("\xa0", " ") for one in re.findall(r"<text x[^>]*>([^<]*)</text>", figure)]
     assert sorted(axis) == sorted(["80 %", "80 %", "100 %, recall before", "100 %, recall after"])
+
+
+def of_networks(count: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """600 cats, dogs and eels; all networks call the same thirty cats dogs, but only after."""
+    labels = np.repeat(["cat", "dog", "eel"], 200)
+    before = np.stack([labels] * count)
+    for network in range(count):
+        before[network, 10 * network :: 97] = "eel"
+    after = before.copy()
+    after[:, :30] = "dog"
+    return labels, before, after
+
+
+def test_a_page_of_several_networks_says_what_most_answer_otherwise(tmp_path) -> None:
+    labels, before, after = of_networks()
+    said = words(page(tmp_path, labels, before, after, control=before))
+    assert "30 of 600 images (5.00 %) have another modal label" in said
+    assert "Of the control it is 0, without any compression : a difference of +30" in said
+    assert "4 seeds have too few exchanges for an adjusted p of 0.05" in said
+    assert "Two halves of the networks before, 2 each, differ on" in said
+    assert "The modal label before is right for 100.0 % of them, the one after for 0.0 %" in said
+    assert "Where no class moves, chance alone finds 0.1 " in said or "finds 0.2 " in said
+    assert "paired, less control’s the control" in said
+    assert "other networks on these images (Student’s t)" in said
+    without = words(page(tmp_path, labels, before, after))
+    assert "How many of them change without any compression is not known: there is no" in without
+    assert "the control had the same" not in without.split("four ways")[1].split("test")[0]
+
+
+def test_a_page_of_one_network_has_its_further_measures_alone(tmp_path, pets) -> None:
+    said = words(page(tmp_path, *pets))
+    assert "modal label" not in said
+    assert "four ways" not in said
+    assert "Further measures, fairness among them" in said
+    assert "other images, drawn anew within classes" in said
+    rd.audit(*pets, measures=False).save(tmp_path / "short")
+    short = words((tmp_path / "short/report.html").read_text("utf-8"))
+    assert "Further measures" not in short
+
+
+def test_a_name_on_the_page_of_several_networks_is_no_markup(tmp_path) -> None:
+    labels, before, after = (
+        np.char.replace(side.astype("U20"), "cat", "<b>cat") for side in of_networks()
+    )
+    text = page(tmp_path, labels, before, after)
+    assert "<b>cat" not in text
+    assert "&lt;b&gt;cat" in text

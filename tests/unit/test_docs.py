@@ -12,6 +12,7 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion import __version__
+from recall_distortion.auditing.schema import TABLES as AUDITED
 from recall_distortion.configuration import configure
 from recall_distortion.study import METHODS, OVERRIDES, load
 from recall_distortion.tables.schema import TABLES
@@ -26,7 +27,7 @@ READERS_STUDIES = {"pets"}
 # Where tables of earlier versions are named, to say what became of them.
 OF_EARLIER_TABLES = {"CHANGELOG.md", "docs/tables.md"}
 # Tables of a study beside those in tables/, of a study's jobs, of the simulation, of an audit.
-OTHER_TABLES = {"plots", "simulation", "sparsity", "models", "groups", "flows", "flips"}
+OTHER_TABLES = {"plots", "simulation", "sparsity", *AUDITED}
 LONGEST_LINE = 130
 # Paths that a document tells its reader to make, or that a command writes.
 MADE_BY_READERS = {"config/studies/pets.yaml", "data/pets.npz", "results/pets/report.html"}

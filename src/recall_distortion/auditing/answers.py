@@ -5,13 +5,14 @@ Every error is one message that says what was found and what is wanted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
+from recall_distortion.auditing.logits import TOLERANCE, are_logits, parts
 from recall_distortion.auditing.vectors import (
     ABSTAINED,
     array,
@@ -26,11 +27,6 @@ from recall_distortion.system.errors import AuditError
 
 Scores = Literal["auto", "logits"]
 
-#: By how much a row of probabilities may miss 1, and one of them 0 or 1: half precision, and a
-#: thousand classes.
-TOLERANCE = 0.02
-#: Rows of scores that are looked at at once, by their numbers: 128 MB of double precision.
-_AT_ONCE = 1 << 24
 #: Rows by which scores are told from classes.
 _LOOKED_AT = 10_000
 #: What an array of several networks looks like, and of what it may be the other way round.
@@ -62,8 +58,9 @@ class Answers:
 
     ``predicted`` [M] are classes by number, ``ABSTAINED`` where there is no answer; ``right`` [M]
     says which count as right, the true class being the answer or among the first k; ``probability``
-    [M] is that of the true class, None where the model gave classes alone. ``names`` are the test
-    set's classes, and behind them those that the model alone knows.
+    [M] is that of the true class, None where the model gave classes alone, and ``confidence`` [M]
+    that of the answer, None also where the first k count. ``names`` are the test set's classes, and
+    behind them those that the model alone knows.
     """
 
     predicted: np.ndarray
@@ -71,12 +68,20 @@ class Answers:
     names: list[str]
     probability: np.ndarray | None = None
     columns: int = 0
+    confidence: np.ndarray | None = None
 
     def part(self, which: np.ndarray) -> Answers:
         """Return the answers to some images [M], true or false."""
-        known = None if self.probability is None else self.probability[which]
+        known, sure = (
+            None if values is None else values[which]
+            for values in (self.probability, self.confidence)
+        )
         return replace(
-            self, predicted=self.predicted[which], right=self.right[which], probability=known
+            self,
+            predicted=self.predicted[which],
+            right=self.right[which],
+            probability=known,
+            confidence=sure,
         )
 
 
@@ -279,12 +284,14 @@ def _of_threshold(values: np.ndarray, images: TestSet, where: str, threshold: fl
     if (unknown := np.isnan(values.astype(float))).any():
         raise AuditError(f"{where}: {first(unknown)} has no number as its score (NaN)")
     predicted = (values >= threshold).astype(np.int64)
-    probability = None
+    probability = confidence = None
     if ((values >= -TOLERANCE) & (values <= 1 + TOLERANCE)).all():
         score = values.astype(float).clip(0, 1)
         probability = np.where(images.index == 1, score, 1 - score)
+        confidence = np.where(predicted == 1, score, 1 - score)
     names = _with_numbers(images.names, 1)
-    return Answers(predicted, predicted == images.index, names, probability)
+    right = predicted == images.index
+    return Answers(predicted, right, names, probability, confidence=confidence)
 
 
 def _of_scores(
@@ -305,9 +312,9 @@ def _of_scores(
     if not 0 < top_k < classes:
         raise AuditError(f"{where}: top {top_k} of {classes} classes says nothing")
     predicted, right = np.empty(count, np.int64), np.empty(count, bool)
-    probability = np.empty(count)
-    logits = scores == "logits" or _are_logits(values, where)
-    for part in _parts(values):
+    probability, confidence = np.empty(count), np.empty(count)
+    logits = scores == "logits" or are_logits(values, where)
+    for part in parts(values):
         rows = np.asarray(values[part], float)
         if (wrong := ~np.isfinite(rows).all(1)).any():
             image = part.start + int(np.flatnonzero(wrong)[0])
@@ -321,12 +328,14 @@ def _of_scores(
             earlier = np.arange(classes) < images.index[part, None]
             ahead = (rows > true[:, None]) | ((rows == true[:, None]) & earlier)
             right[part] = ahead.sum(1) < top_k
+        largest = rows.max(1)
         if logits:
-            largest = rows.max(1)
-            true = np.exp(true - largest) / np.exp(rows - largest[:, None]).sum(1)
-        probability[part] = true.clip(0, 1)
+            total = np.exp(rows - largest[:, None]).sum(1)
+            true, largest = np.exp(true - largest) / total, 1 / total
+        probability[part], confidence[part] = true.clip(0, 1), largest.clip(0, 1)
     names = _with_numbers(images.names, classes - 1)
-    return Answers(predicted, right, names, probability, classes)
+    sure = confidence if top_k == 1 else None
+    return Answers(predicted, right, names, probability, classes, sure)
 
 
 def _are_networks(values: np.ndarray, images: TestSet) -> bool:
@@ -358,41 +367,3 @@ def _check_columns(columns: int, images: TestSet, where: str) -> None:
             f"{where}: has {columns} columns, and there are {len(images.names)} classes: give a "
             "column for each class, in their order"
         )
-
-
-def _parts(values: np.ndarray) -> Iterator[slice]:
-    """Yield slices of rows that are few enough to be looked at at once."""
-    size = max(_AT_ONCE // values.shape[1], 1)
-    for start in range(0, len(values), size):
-        yield slice(start, min(start + size, len(values)))
-
-
-def _are_logits(values: np.ndarray, where: str) -> bool:
-    """Return whether scores are logits, not probabilities; raises where they could be neither."""
-    outside, alike, image, why = 0, 0, None, ""
-    for part in _parts(values):
-        rows = np.asarray(values[part], float)
-        far: np.ndarray = np.abs(rows - 0.5).max(1) > 0.5 + TOLERANCE
-        sums: np.ndarray = np.abs(rows.sum(1) - 1) > TOLERANCE
-        outside += int(far.sum())
-        alike += int((~far & ~sums).sum())
-        if image is None and (far | sums).any():
-            first = int(np.flatnonzero(far | sums)[0])
-            image, why = part.start + first, _why_neither(rows[first], bool(far[first]))
-    if outside and alike <= len(values) / 2:
-        return True
-    if image is not None:
-        raise AuditError(
-            f"{where}: the scores of image {image} {why}: probabilities of one class among "
-            "several sum to 1. If the highest score is the answer all the same, say that they are "
-            "logits (scores='logits')"
-        )
-    return False
-
-
-def _why_neither(row: np.ndarray, is_far: bool) -> str:
-    """Return why a row of scores, among others that are probabilities, is none."""
-    if is_far:
-        worst = row[np.abs(row - 0.5).argmax()]
-        return f"hold {worst:.3g}, and most others lie between 0 and 1"
-    return f"lie between 0 and 1 and sum to {row.sum():.3g}"

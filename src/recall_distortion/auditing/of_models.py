@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,25 +13,28 @@ from numpy.typing import ArrayLike
 
 from recall_distortion.auditing import comparison, populations
 from recall_distortion.auditing.answers import Answers, Scores, TestSet, test_set
+from recall_distortion.auditing.as_cells import Cells
 from recall_distortion.auditing.comparison import BY_CLASS
 from recall_distortion.auditing.decision import BEFORE, WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.fairness import class_fairness, fairness
+from recall_distortion.auditing.forgotten import forgotten
+from recall_distortion.auditing.groupings import UNGROUPED, grouping, missing_groups
 from recall_distortion.auditing.populations import Population
 from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
+from recall_distortion.auditing.schema import TABLES
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
-from recall_distortion.auditing.vectors import are_missing, array, as_texts, check_texts, real
+from recall_distortion.auditing.vectors import array, as_texts, check_texts, real
 from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 2
-#: The tables by name, and the files of ``save``.
+#: The tables that every audit has, and the files that ``save`` may write.
 _TABLES = ("models", "groups", "flows", "flips")
-WRITTEN = ("report.html", "summary.json", *(f"{name}.csv" for name in _TABLES))
+WRITTEN = ("report.html", "summary.json", *(f"{name}.csv" for name in TABLES))
 _AFTER = "after"
-#: The number of an image without a group in a grouping.
-UNGROUPED = -1
 
 #: A model's predictions, or those of several networks by their names.
 Given: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
@@ -43,9 +46,11 @@ class Audit:
 
     ``tables`` by name: ``models``, a row a candidate; ``groups``, a row a candidate and class, or
     group of another grouping; ``flows``, where lost images went; ``flips``, every image whose
-    answer changed. ``warnings`` are what a reader has to know before any number, ``doubted`` the
-    models that agree with the labels by chance alone. ``pictures`` are the test images, where they
-    were given: the page shows those that flipped. ``str`` is what the command prints.
+    answer changed; further measures, and of several networks the images that most of them answer
+    otherwise (``auditing.schema``). ``warnings`` are what a reader has to know before any number,
+    ``doubted`` the models that agree with the labels by chance alone. ``pictures`` are the test
+    images, where they were given: the page shows those that flipped. ``str`` is what the command
+    prints.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -126,6 +131,7 @@ class Audit:
                 name: {
                     "decision": self._decided(limits, [f for f in every if f.candidate == name]),
                     **_plain(models.loc[name].to_dict()),
+                    **self._further(name),
                     "classes": {
                         row.pop("name"): _plain(row)
                         for row in classes[classes["candidate"] == name]
@@ -136,6 +142,20 @@ class Audit:
                 for name in self.candidates
             },
         }
+
+    def _further(self, name: str) -> dict[str, Any]:
+        """Return a candidate's row of the populations and its measures by name."""
+        found: dict[str, Any] = {}
+        for table in ("populations", "measures"):
+            if table in self.tables:
+                rows = self.tables[table]
+                own = rows[rows["candidate"] == name].drop(columns="candidate").to_dict("records")
+                found[table] = (
+                    {row.pop("measure"): _plain(row) for row in own}
+                    if table == "measures"
+                    else _plain(own[0])
+                )
+        return found
 
     def _decision(self, limits: Limits, every: Sequence[Finding]) -> dict[str, Any]:
         return {
@@ -208,6 +228,7 @@ def audit(
     top_k: int = 1,
     threshold: float | None = None,
     scores: Scores = "auto",
+    measures: bool = True,
 ) -> Audit:
     """Compare a model's predictions before and after it was changed, on the same M images.
 
@@ -222,7 +243,8 @@ def audit(
     those that flipped.
     ``top_k``, ``threshold`` and ``scores`` are as in ``auditing.answers.answers``. All intervals
     are at ``level``: of one network over other images, the network given; of several over other
-    seeds and other images. Raises ``AuditError`` that says what was found and what is wanted.
+    seeds and other images. Without ``measures`` there are the first four tables alone. Raises
+    ``AuditError`` that says what was found and what is wanted.
     """
     level = _level(level)
     if groups is not None and not isinstance(groups, Mapping):
@@ -242,17 +264,10 @@ def audit(
     check_texts([*map(str, groups or {})], "groups")
     groupings = {BY_CLASS: (labelled.index, labelled.names)}
     for name, values in (groups or {}).items():
-        groupings[str(name)] = _grouping(array(values, str(name)), labelled, str(name))
+        groupings[str(name)] = grouping(array(values, str(name)), labelled, str(name))
     shown = None if images is None else pictures(images, len(labelled), names)
-    found = compared(
-        labelled,
-        first,
-        candidates,
-        control=trained,
-        groupings=groupings,
-        keys=names,
-        level=level,
-    )
+    further: dict[str, Any] = {"keys": names, "level": level, "measures": measures}
+    found = compared(labelled, first, candidates, control=trained, groupings=groupings, **further)
     return replace(found, pictures=shown)
 
 
@@ -265,6 +280,7 @@ def compared(
     groupings: Mapping[str, tuple[np.ndarray, list[str]]] | None = None,
     keys: np.ndarray | None = None,
     level: float = 0.99,
+    measures: bool = True,
 ) -> Audit:
     """Return the audit of models whose answers are known, all of one network or of as many.
 
@@ -277,19 +293,26 @@ def compared(
         for after in candidates.values()
     ]
     every = dict(candidates) if control is None else {**candidates, "control": control}
+    found = {
+        kind: pd.concat(
+            [
+                part[kind].assign(candidate=name)[["candidate", *part[kind].columns]]
+                for name, part in zip(candidates, tables, strict=True)
+            ],
+            ignore_index=True,
+        )
+        for kind in _TABLES
+    }
+    if measures:
+        cells = Cells.of(images, before, candidates, control)
+        found["measures"] = fairness(cells, [*candidates], level)
+        found["class_measures"] = class_fairness(cells, [*candidates], level)
+        if isinstance(before, Population):
+            found |= forgotten(images, cells, [*candidates], keys)
     return Audit(
-        {
-            kind: pd.concat(
-                [
-                    part[kind].assign(candidate=name)[["candidate", *part[kind].columns]]
-                    for name, part in zip(candidates, tables, strict=True)
-                ],
-                ignore_index=True,
-            )
-            for kind in _TABLES
-        },
+        found,
         level,
-        [*warnings_of(images, before, every), *_of_groupings(groupings)],
+        [*warnings_of(images, before, every), *missing_groups(groupings)],
         doubtful(images, {BEFORE: before, **every}),
     )
 
@@ -358,29 +381,3 @@ def _keys(keys: np.ndarray, images: TestSet) -> np.ndarray:
             "once, so remove the copies"
         )
     return keys if keys.dtype.kind in "iu" else texts
-
-
-def _grouping(values: np.ndarray, images: TestSet, name: str) -> tuple[np.ndarray, list[str]]:
-    """Return the groups [M] by number, ``UNGROUPED`` where a value is missing, and their names."""
-    where = f"groups, {name}"
-    if values.shape != (len(images),):
-        raise AuditError(
-            f"{where}: has shape {list(values.shape)}, and there are {len(images)} labels"
-        )
-    if name == BY_CLASS:
-        raise AuditError(f"groups: {name!r} is the grouping by true class; give yours another name")
-    index = np.full(len(values), UNGROUPED)
-    known = ~are_missing(values)
-    if not known.any():
-        raise AuditError(f"{where}: names no group")
-    found, index[known] = np.unique(as_texts(values[known], where), return_inverse=True)
-    return index, [str(value) for value in found]
-
-
-def _of_groupings(groupings: Mapping[str, tuple[np.ndarray, list[str]]]) -> Iterator[str]:
-    for name, (index, _) in groupings.items():
-        if missing := int((index == UNGROUPED).sum()):
-            yield (
-                f"{missing} of {len(index)} images have no {name}: they are left out of that "
-                "grouping alone."
-            )

@@ -29,9 +29,10 @@ from recall_distortion.auditing.decision import (
     meaning,
 )
 from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
+from recall_distortion.auditing.page_together import further, together
 from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.text import LONGEST_WARNING, count
-from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
+from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries, shown_pies
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 
@@ -81,6 +82,7 @@ def page(
         },
         "has_images": pictures is not None,
         "galleries": {},
+        "pies": {},
         "held": 0,
         "flipped": len(tables["flips"]),
     }
@@ -88,9 +90,17 @@ def page(
     text = template.render(said)
     if pictures is None:
         return text
-    shown = galleries(tables, pictures, LARGEST - len(text.encode()))
-    held = {image["key"] for classes in shown.values() for of in classes for image in of["images"]}
-    return template.render(said | {"galleries": shown, "held": len(held)})
+    room = LARGEST - len(text.encode())
+    pies, taken = shown_pies(tables, pictures, room // 3)
+    shown = galleries(tables, pictures, room - taken)
+    held = {
+        image["key"]
+        for every in (shown, pies)
+        for classes in every.values()
+        for of in classes
+        for image in of["images"]
+    }
+    return template.render(said | {"galleries": shown, "pies": pies, "held": len(held)})
 
 
 @lru_cache(maxsize=1)
@@ -174,6 +184,8 @@ def _candidate(
             *(_grouping(str(kind), own[own["grouping"] == kind]) for kind in others),
         ],
         "scatter": scatter(classes),
+        "together": together(tables, name),
+        "further": further(tables, name),
         "largest": {
             "loss": points(whole["largest_loss"]),
             "crossfit": points(whole["largest_loss_crossfit"]),

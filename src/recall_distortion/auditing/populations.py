@@ -38,17 +38,18 @@ _HALVINGS, _LEAST_HALVINGS, _DEALT, _SEED = 200, 20, 10_000_000, 20_261_127
 class Population:
     """The answers of K networks to M images.
 
-    ``predicted`` and ``right`` [K, M] and ``names`` as of ``Answers``; ``probability`` [M] of the
-    true class is the mean over the networks, None where one of them gave classes alone.
-    ``replicates`` [K] names the networks, for messages; ``columns`` is as of ``Answers``.
+    ``predicted``, ``right`` and ``confidence`` [K, M], ``names`` and ``columns`` are as of
+    ``Answers``; ``of_true`` [K, M] is the true class's probability, None where one of the networks
+    gave classes alone. ``replicates`` [K] names the networks, for messages.
     """
 
     predicted: np.ndarray
     right: np.ndarray
     names: list[str]
     replicates: list[str]
-    probability: np.ndarray | None = None
+    of_true: np.ndarray | None = None
     columns: int = 0
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.right)
@@ -66,17 +67,31 @@ class Population:
             # The last is that of no answer, -1.
             numbers = [*range(known), *(place[name] for name in one.names[known:]), ABSTAINED]
             row[:] = np.array(numbers)[one.predicted]
-        some = [one.probability for one in answers if one.probability is not None]
-        mean = np.mean(some, 0) if len(some) == len(answers) else None
         right = np.stack([one.right for one in answers])
         columns = max(one.columns for one in answers)
-        return cls(predicted, right, names, list(networks), mean, columns)
+        true, sure = (
+            _stacked([getattr(one, name) for one in answers])
+            for name in ("probability", "confidence")
+        )
+        return cls(predicted, right, names, list(networks), true, columns, sure)
+
+    @property
+    def probability(self) -> np.ndarray | None:
+        """The true class's probability [M], the mean over the networks."""
+        return None if self.of_true is None else np.mean(self.of_true, 0)
 
     def part(self, which: np.ndarray) -> Population:
         """Return the answers to some images [M], true or false."""
-        known = None if self.probability is None else self.probability[which]
+        known, sure = (
+            None if values is None else values[:, which]
+            for values in (self.of_true, self.confidence)
+        )
         return replace(
-            self, predicted=self.predicted[:, which], right=self.right[:, which], probability=known
+            self,
+            predicted=self.predicted[:, which],
+            right=self.right[:, which],
+            of_true=known,
+            confidence=sure,
         )
 
     def networks(self) -> Iterator[tuple[str, Answers]]:
@@ -90,6 +105,11 @@ class Population:
         counts = np.stack([(answers == row).sum(0) for row in answers])
         chosen = answers[counts.argmax(0), np.arange(answers.shape[1])]
         return ["" if answer == ABSTAINED else self.names[answer] for answer in chosen]
+
+
+def _stacked(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    return np.stack(known) if len(known) == len(parts) else None
 
 
 def compare(
@@ -359,7 +379,8 @@ def flips(
         }
     )
     for name, side in (("probability_before", before), ("probability_after", after)):
-        found[name] = np.nan if side.probability is None else side.probability[changed]
+        mean = side.probability
+        found[name] = np.nan if mean is None else mean[changed]
     found["networks"] = differ.sum(0)[changed]
     found["lost_by"], found["gained_by"] = lost[changed], gained[changed]
     drop = (found["probability_before"] - found["probability_after"]).fillna(0)

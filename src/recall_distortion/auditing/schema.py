@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recall_distortion.auditing.comparison import BY_CLASS, CHANGES
 from recall_distortion.auditing.decision import DECISIONS, SAID
+from recall_distortion.inference.questions.class_tests import GAINS, LOSES
+from recall_distortion.tables.forgetting import FEWER, MORE
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
+READINGS = (MORE, FEWER, INCONCLUSIVE)
 SLOPES = (INTENSIFICATION, DEINTENSIFICATION, INCONCLUSIVE)
 
 
@@ -165,13 +168,144 @@ FLIPS = [
     Field("gained_by", "How many of them gained it.", several=True),
 ]  # fmt: skip
 
+_BEFORE_AND_AFTER = [
+    Field("before", "Its value before, a mean over networks where there are several; empty of what "
+          "holds a model against the one before."),
+    Field("after", "Its value of the candidate."),
+]  # fmt: skip
+_DIFFERENCES = [
+    Field("change", "after less before."),
+    *_ends("change, as of after", "change"),
+    Field("control", "The control's value; empty without one, as what follows of it."),
+    Field("over_control", "after less control."),
+    *_ends("over_control, as of after", "over_control"),
+]
+
+MEASURES = [
+    _CANDIDATE,
+    Field("measure", "What is measured: a measure of a study (docs/tables.md), by its title."),
+    *_BEFORE_AND_AFTER,
+    Field("after_low", "The lower end of its interval: over other images; of several networks, "
+          "over other networks on these images."),
+    Field("after_high", "Its upper end."),
+    *_DIFFERENCES,
+    Field("reseed", "The same between two networks before: what another seed does by itself.",
+          several=True),
+    Field("note", "Why there is no value, or no interval."),
+]  # fmt: skip
+
+CLASS_MEASURES = [
+    _CANDIDATE,
+    Field("name", "The class."),
+    Field("measure", "How often the class is answered over how often it is true, or calibration."),
+    *_BEFORE_AND_AFTER,
+    *(replace(field, several=field.name.endswith(("_low", "_high"))) for field in _DIFFERENCES),
+]  # fmt: skip
+
+_RANGE = [("low", "The 5th percentile of these counts; a range, no interval."),
+          ("high", "The 95th.")]  # fmt: skip
+_TEST_NAMES = {
+    "published": "Welch's test of recall less the networks' mean accuracy, as published",
+    "own": "Welch's test of recall less the network's own accuracy",
+    "paired": "the paired test of that, network after less network before",
+    "control": "the paired test of that, network after less the control's",
+}
+
+
+def _right_on(where: str, images: str) -> list[Field]:
+    return [
+        Field(f"before_on_{where}", f"The share of right answers to {images}, networks before."),
+        Field(f"after_on_{where}", "The same, networks after."),
+    ]
+
+
+POPULATIONS = [
+    _CANDIDATE,
+    Field("networks", "How many networks there are of each model."),
+    Field("pies",
+          "Images of which the most frequent answer changed (PIEs); of a tie the first counts."),
+    Field("share", "pies / images."),
+    Field("least", "The least number of them that any way to break ties gives."),
+    Field("largest", "The largest."),
+    Field("highest", "Their number where of a tie the last class counts."),
+    Field("tied", "Images of which labels are tied, before or after."),
+    Field("before_mode_right", "The share of PIEs of which the modal label before is right."),
+    Field("after_mode_right", "The share of which the one after is."),
+    *_right_on("pies", "PIEs"),
+    *_right_on("others", "all other images"),
+    *_right_on("null", "the control's PIEs, or those of two halves"),
+    Field("control", "The control's number of PIEs; empty without one, as what follows of it."),
+    Field("over_control", "pies less control."),
+    Field("p", "The p value of that, networks after and controls exchanged within pairs."),
+    Field("reading", "What it says at 0.05, if anything.", READINGS),
+    Field("distance", "The mean share of networks that would have to answer otherwise for the "
+          "votes to be as before."),
+    Field("control_distance", "The control's."),
+    Field("distance_over_control", "distance less control_distance."),
+    Field("distance_p", "The p value of that, as p."),
+    Field("distance_reading", "What it says.", READINGS),
+    Field("fewer", "Half as many networks; the number of PIEs falls with that of networks."),
+    Field("at_fewer_median", "The median number of PIEs of so many, over 100 choices of pairs."),
+    *(Field(f"at_fewer_{end}", meaning) for end, meaning in _RANGE),
+    Field("reseed_networks", "How many networks before each of two halves of them has."),
+    Field("reseed_pies", "How many images these halves answer otherwise, without compression."),
+    Field("reseed_at_fewer_median", "The median of that over 100 halvings."),
+    *(Field(f"reseed_at_fewer_{end}", meaning) for end, meaning in _RANGE),
+    Field("note", "What is missing, and why."),
+    Field("expected", "How many classes chance alone finds moved, at a p of 0.05, where none is."),
+    *(field for test, meaning in _TEST_NAMES.items() for field in (
+        Field(f"{test}_moved", f"Classes with a p of at most 0.05 by {meaning}."),
+        Field(f"{test}_adjusted", "Those left by Holm's adjustment over the classes."))),
+    *(field for test in [*_TEST_NAMES][:3] for field in (
+        Field(f"reseed_{test}_moved", "The same between networks before, where nothing moved."),
+        Field(f"reseed_{test}_adjusted", "Those left by Holm's adjustment."))),
+]  # fmt: skip
+
+CLASS_TESTS = [
+    _CANDIDATE,
+    Field("name", "The class."),
+    Field("images", "How many images it has."),
+    Field("pies", "How many of them are PIEs."),
+    Field("control_pies", "How many are the control's, or empty."),
+    *(field for test, meaning in _TEST_NAMES.items() for field in (
+        Field(f"{test}_change", f"The difference tested, by {meaning}."),
+        Field(f"{test}_std_error", "Its standard error."),
+        Field(f"{test}_df", "Its degrees of freedom."),
+        Field(f"{test}_p", "Its two-sided p value."),
+        Field(f"{test}_p_adjusted", "That, adjusted over the classes (Holm)."),
+        Field(f"{test}_verdict", "What that says at 0.05.", (LOSES, GAINS, INCONCLUSIVE)))),
+]  # fmt: skip
+
+PIES = [
+    _CANDIDATE,
+    Field("image", "The image's place, from 0 on, or its name where names were given."),
+    Field("class", "Its true class."),
+    Field("before", "The modal label before; empty for no answer."),
+    Field("after", "The one after."),
+    Field("agreement_before", "The share of networks that answer so before."),
+    Field("agreement_after", "The same after."),
+    Field("distance", "The share of networks that would have to answer otherwise for the votes to "
+          "be as before; the largest first."),
+    Field("is_pie", "True, or False where only another way to break ties makes it a PIE."),
+    Field("probability_before",
+          "The mean probability that networks before give their answer; empty if not given."),
+    Field("probability_after", "The same after."),
+]  # fmt: skip
+
 #: The files by name: what a row is, and the columns in the order of the file.
 TABLES = {
     "models": ("a candidate", MODELS),
     "groups": ("a candidate and class, or group of another grouping", GROUPS),
     "flows": ("a candidate, class, and what lost images of it are taken for", FLOWS),
     "flips": ("a candidate and image whose answer changed", FLIPS),
+    "measures": ("a candidate and further measure, by which nothing is decided", MEASURES),
+    "class_measures": ("a candidate, class and further measure of classes", CLASS_MEASURES),
+    "populations": ("a candidate: what its networks answer together", POPULATIONS),
+    "class_tests": ("a candidate and class: what its networks answer and lose", CLASS_TESTS),
+    "pies": ("a candidate and image whose modal label changed, or may have", PIES),
 }
+#: Those of an audit of several networks alone.
+OF_SEVERAL = ("populations", "class_tests", "pies")
 
 SUMMARY = [
     Field("schema", "The version of these keys."),
@@ -183,7 +317,7 @@ SUMMARY = [
           DECISIONS),
     Field("findings", "What each limit says of each class of each candidate that is not within."),
     Field("candidates",
-          "Each candidate's decision, its row of models.csv, and its `classes` by name."),
+          "Each one's decision, its rows of models.csv and `populations`, `measures`, `classes`."),
 ]  # fmt: skip
 
 FINDING = [

@@ -40,7 +40,7 @@ def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[st
         own = groups[groups["candidate"] == whole["candidate"]]
         flips = tables["flips"]
         neither = _neither(flips[flips["candidate"] == whole["candidate"]], whole)
-        parts += _of_candidate(own, whole, level, neither)
+        parts += [*_of_candidate(own, whole, level, neither), *_together(tables, whole)]
     return "\n".join(parts)
 
 
@@ -83,6 +83,38 @@ def _of_candidate(
         yield _table(str(grouping), rows.sort_values("change", kind="stable"), level)
         if len(rows) > _PRINTED:
             yield f"... and {len(rows) - _PRINTED} that lost less"
+
+
+def _together(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[str]:
+    """Yield how many images most networks answer otherwise, and how many without compression."""
+    if "populations" not in tables:
+        return
+    rows = tables["populations"]
+    row = rows[rows["candidate"] == whole["candidate"]].iloc[0]
+    yield ""
+    yield (
+        f"most networks answer {row['pies']:,.0f} of {whole['images']:,} images otherwise than "
+        f"before (PIEs; {row['least']:,.0f} to {row['largest']:,.0f} by other ways to break ties)"
+    )
+    if pd.notna(row["control"]):
+        p = f", p {row['p']:.3f}" if pd.notna(row["p"]) else ""
+        yield (
+            f"  without compression, of the control: {row['control']:.0f}; the difference is "
+            f"{row['over_control']:+.0f}{p}"
+        )
+    elif pd.notna(row["reseed_at_fewer_median"]):
+        yield (
+            f"  without compression, two halves of the networks before: "
+            f"{row['reseed_at_fewer_median']:.0f}; as many after and before: "
+            f"{row['at_fewer_median']:.0f}"
+        )
+    test = "control" if pd.notna(row["control_moved"]) else "paired"
+    against = "the control" if test == "control" else "before"
+    yield (
+        f"  classes moved beyond accuracy, paired with {against}: "
+        f"{row[f'{test}_moved']:.0f} at p of at most 0.05 (by chance {row['expected']:.1f}), "
+        f"{row[f'{test}_adjusted']:.0f} by Holm"
+    )
 
 
 def _table(grouping: str, rows: pd.DataFrame, level: float) -> str:

@@ -167,23 +167,46 @@ def galleries(
     The classes are in the order of what they lost. Every class gets its first image before any
     gets a second, while there is ``room``: bytes, divided among the candidates.
     """
+    return _galleries(tables, tables["flips"], given, room)[0]
+
+
+def shown_pies(
+    tables: Mapping[str, pd.DataFrame], given: Pictures, room: int
+) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """Return the same of images whose modal label changed, and the bytes that all of them take."""
+    if "pies" not in tables:
+        return {}, 0
+    pies = tables["pies"]
+    lost = (pies["before"] == pies["class"]) & (pies["after"] != pies["class"])
+    gained = (pies["before"] != pies["class"]) & (pies["after"] == pies["class"])
+    # The probabilities there are those of the modal labels, not of the true class.
+    rows = pies.assign(
+        kind=np.where(lost, "lost", np.where(gained, "gained", "other")),
+        probability_before=np.nan,
+        probability_after=np.nan,
+    )
+    return _galleries(tables, rows[rows["is_pie"]], given, room)
+
+
+def _galleries(
+    tables: Mapping[str, pd.DataFrame], rows: pd.DataFrame, given: Pictures, room: int
+) -> tuple[dict[str, list[dict[str, Any]]], int]:
     candidates = list(tables["models"]["candidate"])
-    found = {}
+    found, before = {}, room
     for place, name in enumerate(candidates):
-        classes, taken = _gallery(tables, name, given, room // (len(candidates) - place))
+        part = room // (len(candidates) - place)
+        classes, taken = _gallery(tables["groups"], rows, name, given, part)
         found[name], room = classes, room - taken
-    return found
+    return found, before - room
 
 
 def _gallery(
-    tables: Mapping[str, pd.DataFrame], candidate: str, given: Pictures, room: int
+    groups: pd.DataFrame, images: pd.DataFrame, candidate: str, given: Pictures, room: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the classes of a candidate that have images to show, and the bytes these take."""
-    groups, flips = (
-        table[table["candidate"] == candidate] for table in (tables["groups"], tables["flips"])
-    )
+    groups, images = (table[table["candidate"] == candidate] for table in (groups, images))
     ordered = groups[groups["grouping"] == BY_CLASS].sort_values("change", kind="stable")["name"]
-    by_class = {name: rows.to_dict("records") for name, rows in flips.groupby("class", sort=False)}
+    by_class = {name: rows.to_dict("records") for name, rows in images.groupby("class", sort=False)}
     shown: dict[str, list[dict[str, Any]]] = {}
     taken = 0
     for name, row in _by_turns({name: by_class.get(name, []) for name in ordered}):

@@ -107,18 +107,23 @@ class Counts:
         cls, labels: np.ndarray, predicted: np.ndarray, names: Sequence[str], where: str
     ) -> Counts:
         check_classes(labels, predicted, names, where)
-        classes = len(names)
+        return cls.unchecked(labels, predicted, len(names))
+
+    @classmethod
+    def unchecked(cls, labels: np.ndarray, predicted: np.ndarray, classes: int) -> Counts:
+        """Count predictions [K, M] of known classes; one outside of them names no class."""
         # Narrow types would overflow below, and unsigned ones become floats.
         labels, predicted = labels.astype(np.int64), predicted.astype(np.int64)
         support = np.bincount(labels, minlength=classes)
         rows = len(predicted)
         offset = classes * np.arange(rows)[:, None]
 
-        def count(mask: np.ndarray | None) -> np.ndarray:
-            values = (predicted + offset) if mask is None else (labels + offset)[mask]
-            return np.bincount(values.ravel(), minlength=rows * classes).reshape(rows, classes)
+        def count(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            places = (values + offset)[mask]
+            return np.bincount(places, minlength=rows * classes).reshape(rows, classes)
 
-        return cls(support, count(predicted == labels), count(None))
+        named = (predicted >= 0) & (predicted < classes)
+        return cls(support, count(labels, predicted == labels), count(predicted, named))
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -167,8 +172,12 @@ def class_means(labels: np.ndarray, values: np.ndarray | None, classes: int) -> 
     """Return the means [K, C] of values [K, M] over the images of each class; None of None."""
     if values is None:
         return None
-    one_hot = np.eye(classes)[labels]
-    means: np.ndarray = values.astype(float) @ one_hot / one_hot.sum(0)
+    support = np.bincount(labels, minlength=classes)
+    every = [np.bincount(labels, row.astype(float), classes) for row in values]
+    sums = np.reshape(every, (len(values), classes))
+    # One image without a value makes a network's means those of other images than the others'.
+    sums[~np.isfinite(values).all(axis=1)] = np.nan
+    means: np.ndarray = sums / support
     return means
 
 

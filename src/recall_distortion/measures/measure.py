@@ -23,8 +23,9 @@ class Measure:
     ``of`` returns it for K networks [K], from their predictions and those of their dense networks,
     row by row; in rows of ``reseed`` the first of a pair is the dense one. A number that does not
     exist for a network is NaN. ``relative`` measures hold a network against its dense one, so that
-    dense networks themselves have none. ``worse`` says which values are: ``HIGHER``, ``LOWER``, or
-    None where that cannot be said.
+    dense networks themselves have none; ``pooled`` are those that take something of all the dense
+    networks together, so that a network's value is another beside others. ``worse`` says which
+    values are: ``HIGHER``, ``LOWER``, or None where that cannot be said.
     """
 
     column: Column
@@ -32,6 +33,7 @@ class Measure:
     source: str
     of: Callable[[Predictions, Predictions], np.ndarray]
     relative: bool = False
+    pooled: bool = False
     worse: str | None = HIGHER
 
     def values(self, own: Predictions, dense: Predictions | None) -> np.ndarray:

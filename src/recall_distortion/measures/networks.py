@@ -268,19 +268,19 @@ def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list
         if part.method == DENSE:
             dense[panel] = part, own, halves
             table = pd.DataFrame({"seed": own.seeds, "accuracy": own.accuracy})
-            networks.append(table.assign(**keys, **_further(part, None)).join(made))
+            networks.append(table.assign(**keys, **further_measures(part, None)).join(made))
             reseed = panel._asdict() | dict.fromkeys(_MADE, "")
             firsts, seconds = ([pair[i] for pair in reseed_pairs(own.seeds)] for i in (0, 1))
-            found = _further(_taken(part, seconds), _taken(part, firsts))
+            found = further_measures(taken(part, seconds), taken(part, firsts))
             networks.append(reseed_table(own).assign(**reseed, **found))
         else:
             before = dense[panel][1].take(part.seeds)
-            found = _further(part, _taken(dense[panel][0], part.seeds))
+            found = further_measures(part, taken(dense[panel][0], part.seeds))
             networks.append(slopes_table(before, own).assign(**keys, **found).join(made))
     return recall, networks
 
 
-def _taken(part: Predictions, seeds: Sequence[int]) -> Predictions:
+def taken(part: Predictions, seeds: Sequence[int]) -> Predictions:
     """Return the predictions of these seeds, in their order."""
     rows = [part.seeds.index(seed) for seed in seeds]
     loss, probability = (
@@ -291,7 +291,7 @@ def _taken(part: Predictions, seeds: Sequence[int]) -> Predictions:
     )
 
 
-def _further(own: Predictions, dense: Predictions | None) -> dict[str, np.ndarray]:
+def further_measures(own: Predictions, dense: Predictions | None) -> dict[str, np.ndarray]:
     """Return the further measures of networks by column; ``dense`` is None of dense networks."""
     return {measure.column.name: measure.values(own, dense) for measure in MEASURES}
 

@@ -49,9 +49,8 @@ def study(setting: Setting, seed: int, number: int, level: float = LEVEL) -> dic
     The random numbers depend on the seed, the setting's name and the study's number alone.
     """
     rng = np.random.default_rng([seed, zlib.crc32(setting.name.encode()), number])
-    found = audit(
-        *setting.draw(rng), classes=[str(c) for c in range(len(setting.images))], level=level
-    )
+    names = [str(c) for c in range(len(setting.images))]
+    found = audit(*setting.draw(rng), classes=names, level=level, measures=False)
     groups = found.tables["groups"]
     classes = groups[groups["grouping"] == BY_CLASS]
     (whole,) = found.tables["models"].to_dict("records")

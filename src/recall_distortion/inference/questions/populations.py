@@ -58,13 +58,13 @@ class Found:
     images: pd.DataFrame
 
 
-def populations(cells: Sequence[Predictions]) -> Found:
+def populations(cells: Sequence[Predictions], most: int | None = MOST_IMAGES) -> Found:
     """Return what the populations of every cell and state say beside the dense ones.
 
     ``cells`` are whole cells, each panel's dense networks before its others. A cell is compared
     with the dense networks of its own seeds; rows of ``reseed`` compare the dense networks in odd
     with those in even places. The columns are those of the views ``populations`` and
-    ``population_classes`` (``tables.views``), and of images.csv.
+    ``population_classes`` (``tables.views``), and of images.csv: of a cell ``most`` images, or all.
     """
     panels: dict[Any, list[Predictions]] = {}
     for cell in cells:
@@ -74,7 +74,7 @@ def populations(cells: Sequence[Predictions]) -> Found:
     classes: list[dict[str, Any]] = []
     images: list[pd.DataFrame] = []
     for of_panel in panels.values():
-        for one in _of_panel(of_panel):
+        for one in _of_panel(of_panel, most):
             rows.append(one.row)
             classes += one.classes
             images.append(one.images)
@@ -92,11 +92,15 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A panel's dense networks, its controls by name, how many networks all are compared at."""
+    """A panel's dense networks, its controls by name, how many networks all are compared at.
+
+    ``most`` is how many images are listed of a cell.
+    """
 
     dense: Predictions
     controls: dict[str, Predictions]
     fewer: int
+    most: int | None
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,14 @@ class _Pair:
         return cls(*votes, Differing.of(*votes), vote_distance(*votes))
 
 
-def _of_panel(cells: Sequence[Predictions]) -> Iterator[_Cell]:
+def _of_panel(cells: Sequence[Predictions], most: int | None) -> Iterator[_Cell]:
     dense = next((cell for cell in cells if cell.method == DENSE), None)
     if dense is None:  # all of them failed
         return
     others = [cell for cell in cells if cell.method != DENSE]
     controls = {c.method: c for c in others if c.method in CONTROLS and c.state == RETRAINED}
     sizes = [len(cell.seeds) for cell in others if 2 * len(cell.seeds) >= len(dense.seeds)]
-    panel = _Panel(dense, controls, min([len(dense.seeds), *sizes]) // 2)
+    panel = _Panel(dense, controls, min([len(dense.seeds), *sizes]) // 2, most)
     yield _Cell({**_keys(dense), "n": len(dense.seeds)}, [], _drawn(dense))
     null = None
     if len(dense.seeds) > 1:
@@ -159,7 +163,7 @@ def _reseed(panel: _Panel) -> tuple[np.ndarray, _Cell]:
     else:
         row["note"] = FEW
     probabilities = _means(dense, seeds[0::2][:half]), _means(dense, seeds[1::2][:half])
-    images = _images(keys, pair, dense.labels, *probabilities)
+    images = _images(keys, pair, dense.labels, *probabilities, panel.most)
     return pair.differing.lowest, _Cell(row, _by_class(keys, pair, dense, None), images)
 
 
@@ -186,7 +190,8 @@ def _of_cell(panel: _Panel, cell: Predictions, family: int, null: np.ndarray | N
             row |= _at_fewer(panel, before, cell.predicted, "disjoint")
     elif len(cell.seeds) < 4:
         notes.append(FEW)
-    images = _images(keys, pair, cell.labels, _means(dense, cell.seeds), _means(cell, cell.seeds))
+    probabilities = _means(dense, cell.seeds), _means(cell, cell.seeds)
+    images = _images(keys, pair, cell.labels, *probabilities, panel.most)
     if (many := int(pair.differing.possible.sum())) > len(images):
         notes.append(LEFT_OUT.format(len(images), many))
     row["note"] = joined(*notes)
@@ -319,10 +324,11 @@ def _images(
     labels: np.ndarray,
     dense_probability: np.ndarray | None,
     probability: np.ndarray | None,
+    most: int | None,
 ) -> pd.DataFrame:
     """Return the images that some rule for ties makes PIEs, the votes furthest apart first."""
     images = np.flatnonzero(pair.differing.possible)
-    images = images[np.argsort(-pair.distance[images], kind="stable")][:MOST_IMAGES]
+    images = images[np.argsort(-pair.distance[images], kind="stable")][:most]
     table = pd.DataFrame({
         "image": images, "label": labels[images], "dense_label": pair.dense.lowest[images],
         "own_label": pair.own.lowest[images], "dense_agreement": pair.dense.agreement[images],

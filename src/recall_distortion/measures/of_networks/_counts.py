@@ -27,14 +27,16 @@ class _Same:
 
 
 def counts(of: Predictions) -> Counts:
-    """Return the counts of networks by class; those of the last few are remembered."""
+    """Return the counts of networks by class; those of the last few are remembered.
+
+    A label given that is none of the classes, as where a network gives none, names no class.
+    """
     return _counts(_Same(of))
 
 
 @lru_cache(maxsize=4)
 def _counts(key: _Same) -> Counts:
-    of = key.of
-    return Counts.of(of.labels, of.predicted, of.class_names, str(of))
+    return Counts.unchecked(key.of.labels, key.of.predicted, len(key.of.class_names))
 
 
 def gaps(own: Predictions, dense: Predictions) -> np.ndarray:

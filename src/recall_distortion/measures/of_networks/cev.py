@@ -37,4 +37,5 @@ MEASURE = Measure(
     "CEV: Blakeney et al. 2021, arXiv 2106.07849",
     cev,
     relative=True,
+    pooled=True,
 )  # fmt: skip

@@ -14,7 +14,10 @@ def prediction_shift(own: Predictions, dense: Predictions) -> np.ndarray:
     """Return half the summed differences [K] of shares predicted and true, over the classes."""
     found = counts(own)
     images = found.support.sum()
-    shift: np.ndarray = np.abs(found.predicted - found.support).sum(axis=1) / (2 * images)
+    # Images that are given none of the classes are named otherwise, too.
+    elsewhere = images - found.predicted.sum(axis=1)
+    moved = np.abs(found.predicted - found.support).sum(axis=1) + elsewhere
+    shift: np.ndarray = moved / (2 * images)
     return shift
 
 

@@ -31,4 +31,5 @@ MEASURE = Measure(
     "SDE: Blakeney et al. 2021, arXiv 2106.07849",
     sde,
     relative=True,
+    pooled=True,
 )  # fmt: skip

@@ -27,5 +27,6 @@ MEASURE = Measure(
     "here",
     without_errors,
     relative=True,
+    pooled=True,
     worse=None,
 )  # fmt: skip

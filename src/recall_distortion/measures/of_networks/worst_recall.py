@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from recall_distortion.measures.distortion import Counts
 from recall_distortion.measures.measure import LOWER, Measure
+from recall_distortion.measures.of_networks._counts import counts
 from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import SHARE, Column
 
 
 def worst_recall(own: Predictions, dense: Predictions) -> np.ndarray:
     """Return the least recall [K] over the classes of K networks."""
-    counts = Counts.of(own.labels, own.predicted, own.class_names, str(own))
-    least: np.ndarray = (counts.correct / counts.support).min(axis=1)
+    found = counts(own)
+    least: np.ndarray = (found.correct / found.support).min(axis=1)
     return least
 
 
