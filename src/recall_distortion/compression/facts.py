@@ -80,6 +80,14 @@ CRITERIA: dict[str, Criterion] = {
             keeps_more=True,
         ),
         Criterion(
+            "lamp",
+            "θ² / Σ θ′², over all θ′ of the layer with |θ′| ≥ |θ|",
+            "The smallest weights of each layer go, and how many of which layer depends on how "
+            "much of what is left of it each of them is: layer-adaptive magnitude pruning (LAMP). "
+            "A layer’s scale does not matter, and its largest weight scores 1.",
+            "Lee et al., ICLR 2021, arXiv 2010.07611",
+        ),
+        Criterion(
             "random",
             "a random number",
             "Weights go at random, each as likely as any other: random pruning (RP).",
