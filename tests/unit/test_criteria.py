@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_distortion.compression.facts import CRITERIA
@@ -120,6 +120,7 @@ LAYERS = st.lists(st.sampled_from([0.0, -0.5, 0.5, 1.0]) | st.floats(-9, 9), min
 POSITIVE = st.lists(st.integers(1, 10**6), min_size=1, max_size=12, unique=True)
 
 
+@settings(deadline=None)
 @given(weight=LAYERS)
 def test_lamp_is_its_sum_over_every_pair_of_weights(weight):
     squares = weight.square()
@@ -130,6 +131,7 @@ def test_lamp_is_its_sum_over_every_pair_of_weights(weight):
     torch.testing.assert_close(score("lamp", weight, None), expected, rtol=1e-13, atol=0)
 
 
+@settings(deadline=None)
 @given(values=POSITIVE, scale=st.sampled_from([1e-12, 3e-3, 0.7, 1e9]))
 def test_a_layers_scale_does_not_matter_to_lamp_and_its_largest_weight_scores_1(values, scale):
     weight = torch.tensor(values, dtype=torch.double)
@@ -156,6 +158,7 @@ def test_lamps_squares_are_no_float32():
     assert score("lamp", many, None)[1].item() == pytest.approx(0.01 / (1e8 + 999.99), rel=1e-6)
 
 
+@settings(deadline=None)
 @given(layers=st.lists(POSITIVE, min_size=2, max_size=4), asked=st.floats(0, 1))
 def test_by_lamp_no_layer_loses_its_last_weight_while_another_has_two(layers, asked):
     scores = {

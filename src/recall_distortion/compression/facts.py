@@ -143,7 +143,7 @@ class BuiltIn:
     """A method that studies may name without defining it; ε is the training's weight decay."""
 
     criterion: str
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["global", "layer", "erk"] = "global"
     schedule: str = "one_shot"
 
 

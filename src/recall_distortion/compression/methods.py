@@ -13,11 +13,11 @@ from recall_distortion.vocabulary import CONTROL_GRADUAL
 class Method:
     """A way of pruning.
 
-    ``criterion`` scores weights and ``scope`` says what scores are ranked over, ``global`` or
-    ``layer``; ``schedule`` says in which rounds. ``gradient_examples`` are the training images of
-    the criterion's gradient, ``epsilon`` what it takes for the weight decay. ``unit`` is what is
-    removed as one; fractions are then of units. Where ``of_sparsity`` a ratio stands for the share
-    of prunable weights that goes, 1 - 1 / ratio to two decimals.
+    ``criterion`` scores weights and ``scope`` says what scores are ranked over, one of
+    ``pruning.masks.SCOPES``; ``schedule`` says in which rounds. ``gradient_examples`` are the
+    training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
+    ``unit`` is what is removed as one; fractions are then of units. Where ``of_sparsity`` a ratio
+    stands for the share of prunable weights that goes, 1 - 1 / ratio to two decimals.
     """
 
     criterion: str
