@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from forgotten import Forgotten
 
 from recall_distortion.inference.statistics.intervals import interval
 from recall_distortion.report.style import VERDICT_SIGNS, look
@@ -97,6 +98,7 @@ class Page:
             "number": number,
         }
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
+        own |= {"forgotten": Forgotten(self.tables)}
         return own | {"n": self.replicates(*PANELS), **self._varied()}
 
     def verdicts(self, study: str) -> list[list[str]]:

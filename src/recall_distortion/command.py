@@ -11,6 +11,7 @@ the error stream says; others are a subcommand's own.
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "recall-distortion"
+#: The exit status of what failed while it worked.
+FAILED = 1
 #: The exit status that a shell gives a tool which SIGPIPE ended.
 BROKEN_PIPE = 141
 #: And one that SIGINT ended.
@@ -127,6 +130,12 @@ def main(words: Sequence[str] | None = None) -> int:
         # Whoever read stopped, as `head` does. What is left to flush at the end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"{NAME}: cannot write: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def _run(words: Sequence[str]) -> int:

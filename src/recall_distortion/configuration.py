@@ -15,7 +15,7 @@ from recall_distortion.data.preparing import describe
 from recall_distortion.study import Study, check_feasible, load, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError
-from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL
+from recall_distortion.vocabulary import CONTROL
 
 STUDIES = Path("config/studies")
 
@@ -106,7 +106,7 @@ def cautions(study: Study) -> list[str]:
             lacking.setdefault(arm, []).append(str(network.panel))
     found += [
         f"No control for {', '.join(networks)}: whether a change is pruning's doing, or that of "
-        f"{'training anew' if arm == CONTROL_GRADUAL else 'further training'}, will not be "
+        f"{'further training' if arm == CONTROL else 'training again'}, will not be "
         f"answered; the method {arm} would."
         for arm, networks in lacking.items()
     ]

@@ -208,6 +208,35 @@ def test_an_excess_varies_as_its_sum_does() -> None:
     np.testing.assert_allclose(ends.high[0] - exceeds[0], expected, rtol=0.03)
 
 
+def test_an_excess_of_two_networks_does_not_cancel_where_its_changes_have_no_room() -> None:
+    """Both changes' ends are those of all recalls there are, their spreads 6 and 19 are not."""
+    labels = np.repeat([0, 1], 200)
+    moved = np.zeros((2, 400))
+    moved[:, :20], moved[:, 200:260] = [[-1], [1]], [[-1], [1]]
+    found = components([moved[None]], labels, 2)
+    lost, gained = (np.bincount(labels, (sign * moved > 0).mean(0)) / 200 for sign in (-1, 1))
+    for level in (0.99, 0.995):
+        changes = crossed.change(lost, gained, found, level)
+        exceeds, ends, _ = crossed.excess(found, changes, level)
+        np.testing.assert_allclose(exceeds, 0, atol=1e-12)
+        # Between these two networks alone it is 0.1 to either side, and t is 64.
+        np.testing.assert_allclose(ends, [[-1, -1], [1, 1]], atol=0.02)
+
+
+def test_an_excess_is_not_known_better_than_over_these_images() -> None:
+    """Two networks whose changes differ by as much in either class have the same excess."""
+    labels = np.repeat([0, 1], 5)
+    moved = np.zeros((2, 10))
+    moved[0, [0, 5]], moved[1, [1, 6]] = -1, 1
+    found = components([moved[None]], labels, 2)
+    lost, gained = (np.bincount(labels, (s * moved > 0).mean(0)) / 5 for s in (-1, 1))
+    exceeds, ends, _ = crossed.excess(found, crossed.change(lost, gained, found, 0.99), 0.99)
+    images = 2 * 0.25 * (found.of_images[0, 0, 0] + 1 / 25)
+    least = paired.normal_quantile(0.99) * np.sqrt(images)
+    assert (ends.high - exceeds > 0.99 * least).all()
+    assert (exceeds - ends.low > 0.99 * least).all()
+
+
 def test_a_slope_varies_over_images_as_resampled_ones_do() -> None:
     """Of single pairs V and of their mean B: the images' own part is B - (V - B) / (K - 1)."""
     before, after, control = right(4, seed=5)
@@ -269,6 +298,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name: str) -> None:
         assert found[quantity] > 0.95 - 3 * error, quantity
     if found["alpha known"] > 0.2:
         assert found["alpha"] > 0.95 - 3 * error / np.sqrt(found["alpha known"])
+
+
+def test_an_excess_of_two_networks_holds_at_99_percent() -> None:
+    """Where t is 64, both changes' intervals are cut off at all recalls there are."""
+    found = coverage(SETTINGS["two seeds that differ much"], STUDIES, np.random.default_rng(11))
+    assert found["excess"] > 0.99 - 3 * np.sqrt(0.99 * 0.01 / STUDIES)
 
 
 def test_seeds_alone_say_nothing_of_images_that_are_hard_for_all_networks() -> None:

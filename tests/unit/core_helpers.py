@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from recall_distortion.compression.methods import CompressionPlan, GradualPlan, Method
+from recall_distortion.compression.methods import (
+    CompressionPlan,
+    GradualPlan,
+    Method,
+    RetrainingPlan,
+)
 from recall_distortion.data import PreparedData, load
 from recall_distortion.system import sealed
 from recall_distortion.training import Computing, Recipe, TrainingPlan, read
@@ -123,10 +128,11 @@ def compression_plan(
     selection: str = "holdout",
     engine: dict[str, object] | None = None,
     gradual: GradualPlan | None = None,
+    retrainings: dict[str, RetrainingPlan] | None = None,
 ) -> CompressionPlan:
     """Return what decides a bundle's pruned networks."""
     computing = read(Computing, engine or {}, "engine")
-    return CompressionPlan(methods, count, plan, selection, computing, gradual)
+    return CompressionPlan(methods, count, plan, selection, computing, gradual, retrainings or {})
 
 
 def ratios_of(methods: dict[str, Method | None], ratios: list[str]) -> dict[str, list[str]]:

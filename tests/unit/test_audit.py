@@ -523,7 +523,7 @@ def test_a_class_may_be_called_na(files: Path) -> None:
         ("none.npy", None, "there is no such file"),
         ("text.txt", b"1\n2\n", "give a file that ends in"),
         ("cut.npy", b"\x93NUMPY", "cannot be read"),
-        ("cut.npz", b"PK", "cannot be read"),
+        ("cut.npz", b"PK", "is no .npz file"),
         ("cut.npz", b"PK\x03\x04garbage", "cannot be read"),
         ("odd.csv", b"a\n1,2,3\n1\n\xff\n", "cannot be read"),
         ("cut.parquet", b"PAR1", "cannot be read"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from recall_distortion import configuration
-from recall_distortion.compression.facts import BUILT_IN
+from recall_distortion.compression.controls import control_of
+from recall_distortion.compression.facts import BUILT_IN, RETRAININGS
+from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.report.definitions import definitions
 from recall_distortion.study import Study
+from recall_distortion.training.plain import read
 from recall_distortion.vocabulary import CONTROL_GRADUAL, Panel
 
 RECIPE = {
@@ -133,7 +136,7 @@ def test_one_network_has_one_control_for_all():
     Study.model_validate(study(methods))
     with pytest.raises(
         ValueError,
-        match=r"methods.slower: it begins and ends at 0.2 and 0.9, and slow at 0.2 and 0.7",
+        match=r"methods.slower: it has begin 0.2 and end 0.9, and slow has begin 0.2 and end 0.7",
     ):
         Study.model_validate(study(methods, slower=SLOW | {"end": 0.9}))
 
@@ -143,6 +146,75 @@ def test_a_control_of_nothing_is_refused():
         ValueError, match="lists control_gradual and nothing that is pruned gradually"
     ):
         Study.model_validate(study(("control", "magnitude", CONTROL_GRADUAL)))
+
+
+TICKET = {"criterion": "magnitude", "retraining": "rewind"}
+
+
+def tickets(**own):
+    return study(
+        ("control", "magnitude", "control_rewind", "slow_ticket", "slow_shuffled"),
+        slow_ticket=TICKET | own.get("ticket", {}),
+        slow_shuffled=TICKET | {"retraining": "shuffled"} | own.get("shuffled", {}),
+    )
+
+
+def test_what_is_rewound_shares_a_control():
+    both = {"ticket": {"rewind_epochs": 7}, "shuffled": {"rewind_epochs": 7}}
+    found = Study.model_validate(tickets(**both))
+    assert found.controls() == dict.fromkeys(("slow_ticket", "slow_shuffled"), "control_rewind")
+    told = found.compression_parameters(PANEL, "slow_ticket")
+    assert told["methods"]["slow_ticket"]["retraining"] == "rewind"
+    assert not {"rewind_epochs", "begin", "end"} & set(told["methods"]["slow_ticket"])
+    (name, retraining), *others = told["retrainings"].items()
+    assert (name, retraining["epochs"], others) == ("rewind", 7, [])
+    assert retraining["recipe"]["phases"] == RECIPE["training"]["phases"]
+    assert found.compression_parameters(PANEL, "control_rewind")["retrainings"] == {
+        "rewind": retraining
+    }
+    assert "retrainings" not in found.compression_parameters(PANEL, "magnitude")
+
+
+def test_jobs_of_each_retraining_are_told_what_they_read():
+    """What the study says is what the job takes."""
+    methods = {f"slow_{name}": TICKET | {"retraining": name} for name in RETRAININGS}
+    arms = {control_of("one_shot", name) for name in RETRAININGS} - {"control"}
+    found = Study.model_validate(study(("magnitude", *arms, *methods), **methods))
+    for bundle in found.bundles(PANEL):
+        plan = read(CompressionPlan, found.compression_parameters(PANEL, bundle), bundle)
+        way = plan.retraining(bundle)
+        assert way == bundle.removeprefix("slow_") or bundle in ("magnitude", *arms)
+        assert (way == "finetune") == (way not in plan.retrainings)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (
+            {"ticket": {"rewind_epochs": 3}},
+            "slow_ticket has rewind_epochs 3; .* one control_rewind",
+        ),
+        ({"ticket": {"rewind_epochs": 10}, "shuffled": {"rewind_epochs": 10}}, "10 leave none"),
+        ({"ticket": {"retraining": "finetune", "rewind_epochs": 1}}, "finetune rewinds nothing"),
+        ({"ticket": {"schedule": "gradual"}}, "nothing follows schedule gradual"),
+    ],
+)
+def test_what_cannot_be_rewound_is_said(own, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        Study.model_validate(tickets(**own))
+
+
+def test_the_page_says_what_is_rewound():
+    both = {"ticket": {"rewind_epochs": 3}, "shuffled": {"rewind_epochs": 3}}
+    found = {
+        one.method: one.sentence
+        for one in definitions(Study.model_validate(tickets(**both)).facts(), [])
+    }
+    assert "lottery ticket" in found["slow_ticket"]
+    assert "rewound to epoch 3; read against control_rewind" in found["slow_ticket"]
+    assert "fine-tuned" not in found["slow_ticket"]
+    assert "permuted at random within each layer" in found["slow_shuffled"]
+    assert found["control_rewind"].startswith("The retraining of what is rewound")
 
 
 def test_the_page_says_what_it_is():

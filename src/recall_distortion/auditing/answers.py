@@ -18,6 +18,7 @@ from recall_distortion.auditing.vectors import (
     check_texts,
     first,
     real,
+    require_no_truth,
     vector,
     whole,
 )
@@ -89,6 +90,8 @@ def test_set(labels: np.ndarray, classes: Sequence[str] | None, where: str) -> T
     names = None if classes is None else [str(name) for name in classes]
     if names is not None and not names:
         raise AuditError("classes: names none")
+    if names is not None and "" in names:
+        raise AuditError(f"classes: class {names.index('')} has an empty name; name every class")
     check_texts(names or [], "classes")
     if names is not None and len(set(names)) < len(names):
         raise AuditError(f"classes: {_twice(names)!r} is named twice; give each class its own name")
@@ -159,6 +162,7 @@ def answers(
         raise AuditError(f"{where}: top {top_k} needs a score for each class, not answers alone")
     if threshold is not None:
         return _of_threshold(predictions, images, where, threshold)
+    require_no_truth(predictions, len(images.names), where)
     return _of_classes(vector(predictions, where, missing=True), images, where)
 
 
@@ -332,6 +336,8 @@ def _are_networks(values: np.ndarray, images: TestSet) -> bool:
     scores would say nothing.
     """
     rows = np.asarray(values[:_LOOKED_AT], float)
+    if not np.isfinite(rows).all():
+        return False
     last = max(len(images.names), values.shape[1])
     if not (whole(rows) and rows.min() >= ABSTAINED and rows.max() < last):
         return False

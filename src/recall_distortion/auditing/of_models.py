@@ -26,6 +26,9 @@ from recall_distortion.system.files import replacing, write_json, write_text
 
 #: Of ``summary.json``: raised where a key is renamed, removed or means something else.
 SCHEMA = 2
+#: The tables by name, and the files of ``save``.
+_TABLES = ("models", "groups", "flows", "flips")
+WRITTEN = ("report.html", "summary.json", *(f"{name}.csv" for name in _TABLES))
 _AFTER = "after"
 #: The number of an image without a group in a grouping.
 UNGROUPED = -1
@@ -283,7 +286,7 @@ def compared(
                 ],
                 ignore_index=True,
             )
-            for kind in ("models", "groups", "flows", "flips")
+            for kind in _TABLES
         },
         level,
         [*warnings_of(images, before, every), *_of_groupings(groupings)],
@@ -338,7 +341,8 @@ def _named(after: Given | Mapping[str, Given]) -> dict[str, Given]:
 def _level(given: Any) -> float:
     wanted = "between 0 and 1, such as 0.99"
     level = real(given, "level", wanted)
-    if not 0 < level < 1:
+    # Nearer to 1, that of many classes together is 1 in double precision.
+    if not 0 < level < 1 - 1e-9:
         raise AuditError(f"level: {wanted}, not {given!r}")
     return level
 

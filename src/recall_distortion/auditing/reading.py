@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -44,7 +45,7 @@ def read(
     Python objects, which could run code, are refused. Raises ``AuditError`` naming the file.
     """
     path, column = parted(given)
-    if scores and "*" in path.name and not path.exists():
+    if scores and "*" in path.name and not os.path.exists(path):
         return _files(given, path, column, texts)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -52,7 +53,7 @@ def read(
             f"{given}: give a file that ends in {', '.join(SUFFIXES)}; :NAME behind it takes one "
             "of several columns or arrays"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise AuditError(f"{path}: there is no such file")
     try:
         if suffix == ".npy":
@@ -69,9 +70,9 @@ def read(
                 return found
         table = _table(path)
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        if suffix == ".npy" and ("allow_pickle" in str(error) or "Python" in str(error)):
+        if suffix in (".npy", ".npz") and re.search("allow_pickle|Python", str(error)):
             raise AuditError(
-                f"{path}: holds Python objects or is no .npy file; save texts as "
+                f"{path}: holds Python objects or is no {suffix} file; save texts as "
                 "numpy.array(values, str), and numbers as numbers"
             ) from None
         reason = unreadable(path, error) or f"{path}: cannot be read: {_line(error)}"
@@ -87,7 +88,7 @@ def read(
 
 def _files(given: str, path: Path, column: str | None, texts: Texts) -> dict[str, Any]:
     """Return what each file of a name with a star holds, by what the star stands for."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise AuditError(f"{path.parent}: there is no such folder")
     if column is not None and "*" in column:
         raise AuditError(f"{given}: has a star in the file's name and in the column's; use one")

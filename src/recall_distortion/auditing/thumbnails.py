@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -69,7 +70,7 @@ def pictures(given: Any, count: int, keys: np.ndarray | None) -> Pictures:
 
 def read_images(given: str) -> np.ndarray | Path:
     """Return what --images names: an array in a .npy or .npz file, or a folder."""
-    if Path(given).is_dir():
+    if os.path.isdir(given):
         return Path(given)
     if parted(given)[0].suffix.lower() not in (".npy", ".npz"):
         raise AuditError(f"--images {given}: give a folder, or an array in a .npy or .npz file")

@@ -70,6 +70,15 @@ def vector(values: np.ndarray, where: str, missing: bool = False) -> np.ndarray:
     raise AuditError(f"{where}: holds {values.dtype}, but classes are whole numbers or texts")
 
 
+def require_no_truth(values: np.ndarray, classes: int, where: str) -> None:
+    """Raise ``AuditError`` for answers that say whether they are right, not what they are."""
+    if values.dtype.kind == "b" and values.ndim == 1 and classes > 2:
+        raise AuditError(
+            f"{where}: holds true and false, and there are {classes} classes: give the class that "
+            "each answer is, not whether it is right"
+        )
+
+
 def _of_objects(values: np.ndarray, where: str, missing: bool) -> np.ndarray:
     """Return what pandas or pickles hold as objects: texts or whole numbers, some missing."""
     nothing = are_missing(values)

@@ -13,6 +13,7 @@ import numpy as np
 from recall_distortion.auditing.decision import BEFORE, BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
+from recall_distortion.auditing.paths import check_out, class_names
 from recall_distortion.auditing.reading import Texts, parted, read
 from recall_distortion.auditing.text import decision_text
 from recall_distortion.auditing.thumbnails import read_images
@@ -58,7 +59,7 @@ def run(words: Sequence[str], prog: str) -> int:
     if options.undecided_passes and not limits.asked:
         raise AuditError("--undecided-passes: there is no limit to decide by")
     if options.out is not None:
-        _check_out(options.out)
+        check_out(options.out, _read(options))
     if options.images and options.out is None:
         raise AuditError("--images: the page shows them; say where to write it with --out FOLDER")
     found = _of_files(options) if options.study is None else _of_study(options)
@@ -79,15 +80,13 @@ def run(words: Sequence[str], prog: str) -> int:
     return STATUS[decision]
 
 
-def _check_out(folder: Path) -> None:
-    """Raise ``AuditError`` where a folder cannot be written to, before all is computed for it."""
-    if folder.exists() and not folder.is_dir():
-        raise AuditError(f"--out {folder}: is a file; name a folder")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise AuditError(f"--out {folder}: cannot be written to: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise AuditError(f"--out {folder}: cannot be written to: {there} is not writable")
+def _read(options: argparse.Namespace) -> list[str]:
+    """Return the files that the words name for reading."""
+    given = [*_candidates(options.after).values()]
+    given += [text.partition("=")[2] for text in options.groups]
+    for name in ("labels", "before", "control", "classes", "keys", "images"):
+        given.append(getattr(options, name))
+    return [path for path in given if path]
 
 
 def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
@@ -174,7 +173,7 @@ def _of_files(options: argparse.Namespace) -> Audit:
             control=None
             if options.control is None
             else read(options.control, scores=True, texts=own),
-            classes=None if options.classes is None else _class_names(options.classes),
+            classes=None if options.classes is None else class_names(options.classes),
             groups={name: _vector(path) for name, path in groups.items()},
             keys=None if options.keys is None else _vector(options.keys),
             images=None if options.images is None else read_images(options.images),
@@ -291,7 +290,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--out",
-        type=Path,
+        type=_folder,
         metavar="FOLDER",
         help="where to write report.html, tables and summary.json",
     )
@@ -339,6 +338,12 @@ def _add_deciding(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _folder(text: str) -> Path:
+    if not text:  # as of a variable that is not set; it would be the folder that one is in
+        raise argparse.ArgumentTypeError("the name of a folder, not an empty one")
+    return Path(text)
+
+
 def _seed(text: str) -> int | str:
     try:
         return text if text == _ALL else int(text)
@@ -372,7 +377,7 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         name, equals, path = text.partition("=")
-        if not equals or Path(text).exists():
+        if not equals or os.path.exists(text):
             path = text
             file, column = parted(text)
             # Several columns are called by what they share.
@@ -381,12 +386,3 @@ def _candidates(given: Sequence[str]) -> dict[str, str]:
             raise AuditError(f"--after: two candidates are called {name}; name them as NAME=FILE")
         found[name] = path
     return found
-
-
-def _class_names(given: str) -> list[str]:
-    path = Path(given)
-    if path.suffix in (".txt", ".csv") and not path.is_file():
-        raise AuditError(f"--classes {given}: there is no such file")
-    if path.is_file():
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    return [name.strip() for name in given.split(",")]

@@ -10,10 +10,12 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
+from recall_distortion.compression.controls import GRADUAL
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.rounds import start, walk_all
+from recall_distortion.compression.retraining import prepare
+from recall_distortion.compression.rounds import Results, start, walk_all
 from recall_distortion.data.prepared import load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
@@ -37,6 +39,17 @@ class Paths:
     weights: str | Path
     sparsity: str | Path
     history: str | Path
+
+
+def _by_retraining(
+    plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Sequence[str]]]:
+    """Return the ratios by method, apart by what is trained together."""
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for name, own in ratios.items():
+        way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
+        found.setdefault(way, {})[name] = own
+    return found
 
 
 def compress_block(
@@ -75,12 +88,17 @@ def compress_block(
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
-    walking = {name: own for name, own in ratios.items() if not plan.is_gradual(name)}
-    found = walk_all(network, images, plan, start(network, dense, plan, walking), way, kept)
-    if others := {name: own for name, own in ratios.items() if name not in walking}:
-        train_all = schedules.load_training("gradual")
-        following = kept.following("gradual") if walking else kept
-        found.add(train_all(network, images, plan, others, dense.seeds, way, following))
+    found, here, inputs = Results({}), kept, (network, images, plan)
+    for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
+        here = here.following(name) if number else here
+        if name == GRADUAL:
+            train_all = schedules.load_training(name)
+            found.add(train_all(*inputs, own, dense.seeds, way, here))
+            continue
+        again = prepare(name, *inputs, dense.seeds, way, here)
+        here = here.following("rewound") if again.starts else here
+        walks = start(network, dense, plan, own)
+        found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
     write_rows(paths.history, HISTORY_COLUMNS, found.history)

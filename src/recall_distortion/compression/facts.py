@@ -129,10 +129,61 @@ SCHEDULES: dict[str, Schedule] = {
     for facts in (
         Schedule("one_shot", "pruned once, then fine-tuned"),
         Schedule(
+            "iterative",
+            "pruned in rounds of about a fifth of the weights that are left, each followed by a "
+            "retraining; every ratio of the study is a round of one chain",
+        ),
+        Schedule(
             "gradual",
             "pruned more and more while it is trained from initial weights of its own, as by Zhu "
             "and Gupta, arXiv 1710.01878; what went may return until the last is removed",
             of_dense=False,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What follows a pruning; ``meaning`` is a phrase of the page's and the schema's.
+
+    ``rewinds`` marks those that begin in an earlier epoch of the training.
+    """
+
+    name: str
+    meaning: str
+    rewinds: bool = False
+
+
+_RENDA = "Renda et al., ICLR 2020, arXiv 2003.02389"
+_FRANKLE = "Frankle and Carbin, ICLR 2019, arXiv 1803.03635"
+
+RETRAININGS: dict[str, Retraining] = {
+    facts.name: facts
+    for facts in (
+        Retraining("finetune", "trained on by the recipe's fine-tuning"),
+        Retraining(
+            "rewind",
+            "what is left is set back to its value in an earlier epoch of the training and trained "
+            f"from there as before, in another order: a lottery ticket ({_FRANKLE}; {_RENDA})",
+            rewinds=True,
+        ),
+        Retraining(
+            "rewind_rate",
+            "what is left keeps its value and is trained by the schedule of the training from an "
+            f"earlier epoch on ({_RENDA})",
+            rewinds=True,
+        ),
+        Retraining(
+            "reinit",
+            "what is left gets fresh initial weights and is trained as a dense network is: what "
+            f"the mask does without the ticket's weights ({_FRANKLE})",
+        ),
+        Retraining(
+            "shuffled",
+            "as rewind, with the mask permuted at random within each layer: what the layers' "
+            "densities do without the mask (Frankle et al., ICLR 2021, arXiv 2009.08576)",
+            rewinds=True,
         ),
     )
 }

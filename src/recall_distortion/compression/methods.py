@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from recall_distortion.compression.controls import (
+    FINETUNE,
+    WAY_OF,
+    control_of,
+)
 from recall_distortion.training.recipe import Computing, Recipe
-from recall_distortion.vocabulary import CONTROL_GRADUAL
 
 
 @dataclass(frozen=True)
@@ -16,8 +20,9 @@ class Method:
     ``criterion`` scores weights and ``scope`` says what scores are ranked over, one of
     ``pruning.masks.SCOPES``; ``schedule`` says in which rounds. ``gradient_examples`` are the
     training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
-    ``unit`` is what is removed as one; fractions are then of units. Where ``of_sparsity`` a ratio
-    stands for the share of prunable weights that goes, 1 - 1 / ratio to two decimals.
+    ``unit`` is what is removed as one; fractions are then of units. ``retraining`` says what
+    follows. Where ``of_sparsity`` a ratio stands for the share of prunable weights that goes,
+    1 - 1 / ratio to two decimals.
     """
 
     criterion: str
@@ -27,6 +32,7 @@ class Method:
     epsilon: float
     unit: str = "weight"
     of_sparsity: bool = False
+    retraining: str = FINETUNE
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,24 @@ class GradualPlan:
 
 
 @dataclass(frozen=True)
+class RetrainingPlan:
+    """What decides a retraining that is no fine-tuning.
+
+    ``recipe`` is that of the dense networks' training, of which the first ``epochs`` are left out.
+    """
+
+    recipe: Recipe
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
 class CompressionPlan:
     """What decides the pruned networks of a bundle of methods, besides ratios, data and weights.
 
     ``methods`` are by name; a control's is None: nothing is pruned and the same retraining follows.
-    ``gradual`` is there where any is of that schedule. ``count`` says what a ratio counts;
-    ``recipe`` is that of the retraining, and ``selection`` and ``engine`` are as in
-    ``TrainingPlan``.
+    ``gradual`` is there where any is of that schedule, and ``retrainings`` has by its name each
+    that is no fine-tuning. ``count`` says what a ratio counts; ``recipe`` is that of the
+    fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``.
     """
 
     methods: Mapping[str, Method | None]
@@ -58,11 +75,22 @@ class CompressionPlan:
     selection: str
     engine: Computing = field(default_factory=Computing)
     gradual: GradualPlan | None = None
+    retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
 
-    def is_gradual(self, name: str) -> bool:
-        """Return whether a method, or a control, is of networks pruned while they are trained."""
+    def schedule(self, name: str) -> str:
+        """Return the schedule of a method, or that which a control is of."""
         method = self.methods[name]
-        return name == CONTROL_GRADUAL if method is None else method.schedule == "gradual"
+        return WAY_OF[name][0] if method is None else method.schedule
+
+    def retraining(self, name: str) -> str:
+        """Return the retraining of a method, or that which a control is of."""
+        method = self.methods[name]
+        return WAY_OF[name][1] if method is None else method.retraining
+
+    def control(self, name: str) -> str:
+        """Return what a method's effects are read against; a control is its own."""
+        method = self.methods[name]
+        return name if method is None else control_of(method.schedule, method.retraining)
 
 
 @dataclass(frozen=True)

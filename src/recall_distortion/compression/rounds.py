@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recall_distortion.compression import schedules
+from recall_distortion.compression.controls import ONE_SHOT
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning.masks import keep_fraction
@@ -19,6 +20,7 @@ from recall_distortion.compression.pruning.selection import (
     needs_gradient,
 )
 from recall_distortion.compression.pruning.sparsity import Sparsity
+from recall_distortion.compression.retraining import Retraining
 from recall_distortion.compression.schedules import Chain, Round
 from recall_distortion.system.logs import progress
 from recall_distortion.training import (
@@ -87,12 +89,13 @@ def start(
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
-        method = plan.methods[name]
-        if method is None:
+        method, schedule = plan.methods[name], plan.schedule(name)
+        if method is None and schedule == ONE_SHOT:
             chains[name] = [(Round(1.0, ratio),) for ratio in own]
             continue
+        # A control of rounds has those of what it is the control of, and removes nothing in any.
         asked = {ratio: to_keep(network, method, ratio, plan.count) for ratio in own}
-        chains[name] = schedules.load(method.schedule)(asked)
+        chains[name] = schedules.load(schedule)(asked)
     walks = []
     for seed in dense.seeds:
         state = dense.state(seed)
@@ -100,9 +103,9 @@ def start(
     return walks
 
 
-def to_keep(network: nn.Module, method: Method, ratio: str, count: str) -> float:
-    """Return the fraction of prunable weights that a method leaves at a ratio."""
-    if method.of_sparsity:
+def to_keep(network: nn.Module, method: Method | None, ratio: str, count: str) -> float:
+    """Return the fraction of prunable weights that a method, or a round, leaves at a ratio."""
+    if method is not None and method.of_sparsity:
         return 1 - round(1 - 1 / float(ratio), 2)
     return keep_fraction(network, float(ratio), count)
 
@@ -112,20 +115,26 @@ def walk_all(
     images: TrainingImages,
     plan: CompressionPlan,
     walks: Sequence[Walk],
+    retraining: Retraining,
     engine: Engine,
     unfinished: Unfinished,
 ) -> Results:
     """Return what comes of walks, of which each round is pruned and retrained together."""
     asked = [(walk, i) for walk in walks for i, one in enumerate(walk.chain) if one.asked]
-    results = Results({walk.cell(i): Made() for walk, i in asked})
+    results = Results(
+        {
+            walk.cell(i): Made(of_dense=retraining.of_dense, control=plan.control(walk.method))
+            for walk, i in asked
+        }
+    )
     number, going = 0, list(walks)
     while going:
         prune(network, images.fit, plan, going, number)
         kept = unfinished if number == 0 else unfinished.following(f"round-{number + 1}")
         going = [
             walk
-            for walk, found in _retrain(network, images, plan, going, number, engine, kept)
-            if _take(results, network, plan, walk, number, found)
+            for walk, found in _retrain(network, images, retraining, going, number, engine, kept)
+            if _take(results, network, plan, retraining, walk, number, found)
         ]
         number, unfinished = number + 1, kept
         going = [walk for walk in going if len(walk.chain) > number]
@@ -170,28 +179,35 @@ def prune(
 def _retrain(
     network: nn.Module,
     images: TrainingImages,
-    plan: CompressionPlan,
+    retraining: Retraining,
     walks: Sequence[Walk],
     number: int,
     engine: Engine,
     unfinished: Unfinished,
 ) -> Iterator[tuple[Walk, Fitted | NonFiniteLoss]]:
-    """Yield each walk with what its fine-tuning from the weights left gives.
+    """Yield each walk with what its retraining gives.
 
-    Each round draws its order and augmentation anew; the first, as the control's, from the stream
-    of fine-tuning itself.
+    The first round, as the control's, draws order and augmentation from the stream of the
+    retraining itself (``Retraining.stage``).
     """
+    for walk in walks:
+        if walk.masks is not None:
+            walk.masks = retraining.masks(walk.masks, walk.seed)
     of_round = f", round {number + 1}" if number else ""
     report = progress(
-        [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks], plan.recipe.epochs
+        [f"{walk.cell(number)}{of_round}, seed {walk.seed}" for walk in walks],
+        retraining.recipe.epochs,
     )
     results = fit_runs(
         network,
         images,
-        plan.recipe,
-        [Run(walk.seed, walk.state, walk.masks) for walk in walks],
+        retraining.recipe,
+        [
+            Run(walk.seed, retraining.starts.get(walk.seed, walk.state), walk.masks)
+            for walk in walks
+        ],
         engine=engine,
-        stage=f"{FINE_TUNING} {number + 1}" if number else FINE_TUNING,
+        stage=retraining.stage(number),
         report=report,
         unfinished=unfinished,
     )
@@ -202,6 +218,7 @@ def _take(
     results: Results,
     network: nn.Module,
     plan: CompressionPlan,
+    retraining: Retraining,
     walk: Walk,
     number: int,
     found: Fitted | NonFiniteLoss,
@@ -214,7 +231,7 @@ def _take(
         sparsity = Sparsity.of(walk.masks, network, plan.count)
         results.sparsity.append({**named, "seed": walk.seed, **asdict(sparsity)})
         made.masks[walk.seed] = walk.masks
-        if number:
+        if number and retraining.of_dense:
             made.compressed[walk.seed] = masked(walk.state, walk.masks)
     if isinstance(found, NonFiniteLoss):
         print(f"error: {cell}: {found}; this replicate is left out", flush=True)
@@ -224,7 +241,7 @@ def _take(
             for each in lost
         ]
         return False
-    since, recipe = walk.since(number), plan.recipe
+    since, recipe = walk.since(number), retraining.recipe
     for row in found.history:
         phase = row["phase"] + since * len(recipe.phases)
         epoch = row["epoch"] + since * recipe.epochs

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from recall_distortion.compression.controls import FINETUNE, ITERATIVE, control_of
 from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
@@ -15,14 +16,28 @@ from recall_distortion.compression.facts import (
     QUANTIZATION_SOURCE,
     QUANTIZERS,
     RANGES,
+    RETRAININGS,
     SCHEDULES,
+    Retraining,
+    Schedule,
     weights_formula,
     weights_meaning,
 )
 from recall_distortion.compression.formats import BITS, is_integer, ratio
 from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
-from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, DENSE, RESEED, format_ratio
+from recall_distortion.vocabulary import (
+    CONTROL,
+    CONTROL_GRADUAL,
+    CONTROL_ITERATIVE,
+    CONTROL_ITERATIVE_RATE,
+    CONTROL_REINIT,
+    CONTROL_REWIND,
+    CONTROL_REWIND_RATE,
+    DENSE,
+    RESEED,
+    format_ratio,
+)
 
 # What the formulas are made of; the page says it once.
 SYMBOLS = (
@@ -36,6 +51,15 @@ _ARMS = {
     CONTROL: "The same retraining with nothing removed.",
     CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
     "in the same order, with nothing removed. Its best epoch is one of the same.",
+    CONTROL_REWIND: "The retraining of what is rewound: the weights of the same epoch, trained in "
+    "the same order, with nothing removed.",
+    CONTROL_REWIND_RATE: "The dense network trained once more by the rewound schedule, with "
+    "nothing removed.",
+    CONTROL_ITERATIVE: "As many rounds of fine-tuning as the method has to its ratio, with nothing "
+    "removed in any.",
+    CONTROL_ITERATIVE_RATE: "As many rounds of training by the rewound schedule, with nothing "
+    "removed in any.",
+    CONTROL_REINIT: "The training of the same fresh weights with nothing removed.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
 }
@@ -93,7 +117,7 @@ def _definition(name: str, facts: Any) -> Definition:
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
         _SCOPES.get(str(facts.get("scope")), ""),
-        schedule.meaning if schedule else "",
+        *_trained(schedule, RETRAININGS.get(str(facts.get("retraining"))), facts),
         _span(facts.get("begin"), facts.get("end")),
         _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
@@ -134,6 +158,23 @@ def _ratios(ratios: Any) -> str:
     if not isinstance(ratios, Sequence) or isinstance(ratios, str) or not ratios:
         return ""
     return f"at {'ratios' if len(ratios) > 1 else 'a ratio'} of its own: {join(list(ratios))}"
+
+
+def _trained(
+    schedule: Schedule | None, retraining: Retraining | None, facts: Mapping[str, Any]
+) -> list[str]:
+    """Return when networks are pruned, and what follows where it is no fine-tuning."""
+    if schedule is None:
+        return []
+    if retraining is None and schedule.name != ITERATIVE:
+        return [schedule.meaning]
+    retraining = retraining or RETRAININGS[FINETUNE]
+    once = schedule.meaning.removesuffix(", then fine-tuned")
+    said = [once, retraining.meaning]
+    if retraining.rewinds and _is_number(facts.get("rewind_epochs")):
+        epochs = int(facts["rewind_epochs"])
+        said.append(f"rewound to epoch {epochs}" if epochs else "rewound to the start")
+    return [*said, f"read against {control_of(schedule.name, retraining.name)}"]
 
 
 def _sparsities(sparsities: Any) -> str:

@@ -156,6 +156,9 @@ SKEWED = "one network in ten loses a class"
 SETTINGS = {
     "five seeds, 100 images a class": Population(5, (100,) * 10, _TEN, _LOWER),
     "two seeds": Population(2, (200,) * 10, _TEN, _LOWER),
+    "two seeds that differ much": Population(
+        2, (300, 300), (0.6, 0.9), (0.5, 0.9), seeds=0.6, hard=0.3, moved=0.7
+    ),
     "many seeds, few images": Population(30, (40,) * 10, _TEN, _LOWER),
     "seeds differ more than images": Population(
         10, (300,) * 10, _TEN, _LOWER, seeds=0.5, moved=0.7

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
+from recall_distortion.compression.controls import ITERATIVE, WAY_OF
 from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import gradual, references, stated
+from recall_distortion.study import arms, references, stated
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
-    GRADUAL,
     METHODS,
     Dataset,
     Jobs,
@@ -23,15 +23,17 @@ from recall_distortion.study.parts import (
     OwnMethod,
     Panel,
     Ratio,
+    Recipe,
     RecipePair,
 )
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import (
-    CONTROL_GRADUAL,
+    CONTROL,
     CONTROLS,
     DENSE,
+    OF_ROUNDS,
     UNCOMPRESSED,
     format_ratio,
 )
@@ -141,29 +143,15 @@ class Study(Strict):
         references.check_bundles(self.jobs.bundles, self.methods)
         for network in self.networks():
             references.check_origins(str(network.panel), network.methods, self.methods)
-            self._gradual(network, network.methods)
+            arms.check(*self._trained(network))
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
-        self._check_ratios_used()
+        named = {name for panel in self.panels for name in panel.methods}
+        references.check_ratios_used({n: m for n in named if (m := self.pruning(n))}, self.ratios)
         jobs = [(n.panel, bundle) for n in self.networks() for bundle in self.bundles(n.panel)]
         references.check_ratio_groups(group for job in jobs for group in self.ratio_groups(*job))
         references.check_job_names("-".join([*panel, bundle]) for panel, bundle in jobs)
         return self
-
-    def _check_ratios_used(self) -> None:
-        named = {name for panel in self.panels for name in panel.methods}
-        definitions = {name: method for name in named if (method := self.pruning(name))}
-        without = [name for name, method in definitions.items() if method.own_ratios is None]
-        if without and not self.ratios:
-            raise ValueError(
-                f"ratios: {', '.join(sorted(without))} would run at them, and there are none; say "
-                "which, or give each method ratios or sparsities of its own"
-            )
-        if definitions and self.ratios and not without:
-            raise ValueError(
-                "ratios: no method runs at them, because each has ratios or sparsities of its own; "
-                "remove them here or there"
-            )
 
     def method(self, name: str) -> Method | Quantizer:
         """Return the definition of a method other than a control."""
@@ -182,9 +170,11 @@ class Study(Strict):
     def ratios_of(self, method: str) -> list[float]:
         """Return the ratios that a method runs at.
 
-        They are its own or the study's, a control's 1, and of a quantizer those of the networks
-        that it quantizes times its own.
+        They are its own or the study's, a control's 1 or those of its rounds, and of a quantizer
+        those of the networks that it quantizes times its own.
         """
+        if method in OF_ROUNDS:
+            return self.ratios
         if method in (*CONTROLS, DENSE):
             return [UNCOMPRESSED]
         if quantizer := self.quantizer(method):
@@ -241,14 +231,20 @@ class Study(Strict):
         """Return the ratios that each job of a bundle carries, by the name they join to.
 
         They are those of all its methods; ``job_ratios`` says which of them run at which. A bundle
-        that holds a control begins with ratio ``1``.
+        that holds a control begins with ratio ``1``. One that prunes in rounds has one job, since
+        all its ratios lie on one chain.
         """
         methods = self.bundles(panel)[bundle]
         ratios = sorted({ratio for method in methods for ratio in self.ratios_of(method)})
+        together = len(ratios) if any(map(self._has_rounds, methods)) else self.jobs.ratios
         return {
             joined(group): group
-            for group in groups([format_ratio(ratio) for ratio in ratios], self.jobs.ratios)
+            for group in groups([format_ratio(ratio) for ratio in ratios], together)
         }
+
+    def _has_rounds(self, name: str) -> bool:
+        method = self.pruning(name)
+        return name in OF_ROUNDS or (method is not None and method.schedule == ITERATIVE)
 
     def job_ratios(self, panel: vocabulary.Panel, bundle: str, group: str) -> dict[str, list[str]]:
         """Return by method the ratios that a bundle's job of a group of ratios runs it at."""
@@ -333,28 +329,26 @@ class Study(Strict):
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
             methods[name] = method.parameters()
-        network = self.network(panel)
+        where, pruning, training = self._trained(self.network(panel))
         return {
             "methods": methods,
             "count": self.count,
             "recipe": recipes.finetuning.model_dump(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
-            **self._gradual(network, self.bundles(panel)[bundle]),
+            **arms.parameters(where, pruning, self.bundles(panel)[bundle], training),
         }
 
-    def _gradual(self, network: Network, names: tuple[str, ...]) -> dict[str, Any]:
+    def _trained(self, network: Network) -> tuple[str, dict[str, Method | None], Recipe]:
+        """Return a network's name, its pruning methods and the recipe of its training."""
         methods = {name: self.pruning(name) for name in network.methods}
-        return gradual.parameters(str(network.panel), methods, names, network.recipe.training)
+        return str(network.panel), methods, network.recipe.training
 
     def controls(self) -> dict[str, str]:
         """Return by method what its effects are read against, where that is not ``control``."""
         names = {name for network in self.networks() for name in network.methods}
-        return {
-            name: CONTROL_GRADUAL
-            for name in sorted(names)
-            if (method := self.pruning(name)) and gradual.is_gradual(name, method)
-        }
+        found = {name: arms.control_of(m) for name in sorted(names) if (m := self.pruning(name))}
+        return {name: arm for name, arm in found.items() if arm != CONTROL}
 
     def source_modules(self, dataset: str) -> list[str]:
         """Return what preparing a data set imports by name: the module of its source."""
@@ -370,7 +364,7 @@ class Study(Strict):
         pruning = [method for name in methods if (method := self.pruning(name))]
         criteria = {method.criterion for method in pruning}
         schedules = {method.schedule for method in pruning}
-        schedules |= {GRADUAL} if CONTROL_GRADUAL in methods else set()
+        schedules |= {WAY_OF[name][0] for name in methods if name in CONTROLS}
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",

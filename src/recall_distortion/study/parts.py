@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA, SCHEDULES
+from recall_distortion.compression.controls import CONTROL_OF, FINETUNE, GRADUAL, ITERATIVE
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, RETRAININGS, SCHEDULES
 from recall_distortion.data.sources import SOURCES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
-from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL
+from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
@@ -24,15 +25,13 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     ArchitectureName = str
     CriterionName = str
     ScheduleName = str
+    RetrainingName = str
 else:
     SourceName = Literal[tuple(SOURCES)]
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
-
-
-#: The schedule of what is trained from weights of its own.
-GRADUAL = "gradual"
+    RetrainingName = Literal[tuple(RETRAININGS)]
 
 
 class Dataset(Strict):
@@ -170,6 +169,18 @@ class Method(Strict):
         + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
         + ".",
     )
+    retraining: RetrainingName = Field(
+        FINETUNE,
+        description="What follows the pruning: "
+        + "; ".join(f"{name}, {facts.meaning}" for name, facts in RETRAININGS.items())
+        + ".",
+    )
+    rewind_epochs: int = Field(
+        0,
+        ge=0,
+        description="With retraining rewind, rewind_rate or shuffled: the epoch of the training "
+        "that it begins after; 0 is the initial weights.",
+    )
     begin: float = Field(
         0.2,
         ge=0,
@@ -219,8 +230,13 @@ class Method(Strict):
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
-        found = self.model_dump(exclude={"ratios", "sparsities", "begin", "end"})
-        return found if self.sparsities is None else found | {"of_sparsity": True}
+        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs"}
+        found = self.model_dump(exclude=apart)
+        if self.sparsities is not None:
+            found["of_sparsity"] = True
+        if self.retraining != FINETUNE:
+            found["retraining"] = self.retraining
+        return found
 
     @field_validator("ratios", "sparsities")
     @classmethod
@@ -233,6 +249,33 @@ class Method(Strict):
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
         if self.ratios is not None and self.sparsities is not None:
             raise ValueError("ratios and sparsities say the same thing twice; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _check_retraining(self) -> Method:
+        if self.schedule == GRADUAL and self.retraining != FINETUNE:
+            raise ValueError(
+                f"retraining: nothing follows schedule {GRADUAL}, by which networks are trained "
+                "once; remove one of them"
+            )
+        if self.schedule == ITERATIVE:
+            known = [retraining for schedule, retraining in CONTROL_OF if schedule == ITERATIVE]
+            if self.retraining not in known:
+                raise ValueError(
+                    f"retraining: schedule {ITERATIVE} takes {', '.join(known)}, not "
+                    f"{self.retraining}"
+                )
+            if self.own_ratios is not None:
+                raise ValueError(
+                    f"schedule {ITERATIVE} runs at the study's ratios, as its control does; remove "
+                    "ratios and sparsities"
+                )
+        if self.rewind_epochs and not RETRAININGS[self.retraining].rewinds:
+            names = [name for name, facts in RETRAININGS.items() if facts.rewinds]
+            raise ValueError(
+                f"rewind_epochs: retraining {self.retraining} rewinds nothing; "
+                f"{', '.join(names)} do"
+            )
         return self
 
     @model_validator(mode="after")
@@ -260,6 +303,9 @@ METHODS: dict[str, Method | Quantizer] = {
     },
     **BUILT_IN_QUANTIZERS,
 }
+
+# Controls beside those that a panel's description explains.
+_FURTHER = [arm for arm in CONTROLS if arm not in (CONTROL, CONTROL_GRADUAL)]
 
 #: What tells the kinds of a study's own methods apart, which messages leave out of a key.
 KINDS: dict[str, type[Strict]] = {"pruning": Method, "quantizing": Quantizer}
@@ -289,7 +335,8 @@ class Panel(Strict):
         min_length=1,
         description=f"How they are compressed: {', '.join(METHODS)}, or a method that this study "
         f"defines under methods; {CONTROL} is the same fine-tuning without pruning, and "
-        f"{CONTROL_GRADUAL} the same training without it, for what is pruned gradually.",
+        f"{CONTROL_GRADUAL} the same training without it, for what is pruned gradually; other "
+        f"retrainings and schedules have controls of theirs: {', '.join(_FURTHER)}.",
     )
     recipe: Name | None = Field(
         None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from recall_distortion.study.parts import METHODS, Panel
+from recall_distortion.study.parts import METHODS, Method, Panel
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import (
     CONTROLS,
@@ -169,3 +169,18 @@ def check_job_names(names: Iterable[str]) -> None:
                 f"at most {LONGEST_NAMES}; give data set, recipe, method or bundle a "
                 "shorter name"
             )
+
+
+def check_ratios_used(methods: Mapping[str, Method], ratios: Sequence[float]) -> None:
+    """Check that there are ratios where some method runs at the study's, and else none."""
+    without = [name for name, method in methods.items() if method.own_ratios is None]
+    if without and not ratios:
+        raise ValueError(
+            f"ratios: {', '.join(sorted(without))} would run at them, and there are none; say "
+            "which, or give each method ratios or sparsities of its own"
+        )
+    if methods and ratios and not without:
+        raise ValueError(
+            "ratios: no method runs at them, because each has ratios or sparsities of its own; "
+            "remove them here or there"
+        )

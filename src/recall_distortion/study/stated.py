@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recall_distortion.compression.facts import CRITERIA
-from recall_distortion.study.parts import GRADUAL, Method
+from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.compression.facts import CRITERIA, RETRAININGS
+from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import format_ratio
 
@@ -30,6 +31,10 @@ def of_method(
         found["ratios"] = own
     if method.sparsities is not None:
         found["sparsities"] = method.sparsities
+    if method.retraining != FINETUNE:
+        found["retraining"] = method.retraining
+    if RETRAININGS[method.retraining].rewinds:
+        found["rewind_epochs"] = method.rewind_epochs
     if method.schedule == GRADUAL:
         found |= {"begin": method.begin, "end": method.end}
     criterion = CRITERIA[method.criterion]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from recall_distortion.tables.predictions import Predictions
-from recall_distortion.vocabulary import CONTROL, RETRAINED, UNCOMPRESSED, CellState
+from recall_distortion.vocabulary import CONTROL, OF_ROUNDS, RETRAINED, UNCOMPRESSED, CellState
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,12 @@ class Controls:
 
     def cell(self, key: CellState) -> CellState:
         """Return the cell that a cell's effects are read against."""
-        return CellState(*key.panel, self.arm(key.method), UNCOMPRESSED, RETRAINED)
+        return CellState(*key.panel, *self.at(key.method, key.ratio), RETRAINED)
+
+    def at(self, method: str, ratio: float) -> tuple[str, float]:
+        """Return the arm that a method at a ratio is read against, and the ratio of that."""
+        arm = self.arm(method)
+        return arm, ratio if arm in OF_ROUNDS else UNCOMPRESSED
 
 
 #: Everything is read against ``control``.

@@ -47,7 +47,6 @@ from recall_distortion.vocabulary import (
     PANEL,
     REFERENCE_ARMS,
     RETRAINED,
-    UNCOMPRESSED,
     format_ratio,
 )
 
@@ -122,11 +121,7 @@ def _within(
         for (dataset, architecture, _, method, ratio), group in used.groupby(CELL, sort=False)
     }
     cells = {cell: values for cell, values in slopes.items() if cell[2] not in REFERENCE_ARMS}
-    controls = {
-        cell[:3]: values
-        for cell, values in slopes.items()
-        if cell[2] in CONTROLS and cell[3] == UNCOMPRESSED
-    }
+    controls = {cell: values for cell, values in slopes.items() if cell[2] in CONTROLS}
     recipes = used.drop_duplicates(PANEL).set_index(["dataset", "architecture"])["recipe"]
     for row in (
         *_ratio_rows(cells),
@@ -313,17 +308,17 @@ def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
 
 def _control_rows(
     cells: dict[Cell, pd.Series],
-    controls: dict[tuple[str, str, str], pd.Series],
+    controls: dict[Cell, pd.Series],
     arms: Controls,
 ) -> Iterator[Row]:
     for (dataset, architecture, method, ratio), slopes in cells.items():
-        arm = arms.arm(method)
-        if (dataset, architecture, arm) in controls:
+        arm, at = arms.at(method, ratio)
+        if (dataset, architecture, arm, at) in controls:
             yield _row(
                 CONTROL,
                 method,
                 arm,
-                paired_test(slopes, controls[dataset, architecture, arm], "two-sided"),
+                paired_test(slopes, controls[dataset, architecture, arm, at], "two-sided"),
                 dataset=dataset,
                 architecture=architecture,
                 ratio=ratio,

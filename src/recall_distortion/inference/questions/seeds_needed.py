@@ -38,7 +38,6 @@ from recall_distortion.vocabulary import (
     PANEL,
     REFERENCE_ARMS,
     RETRAINED,
-    UNCOMPRESSED,
 )
 
 COLUMNS = [
@@ -164,7 +163,7 @@ def _questions(used: pd.DataFrame, controls: Controls) -> Iterator[dict[str, Any
         if named["method"] in REFERENCE_ARMS:
             continue
         yield {**named, "question": ONE, **_spread(values.to_numpy(float), ONE_REPLICATE)}
-        control = slopes.get((*cell[: len(PANEL)], controls.arm(named["method"]), UNCOMPRESSED))
+        control = slopes.get((*cell[: len(PANEL)], *controls.at(named["method"], named["ratio"])))
         if control is None:
             found: dict[str, Any] = {"n": 0, "sd": np.nan, "note": NO_CONTROL}
         else:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from recall_distortion.tables.forgetting import BETTER, CLASS_TESTS, FEWER, MORE, WORSE
 from recall_distortion.tables.study import StudyTables, of_panel
-from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, RESEED, RETRAINED, Panel
+from recall_distortion.vocabulary import CONTROLS, RESEED, RETRAINED, Panel
 
 CHANCE = 0.05  # of the classes, expected below a p of 0.05
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
@@ -51,11 +51,7 @@ def _populations(rows: pd.DataFrame, methods: list[str]) -> dict[str, float]:
         "cells/compared": (cells["reading"] != "").sum(),
     }
     of_arm = ("n", "pies", "share")
-    for method, names in (
-        (CONTROL, of_arm),
-        (CONTROL_GRADUAL, of_arm),
-        (RESEED, ("n", "pies", "fewer")),
-    ):
+    for method, names in (*((arm, of_arm) for arm in CONTROLS), (RESEED, ("n", "pies", "fewer"))):
         of_method = rows[rows["method"] == method]
         if len(of_method):
             found |= {f"{method}/{name}": of_method[name].iloc[0] for name in names}

@@ -251,21 +251,30 @@ def excess(found: Components, ends: Ends, level: float) -> tuple[np.ndarray, End
     weights = np.eye(len(n)) - part
     changes = by_network.mean(0)
     down, up = changes - ends.low, ends.high - changes
-    t2 = float(student(found.networks, level)) ** 2
-    size = np.sqrt(spread(found, level) + float(normal_quantile(level)) ** 2 / n**2)
+    t2, z2 = (float(f) ** 2 for f in (student(found.networks, level), normal_quantile(level)))
+    size = np.sqrt(spread(found, level) + z2 / n**2)
     size = np.where(n > 1, size, np.inf)  # of one image nothing says how it varies
     free = (by_network - changes) / size
     alone = (1 - t2 * (free**2).sum(0) / found._free).clip(min=0)
 
-    def half(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        sides = weights * np.where(weights >= 0, low, high)
-        together = ((sides @ free.T) ** 2).sum(1) / found._free
-        found_half: np.ndarray = np.sqrt((sides**2) @ alone + t2 * together)
-        return found_half
-
+    of_images = z2 * (found.of_images[:, 0, 0] + 1 / n**2)
     exceeds = changes - part @ changes
     own = by_network - (by_network @ part)[:, None]
     of_seeds = np.sqrt(t2 * own.var(0, ddof=1) / found.networks)
+
+    def half(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        sides = weights * np.where(weights >= 0, low, high)
+        together, largest = (
+            t2 * (sums**2).sum(1) / found._free
+            for sums in (sides @ free.T, np.abs(sides) @ np.abs(free.T))
+        )
+        # Sides end where recalls do. Cut off unequally, they would cancel where the changes do not.
+        together = np.minimum(np.maximum(together, of_seeds**2), largest)
+        # Over other seeds it is never shorter than over other images alone.
+        least = np.where(n > 1, np.minimum(sides**2, weights**2 * of_images), sides**2).sum(1)
+        found_half: np.ndarray = np.sqrt(np.maximum((sides**2) @ alone + together, least))
+        return found_half
+
     return (
         exceeds,
         Ends(exceeds - half(down, up), exceeds + half(up, down)),

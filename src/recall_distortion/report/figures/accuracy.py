@@ -23,13 +23,30 @@ from recall_distortion.report.figures.drawing import (
     ratio_axis,
 )
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import COMPRESSED, CONTROL, CONTROL_GRADUAL, DENSE, RETRAINED
+from recall_distortion.vocabulary import (
+    COMPRESSED,
+    CONTROL,
+    CONTROL_GRADUAL,
+    CONTROL_ITERATIVE,
+    CONTROL_ITERATIVE_RATE,
+    CONTROL_REINIT,
+    CONTROL_REWIND,
+    CONTROL_REWIND_RATE,
+    DENSE,
+    OF_ROUNDS,
+    RETRAINED,
+)
 
 TITLES = {RETRAINED: "after fine-tuning", COMPRESSED: "before fine-tuning"}
 _LINES = {
     DENSE: (style.INK, "-"),
     CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
     CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),
+    CONTROL_REWIND: (style.CONTROL_COLOUR, (0, (7, 2, 1, 2))),
+    CONTROL_REWIND_RATE: (style.CONTROL_COLOUR, (0, (3, 1))),
+    CONTROL_REINIT: (style.CONTROL_COLOUR, (0, (2, 3))),
+    CONTROL_ITERATIVE: (style.CONTROL_COLOUR, (0, (9, 2))),
+    CONTROL_ITERATIVE_RATE: (style.CONTROL_COLOUR, (0, (9, 2, 3, 2))),
 }
 
 
@@ -69,7 +86,13 @@ def accuracy_figure(accuracy: pd.DataFrame) -> Drawing:
 
 def _references(axes: Axes, accuracy: pd.DataFrame) -> None:
     for name, (colour, dashes) in _LINES.items():
-        for row in accuracy[accuracy["method"] == name].itertuples():
+        rows = accuracy[accuracy["method"] == name]
+        if name in OF_ROUNDS:
+            axes.plot(
+                rows["ratio"], 100 * rows["mean"], color=colour, linewidth=1.3, linestyle=dashes
+            )
+            continue
+        for row in rows.itertuples():
             axes.axhline(100 * row.mean, color=colour, linewidth=1.3, linestyle=dashes)
             if math.isfinite(row.low):
                 low, high = max(row.low, 0.0), min(row.high, 1.0)

@@ -92,9 +92,9 @@ class _Content:
         return cls(boxes, intervals, methods, sorted(ratios), Controls.of(networks))
 
     def control(self, method: str) -> list[Cell]:
-        """The cell of a method's control, if it has one."""
-        cell = self.controls.arm(method), UNCOMPRESSED
-        return [cell] if cell in self.boxes else []
+        """The cells of a method's control: one, or those of its rounds."""
+        cells = dict.fromkeys(self.controls.at(method, ratio) for ratio in self.ratios)
+        return [cell for cell in cells if cell in self.boxes]
 
     def band(self, method: str) -> tuple[float, float] | None:
         """The interval of the mean of a method's control, if it has one."""
@@ -165,7 +165,11 @@ def _vertical(axes: Axes, low: float, high: float, logarithmic: bool) -> None:
 def _method(place: Place, content: _Content) -> None:
     axes = place.axes
     control, band = content.control(place.name), content.band(place.name)
-    cells = [*control, *((place.name, ratio) for ratio in content.ratios)]
+    own = [(place.name, ratio) for ratio in content.ratios]
+    # The control of rounds stands before each of its ratios, any other before all of them.
+    cells = [*control, *own] if len(control) == 1 else []
+    cells = cells or [cell for ratio, end in zip(content.ratios, own, strict=True)
+                      for cell in (*[c for c in control if c[1] == ratio], end)]  # fmt: skip
     axes.grid(axis="y")
     if band:
         axes.axhspan(*band, facecolor=BAND, edgecolor="none", zorder=0.5)
@@ -174,7 +178,10 @@ def _method(place: Place, content: _Content) -> None:
     for position, cell in enumerate(cells):
         _cell(axes, position, cell, content)
     axes.tick_params(axis="x", length=0)
-    names = [CONTROL if cell in control else format_ratio(cell[1]) for cell in cells]
+    names = [
+        (CONTROL if len(control) == 1 else "") if cell in control else format_ratio(cell[1])
+        for cell in cells
+    ]
     axes.set_xticks(range(len(names)), names)
     if place.left:
         axes.set_ylabel("α, slope of balances")

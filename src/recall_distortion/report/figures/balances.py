@@ -18,7 +18,14 @@ from recall_distortion.measures.distortion import paired_balances
 from recall_distortion.report import style
 from recall_distortion.report.figures.drawing import WIDTH, Drawing, legend, margins, methods_of
 from recall_distortion.report.figures.rendering import figure_style
-from recall_distortion.vocabulary import CELL_STATE, CONTROLS, RETRAINED, UNCOMPRESSED, format_ratio
+from recall_distortion.vocabulary import (
+    CELL_STATE,
+    CONTROLS,
+    OF_ROUNDS,
+    RETRAINED,
+    UNCOMPRESSED,
+    format_ratio,
+)
 
 # A cell that reaches this many times as far as its column's middle one has an axis of its own.
 _FAR = 3.0
@@ -77,7 +84,9 @@ def _layout(pairs: pd.DataFrame) -> list[list[Cell]]:
     layout = [[(method, ratio) for ratio in ratios] for method in methods]
     for arm in CONTROLS:
         if (pairs["method"] == arm).any():
-            layout.append([(arm, UNCOMPRESSED), *[("", 0.0)] * (len(ratios) - 1)])
+            own = ratios if arm in OF_ROUNDS else [UNCOMPRESSED]
+            empty = [("", 0.0)] * (len(ratios) - len(own))
+            layout.append([*((arm, ratio) for ratio in own), *empty])
     return layout or [[("", 0.0)]]
 
 

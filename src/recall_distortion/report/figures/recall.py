@@ -24,11 +24,13 @@ from recall_distortion.report.figures.drawing import (
 )
 from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.tables.controls import USUAL, Controls
-from recall_distortion.vocabulary import CONTROL, CONTROLS, RETRAINED, format_ratio
+from recall_distortion.vocabulary import CONTROL, CONTROLS, OF_ROUNDS, RETRAINED, format_ratio
 
 MOST_CLASSES = 24  # rows of a heatmap that stay readable
 LONGEST = 22  # characters of a class's name
 COLOURS = "PuOr"
+
+_AT_ONE_RATIO = [arm for arm in CONTROLS if arm not in OF_ROUNDS]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class _Content:
             shown = pd.concat([order[:cut], order[-cut:]])
         of_arms = {
             arm: rows.set_index("class")["change"]
-            for arm, rows in changes[changes["method"].isin(CONTROLS)].groupby("method")
+            for arm, rows in changes[changes["method"].isin(_AT_ONE_RATIO)].groupby("method")
         }
         blocks = {}
         for method in methods:
@@ -89,7 +91,8 @@ def recall_figure(
 
     ``classes`` and ``dense`` are a panel's rows of the views ``classes`` and ``dense_classes``.
     Rows are classes from the weakest to the strongest of the dense networks, cells the change in
-    percentage points from dense to fine-tuned; the first column is each method's control. Of many
+    percentage points from dense to fine-tuned; the first column is each method's
+    control, where that has one ratio. Of many
     classes the weakest and strongest are shown.
     """
     content = _Content.of(classes, dense, controls)

@@ -1,0 +1,40 @@
+"""Which control belongs to which way of pruning and retraining; without torch."""
+
+from __future__ import annotations
+
+from recall_distortion.vocabulary import (
+    CONTROL,
+    CONTROL_GRADUAL,
+    CONTROL_ITERATIVE,
+    CONTROL_ITERATIVE_RATE,
+    CONTROL_REINIT,
+    CONTROL_REWIND,
+    CONTROL_REWIND_RATE,
+)
+
+#: The retraining that follows where nothing else is said, and the schedules by their names.
+FINETUNE = "finetune"
+ONE_SHOT, ITERATIVE, GRADUAL = "one_shot", "iterative", "gradual"
+
+#: The control by schedule and retraining. A mask that is shuffled is read against rewinding, and so
+#: is a chain that rewinds, of which every round begins at the same weights.
+CONTROL_OF = {
+    (ONE_SHOT, FINETUNE): CONTROL,
+    (ONE_SHOT, "rewind"): CONTROL_REWIND,
+    (ONE_SHOT, "rewind_rate"): CONTROL_REWIND_RATE,
+    (ONE_SHOT, "reinit"): CONTROL_REINIT,
+    (ONE_SHOT, "shuffled"): CONTROL_REWIND,
+    (ITERATIVE, FINETUNE): CONTROL_ITERATIVE,
+    (ITERATIVE, "rewind"): CONTROL_REWIND,
+    (ITERATIVE, "rewind_rate"): CONTROL_ITERATIVE_RATE,
+    (GRADUAL, FINETUNE): CONTROL_GRADUAL,
+}
+#: Schedule and retraining of each control.
+WAY_OF: dict[str, tuple[str, str]] = {}
+for _way, _arm in CONTROL_OF.items():
+    WAY_OF.setdefault(_arm, _way)
+
+
+def control_of(schedule: str, retraining: str) -> str:
+    """Return the control of a way; a schedule that is not known has those of a single round."""
+    return CONTROL_OF.get((schedule, retraining)) or CONTROL_OF[ONE_SHOT, retraining]

@@ -1,0 +1,171 @@
+"""What follows a pruning: from which weights, by which recipe and in which order networks go on.
+
+A control is retrained in the same way with nothing removed. Each retraining but fine-tuning begins
+with weights of an earlier time or fresh ones, or by an earlier learning rate, and sees the images
+in an order of its own: by the training's own, an unpruned network rewound to its initial weights
+would become the dense one again. Momentum starts anew, batch norm's statistics are rewound with the
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from recall_distortion import networks
+from recall_distortion.compression.controls import FINETUNE
+from recall_distortion.compression.methods import CompressionPlan
+from recall_distortion.system.errors import TrainingError
+from recall_distortion.training import (
+    Engine,
+    NonFiniteLoss,
+    Recipe,
+    Run,
+    TrainingImages,
+    Unfinished,
+    fit_runs,
+)
+from recall_distortion.training.randomness import generator
+from recall_distortion.training.replicates import FINE_TUNING, TRAINING, copy_state
+
+#: Of the masks that are shuffled, where the others are left as they are.
+SHUFFLED = "shuffled"
+#: What random streams are called after: a shuffled mask is trained as what it is read against.
+_STAGES = {FINETUNE: FINE_TUNING, SHUFFLED: "rewind"}
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One way of going on after a pruning.
+
+    ``starts`` has by seed the weights that it begins with, and is empty where it goes on with those
+    that are left. ``of_dense`` says whether a network just before it was the dense one, pruned.
+    """
+
+    name: str
+    recipe: Recipe
+    starts: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    def stage(self, number: int) -> str:
+        """Return what the random streams of a round are called after.
+
+        Each round that goes on draws its order and augmentation anew. One that rewinds begins again
+        in the same order, and so does its control, which needs no rounds.
+        """
+        own = _STAGES.get(self.name, self.name)
+        return f"{own} {number + 1}" if number and self.of_dense else own
+
+    @property
+    def of_dense(self) -> bool:
+        """Whether it goes on with the weights that are left."""
+        return not self.starts
+
+    def masks(self, masks: Mapping[str, Tensor], seed: int) -> Mapping[str, Tensor]:
+        """Return the masks to retrain under.
+
+        Shuffled ones are permuted within each layer, by one order at all ratios.
+        """
+        if self.name != SHUFFLED:
+            return masks
+        drawn = generator(seed, "mask shuffle")
+        found = {}
+        for name, mask in masks.items():
+            order = torch.randperm(mask.numel(), generator=drawn).to(mask.device)
+            found[name] = mask.flatten()[order].view_as(mask)
+        return found
+
+
+def prepare(
+    name: str,
+    network: nn.Module,
+    images: TrainingImages,
+    plan: CompressionPlan,
+    seeds: Sequence[int],
+    engine: Engine,
+    unfinished: Unfinished,
+) -> Retraining:
+    """Return a retraining by its name, with what it begins with for each seed.
+
+    Weights of a later epoch than the first are trained again, which gives the training's own.
+    Raises ``NonFiniteLoss`` where that cannot be, which no dense network of these seeds allows.
+    """
+    if name == FINETUNE:
+        return Retraining(name, plan.recipe)
+    own = plan.retrainings[name]
+    found = Retraining(name, after(own.recipe, own.epochs))
+    if name == "rewind_rate":
+        return found
+    if name == "reinit":
+        return replace(found, starts=_drawn(network, seeds, "reinit initialization"))
+    starts: Mapping[int, Mapping[str, Tensor]] = _drawn(network, seeds, "initialization")
+    if own.epochs:
+        starts = _trained(
+            network, images, until(own.recipe, own.epochs), starts, engine, unfinished
+        )
+    return replace(found, starts=starts)
+
+
+def until(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the first epochs of a recipe."""
+    return _cut(recipe, lambda first, last: min(last, epochs) - first)
+
+
+def after(recipe: Recipe, epochs: int) -> Recipe:
+    """Return a recipe without its first epochs."""
+    return _cut(recipe, lambda first, last: last - max(first, epochs))
+
+
+def _cut(recipe: Recipe, left: Callable[[int, int], int]) -> Recipe:
+    """Return what is left of each phase, which is between two numbers of epochs."""
+    phases, first = [], 0
+    for phase in recipe.phases:
+        last = first + phase.epochs
+        if (epochs := left(first, last)) > 0:
+            phases.append(replace(phase, epochs=epochs))
+        first = last
+    if not phases:
+        raise TrainingError(f"of {first} epochs of training none is left to begin or go on with")
+    return replace(recipe, phases=tuple(phases))
+
+
+def _drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
+    found = {}
+    for seed in seeds:
+        networks.initialize(network, generator(seed, purpose))
+        found[seed] = copy_state(network)
+    return found
+
+
+@dataclass(frozen=True)
+class _Last:
+    """Removes nothing, and has the last of so many epochs kept, whichever was the best."""
+
+    first: int
+    names: tuple[str, ...] = ()
+
+    def masks(self, epochs: int, weights: Mapping[str, Tensor]) -> None:
+        """Return nothing: all stays."""
+
+
+def _trained(
+    network: nn.Module,
+    images: TrainingImages,
+    recipe: Recipe,
+    starts: Mapping[int, Mapping[str, Tensor]],
+    engine: Engine,
+    unfinished: Unfinished,
+) -> dict[int, Mapping[str, Tensor]]:
+    """Return the weights after a recipe's last epoch, in the order of the dense networks."""
+    runs = [Run(seed, state, removal=_Last(recipe.epochs)) for seed, state in starts.items()]
+    fitted = fit_runs(
+        network, images, recipe, runs, engine=engine, stage=TRAINING, unfinished=unfinished
+    )
+    found: dict[int, Mapping[str, Tensor]] = {}
+    for run, one in zip(runs, fitted, strict=True):
+        if isinstance(one, NonFiniteLoss):
+            raise one
+        found[run.seed] = one.state
+    return found
