@@ -47,6 +47,7 @@ CASES = [
     Case("mlp", 1, 28, 64),
     Case("cnn", 1, 8, 64),
     Case("cnn", 1, 28, 128),
+    Case("lenet300", 1, 28, 64),
     Case("lenet5", 1, 28, 128),
     Case("resnet20", 3, 32, 128, ("flip", "crop")),
     Case("resnet56", 3, 32, 128, ("flip", "crop")),

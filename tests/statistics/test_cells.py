@@ -14,6 +14,7 @@ from recall_distortion.inference.questions.sparsity import sparsity
 from recall_distortion.simulation import Cell, Design
 from recall_distortion.simulation import study as simulated_study
 from recall_distortion.system.errors import TableError
+from recall_distortion.tables.views import melt, spread
 from recall_distortion.vocabulary import CELL_STATE, CONTROL, DENSE, RESEED
 from tests import synthetic
 
@@ -107,6 +108,23 @@ def test_sparsity_over_the_networks_of_a_cell() -> None:
         assert row["kept_prunable"] == own["kept_prunable"].mean() == 1000 / row["ratio"]
         assert row["kept_fraction"] == pytest.approx(1 / row["ratio"])
         assert (row["n"], row["prunable"], row["total"]) == (7, 1000, 1200)
+
+
+def test_a_note_counts_the_networks_that_lost_a_layer() -> None:
+    networks = synthetic.with_sparsity(study()["networks"])
+    assert set(sparsity(networks)["note"]) == {""}
+    networks["empty_layers"] = np.where(networks["realised_ratio"].notna(), 0, np.nan)
+    assert set(sparsity(networks)["note"]) == {""}
+    lost = (networks["ratio"] == 4) & networks["seed"].isin([3, 5])
+    networks.loc[lost & networks["realised_ratio"].notna(), "empty_layers"] = [1, 2] * 2
+    found = sparsity(networks)
+    assert dict(zip(found["ratio"], found["note"], strict=False)) == {
+        2: "",
+        4: "2 of 7 networks have a layer without any weight",
+    }
+    said = melt("sparsity", found)
+    assert set(said.loc[said["note"] != "", "quantity"]) == {"realised ratio"}
+    assert list(spread("sparsity", said)["note"]) == list(found["note"])
 
 
 def test_intercepts_have_the_t_interval_of_their_mean() -> None:

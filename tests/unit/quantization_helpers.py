@@ -23,7 +23,13 @@ from recall_distortion.vocabulary import Panel
 
 PANEL = Panel("data", "architecture", "recipe")
 # Sizes of image, channels and epochs at which networks tell ten noisy prototypes apart.
-SIZES = {"mlp": (8, 1, 4), "cnn": (8, 1, 4), "lenet5": (28, 1, 2), "resnet20": (8, 3, 3)}
+SIZES = {
+    "mlp": (8, 1, 4),
+    "cnn": (8, 1, 4),
+    "lenet300": (28, 1, 2),
+    "lenet5": (28, 1, 2),
+    "resnet20": (8, 3, 3),
+}
 
 
 def quantizer(weights: str = "int8", activations: str = "static", **values: object) -> Quantizer:

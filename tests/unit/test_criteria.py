@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.compression.pruning import criteria
+from recall_distortion.compression.pruning.masks import global_masks
 from recall_distortion.system.errors import NetworkError
 
 THETA = [2.0, -1.0, 0.5, 0.0, -4.0]
@@ -20,6 +23,7 @@ EXPECTED = {
     "regularized_gradient": [2 * (0.1 + 0.4), 0.3 - 0.2, 0.5 * 1.9, 0.0, 4 * 0.8],
     "undecayed": [-0.2 + 0.8, 0.3 + 0.2, 1.0 + 0.05, 0.0, 0.2 * 16],
     "undecayed_signed": [-0.2 + 0.8, 0.3 + 0.2, 1.0 + 0.05, 0.0, 0.2 * 16],
+    "lamp": [4 / 20, 1 / 21, 0.25 / 21.25, 0.0, 1.0],
 }
 
 
@@ -107,6 +111,62 @@ def test_random_scores_are_uniform_and_the_generators():
     steps = torch.arange(1, 20_001) / 20_000
     # Kolmogorov-Smirnov distance, critical at 0.001: 1.95 / sqrt(n).
     assert (ordered - steps).abs().max() < 1.95 / 20_000**0.5
+
+
+# Few distinct values, so that most draws have ties, and zeros as earlier masks leave them.
+LAYERS = st.lists(st.sampled_from([0.0, -0.5, 0.5, 1.0]) | st.floats(-9, 9), min_size=1).map(
+    lambda values: torch.tensor(values, dtype=torch.double)
+)
+POSITIVE = st.lists(st.integers(1, 10**6), min_size=1, max_size=12, unique=True)
+
+
+@settings(deadline=None)
+@given(weight=LAYERS)
+def test_lamp_is_its_sum_over_every_pair_of_weights(weight):
+    squares = weight.square()
+    at_least = weight.abs()[None, :] >= weight.abs()[:, None]
+    sums = (squares[None, :] * at_least).sum(1)
+    expected = torch.where(sums > 0, squares / sums, 0.0)
+    # Rounding of at most a sum of all of them, in each of the two.
+    torch.testing.assert_close(score("lamp", weight, None), expected, rtol=1e-13, atol=0)
+
+
+@settings(deadline=None)
+@given(values=POSITIVE, scale=st.sampled_from([1e-12, 3e-3, 0.7, 1e9]))
+def test_a_layers_scale_does_not_matter_to_lamp_and_its_largest_weight_scores_1(values, scale):
+    weight = torch.tensor(values, dtype=torch.double)
+    found = score("lamp", weight, None)
+    torch.testing.assert_close(score("lamp", -scale * weight, None), found, rtol=1e-12, atol=0)
+    assert torch.equal(found.argsort(), weight.argsort())
+    assert found[weight.argmax()] == 1
+    assert (found[weight < weight.max()] <= 0.5).all()
+
+
+def test_equal_weights_share_lamps_score_and_zeros_have_none():
+    found = score("lamp", torch.tensor([[2.0, -2.0], [1.0, -1.0]]), None)
+    expected = torch.tensor([[1 / 2, 1 / 2], [1 / 10, 1 / 10]], dtype=torch.double)
+    torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
+    assert score("lamp", torch.zeros(3), None).tolist() == [0, 0, 0]
+
+
+def test_lamps_squares_are_no_float32():
+    """In float32 these squares are 0, and their sums would stop growing."""
+    found = score("lamp", torch.tensor([1e-30, 2e-30]), None)
+    torch.testing.assert_close(found, torch.tensor([0.2, 1.0]).double(), rtol=1e-6, atol=0)
+    many = torch.full((100_000,), 0.1)
+    many[0] = 1e4
+    assert score("lamp", many, None)[1].item() == pytest.approx(0.01 / (1e8 + 999.99), rel=1e-6)
+
+
+@settings(deadline=None)
+@given(layers=st.lists(POSITIVE, min_size=2, max_size=4), asked=st.floats(0, 1))
+def test_by_lamp_no_layer_loses_its_last_weight_while_another_has_two(layers, asked):
+    scores = {
+        str(i): score("lamp", torch.tensor(values, dtype=torch.double) * 10.0 ** (3 * i), None)
+        for i, values in enumerate(layers)
+    }
+    kept = [int(mask.sum()) for mask in global_masks(scores, asked).values()]
+    assert min(kept) >= 1 or max(kept) <= 1
 
 
 NEED_GRADIENT = {name for name, facts in CRITERIA.items() if facts.needs_gradient}

@@ -95,6 +95,9 @@ def test_a_scope_is_part_of_the_definition():
     found = of({}, "magnitude", "layerwise_magnitude")
     assert "all prunable weights ranked together" in found["magnitude"].lower()
     assert "Criterion magnitude; ranked within each layer" in found["layerwise_magnitude"]
+    mine = of({"methods": {"mine": {"criterion": "lamp", "scope": "erk"}}})["mine"]
+    assert "Criterion lamp; ranked within each layer, of which it keeps a fraction in" in mine
+    assert mine.endswith("(Erdős–Rényi kernel, Evci et al., ICML 2020, arXiv 1911.11134).")
 
 
 @pytest.mark.parametrize(

@@ -56,15 +56,15 @@ def test_nothing_is_removed_before_the_beginning_nor_changed_after_the_end():
     assert removal.masks(5, weights)["w"].tolist() == [False] * 4 + [True] * 4
 
 
-@pytest.mark.parametrize("by_layer", [True, False])
-def test_as_many_stay_as_are_asked_for(by_layer):
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_as_many_stay_as_are_asked_for(scope):
     rng = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(n, generator=rng) for name, n in (("a", 60), ("b", 37))}
-    removal = Gradual(("a", "b"), 0.1, 0, 4, by_layer=by_layer)
+    removal = Gradual(("a", "b"), 0.1, 0, 4, scope=scope)
     for epochs in range(1, 5):
         masks = removal.masks(epochs, weights)
         left = 1 - removal.sparsity(epochs)
-        if by_layer:
+        if scope == "layer":
             assert {n: int(m.sum()) for n, m in masks.items()} == {
                 name: round(left * weight.numel()) for name, weight in weights.items()
             }

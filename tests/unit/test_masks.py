@@ -7,13 +7,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning.masks import (
+    erk_masks,
     global_masks,
     keep_fraction,
     layer_masks,
@@ -53,6 +54,7 @@ SCORES = st.lists(
 FRACTIONS = st.floats(0, 1) | st.sampled_from([0.0, 0.02, 0.1, 0.5, 1.0])
 
 
+@settings(deadline=None)
 @given(scores=SCORES, fraction=FRACTIONS, seed=st.integers(0, 5))
 def test_a_global_mask_keeps_the_exact_number_of_highest_scores(scores, fraction, seed):
     masks = global_masks(scores, fraction, generator=generator(seed))
@@ -66,6 +68,7 @@ def test_a_global_mask_keeps_the_exact_number_of_highest_scores(scores, fraction
         assert values[kept].min() >= values[~kept].max()
 
 
+@settings(deadline=None)
 @given(scores=SCORES, fraction=FRACTIONS, seed=st.integers(0, 5))
 def test_a_layer_mask_keeps_the_exact_number_of_each_layer(scores, fraction, seed):
     masks = layer_masks(scores, fraction, generator=generator(seed))
@@ -77,7 +80,8 @@ def test_a_layer_mask_keeps_the_exact_number_of_each_layer(scores, fraction, see
             assert values[kept].min() >= values[~kept].max()
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks])
+@settings(deadline=None)
 @given(scores=SCORES, fractions=st.lists(FRACTIONS, min_size=2, max_size=5))
 def test_masks_of_smaller_fractions_lie_within_larger_ones(make, scores, fractions):
     masks = [flat(make(scores, f, generator=generator(1))) for f in sorted(fractions)]
@@ -85,7 +89,7 @@ def test_masks_of_smaller_fractions_lie_within_larger_ones(make, scores, fractio
         assert not (smaller & ~larger).any()
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks])
 def test_ties_fall_as_the_generator_says(make):
     scores = {"a": torch.ones(20, 10), "b": torch.ones(300)}
     first = make(scores, 0.5, generator=generator(1))
@@ -117,7 +121,7 @@ def test_masks_leave_the_global_random_state_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks, signed_threshold_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks, signed_threshold_masks])
 def test_scores_that_rank_nothing_are_refused(make):
     for value in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(NetworkError, match=r"scores of fc1\.weight are not all finite"):
@@ -151,6 +155,7 @@ def test_the_signed_threshold_is_that_of_the_published_script(fraction, shift):
     np.testing.assert_array_equal(flat(masks), shrinkbench_keep(values, fraction))
 
 
+@settings(deadline=None)
 @given(
     values=hnp.arrays(np.float64, st.integers(1, 60), elements=st.integers(-8, 8).map(float)),
     kept=st.integers(0, 60),
@@ -238,6 +243,7 @@ def test_lenet5_at_50_is_really_about_42():
     assert by_weights.realised_ratio == pytest.approx(60_630 / 383)
 
 
+@settings(deadline=None)
 @given(kept=st.lists(st.booleans(), min_size=1, max_size=40), others=st.integers(1, 30))
 def test_sparsity_counts_what_is_left(kept, others):
     masks, network = {"first.weight": torch.tensor([kept])}, Plain(len(kept), others)
@@ -288,7 +294,8 @@ def test_masks_of_what_is_no_parameter_are_refused():
 ROUNDS = st.tuples(FRACTIONS, FRACTIONS).map(lambda pair: sorted(pair, reverse=True))
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks])
+@settings(deadline=None)
 @given(scores=SCORES, rounds=ROUNDS, seed=st.integers(0, 5), other=st.integers(0, 5))
 def test_masks_within_masks_are_nested_exact_and_of_the_highest_left(
     make, scores, rounds, seed, other
@@ -297,18 +304,22 @@ def test_masks_within_masks_are_nested_exact_and_of_the_highest_left(
     first = make(scores, rounds[0], generator=generator(seed))
     later = {name: value.flatten().flip(0).view_as(value) for name, value in scores.items()}
     second = make(later, rounds[1], within=first, generator=generator(other))
-    parts = [[name] for name in scores] if make is layer_masks else [list(scores)]
-    for names in parts:
-        before, after, values = (
-            flat({name: found[name] for name in names}) for found in (first, second, later)
-        )
+    whole, each = [list(scores)], [[name] for name in scores]
+
+    def of(parts):
+        for names in parts:
+            yield [flat({name: found[name] for name in names}) for found in (first, second, later)]
+
+    for before, after, values in of(each if make is layer_masks else whole):
         assert not (after & ~before).any()
         assert after.sum() == round(rounds[1] * len(values))
+    for before, after, values in of(whole if make is global_masks else each):
         if after.any() and (before & ~after).any():
             assert values[after].min() >= values[before & ~after].max()
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks])
+@settings(deadline=None)
 @given(scores=SCORES, rounds=ROUNDS, seed=st.integers(0, 5))
 def test_pruning_by_the_same_scores_in_rounds_is_pruning_at_once(make, scores, rounds, seed):
     """Ties, too, fall by the seed in the same way, however many weights are left."""
@@ -318,6 +329,7 @@ def test_pruning_by_the_same_scores_in_rounds_is_pruning_at_once(make, scores, r
     assert all(torch.equal(second[name], once[name]) for name in scores)
 
 
+@settings(deadline=None)
 @given(scores=SCORES, rounds=ROUNDS)
 def test_a_signed_threshold_within_masks_is_that_of_what_is_left(scores, rounds):
     first = global_masks(scores, rounds[0])
@@ -330,7 +342,7 @@ def test_a_signed_threshold_within_masks_is_that_of_what_is_left(scores, rounds)
         np.testing.assert_array_equal(found[left], flat(alone))
 
 
-@pytest.mark.parametrize("make", [global_masks, layer_masks, signed_threshold_masks])
+@pytest.mark.parametrize("make", [global_masks, layer_masks, erk_masks, signed_threshold_masks])
 def test_what_a_mask_removed_ranks_nothing_and_a_tensor_without_a_mask_is_whole(make):
     scores = {"a": torch.tensor([torch.nan, 3.0, 2.0, 1.0]), "b": torch.tensor([5.0, 0.0])}
     left = torch.tensor([False, True, True, True])
@@ -343,7 +355,12 @@ def test_what_a_mask_removed_ranks_nothing_and_a_tensor_without_a_mask_is_whole(
 
 @pytest.mark.parametrize(
     ("make", "where"),
-    [(global_masks, "all layers"), (layer_masks, "b"), (signed_threshold_masks, "all layers")],
+    [
+        (global_masks, "all layers"),
+        (layer_masks, "b"),
+        (erk_masks, "b"),
+        (signed_threshold_masks, "all layers"),
+    ],
 )
 def test_more_than_is_left_cannot_be_kept(make, where):
     scores = {"a": torch.arange(4.0), "b": torch.arange(4.0)}

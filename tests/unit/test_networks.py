@@ -47,6 +47,24 @@ def test_lenet_counts():
     assert round(kept) == 383
 
 
+def test_lenet300_counts():
+    """266,610 parameters; by the published rates, a fifth a round and a tenth of the output layer,
+    51.3, 21.1, 13.5 and 3.6 % of the weights are left after 3, 7, 9 and 15 rounds (Frankle and
+    Carbin, ICLR 2019, arXiv 1803.03635).
+    """
+    network = networks.build("lenet300", channels=1, classes=10)
+    found = networks.counts(network)
+    assert (found.total, found.prunable_modules, found.prunable_weights) == (
+        266_610,
+        265_600,
+        265_200,
+    )
+    outputs = network.classifier.weight.numel()
+    weights = found.prunable_weights + outputs
+    left = [found.prunable_weights * 0.8**n + outputs * 0.9**n for n in (3, 7, 9, 15)]
+    assert [round(100 * one / weights, 1) for one in left] == [51.3, 21.1, 13.5, 3.6]
+
+
 @pytest.mark.parametrize("name", plans.ARCHITECTURES)
 @pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
 def test_counts_agree_with_the_catalogue(name, channels, classes):
@@ -69,7 +87,7 @@ def test_forward_shapes(name, size):
         assert network(torch.rand(2, channels, size, size)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20"])
 def test_forward_at_the_smallest_size_and_of_oblong_images(name):
     smallest = plans.ARCHITECTURES[name].minimum_image_size
     network = networks.build(name, channels=1, classes=3)
@@ -100,6 +118,17 @@ def test_lenet_at_28_is_the_plain_network():
     torch.testing.assert_close(network(images), plain(images))
 
 
+def test_lenet300_at_28_is_the_plain_network_and_averages_larger_images():
+    network = networks.build("lenet300", channels=2, classes=10)
+    plain = nn.Sequential(
+        nn.Flatten(), network.fc1, nn.ReLU(), network.fc2, nn.ReLU(), network.classifier
+    )
+    images = torch.randn(4, 2, 28, 28)
+    torch.testing.assert_close(network(images), plain(images))
+    larger = images.repeat_interleave(2, -1).repeat_interleave(3, -2)
+    torch.testing.assert_close(network(larger), network(images))
+
+
 @pytest.mark.parametrize("name", plans.ARCHITECTURES)
 def test_prunable_are_all_weights_but_the_classifiers(name):
     network = networks.build(name, channels=1, classes=10)
@@ -124,7 +153,7 @@ def same(left, right):
     return all(torch.equal(left[key], right[key]) for key in left)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20"])
 def test_initialize_depends_on_the_generator_only(name):
     network = networks.build(name, channels=1, classes=10)
     networks.initialize(network, torch.Generator().manual_seed(1))
@@ -152,7 +181,7 @@ def test_initialize_depends_on_the_generator_only(name):
     assert not any(torch.equal(first[key], other.state_dict()[key]) for key in drawn)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet5"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5"])
 def test_default_scheme_is_pytorchs(name):
     # The layers draw weight, then bias, in the order in which they are built. A convolution's
     # numbers come in another order than torch's: always that of the channels last.
@@ -209,7 +238,16 @@ def test_shortcut_of_equal_width_is_the_identity():
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("mlp", 12), ("cnn", 8), ("lenet5", 28), ("lenet5", 32), ("resnet20", 8)]
+    ("name", "size"),
+    [
+        ("mlp", 12),
+        ("cnn", 8),
+        ("lenet300", 28),
+        ("lenet300", 30),
+        ("lenet5", 28),
+        ("lenet5", 32),
+        ("resnet20", 8),
+    ],
 )
 def test_stacked_replicates_have_the_gradients_of_single_ones(name, size):
     # In double precision: batch norm over few values amplifies the rounding of single precision.

@@ -93,6 +93,7 @@ def halved(x: np.ndarray) -> np.ndarray:
 
 
 def mlp(layers: Integers, images: np.ndarray) -> np.ndarray:
+    """LeNet-300-100 differs in nothing but its sizes."""
     x = relu(layers.linear("fc1", images.reshape(len(images), -1)))
     return layers.linear("classifier", relu(layers.linear("fc2", x)))
 
@@ -125,4 +126,4 @@ def resnet20(layers: Integers, images: np.ndarray) -> np.ndarray:
     return layers.linear("classifier", x.mean((2, 3), dtype=np.float32))
 
 
-NETWORKS = {"mlp": mlp, "cnn": cnn, "lenet5": lenet5, "resnet20": resnet20}
+NETWORKS = {"mlp": mlp, "lenet300": mlp, "cnn": cnn, "lenet5": lenet5, "resnet20": resnet20}

@@ -80,6 +80,14 @@ CRITERIA: dict[str, Criterion] = {
             keeps_more=True,
         ),
         Criterion(
+            "lamp",
+            "θ² / Σ θ′², over all θ′ of the layer with |θ′| ≥ |θ|",
+            "The smallest weights of each layer go, and how many of which layer depends on how "
+            "much of what is left of it each of them is: layer-adaptive magnitude pruning (LAMP). "
+            "A layer’s scale does not matter, and its largest weight scores 1.",
+            "Lee et al., ICLR 2021, arXiv 2010.07611",
+        ),
+        Criterion(
             "random",
             "a random number",
             "Weights go at random, each as likely as any other: random pruning (RP).",
@@ -186,7 +194,7 @@ class BuiltIn:
     """A method that studies may name without defining it; ε is the training's weight decay."""
 
     criterion: str
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["global", "layer", "erk"] = "global"
     schedule: str = "one_shot"
 
 

@@ -17,12 +17,12 @@ from recall_distortion.training.recipe import Computing, Recipe
 class Method:
     """A way of pruning.
 
-    ``criterion`` scores weights and ``scope`` says what scores are ranked over, ``global`` or
-    ``layer``; ``schedule`` says in which rounds. ``gradient_examples`` are the training images of
-    the criterion's gradient, ``epsilon`` what it takes for the weight decay. ``unit`` is what is
-    removed as one; fractions are then of units. ``retraining`` says what follows. Where
-    ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
-    decimals.
+    ``criterion`` scores weights and ``scope`` says what scores are ranked over, one of
+    ``pruning.masks.SCOPES``; ``schedule`` says in which rounds. ``gradient_examples`` are the
+    training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
+    ``unit`` is what is removed as one; fractions are then of units. ``retraining`` says what
+    follows. Where ``of_sparsity`` a ratio stands for the share of prunable weights that goes,
+    1 - 1 / ratio to two decimals.
     """
 
     criterion: str

@@ -30,7 +30,7 @@ from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.predictions import Predictions
-from recall_distortion.tables.schema import COLUMNS, CONTROLLED, QUANTIZED, Column
+from recall_distortion.tables.schema import COLUMNS, CONTROLLED, EMPTIED, QUANTIZED, Column
 from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
@@ -161,11 +161,18 @@ def whole_cells(predictions: Sequence[Predictions]) -> list[Predictions]:
 def further(networks: pd.DataFrame) -> list[Column]:
     """Return the columns of networks.csv behind the schema's: measures, and what some studies have.
 
-    The latter are of quantized networks, and of methods with a control of their own.
+    The latter are of quantized networks, of methods with a control of their own, and of networks
+    that lost all of a layer.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
     controlled = "control" in networks and (networks["control"] != "").any()
-    return [*FURTHER, *(QUANTIZED if quantized else ()), *(CONTROLLED if controlled else ())]
+    emptied = "empty_layers" in networks and (networks["empty_layers"] > 0).any()
+    return [
+        *FURTHER,
+        *(QUANTIZED if quantized else ()),
+        *(CONTROLLED if controlled else ()),
+        *(EMPTIED if emptied else ()),
+    ]
 
 
 @dataclass(frozen=True)

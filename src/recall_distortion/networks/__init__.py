@@ -1,4 +1,4 @@
-"""Networks by name: LeNet-5, the CIFAR ResNets, a small MLP and a small CNN.
+"""Networks by name: LeNet-5, LeNet-300-100, the CIFAR ResNets, a small MLP, a small CNN.
 
 >>> from recall_distortion import networks
 >>> network = networks.build("lenet5", channels=1, classes=10)

@@ -24,6 +24,14 @@ def _lenet5(channels: int, classes: int) -> list[Layer]:
     ]
 
 
+def _lenet300(channels: int, classes: int) -> list[Layer]:
+    return [
+        linear(784 * channels, 300),
+        linear(300, 100),
+        linear(100, classes, prunable=False),
+    ]
+
+
 def _mlp(channels: int, classes: int) -> list[Layer]:
     return [
         linear(64 * channels, 32),
@@ -75,6 +83,7 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture("mlp", 3, 8, _mlp),
     "cnn": Architecture("cnn", 4, 4, _cnn),
+    "lenet300": Architecture("lenet300", 3, 28, _lenet300),
     "lenet5": Architecture("lenet", 5, 12, _lenet5),
     **{
         f"resnet{6 * blocks + 2}": Architecture("resnet", 6 * blocks + 2, 8, _resnet(blocks))

@@ -66,6 +66,9 @@ _ARMS = {
 _SCOPES = {
     "global": "all prunable weights ranked together",
     "layer": "ranked within each layer, so that every layer keeps the same fraction",
+    "erk": "ranked within each layer, of which it keeps a fraction in proportion to the sum of its "
+    "weights’ sides over their product, or all (Erdős–Rényi kernel, Evci et al., ICML 2020, arXiv "
+    "1911.11134)",
 }
 
 

@@ -264,7 +264,7 @@ LISTINGS: dict[str, Listing] = {
             *PLACE, "n||whole", "mean_ratio|realised|two", "min_ratio|least|two",
             "max_ratio|largest|two", "kept_fraction|kept|percent",
             "kept_prunable|weights kept|whole", "prunable|prunable weights|whole",
-            "total|all parameters|whole",
+            "total|all parameters|whole", "note",
         ),
     ),
     "equal_sparsity": Listing(

@@ -158,9 +158,10 @@ class Method(Strict):
     criterion: CriterionName = Field(
         description="What scores a weight; the weights with the lowest scores are pruned."
     )
-    scope: Literal["global", "layer"] = Field(
+    scope: Literal["global", "layer", "erk"] = Field(
         "global",
-        description="global ranks all prunable weights together, layer those of each layer alone.",
+        description="global ranks all prunable weights together, layer those of each layer alone; "
+        "so does erk, which keeps larger fractions of smaller layers (Erdős–Rényi kernel).",
     )
     schedule: ScheduleName = Field(
         "one_shot",
@@ -244,7 +245,7 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _check_scope(self) -> Method:
-        if CRITERIA[self.criterion].keeps_more and self.scope == "layer":
+        if CRITERIA[self.criterion].keeps_more and self.scope != "global":
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
         if self.ratios is not None and self.sparsities is not None:
             raise ValueError("ratios and sparsities say the same thing twice; remove one of them")

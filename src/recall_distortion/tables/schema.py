@@ -155,8 +155,17 @@ CONTROLLED: tuple[Column, ...] = (
         later=True,
     ),
 )
+#: The same where a network lost all of a layer.
+EMPTIED: tuple[Column, ...] = (
+    Column(
+        "empty_layers",
+        COUNT,
+        "Of a pruned network: layers that may be pruned of which no weight was kept.",
+        later=True,
+    ),
+)
 #: All columns that only some studies have.
-SOMETIMES = (*QUANTIZED, *CONTROLLED)
+SOMETIMES = (*QUANTIZED, *CONTROLLED, *EMPTIED)
 
 _ESTIMATES = _table(
     "a statement about a cell",

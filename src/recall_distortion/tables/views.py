@@ -243,7 +243,7 @@ VIEWS: dict[str, View] = {
     ),
     "sparsity": View(
         [
-            Part("realised ratio", MEAN, alone("mean_ratio")),
+            Part("realised ratio", MEAN, alone("mean_ratio", note="note")),
             Part("realised ratio", LEAST, alone("min_ratio")),
             Part("realised ratio", LARGEST, alone("max_ratio")),
             Part("kept fraction", MEAN, alone("kept_fraction")),

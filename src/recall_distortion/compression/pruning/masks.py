@@ -7,7 +7,8 @@ of all the scores, so that pruning in rounds counts as pruning at once does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,13 +62,57 @@ def layer_masks(
     Raises ``NetworkError`` as ``global_masks`` does, naming the tensor.
     """
     left = _left(scores, fraction, within)
-    generator = generator or torch.Generator().manual_seed(0)
-    masks: dict[str, Tensor] = {}
-    for name, value in scores.items():
-        one, keep = {name: value}, round(fraction * value.numel())
-        kept = _highest(_flat(one), _flat({name: left[name]}), keep, generator, name)
-        masks |= _split(kept, one)
-    return masks
+    keep = [round(fraction * value.numel()) for value in scores.values()]
+    return _each(scores, left, keep, generator)
+
+
+def erk_masks(
+    scores: Mapping[str, Tensor],
+    fraction: float,
+    *,
+    within: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Return masks that keep exactly ``round(fraction * size)`` of all weights, by ``erk_counts``.
+
+    How many of which tensor depends on the shapes alone; of each the highest scored stay. Raises
+    ``NetworkError`` as ``layer_masks`` does.
+    """
+    left = _left(scores, fraction, within)
+    keep = round(fraction * sum(value.numel() for value in scores.values()))
+    counts = erk_counts([value.shape for value in scores.values()], keep)
+    return _each(scores, left, counts, generator)
+
+
+def erk_counts(shapes: Sequence[Sequence[int]], keep: int) -> list[int]:
+    """Return how many weights stay of tensors of such shapes, ``keep`` in all.
+
+    Erdős–Rényi kernel (Evci et al., ICML 2020, arXiv 1911.11134): a tensor's density is epsilon
+    times the sum of its sides over their product, or 1 where that is more, and epsilon gives the
+    total. Here it is a total of whole weights, min(product, round(epsilon * sum)), exact since
+    weights are granted one after another: a tensor's n-th when epsilon reaches (n - 1/2) / sum,
+    the earlier tensor's first of those at once. So of a smaller total no tensor keeps more, which
+    rounds of pruning need and largest remainders do not give.
+    """
+    sizes = torch.tensor([math.prod(shape) for shape in shapes])
+    reached = torch.cat(
+        [
+            (torch.arange(math.prod(shape), dtype=torch.float64) + 0.5) / sum(shape)
+            for shape in shapes
+        ]
+    )
+    tensors = torch.repeat_interleave(torch.arange(len(shapes)), sizes)
+    granted = tensors[reached.argsort(stable=True)[:keep]]
+    counts: list[int] = torch.bincount(granted, minlength=len(shapes)).tolist()
+    return counts
+
+
+#: What scores are ranked over, by the word of a study.
+SCOPES: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "global": global_masks,
+    "layer": layer_masks,
+    "erk": erk_masks,
+}
 
 
 def signed_threshold_masks(
@@ -148,6 +193,22 @@ def _highest(
     kept = torch.zeros(flat.numel(), dtype=torch.bool)
     kept[order[:keep]] = True
     return kept
+
+
+def _each(
+    scores: Mapping[str, Tensor],
+    left: Mapping[str, Tensor],
+    keep: Sequence[int],
+    generator: torch.Generator | None,
+) -> dict[str, Tensor]:
+    """Return masks of the so many highest scores of each tensor."""
+    generator = generator or torch.Generator().manual_seed(0)
+    masks: dict[str, Tensor] = {}
+    for (name, value), many in zip(scores.items(), keep, strict=True):
+        one = {name: value}
+        kept = _highest(_flat(one), _flat({name: left[name]}), many, generator, name)
+        masks |= _split(kept, one)
+    return masks
 
 
 def _flat(tensors: Mapping[str, Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recall_distortion import networks
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import criteria, units
-from recall_distortion.compression.pruning.masks import global_masks, layer_masks
+from recall_distortion.compression.pruning.masks import SCOPES
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
@@ -76,9 +76,8 @@ def method_masks(
         if criterion.select is not None:
             kept = criterion.select(scores, fraction, within=left)
         else:
-            select = global_masks if method.scope == "global" else layer_masks
             ties = generator(seed, "criterion ties")
-            kept = select(scores, fraction, within=left, generator=ties)
+            kept = SCOPES[method.scope](scores, fraction, within=left, generator=ties)
         found.append(dict(unit.masks(network, kept)))
     return found
 

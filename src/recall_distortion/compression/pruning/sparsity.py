@@ -18,7 +18,8 @@ class Sparsity:
     ``prunable`` counts the weights that may be pruned, ``kept_prunable`` those left of them and
     ``total`` all parameters; ``kept_fraction`` is kept_prunable / prunable. ``realised_ratio``
     counts as the study does: total over the parameters left, biases and batch norm's among them, or
-    prunable weights over those left.
+    prunable weights over those left. ``empty_layers`` counts the prunable layers of which no weight
+    is left.
     """
 
     realised_ratio: float
@@ -26,6 +27,7 @@ class Sparsity:
     kept_prunable: int
     prunable: int
     total: int
+    empty_layers: int
 
     @classmethod
     def of(cls, masks: Mapping[str, Tensor], network: nn.Module, count: str) -> Sparsity:
@@ -48,4 +50,5 @@ class Sparsity:
             kept,
             counts.prunable_weights,
             counts.total,
+            sum(removed.get(name) == weight.numel() for name, weight in prunable.items()),
         )

@@ -18,7 +18,7 @@ from recall_distortion import networks
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning import criteria
-from recall_distortion.compression.pruning.masks import global_masks, layer_masks
+from recall_distortion.compression.pruning.masks import SCOPES
 from recall_distortion.compression.pruning.sparsity import Sparsity
 from recall_distortion.compression.rounds import Results, to_keep
 from recall_distortion.system.logs import progress
@@ -36,8 +36,8 @@ STAGE = "gradual"
 class Gradual:
     """The removal of one network's weights (``training.removal.Removal``).
 
-    ``fraction`` is what stays in the end: of each of ``names`` where ``by_layer``, else of all of
-    them together; the weights with the lowest scores of ``criterion`` go.
+    ``fraction`` of the weights of ``names`` stays in the end; those with the lowest scores of
+    ``criterion`` go, ranked over ``scope`` as a method's are.
     """
 
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Gradual:
     begin: int
     end: int
     criterion: str = "magnitude"
-    by_layer: bool = True
+    scope: str = "layer"
 
     @property
     def first(self) -> int:
@@ -68,8 +68,7 @@ class Gradual:
         scores = {
             name: score(weights[name], None, epsilon=0.0, generator=drawn) for name in self.names
         }
-        select = layer_masks if self.by_layer else global_masks
-        return select(scores, 1 - self.sparsity(epochs))
+        return SCOPES[self.scope](scores, 1 - self.sparsity(epochs))
 
 
 def train_all(
@@ -140,5 +139,4 @@ def _removal(
     if method is None:
         return Gradual((), 1.0, begin, end)
     fraction = to_keep(network, method, ratio, plan.count)
-    by_layer = method.scope == "layer"
-    return Gradual(names, fraction, begin, end, method.criterion, by_layer)
+    return Gradual(names, fraction, begin, end, method.criterion, method.scope)
