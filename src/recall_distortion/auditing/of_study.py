@@ -16,6 +16,7 @@ from recall_distortion.vocabulary import (
     COMPRESSED,
     CONTROLS,
     DENSE,
+    OF_ROUNDS,
     RETRAINED,
     UNCOMPRESSED_TEXT,
     format_ratio,
@@ -57,9 +58,7 @@ def audit_replicate(
             )
         text = format_ratio(ratio)
         candidates[f"{method} at {text}"] = _of(parts, method, text, panel, which)
-    arm = next(part.control for part in parts if part.method == method)
-    controls = [part for part in parts if part.method == arm != method]
-    controls = [part for part in controls if part.ratio == controls[0].ratio]
+    controls = _controls(panel, parts, method, [format_ratio(ratio) for ratio in ratios or known])
     sides = [dense, *candidates.values(), *([controls] if controls else [])]
     own = [{one for part in side for one in part.seeds} for side in sides]
     seeds = sorted(set.intersection(*own)) if seed is None else [seed]
@@ -102,6 +101,22 @@ def _parts(panel: Path, seed: int | None, methods: set[str]) -> Iterator[Predict
             last = part.state != COMPRESSED or (part.method, part.ratio) not in retrained
             if part.method in methods and last and (seed is None or seed in part.seeds):
                 yield part
+
+
+def _controls(
+    panel: Path, parts: Sequence[Predictions], method: str, ratios: Sequence[str]
+) -> list[Predictions]:
+    """Return the networks of a method's control, if the study has it and it is not the method."""
+    arm = next(part.control for part in parts if part.method == method)
+    found = [part for part in parts if part.method == arm != method]
+    if arm not in OF_ROUNDS:
+        return found
+    if len(ratios) > 1:
+        raise AuditError(
+            f"{panel}: {method} is read against {arm}, which has other networks at each ratio; "
+            f"give one --ratio of {', '.join(ratios)}"
+        )
+    return [part for part in found if part.ratio == ratios[0]]
 
 
 def _of(
