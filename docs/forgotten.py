@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -44,6 +45,18 @@ class Forgotten:
         """Return one value of a cell as its networks end, for a sentence's comparison."""
         return self._value(study, "populations", method, ratio, column, state)
 
+    def count(self, study: str, method: str, ratio: float, column: str = "pies") -> str:
+        """Return a number of images of a cell."""
+        return f"{self.pie(study, method, ratio, column):,.0f}"
+
+    def over(self, study: str, method: str, ratio: float) -> str:
+        """Return how many PIEs a cell has more than its control."""
+        return self.count(study, method, ratio, "over_control")
+
+    def readings(self, study: str, method: str, ratios: Sequence[float], reading: str) -> bool:
+        """Return whether a method's PIEs are read so at all of these ratios."""
+        return all(self.pie(study, method, ratio, "reading") == reading for ratio in ratios)
+
     def shown_p(self, study: str, method: str, ratio: float) -> str:
         return _p(self.pie(study, method, ratio, "p_adjusted"))
 
@@ -71,6 +84,21 @@ class Forgotten:
     def moved(self, study: str, method: str, ratio: float, test: str) -> float:
         """Return how many classes of a cell a test, adjusted, says have moved."""
         return float(self._value(study, "class_counts", method, ratio, f"{test}_adjusted"))
+
+    def moved_words(self, study: str, method: str, ratio: float) -> str:
+        """Return how many classes moved by the published test and by pairs, in words."""
+        counts = {
+            test: (
+                self._value(study, "class_counts", method, ratio, f"{test}_moved"),
+                self.moved(study, method, ratio, test),
+            )
+            for test in ("published", "control")
+        }
+        (published, own), (paired, adjusted) = counts.values()
+        return (
+            f"it counts {published:g} of ten and, adjusted, {own:g}, and pairs with the control "
+            f"{paired:g} and {adjusted:g}"
+        )
 
     def sizes(self, study: str) -> list[list[str]]:
         """Return a row a cell: its size, nominal and with positions, and what it does."""
@@ -100,6 +128,14 @@ class Forgotten:
             return float(row["mean_ratio"])
         left = row["total"] - (row["prunable"] - row["kept_prunable"])
         return float(BITS * row["total"] / (BITS * left + row["prunable"]))
+
+    def times(self, study: str, method: str, ratio: float) -> str:
+        """Return by what a cell is smaller in store, in text."""
+        return f"{self.stored(study, method, ratio):.1f}"
+
+    def lost(self, study: str, method: str, ratio: float, measure: str) -> float:
+        """Return by how much a measure of a cell changed from the dense networks."""
+        return self._change((study, method, ratio), measure)
 
     def rare(self, study: str) -> list[list[str]]:
         """Return a row a retrained cell: how recall falls by training images, by dense recall."""
@@ -142,17 +178,15 @@ class Forgotten:
         return float(self._row(study, "pooled", method, ratio)["alpha_crossfit"])
 
     def _moved_by(self, cell: tuple[str, str, float], measure: str, unit: float) -> str:
+        return _signed(unit * self._change(cell, measure))
+
+    def _change(self, cell: tuple[str, str, float], measure: str) -> float:
         study, method, ratio = cell
         if measure == "accuracy":
-            row = self._row(study, "tradeoff", method, ratio)
-            change = row["accuracy_change"]
-        else:
-            table = self._ended(study, "measures")
-            row = table[
-                table["method"].eq(method) & table["ratio"].eq(ratio) & table["measure"].eq(measure)
-            ].iloc[0]
-            change = row["change"]
-        return _signed(unit * float(change))
+            return float(self._row(study, "tradeoff", method, ratio)["accuracy_change"])
+        table = self._ended(study, "measures")
+        rows = table["method"].eq(method) & table["ratio"].eq(ratio) & table["measure"].eq(measure)
+        return float(table.loc[rows, "change"].iloc[0])
 
 
 def _name(row: Any) -> str:
