@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recall_distortion.report.listings import LISTINGS
 from recall_distortion.report.tables import read, read_tables
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.views import VIEWS
 from recall_distortion.vocabulary import (
     AS_CONTROL,
@@ -34,6 +36,20 @@ class TestReading:
         names = ("NA", "None", "nan")
         make(tmp_path, class_names=names)
         assert set(read(tmp_path, "recall")["class_name"]) == set(names)
+
+    def test_columns_that_only_some_studies_have_are_read_where_they_are(
+        self, small_tables: Path, tmp_path: Path
+    ) -> None:
+        """Each group by itself: a study may have controls of its own and quantize nothing."""
+        shutil.copytree(small_tables, tmp_path / "tables")
+        path = tmp_path / "tables/networks.csv"
+        assert not {"control", "bits", "empty_layers"} & set(read(path.parent, "networks"))
+        table = pd.read_csv(path)
+        arms = np.where(table["method"] == "magnitude", "control_rewind", "")
+        table.assign(control=arms).to_csv(path, index=False)
+        found = read(path.parent, "networks")
+        assert not {"bits", "empty_layers"} & set(found)
+        assert Controls.of(found).arms == {"magnitude": "control_rewind"}
 
     def test_a_missing_required_table_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(TableError, match=r"recall\.csv: no such table"):

@@ -256,17 +256,16 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
 
 def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
     """Return the panel's controls of other trainings, and what is read against each."""
-    found = []
-    for arm in CONTROLS[1:]:
-        if facts := _reference_facts(reference(data, panel, arm)):
-            found.append({**facts, "name": arm, "methods": _named(data, arm)})
-    return found
+    return [
+        {**facts, "name": arm, "methods": _named(data, arm)}
+        for arm in CONTROLS[1:]
+        if (facts := _reference_facts(reference(data, panel, arm)))
+    ]
 
 
 def _named(data: ReportTables, arm: str) -> str:
-    """Return the names of the methods that are read against a control."""
-    arms = Controls.of(data.networks)
-    return join([style.label(name) for name in data.methods if arms.arm(name) == arm])
+    of = Controls.of(data.networks).arm
+    return join([style.label(name) for name in data.methods if of(name) == arm])
 
 
 def _counts(found: Numbers) -> dict[str, Any]:
@@ -358,6 +357,7 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
         "levels": _levels(found),
         "while_training": _named(data, CONTROL_GRADUAL),
+        "own_controls": bool(data.recall["method"].isin(CONTROLS[1:]).any()),
         "has_control": bool(data.recall["method"].isin(CONTROLS).any()),
         "control_failed": found.count("control_failures"),
         "has_effects": bool((data.cells["reading"] != "").any()),

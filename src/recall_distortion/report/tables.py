@@ -12,7 +12,14 @@ import pandas as pd
 from recall_distortion.compression.facts import BUILT_IN, QUANTIZERS
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table
-from recall_distortion.tables.schema import SOMETIMES, SUMMARIZED, TABLES, TEXT, TRUTH
+from recall_distortion.tables.schema import (
+    SOMETIMES,
+    SOMETIMES_TOGETHER,
+    SUMMARIZED,
+    TABLES,
+    TEXT,
+    TRUTH,
+)
 from recall_distortion.tables.study import StudyTables
 from recall_distortion.vocabulary import PANEL, Panel
 
@@ -83,9 +90,11 @@ def read(folder: Path, name: str, required: Sequence[str] = REQUIRED) -> pd.Data
             table[column.name] = table[column.name].fillna("")
         else:
             table[column.name] = table[column.name].astype(float)
-    # Only a study that quantizes has columns of it.
-    absent = [column.name for column in further if table["bits"].isna().all()]
-    return table.drop(columns=absent)
+    for columns in SOMETIMES_TOGETHER if further else ():
+        own = table[[column.name for column in columns]]
+        if (own.isna() | own.eq("")).all(axis=None):
+            table = table.drop(columns=own.columns)
+    return table
 
 
 def read_tables(folder: Path, required: Sequence[str] = REQUIRED) -> ReportTables:

@@ -164,8 +164,9 @@ EMPTIED: tuple[Column, ...] = (
         later=True,
     ),
 )
-#: All columns that only some studies have.
-SOMETIMES = (*QUANTIZED, *CONTROLLED, *EMPTIED)
+#: All columns that only some studies have, and the groups that a study has or has not.
+SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED)
+SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
     "a statement about a cell",
