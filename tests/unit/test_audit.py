@@ -563,7 +563,8 @@ def test_the_command_prints_an_answer_and_writes_tables(files: Path, capsys) -> 
     assert summary["schema"] == 2
     assert summary["candidates"]["pruned"]["classes"]["dog"]["lost"] == 80
     assert {path.name for path in Path("out").iterdir()} == {
-        *("models.csv", "groups.csv", "flows.csv", "flips.csv", "summary.json", "report.html"),
+        *("models.csv", "groups.csv", "flows.csv", "flips.csv", "measures.csv"),
+        *("class_measures.csv", "summary.json", "report.html"),
     }
 
 

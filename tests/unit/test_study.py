@@ -109,7 +109,7 @@ WRONG = [
     ),
     ("methods.mine.criterion", "taylor", "methods.mine.criterion", ["'taylor'", *CRITERIA]),
     ("methods.mine.scope", "channel", "methods.mine.scope", ["'global', 'layer' or 'erk'"]),
-    ("methods.mine.schedule", "iterative", "methods.mine.schedule", ["'one_shot'"]),
+    ("methods.mine.schedule", "slowly", "methods.mine.schedule", ["'one_shot'"]),
     ("methods.mine.criterion", "undecayed_signed", "methods.mine", ["scope: global"]),
     (
         "methods.mine",

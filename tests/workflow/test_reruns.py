@@ -32,6 +32,13 @@ ESTIMATED = {"estimate": 1, "summarize": 1, "figures": 1, "report": 1}
 
 # For each change of the table: edits of the study file (old text, new text, what runs again).
 ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
+    "gallery of a data set": [
+        (
+            "test_fraction: 0.7}",
+            "test_fraction: 0.7, gallery: false}",
+            {"thumbnails": 1, "report": 1},
+        )
+    ],
     "description": [("for the project's own tests", "in other words", {"report": 1})],
     "level": [("level: 0.99", "level: 0.95", AFTER)],
     "crossfit_splits": [("crossfit_splits: 20", "crossfit_splits: 10", RECOUNTED)],
@@ -93,8 +100,9 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
 }
 # Rows that tests of their own hold, further down.
 OWN_TESTS = {
-    "a method's epsilon, scope, gradient_examples",
-    "source, holdout, test_fraction, seed of a data set; your own .npz file",
+    "a method's epsilon, scope, gradient_examples, schedule, begin, end, retraining, rewind_epochs",
+    "a method's ratios or sparsities",
+    "source, holdout, test_fraction, seed, imbalance of a data set; your own .npz file",
     "gpus, jobs_per_gpu, data_root, --cores",
     "a file of the package that decides numbers, a rule's script",
     "comments, docstrings, messages; errors, logs, files; other networks and criteria",
@@ -283,6 +291,7 @@ def test_an_own_methods_settings_rerun_its_pruning_alone(finished_copy: Project)
         ("scope: global", "scope: layer"),
         ("epsilon: 0.1", "epsilon: 0.2"),
         ("gradient_examples: 100", "gradient_examples: 50"),
+        ("scope: global", "scope: global, retraining: rewind_rate"),
     ):
         planned = plan_after(finished_copy, "config/studies/test.yaml", old, new)
         assert planned == {"compress": 4, "evaluate": 2, **MEASURED}

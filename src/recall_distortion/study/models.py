@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
-from recall_distortion.compression.controls import ITERATIVE, WAY_OF
+from recall_distortion.compression.controls import ITERATIVE, ONE_SHOT, WAY_OF
 from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
@@ -364,7 +364,7 @@ class Study(Strict):
         pruning = [method for name in methods if (method := self.pruning(name))]
         criteria = {method.criterion for method in pruning}
         schedules = {method.schedule for method in pruning}
-        schedules |= {WAY_OF[name][0] for name in methods if name in CONTROLS}
+        schedules |= {WAY_OF[name][0] for name in methods if name in CONTROLS} - {ONE_SHOT}
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",
