@@ -47,11 +47,12 @@ FACTS = {
     "study": {
         "networks.parameters",
         "networks.plans",
+        "compression.controls",
         "compression.facts",
         "compression.formats",
         "compression.ratios",
     },
-    "report": {"compression.facts", "compression.formats"},
+    "report": {"compression.controls", "compression.facts", "compression.formats"},
 }
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}

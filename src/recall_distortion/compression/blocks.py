@@ -102,8 +102,7 @@ def compress_block(
             )
         inputs = network, images[varied], plan
         if name == GRADUAL:
-            train_all = schedules.load_training(name)
-            found.add(train_all(*inputs, own, dense.seeds, way, here))
+            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here

@@ -225,7 +225,7 @@ def _paired(
     if own not in controls or other not in controls:
         nothing = paired_test(cells[left].iloc[:0], cells[right].iloc[:0], alternative)
         return nothing | {"note": NO_OWN_CONTROL}
-    beyond = [_less(cells[left], controls[own]), _less(cells[right], controls[other])]
+    beyond = _less(cells[left], controls[own]), _less(cells[right], controls[other])
     found = paired_test(*beyond, alternative)
     return found | {"note": joined(TRAINED_APART, found["note"])}
 
