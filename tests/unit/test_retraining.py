@@ -16,18 +16,20 @@ from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.controls import CONTROL_OF, WAY_OF, control_of
 from recall_distortion.compression.facts import RETRAININGS, SCHEDULES
 from recall_distortion.compression.files import load_compressed
-from recall_distortion.compression.methods import Cell, RetrainingPlan
+from recall_distortion.compression.methods import Cell, GradualPlan, RetrainingPlan
 from recall_distortion.compression.pruning.selection import method_masks
 from recall_distortion.compression.retraining import after, prepare, until
+from recall_distortion.compression.schedules.gradual import Gradual
+from recall_distortion.data.prepared import load
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.inference.estimates import answers
 from recall_distortion.measures.networks import measure
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.tables.predictions import read_all
-from recall_distortion.training import Engine, Run, Unfinished, fit_runs
+from recall_distortion.training import Engine, Run, TrainingImages, Unfinished, fit_runs
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.randomness import generator
-from recall_distortion.training.replicates import copy_state, load_block
+from recall_distortion.training.replicates import FINE_TUNING, copy_state, load_block
 from recall_distortion.vocabulary import CONTROLS, RETRAINED, Panel
 
 PANEL = Panel("small", "mlp", "usual")
@@ -187,6 +189,47 @@ def test_networks_are_those_of_single_trainings(folder, made, name, ratio):
         (alone,) = fit_runs(network, images, left, [run], stage=stage, engine=Engine())
         for key, value in alone.state.items():
             torch.testing.assert_close(part.retrained[key][place], value, rtol=1e-3, atol=1e-5)
+
+
+def test_images_vary_as_the_recipe_says_that_trains(folder, tmp_path):
+    """The training's flips where the training is repeated, although fine-tuning has none."""
+    flipped = recipe((3, 0.05), augmentation=["flip"])
+    names = ("control", "control_reinit", "control_gradual")
+    files = [tmp_path / name for name in ("w.safetensors", "sparsity.csv", "history.csv")]
+    compress_block(
+        Paths(folder / "data.safetensors", folder / "dense.safetensors", *files),
+        compression_plan(
+            dict.fromkeys(names),
+            recipe((2, 0.03)),
+            gradual=GradualPlan(flipped, 1, 2),
+            retrainings={"reinit": RetrainingPlan(flipped)},
+            engine={"engine": "sequential"},
+        ),
+        panel=PANEL,
+        ratios={name: ["1"] for name in names},
+    )
+    made = {part.cell.method: part for part in load_compressed(files[0])}
+    prepared = load(folder / "data.safetensors")
+    images = TrainingImages.of(
+        prepared, selection="holdout", device="cpu", augmentation=flipped.augmentation
+    )
+    network = networks.build("mlp", channels=1, classes=4)
+    seed = SEEDS[0]
+    for way, removal in (("reinit", None), ("gradual", Gradual((), 1.0, 1, 2))):
+        networks.initialize(network, generator(seed, f"{way} initialization"))
+        run = Run(seed, copy_state(network), removal=removal)
+        (alone,) = fit_runs(network, images, flipped, [run], stage=way, engine=Engine())
+        for key, value in alone.state.items():
+            found = made[f"control_{way}"].retrained[key][0]
+            torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-5)
+    start = load_block(folder / "dense.safetensors").state(seed)
+    plain = fit_runs(
+        network, images_of(folder), recipe((2, 0.03)), [Run(seed, start)],
+        stage=FINE_TUNING, engine=Engine(),
+    )  # fmt: skip
+    for key, value in next(plain).state.items():
+        found = made["control"].retrained[key][0]
+        torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-5)
 
 
 def test_shuffled_masks_lie_within_each_other(made):

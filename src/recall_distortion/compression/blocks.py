@@ -10,7 +10,7 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import FINETUNE, GRADUAL
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
@@ -19,6 +19,7 @@ from recall_distortion.compression.rounds import Results, start, walk_all
 from recall_distortion.data.prepared import load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
+    Recipe,
     TrainingImages,
     Unfinished,
     choose,
@@ -52,6 +53,14 @@ def _by_retraining(
     return found
 
 
+def _recipe(plan: CompressionPlan, way: str) -> Recipe:
+    """Return the recipe that networks of a way are trained by."""
+    if way == GRADUAL:
+        assert plan.gradual is not None  # the study has said so of every bundle with such a method
+        return plan.gradual.recipe
+    return plan.recipe if way == FINETUNE else plan.retrainings[way].recipe
+
+
 def compress_block(
     paths: Paths,
     plan: CompressionPlan,
@@ -72,12 +81,7 @@ def compress_block(
     """
     prepared = load(paths.data)
     dense = load_block(paths.dense)
-    images = TrainingImages.of(
-        prepared,
-        selection=plan.selection,
-        device=device,
-        augmentation=plan.recipe.augmentation,
-    )
+    images: dict[tuple[str, ...], TrainingImages] = {}  # by how they are varied
     network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
     network = network.to(memory_format=torch.channels_last).to(device)
     way = choose(dense.architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
@@ -88,12 +92,17 @@ def compress_block(
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
-    found, here, inputs = Results({}), kept, (network, images, plan)
+    found, here = Results({}), kept
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
         here = here.following(name) if number else here
+        varied = _recipe(plan, name).augmentation
+        if varied not in images:
+            images[varied] = TrainingImages.of(
+                prepared, selection=plan.selection, device=device, augmentation=varied
+            )
+        inputs = network, images[varied], plan
         if name == GRADUAL:
-            train_all = schedules.load_training(name)
-            found.add(train_all(*inputs, own, dense.seeds, way, here))
+            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here

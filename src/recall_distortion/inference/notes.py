@@ -8,6 +8,8 @@ import numpy as np
 NOT_ESTIMATED = "not estimated"
 DISAGREE = "the fitters disagree"
 NO_CONTROL = "no control: nothing separates pruning from further training"
+TRAINED_APART = "cells that are trained differently are compared by what each is beyond its control"
+NO_OWN_CONTROL = "the two are trained differently and a control is missing: no comparison"
 ONE_REPLICATE = "one replicate: no standard deviation and no interval"
 ONE_PAIR = "fewer than two pairs of seeds"
 NOT_FINITE = "a slope is not finite"

@@ -16,7 +16,7 @@ from recall_distortion.report.tables import ReportTables
 from recall_distortion.tables.arranged import fairness_side_by_side
 from recall_distortion.tables.forgetting import CLASS_TESTS, MORE
 from recall_distortion.tables.study import of_panel
-from recall_distortion.vocabulary import CONTROL, RESEED, RETRAINED, Panel
+from recall_distortion.vocabulary import CONTROL, CONTROLS, OF_ROUNDS, RESEED, RETRAINED, Panel
 
 
 def forgotten_facts(data: ReportTables) -> list[dict[str, Any]]:
@@ -48,6 +48,7 @@ def _images(data: ReportTables, panel: Panel) -> dict[str, Any] | None:
         "cells": found.count("cells"),
         "images": f"{found.count('images'):,}",
         "control": _counted(found, CONTROL),
+        "own_controls": _own_controls(rows),
         "reseed": _halves(found),
         "hard": _hard(control),
         "first": _first(cells),
@@ -59,6 +60,17 @@ def _counted(found: Numbers, method: str) -> dict[str, Any] | None:
         return None
     return {"pies": found.count(f"{method}/pies"), "n": found.count(f"{method}/n"),
             "share": style.percent(found.value(f"{method}/share"))}  # fmt: skip
+
+
+def _own_controls(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the controls of other trainings, that of rounds after the last of them."""
+    rows = rows[rows["method"].isin(CONTROLS[1:]) & (rows["state"] == RETRAINED)]
+    last = rows[rows["pies"].notna()].drop_duplicates("method", keep="last")
+    return [
+        {"name": row.method + (f" at {row.ratio:g}" if row.method in OF_ROUNDS else ""),
+         "pies": int(row.pies), "n": int(row.n), "share": style.percent(row.share)}
+        for row in last.itertuples()
+    ]  # fmt: skip
 
 
 def _halves(found: Numbers) -> dict[str, str] | None:

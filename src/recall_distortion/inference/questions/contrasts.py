@@ -16,6 +16,9 @@ recipe       all pairs of recipes             they differ             two-sided 
 ============ ================================ ======================= =========== =================
 
 The column that a question varies is empty in its rows, because left and right name its levels.
+Ratios and methods are compared by their slopes as they are where both sides are read against one
+control. Where they are not (in rounds, rewound, pruned while trained), the trainings alone move
+slopes apart, so that each side is what it is beyond its own control.
 The first four are the paper's, and the control, being no pruning method, is in none of them. The
 other two are what the paper did not ask: whether a pruned and fine-tuned network's slope differs
 from that of the same dense network fine-tuned without pruning (method ``control``, ratio 1), and,
@@ -32,6 +35,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recall_distortion.inference.notes import NO_OWN_CONTROL, TRAINED_APART, joined
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.ttests import Row, independent_test, paired_test
 from recall_distortion.tables.controls import Controls
@@ -123,12 +127,13 @@ def _within(
     cells = {cell: values for cell, values in slopes.items() if cell[2] not in REFERENCE_ARMS}
     controls = {cell: values for cell, values in slopes.items() if cell[2] in CONTROLS}
     recipes = used.drop_duplicates(PANEL).set_index(["dataset", "architecture"])["recipe"]
+    arms = Controls.of(networks)
     for row in (
-        *_ratio_rows(cells),
+        *_ratio_rows(cells, controls, arms),
         *_architecture_rows(cells, architectures),
         *_dataset_rows(cells, _dense_errors(networks), architectures),
-        *_method_rows(cells),
-        *_control_rows(cells, controls, Controls.of(networks)),
+        *_method_rows(cells, controls, arms),
+        *_control_rows(cells, controls, arms),
     ):
         shared = {recipes[network] for network in _networks(row)}
         yield row | {"recipe": shared.pop() if len(shared) == 1 else None}
@@ -205,7 +210,34 @@ def _row(question: str, left: str, right: str, found: Row, **held: Any) -> Row:
     return {"question": question, **fixed, "left": left, "right": right, **found}
 
 
-def _ratio_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
+def _paired(
+    left: Cell,
+    right: Cell,
+    alternative: str,
+    cells: Mapping[Cell, pd.Series],
+    controls: Mapping[Cell, pd.Series],
+    arms: Controls,
+) -> Row:
+    """Return the paired test of two cells' slopes, less their controls' where these are two."""
+    own, other = ((*cell[:2], *arms.at(*cell[2:])) for cell in (left, right))
+    if own == other:
+        return paired_test(cells[left], cells[right], alternative)
+    if own not in controls or other not in controls:
+        nothing = paired_test(cells[left].iloc[:0], cells[right].iloc[:0], alternative)
+        return nothing | {"note": NO_OWN_CONTROL}
+    beyond = _less(cells[left], controls[own]), _less(cells[right], controls[other])
+    found = paired_test(*beyond, alternative)
+    return found | {"note": joined(TRAINED_APART, found["note"])}
+
+
+def _less(slopes: pd.Series, control: pd.Series) -> pd.Series:
+    shared = slopes.index.intersection(control.index)
+    return slopes.loc[shared] - control.loc[shared]
+
+
+def _ratio_rows(
+    cells: dict[Cell, pd.Series], controls: dict[Cell, pd.Series], arms: Controls
+) -> Iterator[Row]:
     for dataset, architecture, method in _distinct(cells, 0, 1, 2):
         ratios = sorted(cell[3] for cell in cells if cell[:3] == (dataset, architecture, method))
         for low, high in itertools.pairwise(ratios):
@@ -213,10 +245,13 @@ def _ratio_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
                 "ratio",
                 format_ratio(low),
                 format_ratio(high),
-                paired_test(
-                    cells[dataset, architecture, method, low],
-                    cells[dataset, architecture, method, high],
+                _paired(
+                    (dataset, architecture, method, low),
+                    (dataset, architecture, method, high),
                     "less",
+                    cells,
+                    controls,
+                    arms,
                 ),
                 dataset=dataset,
                 architecture=architecture,
@@ -285,7 +320,9 @@ def _dataset_rows(
                 )
 
 
-def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
+def _method_rows(
+    cells: dict[Cell, pd.Series], controls: dict[Cell, pd.Series], arms: Controls
+) -> Iterator[Row]:
     for dataset, architecture, ratio in _distinct(cells, 0, 1, 3):
         methods = [
             cell[2] for cell in cells if (*cell[:2], cell[3]) == (dataset, architecture, ratio)
@@ -295,10 +332,13 @@ def _method_rows(cells: dict[Cell, pd.Series]) -> Iterator[Row]:
                 "method",
                 left,
                 right,
-                paired_test(
-                    cells[dataset, architecture, left, ratio],
-                    cells[dataset, architecture, right, ratio],
+                _paired(
+                    (dataset, architecture, left, ratio),
+                    (dataset, architecture, right, ratio),
                     "two-sided",
+                    cells,
+                    controls,
+                    arms,
                 ),
                 dataset=dataset,
                 architecture=architecture,
