@@ -334,7 +334,7 @@ def test_load_prints_every_step_of_every_study_and_its_growth(benchmarks, monkey
     pages = [f"recall_distortion.report.{name}" for name in ("page", "figures", "figures.alpha")]
     context.set_forkserver_preload(["inference", "statsmodels.api", *jobs, *pages])
     monkeypatch.setattr(load, "get_context", lambda _: context)
-    options = ("--many", 24, "--few", 12, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20)
+    options = ("--many", 72, "--few", 36, "--classes", 4, 6, "--seeds", 3, 3, "--images", 20)
     monkeypatch.setattr("sys.argv", ["load.py", *map(str, options)])
     load.main()
     text = capsys.readouterr().out
