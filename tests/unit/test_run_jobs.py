@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from core_helpers import REPOSITORY, write_prepared
@@ -306,6 +307,35 @@ def test_how_long_counts_networks_and_epochs(data: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(duration, "_epoch", lambda *_: 10.0)
     assert duration.seconds(small(epochs=3), "cpu") == 10 * 3 + 10
     assert duration.seconds(small(epochs=3, seeds=(0, 1, 2)), "cpu") == 10 * 3 + 10
+
+
+def test_how_long_counts_rounds_and_what_is_trained_by_other_recipes() -> None:
+    """A chain to ratio 4 has six rounds; what is rewound is trained up to its epoch once."""
+    training = {"phases": [{"epochs": 5, "learning_rate": 0.1}], "batch_size": 8, "momentum": 0.9,
+                "weight_decay": 0.0, "augmentation": []}  # fmt: skip
+    tuning = training | {"phases": [{"epochs": 2, "learning_rate": 0.1}]}
+    method = {"criterion": "magnitude", "scope": "global", "gradient_examples": 8, "epsilon": 0.0}
+    methods = {
+        "once": method | {"schedule": "one_shot"},
+        "rounds": method | {"schedule": "iterative"},
+        "control_iterative": None,
+        "ticket": method | {"schedule": "iterative", "retraining": "rewind"},
+        "slowly": method | {"schedule": "gradual"},
+    }
+    compression = {
+        "methods": methods, "count": "prunable", "recipe": tuning, "selection": "holdout",
+        "engine": {}, "gradual": {"recipe": training, "begin": 1, "end": 3},
+        "retrainings": {"rewind": {"recipe": training, "epochs": 1}},
+    }  # fmt: skip
+    ratios = {name: ["2", "4"] for name in methods}
+    job = SimpleNamespace(
+        rule="compress", parameters={"compression": compression, "ratios": ratios},
+        inputs={"dense": "dense"},
+    )  # fmt: skip
+    works = duration._works(job, {"dense": 3})
+    found = {work.plan.recipe.epochs: work.networks for work in works}
+    # Fine-tuned are 2 ratios and twice 6 rounds; 6 rounds are rewound, after 1 epoch to begin with.
+    assert found == {2: 3 * (2 + 6 + 6), 4: 3 * 6, 1: 3, 5: 3 * 2}
 
 
 def test_how_long_scales_what_was_timed_to_all_images_and_networks(

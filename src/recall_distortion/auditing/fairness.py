@@ -34,11 +34,12 @@ RESAMPLES, LEAST_RESAMPLES, RESAMPLED, SEED = 200, 50, 40_000_000, 20_261_128
 _AT_ONCE = 1 << 21
 #: Measures that halve the test set, where copies of one image would fall into both halves.
 _HALVED = ("max_psi_crossfit",)
-#: How many classes the pooled measures leave out.
-_LEFT_OUT = "cev_left_out"
 NO_LOSS = "a probability of a true class is 0, whose loss is infinite"
 HALVED = "no interval: copies of an image that is drawn twice would fall into both halves"
-UNDEFINED = "no interval: in some test sets drawn anew a class has no errors to divide by"
+QUOTIENTS = (
+    "no interval: it divides by the errors of each class, and over test sets drawn anew quotients "
+    "of few have tails that so many sets do not tell"
+)
 
 
 def fairness(cells: Cells, candidates: Sequence[str], level: float) -> pd.DataFrame:
@@ -123,13 +124,13 @@ def _over_images(
         return {}
     if column in _HALVED:
         return {"note": HALVED}
+    if measure.pooled:
+        return {"note": QUOTIENTS}
     z = float(special.ndtri((1 + level) / 2))
     found: dict[str, Any] = {}
     for name, error in spread[method, column].items():
         if np.isnan(row[name]):
             continue
-        if np.isnan(error):
-            return {"note": UNDEFINED}
         low, high = row[name] - z * error, row[name] + z * error
         if name == "after":  # none of them is below 0
             low, high = max(low, 0.0), min(high, 1.0 if measure.column.kind == SHARE else np.inf)
@@ -143,23 +144,19 @@ def _spread(cells: Sequence[Predictions]) -> dict[tuple[str, str], dict[str, flo
     By method and measure's column: of the value ``after``, of its ``change`` and of its difference
     ``over_control``, all models with the same images.
     """
-    measures = [one for one in MEASURES if one.column.name not in _HALVED]
-    names = [one.column.name for one in measures]
+    measures = [one for one in MEASURES if one.column.name not in _HALVED and not one.pooled]
     parts = [[_values(measures, one, drawn[0]) for one in drawn] for drawn in _drawn(cells)]
     values = np.concatenate(parts, axis=2)  # [cells, measures, resamples]
     methods = [cell.method for cell in cells]
     control = methods.index(CONTROL) if CONTROL in methods else None
     found = {}
     for own, method in zip(values, methods, strict=True):
-        of_other_classes = np.ptp(own[names.index(_LEFT_OUT)]) > 0
         differences = {"after": own, "change": own - values[0]}
         if control is not None:
             differences["over_control"] = own - values[control]
         for number, measure in enumerate(measures):
-            unknown = measure.pooled and of_other_classes
-            found[method, names[number]] = {
-                name: np.nan if unknown else float(of[number].std(ddof=1))
-                for name, of in differences.items()
+            found[method, measure.column.name] = {
+                name: float(of[number].std(ddof=1)) for name, of in differences.items()
             }
     return found
 
@@ -198,16 +195,7 @@ def _at(cell: Predictions, labels: np.ndarray, chosen: np.ndarray) -> Prediction
 def _values(measures: Sequence[Measure], own: Predictions, dense: Predictions) -> np.ndarray:
     """Return the measures of networks, [measures, networks], each beside its own dense one."""
     before = None if own is dense else dense
-    rows = [
-        np.full(len(own.seeds), np.nan) if one.pooled else one.values(own, before)
-        for one in measures
-    ]
-    pooled = [place for place, one in enumerate(measures) if one.pooled]
-    for row in own.seeds if before is not None else ():
-        pair = taken(own, [row]), taken(dense, [row])
-        for place in pooled:
-            rows[place][row] = measures[place].values(*pair)[0]
-    return np.array(rows)
+    return np.array([one.values(own, before) for one in measures])
 
 
 _ENDS = ("_low", "_high")

@@ -10,16 +10,15 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.compression.controls import GRADUAL
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.retraining import prepare
+from recall_distortion.compression.retraining import prepare, recipe_of
 from recall_distortion.compression.rounds import Results, start, walk_all
 from recall_distortion.data.prepared import load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
-    Recipe,
     TrainingImages,
     Unfinished,
     choose,
@@ -51,14 +50,6 @@ def _by_retraining(
         way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
         found.setdefault(way, {})[name] = own
     return found
-
-
-def _recipe(plan: CompressionPlan, way: str) -> Recipe:
-    """Return the recipe that networks of a way are trained by."""
-    if way == GRADUAL:
-        assert plan.gradual is not None  # the study has said so of every bundle with such a method
-        return plan.gradual.recipe
-    return plan.recipe if way == FINETUNE else plan.retrainings[way].recipe
 
 
 def compress_block(
@@ -95,7 +86,7 @@ def compress_block(
     found, here = Results({}), kept
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
         here = here.following(name) if number else here
-        varied = _recipe(plan, name).augmentation
+        varied = recipe_of(plan, next(iter(own))).augmentation
         if varied not in images:
             images[varied] = TrainingImages.of(
                 prepared, selection=plan.selection, device=device, augmentation=varied

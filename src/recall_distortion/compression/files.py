@@ -17,9 +17,9 @@ from recall_distortion.vocabulary import COMPRESSED, CONTROL, RETRAINED
 
 # What a file's tensors lie under, besides the states.
 _MASK = "mask"
+_EARLIER = "finetuned/"  # what the fine-tuned networks lay under before
 # What is not written of a cell, because most are like that.
 _USUAL = {"of_dense": True, "control": CONTROL}
-_EARLIER = "finetuned/"  # what the fine-tuned networks lay under before
 
 
 @dataclass(frozen=True)

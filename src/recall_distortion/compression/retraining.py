@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.controls import FINETUNE
+from recall_distortion.compression.controls import FINETUNE, GRADUAL
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
@@ -33,6 +33,8 @@ from recall_distortion.training.replicates import FINE_TUNING, TRAINING, copy_st
 
 #: Of the masks that are shuffled, where the others are left as they are.
 SHUFFLED = "shuffled"
+#: Those that begin with the weights of an epoch of the training.
+STARTING_EARLY = frozenset({"rewind", SHUFFLED})
 #: What random streams are called after: a shuffled mask is trained as what it is read against.
 _STAGES = {FINETUNE: FINE_TUNING, SHUFFLED: "rewind"}
 
@@ -92,20 +94,33 @@ def prepare(
     Weights of a later epoch than the first are trained again, which gives the training's own.
     Raises ``NonFiniteLoss`` where that cannot be, which no dense network of these seeds allows.
     """
-    if name == FINETUNE:
-        return Retraining(name, plan.recipe)
-    own = plan.retrainings[name]
-    found = Retraining(name, after(own.recipe, own.epochs))
-    if name == "rewind_rate":
-        return found
+    found = Retraining(name, _recipe(plan, name))
     if name == "reinit":
         return replace(found, starts=_drawn(network, seeds, "reinit initialization"))
+    if name not in STARTING_EARLY:
+        return found
+    own = plan.retrainings[name]
     starts: Mapping[int, Mapping[str, Tensor]] = _drawn(network, seeds, "initialization")
     if own.epochs:
         starts = _trained(
             network, images, until(own.recipe, own.epochs), starts, engine, unfinished
         )
     return replace(found, starts=starts)
+
+
+def recipe_of(plan: CompressionPlan, name: str) -> Recipe:
+    """Return the recipe that a method's networks, or a control's, are trained by."""
+    if plan.schedule(name) == GRADUAL:
+        assert plan.gradual is not None  # the study has said so of every bundle with such a method
+        return plan.gradual.recipe
+    return _recipe(plan, plan.retraining(name))
+
+
+def _recipe(plan: CompressionPlan, retraining: str) -> Recipe:
+    if retraining == FINETUNE:
+        return plan.recipe
+    own = plan.retrainings[retraining]
+    return after(own.recipe, own.epochs)
 
 
 def until(recipe: Recipe, epochs: int) -> Recipe:

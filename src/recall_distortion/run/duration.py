@@ -14,9 +14,14 @@ import numpy as np
 import torch
 
 from recall_distortion import networks
+from recall_distortion.compression import schedules
+from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.methods import CompressionPlan
+from recall_distortion.compression.retraining import STARTING_EARLY, recipe_of, until
 from recall_distortion.data.prepared import PreparedData, load
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.training import (
+    Recipe,
     Run,
     TrainingImages,
     TrainingPlan,
@@ -51,29 +56,49 @@ def seconds(plan: Plan, device: str) -> float | None:
     for job in plan.jobs:
         if job.rule == "train":
             seeds[job.outputs["weights"]] = len(job.parameters["seeds"])
-        if not (work := _work(job, seeds)):
-            continue
-        if not Path(job.inputs["data"]).exists():
-            return None
-        recipe = dataclasses.replace(work.plan.recipe, phases=())
-        alike = dataclasses.replace(work.plan, recipe=recipe)
-        key = repr((job.panel, work.networks, alike))
-        if key not in per_epoch:
-            per_epoch[key] = _epoch(load(job.inputs["data"]), job.panel[1], work, device)
-        total += per_epoch[key] * work.plan.recipe.epochs
+        for work in _works(job, seeds):
+            if not Path(job.inputs["data"]).exists():
+                return None
+            recipe = dataclasses.replace(work.plan.recipe, phases=())
+            alike = dataclasses.replace(work.plan, recipe=recipe)
+            key = repr((job.panel, work.networks, alike))
+            if key not in per_epoch:
+                per_epoch[key] = _epoch(load(job.inputs["data"]), job.panel[1], work, device)
+            total += per_epoch[key] * work.plan.recipe.epochs
     return total
 
 
-def _work(job: Job, seeds: Mapping[str, int]) -> _Work | None:
-    """Return what a job trains; None for one that trains nothing."""
+def _works(job: Job, seeds: Mapping[str, int]) -> list[_Work]:
+    """Return what a job trains, by each recipe; nothing for one that trains nothing."""
     values: dict[str, Any] = job.parameters
     if job.rule == "train":
-        return _Work(len(values["seeds"]), read(TrainingPlan, values["training"], "training"))
-    if job.rule == "compress":
-        given = {key: values["compression"][key] for key in ("recipe", "selection", "engine")}
-        cells = sum(map(len, values["ratios"].values()))
-        return _Work(cells * seeds[job.inputs["dense"]], read(TrainingPlan, given, "compression"))
-    return None
+        return [_Work(len(values["seeds"]), read(TrainingPlan, values["training"], "training"))]
+    if job.rule != "compress":
+        return []
+    plan = read(CompressionPlan, values["compression"], "compression")
+    of_recipes: dict[Recipe, int] = {}
+    for name, ratios in values["ratios"].items():
+        recipe = recipe_of(plan, name)
+        of_recipes[recipe] = of_recipes.get(recipe, 0) + _rounds(plan, name, ratios)
+    # What is rewound to a later epoch is first trained up to it, once for all methods.
+    for name in {plan.retraining(name) for name in values["ratios"]} & STARTING_EARLY:
+        own = plan.retrainings[name]
+        if own.epochs:
+            early = until(own.recipe, own.epochs)
+            of_recipes[early] = of_recipes.get(early, 0) + 1
+    count = seeds[job.inputs["dense"]]
+    return [
+        _Work(rounds * count, TrainingPlan(recipe, plan.selection, plan.engine))
+        for recipe, rounds in of_recipes.items()
+    ]
+
+
+def _rounds(plan: CompressionPlan, name: str, ratios: Sequence[str]) -> int:
+    """Return how often each of a method's networks is trained, as if ratios counted weights."""
+    if plan.schedule(name) == GRADUAL:
+        return len(ratios)
+    chains = schedules.load(plan.schedule(name))({ratio: 1 / float(ratio) for ratio in ratios})
+    return sum(map(len, chains))
 
 
 def _epoch(data: PreparedData, architecture: str, work: _Work, device: str) -> float:

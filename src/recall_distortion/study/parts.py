@@ -362,7 +362,7 @@ class Jobs(Strict):
     )
     bundles: dict[Name, list[Name]] = Field(
         {},
-        description=f"Methods, {CONTROL} and {CONTROL_GRADUAL} among them, that share a job, by a "
-        "name of your choice. It saves time where starting Python takes longer than training. A "
-        "method in no bundle has jobs of its own. What quantizes shares no job with what trains.",
+        description="Methods, controls among them, that share a job, by a name of your choice. It "
+        "saves time where starting Python takes longer than training. A method in no bundle has "
+        "jobs of its own. What quantizes shares no job with what trains.",
     )

@@ -49,9 +49,8 @@ def class_measures(
     the true one; the calibration error is over the images so named. ``change`` is from the dense
     network of the same seed, of ``reseed`` between two dense networks, ``over_control`` of
     retrained cells from the retrained control that ``controls`` names, each with its paired t
-    interval at ``level``.
-    Where a network has no value, as of the calibration of a class that it never names, its class
-    has no number in that cell.
+    interval at ``level``. Where a network has no value, as of the calibration of a class that it
+    never names, its class has no number in that cell.
     """
     require_level(level)
     require_columns(recall, [*NETWORK, "class", "class_name", "predicted", "support"], "recalls")

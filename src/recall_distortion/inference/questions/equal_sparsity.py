@@ -98,9 +98,9 @@ def equal_sparsity(
 
     ``networks`` has the columns of that table, ``pooled`` is the table of that question. A method
     departs where a cell's mean realised ratio is more than ``TOLERANCE`` off that of ``STANDARD``
-    at the same nominal ratio. The result has ``COLUMNS``, a row per cell of a method that departs
-    and ``reference``, any other method of the panel with the same control, retrained; none where no
-    method departs:
+    at the same nominal ratio, or of the most exact one among the methods that share its control.
+    The result has ``COLUMNS``, a row per cell of a method that departs and ``reference``, any other
+    method of the panel with the same control, retrained; none where no method departs:
 
     - ``realised_ratio`` and ``reference_ratio``: the mean over networks at that nominal ratio;
     - ``n``: the seeds that have every network of the comparisons, which are the same for both;
@@ -202,8 +202,10 @@ class _Panel:
         """Return the panel's rows, without data set and architecture."""
         if self.realised.empty:
             return []
-        depart = departing(self.realised)
         known = set(self.realised.index.get_level_values("method"))
+        # Only methods of one control are compared, so only these say what others reach.
+        arms = self.realised.groupby(lambda place: self.controls.arm(place[0]), sort=False)
+        depart = [name for _, own in arms for name in departing(own)]
         methods = [name for name in dict.fromkeys(name for name, _ in self.cells) if name in known]
         references = [name for name in methods if name not in depart]
         found = list(self._compared([name for name in methods if name in depart], references))
