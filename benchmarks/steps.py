@@ -21,8 +21,10 @@ from side_by_side import machine, print_table
 from recall_distortion import networks
 from recall_distortion.system import processor
 from recall_distortion.training import DeviceImages, Engine
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import descent
+from recall_distortion.training.objective import step
 from recall_distortion.training.randomness import generator
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.replicates import copy_state
 
 CLASSES, IMAGES = 10, 4096
@@ -77,8 +79,8 @@ class Running:
             networks.initialize(network, generator(seed, "initialization"))
             states.append(copy_state(network))
         self.stack = Engine(at_once, precision).open(network, states)
-        parameters = self.stack.parameters
-        self.descent = Descent(parameters, [None] * len(parameters), 0.01, 0.9, 5e-4)
+        self.descent = descent(self.stack.parameters, Recipe((), case.batch, 0.9, 5e-4, ()))
+        self.descent.rate = 0.01
         draws = [generator(seed, "order") for seed in range(at_once)]
         orders = [torch.randperm(IMAGES, generator=one) for one in draws]
         self.orders = torch.stack(orders).to(device)

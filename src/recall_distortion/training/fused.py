@@ -13,8 +13,9 @@ from recall_distortion.fast.gpu import form
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import replicates
 from recall_distortion.training.augmentation import PADDING
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import Descent
 from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.objective import step
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.stacks import Stack
 

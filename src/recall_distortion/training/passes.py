@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import Descent
 from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.objective import step
 from recall_distortion.training.stacks import Stack
 
 

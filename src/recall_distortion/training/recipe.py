@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: so many passes over the images at one step size of SGD."""
+    """A stretch of training: so many passes over the images at one step size."""
 
     epochs: int
     learning_rate: float
@@ -15,13 +15,21 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with Nesterov momentum over phases; ``augmentation`` names what varies images."""
+    """An optimizer over phases; ``augmentation`` names what varies images.
+
+    ``optimizer`` is one of ``descent.OPTIMIZERS``. SGD has ``momentum``, Nesterov's where that is
+    set; Adam and AdamW have ``betas`` and ``eps``.
+    """
 
     phases: tuple[Phase, ...]
     batch_size: int
     momentum: float
     weight_decay: float
     augmentation: tuple[str, ...]
+    optimizer: str = "sgd"
+    nesterov: bool = True
+    betas: tuple[float, ...] = (0.9, 0.999)
+    eps: float = 1e-8
 
     @property
     def epochs(self) -> int:
