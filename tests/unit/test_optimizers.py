@@ -96,7 +96,7 @@ def test_no_optimizer_revives_what_is_pruned(tmp_path, name, at_once, case):
     ):
         for key, mask in run.masks.items():
             assert not fitted.state[key][~mask].any(), key
-        for key, mask in networks.prunable_parameters(network).items():
+        for key in networks.prunable_parameters(network):
             left = run.masks[key]
             assert (fitted.state[key][left] != run.state[key][left]).any(), key
 

@@ -84,6 +84,7 @@ class Course:
     stack: Stack
     orders: list[torch.Generator]
     choices: list[torch.Generator]
+    drops: list[torch.Generator]  # none where nothing is dropped
     histories: list[list[dict[str, Any]]]
     failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
     best: Best = field(default_factory=Best)
@@ -93,12 +94,15 @@ class Course:
     further: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> Course:
+    def start(
+        cls, stack: Stack, runs: Sequence[Run], stage: str, *, dropout: bool = False
+    ) -> Course:
         """Return the course before the first epoch."""
         prefix = "" if stage == TRAINING else f"{stage} "
         orders = [generator(run.seed, f"{prefix}order") for run in runs]
         choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
-        return cls(stack, orders, choices, [[] for _ in runs])
+        drops = [generator(run.seed, f"{prefix}dropout") for run in runs] if dropout else []
+        return cls(stack, orders, choices, drops, [[] for _ in runs])
 
     def keep(self, unfinished: Unfinished) -> None:
         """Write it."""
@@ -145,7 +149,7 @@ class Course:
         print(f"training goes on after epoch {self.epoch}", flush=True)
 
     def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
-        return [("order", self.orders), ("choice", self.choices)]
+        return [("order", self.orders), ("choice", self.choices), ("drop", self.drops)]
 
     def record(
         self,

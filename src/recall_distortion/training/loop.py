@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recall_distortion.training import dropout
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import descent
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_apart, check_masks, factors
-from recall_distortion.training.objective import cross_entropy
+from recall_distortion.training.objective import Objective, cross_entropy
 from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.removal import Removed
 from recall_distortion.training.replicates import TRAINING
@@ -84,12 +85,15 @@ def fit_runs(
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
     place of a result; the other networks go on. Raises ``NetworkError`` for a mask of what is no
-    parameter of the network.
+    parameter of the network, and for a recipe that asks for what the network has not.
     """
     for run in runs:
         check_masks(run.masks or {}, network)
         check_apart(run)
-    engine = engine or Engine()
+    if recipe.dropout:
+        dropout.layers(network)
+    Objective.of(recipe).check(network)
+    engine = (engine or Engine()).suited(network, recipe)
     unfinished = unfinished or Unfinished()
     at_once = engine.fitting(network, images.fit, recipe.batch_size)
     facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs)}
@@ -149,7 +153,7 @@ def _fit_stack(
     unfinished: Unfinished,
     places: range,
 ) -> list[Fitted | NonFiniteLoss]:
-    course = Course.start(stack, runs, stage)
+    course = Course.start(stack, runs, stage, dropout=recipe.dropout > 0)
     masks = factors(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():
@@ -165,11 +169,11 @@ def _fit_stack(
             continue
         remembered = course.remembered if course.epoch >= first else {}
         course.optimizer = optimizer = descent(stack.parameters, recipe, remembered)
-        optimizer.rate = rate = phase.learning_rate
-        one_pass = engine.passes(stack, optimizer, images.fit, recipe.batch_size, masks)
+        one_pass = engine.passes(stack, optimizer, images.fit, recipe, masks)
         for epoch in range(course.epoch + 1, last + 1):
             removed.update(epoch - 1, optimizer, course.failures)
-            training = one_pass.run(course.orders, course.choices)
+            optimizer.rate = rate = phase.rate(epoch - first)
+            training = one_pass.run(course.orders, course.choices, course.drops)
             validation, accuracies = _validate(stack, images.validation)
             now = {"phase": phase_number, "epoch": epoch, "learning_rate": rate}
             rows = course.record(runs, now, training, validation, accuracies)
