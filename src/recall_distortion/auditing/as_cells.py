@@ -78,6 +78,10 @@ class Cells:
             known.append(replace(one, labels=labels, predicted=own, class_names=class_names))
         return cls(known, answered, names, frozenset(lossless))
 
+    @property
+    def has_control(self) -> bool:
+        return any(one.method == CONTROL for one in self.known)
+
     def recalls(self) -> pd.DataFrame:
         """Return the recalls of the classes with an image, as a study's table has them."""
         return pd.concat([_recalls(one) for one in self.known], ignore_index=True)
