@@ -10,6 +10,7 @@ import pytest
 
 import recall_distortion as rd
 from recall_distortion.auditing import thumbnails
+from recall_distortion.tables.gallery import MOST
 
 NETWORKS, CLASSES, COUNT = 6, 4, 400
 LABELS = np.arange(COUNT) % CLASSES
@@ -47,11 +48,12 @@ def test_null_pies_and_a_random_draw_stand_beside_them(tmp_path: Path) -> None:
     pies, null, drawn = found.values()
     changed = modes(BEFORE) != modes(AFTER)
     of_control = modes(BEFORE) != modes(CONTROL)
-    assert sorted(pies) == np.flatnonzero(changed).tolist()
+    assert set(pies) <= set(np.flatnonzero(changed))
+    assert len(pies) == min(MOST, changed.sum())
     assert [*found][1].startswith("Null: the control")
     assert set(null) <= set(np.flatnonzero(of_control))
-    assert len(null) == min(of_control.sum(), changed.sum()) > 0
-    assert len(drawn) == min(60, changed.sum())
+    assert len(null) == min(of_control.sum(), len(pies)) > 0
+    assert len(drawn) == len(pies)
     assert f"{len(null)} of {of_control.sum()} shown" in text
     held = re.search(r"This page holds (\d+) of the test images", text)
     assert int(held[1]) == len({*re.findall(r'alt="Image (\d+),', text)})
@@ -103,5 +105,5 @@ def test_the_page_stays_small(tmp_path: Path, candidates: int) -> None:
     assert len(parts) == 3 * candidates
     for start in range(0, len(parts), 3):
         pies, null, drawn = (int(number) for _, number in parts[start : start + 3])
-        assert pies >= 20  # of 4 kB each
+        assert pies >= 20  # of 4 kB each, MOST at most
         assert max(null, drawn) <= pies

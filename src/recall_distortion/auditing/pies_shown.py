@@ -15,7 +15,7 @@ import pandas as pd
 from recall_distortion.auditing.forgotten import OF_CONTROL, OF_HALVES
 from recall_distortion.auditing.thumbnails import Pictures, by_class, by_turns, size_of
 from recall_distortion.report import style
-from recall_distortion.tables.gallery import DRAWN
+from recall_distortion.tables.gallery import DRAWN, MOST
 
 _PIES = "pies"
 TITLES = {
@@ -37,9 +37,9 @@ def shown_pies(
 ) -> tuple[dict[str, list[dict[str, Any]]], int]:
     """Return groups of images to show of each candidate, and the bytes that all of them take.
 
-    First its PIEs, then at most as many null ones and as many drawn at random, each of every class
-    in turn while there is ``room``: bytes, divided among the candidates and their groups. Of a
-    candidate without PIEs there is none.
+    First its PIEs, up to ``MOST`` as on a study's page, then at most as many null ones and as many
+    drawn at random, each of every class in turn while there is ``room``: bytes, divided among the
+    candidates and their groups. Of a candidate without PIEs there is none.
     """
     if "pies" not in tables:
         return {}, 0
@@ -60,13 +60,13 @@ def _groups(
     sets = {_PIES: pies[(pies["candidate"] == candidate) & pies["is_pie"]]}
     null = OF_CONTROL if tables["populations"]["control"].notna().any() else OF_HALVES
     sets |= {group: beside[beside["group"] == group] for group in (null, DRAWN)}
-    most, left, found = None, room, []
+    most, left, found = MOST, room, []
     for place, (group, rows) in enumerate(sets.items()):
         images, taken = _shown(
             by_class(tables, candidate, rows), group, given, left // (len(sets) - place), most
         )
         left -= taken
-        most = len(images) if most is None else most
+        most = min(most, len(images)) if group == _PIES else most
         # Of the test set at random there is no number that could change.
         count = "" if group == DRAWN else f" of {len(rows):,}"
         found.append({"title": TITLES[group], "count": f"{len(images)}{count}", "images": images})
@@ -78,7 +78,7 @@ def _shown(
     group: str,
     given: Pictures,
     room: int,
-    most: int | None,
+    most: int,
 ) -> tuple[list[dict[str, str]], int]:
     """Return images in the order of their classes, up to ``most``, and the bytes they take."""
     shown: dict[str, list[dict[str, str]]] = {name: [] for name in rows}
