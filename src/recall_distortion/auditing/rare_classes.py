@@ -32,7 +32,6 @@ SLOPES = dict(
         strict=True,
     )
 )  # fmt: skip
-OF_CLASSES = tuple(SLOPES.values())
 _OF_SLOPE = {
     "after": "", "after_low": "_low", "after_high": "_high", "control": "_control",
     "over_control": "_over_control", "over_control_low": "_over_low",

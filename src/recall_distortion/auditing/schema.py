@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from recall_distortion.auditing.comparison import BY_CLASS, CHANGES
 from recall_distortion.auditing.decision import DECISIONS, SAID
 from recall_distortion.auditing.forgotten import OF_CONTROL, OF_HALVES
-from recall_distortion.auditing.rare_classes import OF_CLASSES
 from recall_distortion.inference.questions.class_tests import GAINS, LOSES
 from recall_distortion.tables.forgetting import FEWER, MORE
 from recall_distortion.tables.gallery import DRAWN
@@ -250,8 +249,8 @@ POPULATIONS = [
     Field("fewer", "Half as many networks; the number of PIEs falls with that of networks."),
     Field("at_fewer_median", "The median number of PIEs of so many, over 100 choices of pairs."),
     *(Field(f"at_fewer_{end}", meaning) for end, meaning in _RANGE),
-    Field("unpaired_at_fewer_median", "The same of so many networks after and as many before of "
-          "other pairs: beside reseed_at_fewer_median, whose halves have no pairs either."),
+    Field("unpaired_at_fewer_median",
+          "The same of so many after and others before, unpaired as the halves are."),
     *(Field(f"unpaired_at_fewer_{end}", meaning) for end, meaning in _RANGE),
     Field("reseed_networks", "How many networks before each of two halves of them has."),
     Field("reseed_pies", "How many images these halves answer otherwise, without compression."),
@@ -300,12 +299,8 @@ PIES = [
 
 RARE_CLASSES = [
     _CANDIDATE,
-    Field("slope", "Of the changes of the classes' recalls over classes, by least squares: per ten "
-          "times the training images, or per unit of the recall of other networks before (1 is "
-          "from none right to all); each alone, and both in one regression.",
-          OF_CLASSES),
-    Field("after", "The mean of the networks' slopes; above 0 where rare classes, or those of low "
-          "recall, lose more."),
+    Field("slope", "What the classes' changes of recall, from 0 to 1, are regressed on."),
+    Field("after", "Mean slope of the networks; above 0 where rare or weak classes lose more."),
     *_ends("after, over other networks on these images", "after"),
     Field("control", "The control's; empty without one, as what follows."),
     Field("over_control", "after less control."),
@@ -314,9 +309,7 @@ RARE_CLASSES = [
 ]  # fmt: skip
 
 BESIDE_PIES = [
-    Field("group", "Why it is here: its modal label is another of the control's networks than "
-          "before; without a control, of one half of the networks before than of the other; or it "
-          "was drawn at random, with what the networks before answer as before and after.",
+    Field("group", "Why it is here: PIEs of the control, without one of the halves; or at random.",
           (OF_CONTROL, OF_HALVES, DRAWN)),
     *PIES[1:],
 ]  # fmt: skip
@@ -344,8 +337,8 @@ OF_SEVERAL = ("populations", "class_tests", "pies", "beside_pies", "rare_classes
 SUMMARY = [
     Field("schema", "The version of these keys."),
     Field("version", "That of recall-distortion."),
-    Field("test_set", "How many `images` and `classes` it has, and a SHA-256 of its `labels`: of "
-          "the images' classes by name, in their order, with a line break behind each."),
+    Field("test_set",
+          "`images`, `classes`; of `labels` a SHA-256, their names with a line break each."),
     Field("level", "The level of all intervals that no other is said of."),
     Field("warnings", "What a reader has to know first, a sentence each."),
     Field("limits", "The limits that were given, by the names of findings; null where none was.",
@@ -353,9 +346,8 @@ SUMMARY = [
     Field("decision", "What they decide of all candidates, the worst; null without limits.",
           DECISIONS),
     Field("findings", "What each limit says of each class of each candidate that is not within."),
-    Field("candidates",
-          "Each one's decision, its rows of models.csv and `populations`, `measures`, "
-          "`rare_classes` where asked for, `classes`."),
+    Field("candidates", "Each one's decision, row of models.csv, `populations`, `measures`, "
+          "`rare_classes`, `classes`."),
 ]  # fmt: skip
 
 FINDING = [
