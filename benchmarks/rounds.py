@@ -107,7 +107,7 @@ def main() -> None:
         [
             (
                 way,
-                spread([trained / each for each in taken], "{:,.0f}"),
+                spread([trained / each for each in taken], "{:.0f}"),
                 spread(ratios(seconds[ALONE], taken)),
             )
             for way, taken in seconds.items()
