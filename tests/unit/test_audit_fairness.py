@@ -239,6 +239,16 @@ def test_classes_without_an_image_and_answers_of_no_class_are_no_matter() -> Non
     assert left.set_index("measure").loc["worst recall", "after"] == 0
 
 
+def test_an_answer_of_no_class_for_another_is_a_flip() -> None:
+    first = BEFORE.argmax(1)
+    first[:30], second = -1, first.copy()
+    first[30:60], second[:60] = CLASSES, CLASSES + 1  # no label has these
+    second[60:70] = -1
+    found = rd.audit(LABELS, first, second).tables
+    rate = found["measures"].set_index("measure").loc["flip rate", "after"]
+    assert rate == found["models"]["flipped_share"][0] == 70 / IMAGES
+
+
 def test_shares_and_calibration_of_classes() -> None:
     found = rd.audit(LABELS, BEFORE, AFTER, control=CONTROL).tables["class_measures"]
     named = [side.argmax(1) for side in (BEFORE, AFTER, CONTROL)]
