@@ -31,7 +31,7 @@ NAMES = ["mlp", "lenet300", "cnn", "lenet5", "resnet20"]
 
 
 def random_network(name, seed=0, channels=1, classes=4):
-    """Return a network with batch norm's statistics, factors and offsets as training leaves them."""
+    """Return a network with batch norm's statistics, factors and offsets as after training."""
     network = networks.build(name, channels=channels, classes=classes)
     networks.initialize(network, generator(seed, "initialization"))
     drawn = torch.Generator().manual_seed(seed)

@@ -6,7 +6,7 @@ import pytest
 from core_helpers import REPOSITORY
 
 from recall_distortion.compression.facts import BUILT_IN, CRITERIA, UNITS
-from recall_distortion.report.definitions import NOT_DEFINED, definitions
+from recall_distortion.report.definitions import NOT_DEFINED, SYMBOLS, definitions, symbols
 from recall_distortion.study import load
 
 SHIPPED = sorted((REPOSITORY / "config" / "studies").glob("*.yaml"))

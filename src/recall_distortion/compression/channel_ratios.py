@@ -75,6 +75,6 @@ def fraction_of_channels(
         raise NetworkError(
             f"{network} cannot reach ratio {format_ratio(ratio)} with unit: channel and count: "
             f"{count}, because a channel of every layer stays; its largest feasible ratio is "
-            f"{largest:g}. Use smaller ratios"
+            f"{format_ratio(largest)}. Use smaller ratios"
         )
     return every[fitting - 1]

@@ -179,6 +179,45 @@ UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT, CHANNEL)}
 
 
 @dataclass(frozen=True)
+class Profile:
+    """Published numbers of channels, layer by layer, of one architecture.
+
+    ``ratio`` is the published one; ``channels`` are how many stay of a group, by what its name
+    begins with, and groups of no such name stay whole.
+    """
+
+    name: str
+    architecture: str
+    ratio: float
+    channels: Mapping[str, int]
+    meaning: str
+
+    def of(self, group: str, size: int) -> int:
+        """Return how many channels stay of a group of a size."""
+        return next((n for start, n in self.channels.items() if group.startswith(start)), size)
+
+
+PROFILES: dict[str, Profile] = {
+    facts.name: facts
+    for facts in (
+        Profile(
+            "chip_resnet56",
+            "resnet56",
+            3.54,
+            {
+                **{"stage1.": 8, "stage2.": 12, "stage3.": 19},
+                **{"stage1": 9, "stage2_before": 5, "stage2_after": 5},
+            },
+            "at the rates of CHIP’s stronger setting of ResNet-56 (GitHub yuxwind/"
+            "CHIP_NeurIPS2021), which keep 8, 12 and 19 channels within the blocks of the three "
+            "stages and 9 and 19 between those of the first two; what these lose the third loses "
+            "with them, 13 of 64, which CHIP’s code keeps",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
 class Schedule:
     """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's.
 

@@ -21,9 +21,10 @@ class Method:
     ``pruning.masks.SCOPES``; ``schedule`` says in which rounds. ``gradient_examples`` are the
     training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
     ``unit`` is what is removed as one; fractions are then of units, and ``feature_images`` the
-    training images of whose feature maps a criterion of channels is. ``retraining`` says what
-    follows. Where ``of_sparsity`` a ratio stands for the share of prunable weights that goes,
-    1 - 1 / ratio to two decimals.
+    training images of whose feature maps a criterion of channels is. ``channels`` are how many
+    stay of each group where no fraction says so. ``retraining`` says what follows. Where
+    ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
+    decimals.
     """
 
     criterion: str
@@ -35,6 +36,7 @@ class Method:
     of_sparsity: bool = False
     retraining: str = FINETUNE
     feature_images: int = 0
+    channels: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ def to_keep(
     """
     if method is not None and method.of_sparsity:
         return 1 - round(1 - 1 / float(ratio), 2)
+    if method is not None and method.channels is not None:
+        return 1 / float(ratio)  # which is nominal: the method says how many stay
     own = units.load(unit).fraction
     if own is not None:
         return own(network, float(ratio), count, image)

@@ -13,6 +13,7 @@ from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
     CHANNEL,
+    PROFILES,
     QUANTIZATION_SOURCE,
     QUANTIZERS,
     RANGES,
@@ -22,6 +23,7 @@ from recall_distortion.compression.facts import (
     WEIGHT,
     Retraining,
     Schedule,
+    Unit,
     weights_formula,
     weights_meaning,
 )
@@ -139,7 +141,7 @@ def _definition(name: str, facts: Any) -> Definition:
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
         f"removes {unit.meaning}" if unit != WEIGHT else "",
-        _SCOPES_OF_CHANNELS if unit == CHANNEL else _SCOPES.get(str(facts.get("scope")), ""),
+        _scope(unit, facts),
         *_trained(schedule, RETRAININGS.get(str(facts.get("retraining"))), facts),
         _span(facts.get("begin"), facts.get("end")),
         _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
@@ -219,6 +221,14 @@ def _gradient(examples: Any) -> str:
     if not _is_number(examples):
         return ""
     return f"g over {examples:,} training images drawn at random, or all if there are fewer"
+
+
+def _scope(unit: Unit, facts: Mapping[str, Any]) -> str:
+    """Return what scores are ranked over, and how much stays of it where that is published."""
+    if unit != CHANNEL:
+        return _SCOPES.get(str(facts.get("scope")), "")
+    profile = PROFILES.get(str(facts.get("profile")))
+    return f"ranked within each group, {profile.meaning}" if profile else _SCOPES_OF_CHANNELS
 
 
 def _images(count: Any) -> str:

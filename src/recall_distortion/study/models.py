@@ -330,7 +330,7 @@ class Study(Strict):
                 continue
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
-            methods[name] = method.parameters()
+            methods[name] = units.method_parameters(panel.architecture, method)
         where, pruning, training = self._trained(self.network(panel))
         return {
             "methods": methods,

@@ -13,6 +13,7 @@ from recall_distortion.compression.controls import CONTROL_OF, FINETUNE, GRADUAL
 from recall_distortion.compression.facts import (
     BUILT_IN,
     CHANNEL,
+    PROFILES,
     RETRAININGS,
     SCHEDULES,
     UNITS,
@@ -33,12 +34,14 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     ScheduleName = str
     RetrainingName = str
     UnitName = str
+    ProfileName = str
 else:
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(dict.fromkeys(n for u in UNITS.values() for n in u.criteria))]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
     UnitName = Literal[tuple(UNITS)]
+    ProfileName = Literal[tuple(PROFILES)]
 
 
 class Phase(Strict):
@@ -139,6 +142,14 @@ class Method(Strict):
         ge=1,
         description="How many training images' feature maps a criterion looks at, where it does.",
     )
+    profile: ProfileName | None = Field(
+        None,
+        description="How many channels stay of which layer, as published, in place of ratios: "
+        + "; ".join(
+            f"{n}, ratio {facts.ratio} of {facts.architecture}" for n, facts in PROFILES.items()
+        )
+        + ".",
+    )
     epsilon: float | None = Field(
         None,
         ge=0,
@@ -162,6 +173,8 @@ class Method(Strict):
     @property
     def own_ratios(self) -> list[float] | None:
         """The ratios that the method sets; those of sparsities have two decimals."""
+        if self.profile is not None:
+            return [PROFILES[self.profile].ratio]
         if self.sparsities is None:
             return self.ratios
         return [round(1 / (1 - sparsity), 2) for sparsity in self.sparsities]
@@ -174,7 +187,7 @@ class Method(Strict):
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
         apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs"}
-        found = self.model_dump(exclude=apart | {"unit", "feature_images"})
+        found = self.model_dump(exclude=apart | {"unit", "feature_images", "profile"})
         if self.unit != WEIGHT.name:
             found["unit"] = self.unit
         if self.facts.needs_images:
@@ -213,7 +226,11 @@ class Method(Strict):
                 f"feature_images: {self.criterion} looks at no feature maps; remove it"
             )
         if unit != CHANNEL:
+            if self.profile is not None:
+                raise ValueError("profile: it is of channels; add unit: channel")
             return self
+        if self.profile is not None and self.ratios is not None:
+            raise ValueError("profile: it says what stays, so that ratios say nothing; remove one")
         if self.schedule == GRADUAL:
             raise ValueError(f"schedule {GRADUAL} removes single weights; remove unit or schedule")
         if self.retraining == "shuffled":

@@ -109,8 +109,8 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
         where = f"{panel.architecture} on {panel.dataset}"
         for method in network.methods:
             definition = study.pruning(method)
-            if definition is None or definition.sparsities is not None:
-                continue  # nothing is removed, or a share that every network has
+            if definition is None or definition.sparsities or definition.profile:
+                continue  # nothing is removed, or what every network has
             own = definition.ratios is not None
             for ratio in study.ratios_of(method):
                 try:

@@ -29,6 +29,8 @@ def of_method(
     found = method.model_dump(include={"criterion", "scope", "schedule"})
     if method.unit != WEIGHT.name:
         found["unit"] = method.unit
+    if method.profile is not None:
+        found["profile"] = method.profile
     if method.own_ratios is not None:
         found["ratios"] = own
     if method.sparsities is not None:

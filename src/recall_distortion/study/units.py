@@ -7,7 +7,7 @@ from typing import Any
 
 from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.controls import ONE_SHOT, WAY_OF
-from recall_distortion.compression.facts import CHANNEL, CHANNEL_CRITERIA, WEIGHT
+from recall_distortion.compression.facts import CHANNEL, CHANNEL_CRITERIA, PROFILES, WEIGHT
 from recall_distortion.networks import plans, structure
 from recall_distortion.study.arms import control_of
 from recall_distortion.study.parts import Method
@@ -31,6 +31,12 @@ def check(where: str, architecture: str, methods: Methods, count: str) -> None:
             raise ValueError(
                 f"methods: {name} of {where} ranks channels by their batch norm, and "
                 f"{architecture} has none; choose another network or one of {', '.join(others)}"
+            )
+        profile = PROFILES[method.profile] if method.profile else None
+        if profile and profile.architecture != architecture:
+            raise ValueError(
+                f"methods.{name}.profile: {profile.name} is of {profile.architecture}, and {where} "
+                "is another network; list the method in a panel of its own"
             )
         if count == "multiply_adds" and method.unit != CHANNEL.name and not method.sparsities:
             raise ValueError(
@@ -68,6 +74,16 @@ def parameters(architecture: str, methods: Methods, bundle: Sequence[str]) -> di
     rounds = [unit for name, unit in zip(bundle, units, strict=True) if name in OF_ROUNDS]
     if CHANNEL.name in rounds:
         found["unit"] = CHANNEL.name
+    return found
+
+
+def method_parameters(architecture: str, method: Method) -> dict[str, Any]:
+    """Return what decides the networks of a method on a network, but the ratios."""
+    found = method.parameters()
+    if method.profile is not None:
+        groups = structure.groups(plans.layers(architecture, 1, 2)).values()
+        profile = PROFILES[method.profile]
+        found["channels"] = {one.name: profile.of(one.name, one.size) for one in groups}
     return found
 
 

@@ -71,8 +71,10 @@ def method_masks(
         if select is not None:
             kept = select(scores, fraction, within=left)
         else:
-            ties, choose = generator(seed, "criterion ties"), unit.select or SCOPES[method.scope]
-            kept = choose(scores, fraction, within=left, generator=ties)
+            choose = unit.select or SCOPES[method.scope]
+            own = {} if method.channels is None else {"counts": method.channels}
+            ties = generator(seed, "criterion ties")
+            kept = choose(scores, fraction, within=left, generator=ties, **own)
         found.append(dict(unit.masks(network, kept)))
     return found
 

@@ -82,9 +82,10 @@ def check_smaller(
             "its largest logit otherwise than with them masked, so that something of them is left; "
             "compare its plan's groups with its module"
         )
-    left = {name: int(mask.sum()) for name, mask in masks.items()}
+    left = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    left |= {name: int(mask.sum()) for name, mask in masks.items()}
     for name, parameter in small.named_parameters():
-        if left.get(name, parameter.numel()) != parameter.numel():
+        if left[name] != parameter.numel():
             raise NetworkError(
                 f"{type(network).__name__}: of {name} masks leave {left[name]} numbers and the "
                 f"network without its removed channels has {parameter.numel()}; compare its plan's "

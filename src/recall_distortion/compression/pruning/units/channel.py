@@ -8,7 +8,6 @@ the last an all-zero filter would leave the constant that batch norm makes of it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +48,25 @@ def fraction(network: nn.Module, ratio: float, count: str, image: tuple[int, int
     return channel_ratios.fraction_of_channels(layers, ratio, count, type(network).__name__)
 
 
-#: Of each group the same fraction stays, and one channel at least.
-select = partial(layer_masks, least=1)
+def select(
+    scores: Mapping[str, Tensor],
+    fraction: float,
+    *,
+    within: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> dict[str, Tensor]:
+    """Return which channels stay: of each group the same fraction, and one at least.
+
+    Or as many as ``counts`` says by group.
+    """
+    if counts is None:
+        return layer_masks(scores, fraction, within=within, generator=generator, least=1)
+    found: dict[str, Tensor] = {}
+    for name, own in scores.items():
+        share = counts[name] / own.numel()
+        found |= layer_masks({name: own}, share, within=within, generator=generator)
+    return found
 
 
 def left(network: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
