@@ -285,7 +285,7 @@ def test_a_network_of_which_something_is_left_fails_its_job(folder, tmp_path, mo
         "load",
         lambda name: Unit(**{**vars(whole), "masks": forgets}),
     )
-    with pytest.raises(NetworkError, match="MLP: of fc1.bias masks leave 32 numbers"):
+    with pytest.raises(NetworkError, match=r"MLP: of fc1\.bias masks leave 32 numbers"):
         compress(folder, tmp_path, {"l1": MADE["l1"]})
     assert not list(tmp_path.iterdir())
 

@@ -89,7 +89,7 @@ def test_the_network_of_a_ratio_is_the_largest_that_is_small_enough(name, count)
 
 
 @given(
-    ratio=st.floats(1, 30),
+    ratio=st.floats(1, 19),
     name=st.sampled_from(["mlp", "cnn", "lenet5", "resnet20"]),
     count=st.sampled_from(COUNTS),
 )
