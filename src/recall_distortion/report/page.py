@@ -31,7 +31,7 @@ from recall_distortion.report.caveats import (
     test_sets,
 )
 from recall_distortion.report.computed import computed, crossed_engines
-from recall_distortion.report.definitions import SYMBOLS, Definition, definitions
+from recall_distortion.report.definitions import Definition, definitions, symbols
 from recall_distortion.report.evidence import (
     class_facts,
     over_both_facts,
@@ -235,7 +235,7 @@ def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
         "selection": str(study.get("selection") or ""),
         "facts": _facts(study),
         "definitions": [_defined(item) for item in definitions(study, methods)],
-        "symbols": SYMBOLS,
+        "symbols": symbols(study),
         "answer": answer_facts(data),
         "quantized": quantized_facts(data),
         "test_sets": test_sets(data),
