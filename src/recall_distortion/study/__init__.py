@@ -8,8 +8,9 @@ holds. Nothing here imports torch, because the Snakefile loads a study at every 
 
 from __future__ import annotations
 
+from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.models import Network, Study
-from recall_distortion.study.parts import METHODS, Dataset, Jobs, Method, Panel
+from recall_distortion.study.parts import METHODS, Jobs, Method, Panel
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.rates import Phase
 from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema

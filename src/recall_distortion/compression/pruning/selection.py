@@ -49,39 +49,60 @@ def method_masks(
     *,
     seed: int,
     within: Mapping[str, Tensor] | None = None,
+    images: DeviceImages | None = None,
 ) -> list[dict[str, Tensor]]:
     """Return the masks that a method gives a network at each fraction to keep, by parameter.
 
     ``within`` are the masks that the network has already: they hold, and only the units that they
     leave are ranked. Fractions are of all units. Random scores and ties depend on the replicate's
     seed but not on the fraction, so the masks of one replicate are nested, and those at one
-    fraction are the same whichever others are asked for.
+    fraction are the same whichever others are asked for. ``images`` are the training images, for
+    criteria that look at feature maps.
     """
-    criterion, unit = criteria.load(method.criterion), units.load(method.unit)
-    scoring = generator(seed, "criterion scores")
-    with torch.no_grad():
-        of_weights = {
-            name: criterion.score(
-                weight,
-                gradients[name] if gradients is not None else None,
-                epsilon=method.epsilon,
-                generator=scoring,
-            )
-            for name, weight in networks.prunable_parameters(network).items()
-        }
-        scores = unit.scores(network, of_weights)
+    unit, select = units.load(method.unit), None
+    if unit.measure is not None:
+        scores = unit.measure(network, method, images, seed)
+    else:
+        criterion = criteria.load(method.criterion)
+        scores, select = _of_weights(network, method, gradients, unit, seed), criterion.select
     left = None if within is None else unit.left(network, within)
     found = []
     for fraction in fractions:
-        if criterion.select is not None:
-            kept = criterion.select(scores, fraction, within=left)
+        if select is not None:
+            kept = select(scores, fraction, within=left)
         else:
+            choose = unit.select or SCOPES[method.scope]
+            own = {} if method.channels is None else {"counts": method.channels}
             ties = generator(seed, "criterion ties")
-            kept = SCOPES[method.scope](scores, fraction, within=left, generator=ties)
+            kept = choose(scores, fraction, within=left, generator=ties, **own)
         found.append(dict(unit.masks(network, kept)))
     return found
 
 
+@torch.no_grad()
+def _of_weights(
+    network: nn.Module,
+    method: Method,
+    gradients: Mapping[str, Tensor] | None,
+    unit: units.Unit,
+    seed: int,
+) -> Mapping[str, Tensor]:
+    """Return the scores that a criterion of weights gives the units."""
+    score, scoring = criteria.load(method.criterion).score, generator(seed, "criterion scores")
+    of_weights = {
+        name: score(
+            weight,
+            gradients[name] if gradients is not None else None,
+            epsilon=method.epsilon,
+            generator=scoring,
+        )
+        for name, weight in networks.prunable_parameters(network).items()
+    }
+    return unit.scores(network, of_weights)
+
+
 def needs_gradient(method: Method) -> bool:
     """Return whether a method's criterion looks at the gradient of the loss."""
+    if units.load(method.unit).measure is not None:
+        return False  # of the unit's own, none of which does
     return criteria.load(method.criterion).needs_gradient
