@@ -18,8 +18,9 @@ from torch.func import functional_call, grad, vmap
 from recall_distortion.evaluation.eigenvalues import leading
 from recall_distortion.training.randomness import generator
 
-#: Images whose second derivatives are held at once, and whose single gradients are.
-AT_ONCE, SINGLE = 256, 64
+#: Images whose second derivatives are held at once, and whose single gradients are. More gain the
+#: smallest networks milliseconds, and 256 of ResNet-20 would need 0.7 GB more.
+AT_ONCE, SINGLE = 64, 32
 
 
 @dataclass(frozen=True)
