@@ -170,8 +170,7 @@ COUNTED: tuple[Column, ...] = (
     Column(
         "multiply_adds",
         COUNT,
-        "Multiply-adds of one image: a weight that is left, times the places it is applied to; of "
-        "a network without some channels, those of the smaller network. Quantized ones have none.",
+        "Multiply-adds of one image: weights that are left, times the places of each; not quantized.",
         later=True,
     ),
 )
