@@ -10,9 +10,12 @@ all settings in turn. Reported are microseconds a network's step, and images a s
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +24,11 @@ from side_by_side import machine, print_table
 from recall_distortion import networks
 from recall_distortion.system import processor
 from recall_distortion.training import DeviceImages, Engine
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import descent
+from recall_distortion.training.dropout import Dropout
+from recall_distortion.training.objective import Objective, step
 from recall_distortion.training.randomness import generator
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.replicates import copy_state
 
 CLASSES, IMAGES = 10, 4096
@@ -57,7 +63,16 @@ CASES = [
 class Running:
     """Networks of a case in training, at once."""
 
-    def __init__(self, case: Case, at_once: int, precision: str, device: str) -> None:
+    def __init__(
+        self,
+        case: Case,
+        at_once: int,
+        precision: str,
+        device: str,
+        *,
+        fast: bool = True,
+        **recipe: Any,
+    ) -> None:
         self.case, self.at_once, self.device = case, at_once, device
         rng = np.random.default_rng(0)
         shape = (IMAGES, case.channels, case.side, case.side)
@@ -76,9 +91,20 @@ class Running:
         for seed in range(at_once):
             networks.initialize(network, generator(seed, "initialization"))
             states.append(copy_state(network))
-        self.stack = Engine(at_once, precision).open(network, states)
-        parameters = self.stack.parameters
-        self.descent = Descent(parameters, [None] * len(parameters), 0.01, 0.9, 5e-4)
+        self.stack = Engine(at_once, precision, fast=fast).open(network, states)
+        plan = Recipe((), case.batch, 0.9, 5e-4, (), **recipe)
+        self.descent = descent(self.stack.parameters, plan)
+        self.descent.rate = 0.01
+        self.objective = Objective.of(plan)
+        self.dropped: Iterator[Any] = itertools.repeat(None)
+        if plan.dropout:
+            draws = [generator(seed, "dropout") for seed in range(at_once)]
+            sizes = [case.batch] * (IMAGES // case.batch)
+            dropout = Dropout(plan.dropout, network, self.images.labels.device)
+            # As in training, masks of many batches are drawn at once, an epoch after another.
+            self.dropped = itertools.chain.from_iterable(
+                dropout.draw(draws, sizes) for _ in itertools.count()
+            )
         draws = [generator(seed, "order") for seed in range(at_once)]
         orders = [torch.randperm(IMAGES, generator=one) for one in draws]
         self.orders = torch.stack(orders).to(device)
@@ -92,7 +118,8 @@ class Running:
         chosen = [choice[:, part].flatten(0, 1) for choice in self.choices]
         flat = index.flatten()
         labels = self.images.labels.index_select(0, flat).view_as(index)
-        step(self.stack, self.descent, self.images.batch(flat, chosen), labels, {})
+        batch = self.images.batch(flat, chosen)
+        step(self.stack, self.descent, batch, labels, {}, self.objective, next(self.dropped))
 
     def wait(self) -> None:
         """Wait until the device has done all that it was given."""

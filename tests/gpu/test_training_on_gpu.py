@@ -14,8 +14,8 @@ from core_helpers import prepared, recipe
 
 from recall_distortion import networks
 from recall_distortion.training import Engine, Run, TrainingImages, fit_runs
-from recall_distortion.training.descent import cross_entropy
 from recall_distortion.training.fused import Fused
+from recall_distortion.training.objective import cross_entropy
 from recall_distortion.training.proof import LOWEST, Setting, examine, is_proved
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state, load_tensors

@@ -25,9 +25,10 @@ from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.training import DeviceImages, Run, TrainingImages, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import descent
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.masks import factors
+from recall_distortion.training.objective import step
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import load_tensors
@@ -282,8 +283,10 @@ def fake_gpu(monkeypatch):
 @pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 @pytest.mark.parametrize("at_once", [1, 3])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision):
+@pytest.mark.parametrize(
+    ("precision", "optimizer"), [("float32", "sgd"), ("bfloat16", "sgd"), ("float32", "adamw")]
+)
+def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision, optimizer):
     name, channels, size, augmentation = case
     with torch.device("cuda"):
         network = networks.build(name, channels=channels, classes=4)
@@ -296,15 +299,16 @@ def test_a_step_under_fake_tensors_is_on_the_gpu_alone(case, at_once, precision)
     ]
     batch = images.fit.batch(index, choices)
     labels = images.fit.labels.index_select(0, index).view(at_once, 5)
-    optimizer = Descent(stack.parameters, [None] * len(stack.parameters), 0.1, 0.9, 1e-3)
-    optimizer._options["fused"] = False
+    plan = recipe((1, 0.1), weight_decay=1e-3, optimizer=optimizer)
+    descending = descent(stack.parameters, plan)
+    descending.rate, descending.fused = 0.1, False
     seen = []
     network.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
     masks = {name: p > 0 for name, p in network.named_parameters()}
     runs = [Run(0, network.state_dict(), masks if k == 0 else None) for k in range(at_once)]
     masked = factors(stack, runs)
     assert len(masked) == len(stack.parameters)
-    losses = step(stack, optimizer, batch, labels, masked)
+    losses = step(stack, descending, batch, labels, masked)
     assert (losses.device.type, losses.shape) == ("cuda", (at_once,))
     if at_once == 1:  # what torch.vmap wraps does not pass on that it is a GPU's, to fake tensors
         assert seen == [getattr(torch, precision)]

@@ -9,7 +9,7 @@ weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -125,22 +125,23 @@ def _recipe(plan: CompressionPlan, retraining: str) -> Recipe:
 
 def until(recipe: Recipe, epochs: int) -> Recipe:
     """Return the first epochs of a recipe."""
-    return _cut(recipe, lambda first, last: min(last, epochs) - first)
+    return _cut(recipe, 0, epochs)
 
 
 def after(recipe: Recipe, epochs: int) -> Recipe:
     """Return a recipe without its first epochs."""
-    return _cut(recipe, lambda first, last: last - max(first, epochs))
+    return _cut(recipe, epochs, recipe.epochs)
 
 
-def _cut(recipe: Recipe, left: Callable[[int, int], int]) -> Recipe:
-    """Return what is left of each phase, which is between two numbers of epochs."""
+def _cut(recipe: Recipe, begin: int, end: int) -> Recipe:
+    """Return the part of a recipe between two numbers of epochs."""
     phases, first = [], 0
     for phase in recipe.phases:
-        last = first + phase.epochs
-        if (epochs := left(first, last)) > 0:
-            phases.append(replace(phase, epochs=epochs))
-        first = last
+        inside = slice(max(begin - first, 0), min(max(end - first, 0), phase.epochs))
+        if inside.stop > inside.start:
+            epochs = inside.stop - inside.start
+            phases.append(replace(phase, epochs=epochs, rates=phase.rates[inside]))
+        first += phase.epochs
     if not phases:
         raise TrainingError(f"of {first} epochs of training none is left to begin or go on with")
     return replace(recipe, phases=tuple(phases))

@@ -125,7 +125,7 @@ def _epoch(data: PreparedData, architecture: str, work: _Work, device: str) -> f
     def report(rows: list[dict[str, Any]], places: range) -> None:
         ends.append(time.perf_counter())
 
-    phase = dataclasses.replace(recipe.phases[0], epochs=EPOCHS)
+    phase = dataclasses.replace(recipe.phases[0], epochs=EPOCHS, rates=())
     recipe = dataclasses.replace(recipe, phases=(phase,))
     list(fit_runs(network, images, recipe, runs, engine=engine, report=report))
     taken = statistics.median(_differences(ends))

@@ -10,17 +10,11 @@ from __future__ import annotations
 
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.models import Network, Study
-from recall_distortion.study.parts import (
-    METHODS,
-    Jobs,
-    Method,
-    Panel,
-    Phase,
-    Recipe,
-    RecipePair,
-)
+from recall_distortion.study.parts import METHODS, Jobs, Method, Panel
 from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.study.rates import Phase
 from recall_distortion.study.reading import OVERRIDES, check_feasible, load, parse, schema
+from recall_distortion.study.recipes import Recipe, RecipePair
 
 __all__ = [
     "METHODS",

@@ -12,7 +12,8 @@ from typing import Any
 
 from recall_distortion.compression import controls
 from recall_distortion.compression.controls import FINETUNE, GRADUAL
-from recall_distortion.study.parts import Method, Recipe
+from recall_distortion.study.parts import Method
+from recall_distortion.study.recipes import Recipe
 from recall_distortion.vocabulary import (
     CONTROL,
     CONTROL_GRADUAL,
@@ -92,10 +93,10 @@ def parameters(
     ways = {name: _way(name, methods[name]) for name in bundle}
     if GRADUAL in ways.values():
         begin, end = _span(where, methods, recipe)
-        found["gradual"] = {"recipe": recipe.model_dump(), "begin": begin, "end": end}
+        found["gradual"] = {"recipe": recipe.parameters(), "begin": begin, "end": end}
     if retrainings := sorted({*ways.values()} - {GRADUAL, FINETUNE}):
         found["retrainings"] = {
-            name: {"recipe": recipe.model_dump(), "epochs": _rewound(name, methods)}
+            name: {"recipe": recipe.parameters(), "epochs": _rewound(name, methods)}
             for name in retrainings
         }
     return found
@@ -125,7 +126,7 @@ def _words(method: Method) -> str:
 
 
 def _epochs(recipe: Recipe) -> int:
-    return sum(phase.epochs for phase in recipe.phases)
+    return recipe.epochs
 
 
 def _rewound(retraining: str, methods: Methods) -> int:

@@ -23,10 +23,9 @@ from recall_distortion.study.parts import (
     OwnMethod,
     Panel,
     Ratio,
-    Recipe,
-    RecipePair,
 )
 from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.study.recipes import Recipe, RecipePair
 from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import (
@@ -318,7 +317,7 @@ class Study(Strict):
         """Return exactly what decides the dense networks, besides data and seeds."""
         recipe = self.network(panel).recipe.training
         return {
-            "recipe": recipe.model_dump(),
+            "recipe": recipe.parameters(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
         }
@@ -339,7 +338,7 @@ class Study(Strict):
         return {
             "methods": methods,
             "count": self.count,
-            "recipe": recipes.finetuning.model_dump(),
+            "recipe": recipes.finetuning.parameters(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
             **arms.parameters(where, pruning, self.bundles(panel)[bundle], training),

@@ -44,42 +44,6 @@ else:
     ProfileName = Literal[tuple(PROFILES)]
 
 
-class Phase(Strict):
-    """A stretch of training at one learning rate; momentum starts anew with each phase."""
-
-    epochs: int = Field(
-        ge=1, le=10_000, description="How often it passes over the training images."
-    )
-    learning_rate: float = Field(gt=0, le=100, description="The step size of SGD in this phase.")
-
-
-class Recipe(Strict):
-    """How a network is trained or fine-tuned: SGD with Nesterov momentum."""
-
-    phases: list[Phase] = Field(min_length=1, description="The phases of training, in their order.")
-    batch_size: int = Field(128, ge=1, description="How many images a step of SGD takes.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0 is plain SGD.")
-    weight_decay: float = Field(
-        0.0,
-        ge=0,
-        description="Weight decay: each step adds this multiple of a weight to its gradient.",
-    )
-    augmentation: list[Literal["flip", "crop"]] = Field(
-        [],
-        description="How training images are varied. flip: mirrored left to right with probability "
-        "1/2; crop: cut out at a random place after 4 pixels were added on each side.",
-    )
-
-
-class RecipePair(Strict):
-    """How the dense networks are trained and how the pruned ones are fine-tuned."""
-
-    training: Recipe = Field(description="From the initial weights to the dense network.")
-    finetuning: Recipe = Field(
-        description="How networks are trained after pruning; the control alike, without pruning."
-    )
-
-
 class Method(Strict):
     """A pruning method: what scores a weight, what the scores are ranked over, and when."""
 

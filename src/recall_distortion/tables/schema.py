@@ -170,7 +170,7 @@ COUNTED: tuple[Column, ...] = (
     Column(
         "multiply_adds",
         COUNT,
-        "Multiply-adds of one image: weights that are left, times the places of each; not quantized.",
+        "Multiply-adds of one image: weights left, times the places of each; none where quantized.",
         later=True,
     ),
 )

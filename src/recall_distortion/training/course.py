@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recall_distortion.system.errors import TrainingError
+from recall_distortion.training.descent import Descent
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.removal import Removal
 from recall_distortion.training.replicates import TRAINING
@@ -76,36 +77,41 @@ class Best:
 class Course:
     """How far the training of a stack has come: all that its next epoch depends on.
 
-    ``further`` are tensors by name that are changed in place.
+    ``optimizer`` is that of the present phase; ``remembered`` are the tensors that a killed job's
+    had. ``further`` are tensors by name that are changed in place.
     """
 
     stack: Stack
     orders: list[torch.Generator]
     choices: list[torch.Generator]
+    drops: list[torch.Generator]  # none where nothing is dropped
     histories: list[list[dict[str, Any]]]
     failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
     best: Best = field(default_factory=Best)
     epoch: int = 0
-    momentum: list[Tensor | None] = field(default_factory=list)
+    optimizer: Descent | None = None
+    remembered: dict[str, Tensor] = field(default_factory=dict)
     further: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, stack: Stack, runs: Sequence[Run], stage: str) -> Course:
+    def start(
+        cls, stack: Stack, runs: Sequence[Run], stage: str, *, dropout: bool = False
+    ) -> Course:
         """Return the course before the first epoch."""
         prefix = "" if stage == TRAINING else f"{stage} "
         orders = [generator(run.seed, f"{prefix}order") for run in runs]
         choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
-        return cls(stack, orders, choices, [[] for _ in runs])
+        drops = [generator(run.seed, f"{prefix}dropout") for run in runs] if dropout else []
+        return cls(stack, orders, choices, drops, [[] for _ in runs])
 
     def keep(self, unfinished: Unfinished) -> None:
         """Write it."""
         tensors = {f"now/{name}": value for name, value in self.stack.tensors.items()}
         tensors |= {f"best/{name}": value for name, value in self.best.tensors.items()}
-        tensors |= {
-            f"momentum/{position}": value
-            for position, value in enumerate(self.momentum)
-            if value is not None
-        }
+        if self.optimizer is not None:
+            tensors |= {
+                f"optimizer/{name}": value for name, value in self.optimizer.tensors().items()
+            }
         tensors |= {f"further/{name}": value for name, value in self.further.items()}
         for name, generators in self._generators():
             tensors |= {f"{name}/{k}": one.get_state() for k, one in enumerate(generators)}
@@ -132,20 +138,18 @@ class Course:
             self.best.tensors[name] = torch.empty_like(value).copy_(tensors[f"best/{name}"])
         for name, value in self.further.items():
             value.copy_(tensors[f"further/{name}"])
-        # Momentum lies in memory as its parameter does: the fused step relies on it.
-        self.momentum = [
-            torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"momentum/{position}"])
-            if f"momentum/{position}" in tensors
-            else None
-            for position, parameter in enumerate(self.stack.parameters)
-        ]
+        self.remembered = {
+            name.removeprefix("optimizer/"): value
+            for name, value in tensors.items()
+            if name.startswith("optimizer/")
+        }
         for name, generators in self._generators():
             for k, one in enumerate(generators):
                 one.set_state(tensors[f"{name}/{k}"])
         print(f"training goes on after epoch {self.epoch}", flush=True)
 
     def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
-        return [("order", self.orders), ("choice", self.choices)]
+        return [("order", self.orders), ("choice", self.choices), ("drop", self.drops)]
 
     def record(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from recall_distortion.fast import faster
 from recall_distortion.training import fused as units
 from recall_distortion.training.descent import Descent
+from recall_distortion.training.dropout import Dropout
 from recall_distortion.training.fused import Captured, Fused
 from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.objective import Objective
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.proof import is_proved
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.stacks import Alone, Stack, Vectorized
 
 __all__ = ["Engine", "choose", "choose_for_evaluation", "is_deterministic"]
@@ -85,13 +88,40 @@ class Engine:
         stack: Stack,
         optimizer: Descent,
         images: DeviceImages,
-        batch_size: int,
+        recipe: Recipe,
         masks: Mapping[int, Tensor],
     ) -> Pass:
-        """Return what makes passes over the images."""
+        """Return what makes passes over the images by a recipe."""
+        inputs = optimizer, images, recipe.batch_size, masks, Objective.of(recipe)
         if isinstance(stack, Fused):
-            return Captured(stack, optimizer, images, batch_size, masks)
-        return Pass(stack, optimizer, images, batch_size, masks)
+            return Captured(stack, *inputs)
+        dropout = None
+        if recipe.dropout:
+            dropout = Dropout(recipe.dropout, stack.network, images.labels.device)
+        return Pass(stack, *inputs, dropout)
+
+    def suited(self, network: nn.Module, recipe: Recipe) -> Engine:
+        """Return the engine, without the fast ways that a recipe cannot be computed by.
+
+        One printed line says so where that changes something.
+        """
+        taps = Objective.of(recipe).needs_preactivations
+        found, reasons = self, []
+        if self.fast and taps:
+            found = replace(found, fast=False)
+            if faster(network) is not None:
+                reasons.append("the compiled loops have no pre-activations")
+        for asked, what in (
+            (taps, "no pre-activations"),
+            (recipe.dropout > 0, "no dropout"),
+            (recipe.optimizer != "sgd", f"no {recipe.optimizer}"),
+        ):
+            if self.fused and asked:
+                found = replace(found, fused=False)
+                reasons.append(f"fused residual units have {what}")
+        if reasons:
+            print(f"{found}, by plain modules: {'; '.join(reasons)}", flush=True)
+        return found
 
 
 def choose(

@@ -13,8 +13,9 @@ from recall_distortion.fast.gpu import form
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import replicates
 from recall_distortion.training.augmentation import PADDING
-from recall_distortion.training.descent import Descent, step
+from recall_distortion.training.descent import Descent
 from recall_distortion.training.images import DeviceImages
+from recall_distortion.training.objective import CROSS_ENTROPY, Objective, step
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.stacks import Stack
 
@@ -45,13 +46,35 @@ class Fused(Stack):
         self.parameters = list(self.networks.parameters.values())
         self.tensors = self.networks.tensors
 
-    def logits(self, images: Tensor, *, training: bool = False) -> Tensor:
-        """Return each network's logits, as ``Stack`` says; those of evaluation have no gradient."""
-        found: Tensor = self.networks.logits(images, training=training)
-        return found
+    def outputs(
+        self,
+        images: Tensor,
+        *,
+        training: bool = False,
+        dropped: Mapping[str, Tensor] | None = None,
+        tapped: Sequence[str] = (),
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """Return each network's logits, as ``Stack`` says; those of evaluation have no gradient.
 
-    def _logits(self, images: Tensor, training: bool) -> Tensor:
-        return self.logits(images, training=training)
+        Raises ``NetworkError`` for what the kernels have not: masks of what layers get, and what
+        they give.
+        """
+        if dropped or tapped:
+            raise NetworkError(
+                "fused residual units have neither dropout nor pre-activations; compute with "
+                "Engine(fused=False)"
+            )
+        return self._outputs(images, training, {}, ())
+
+    def _outputs(
+        self,
+        images: Tensor,
+        training: bool,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        found: Tensor = self.networks.logits(images, training=training)
+        return found, {}
 
 
 class Captured(Pass):
@@ -71,8 +94,9 @@ class Captured(Pass):
         images: DeviceImages,
         batch_size: int,
         masks: Mapping[int, Tensor],
+        objective: Objective = CROSS_ENTROPY,
     ) -> None:
-        super().__init__(stack, optimizer, images, batch_size, masks)
+        super().__init__(stack, optimizer, images, batch_size, masks, objective)
         device = images.labels.device
         self._order = torch.zeros(len(stack), len(images), dtype=torch.int64, device=device)
         self._choices: list[Tensor] = []
@@ -81,12 +105,19 @@ class Captured(Pass):
         self._total = torch.zeros(len(stack), device=device)
         self._steps: Counter[int] = Counter()
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._rate = optimizer.rate  # which a captured step has as a constant
         self._pool: Any = None
 
     def run(
-        self, orders: Sequence[torch.Generator], choices: Sequence[torch.Generator]
+        self,
+        orders: Sequence[torch.Generator],
+        choices: Sequence[torch.Generator],
+        drops: Sequence[torch.Generator] = (),
     ) -> list[float]:
         """Make one pass and return the mean losses, with one generator a network."""
+        if self.optimizer.rate != self._rate:
+            self._rate = self.optimizer.rate
+            self._graphs.clear()
         self._order.copy_(self._draw(orders))
         drawn = self.images.draw(choices)
         self._choices = self._choices or [torch.empty_like(choice) for choice in drawn]
@@ -122,7 +153,7 @@ class Captured(Pass):
         index = self._order.index_select(1, positions)
         labels = self.images.labels.index_select(0, index.flatten()).view_as(index)
         batch = self._batch(index, positions)
-        losses = step(self.stack, self.optimizer, batch, labels, self.masks)
+        losses = step(self.stack, self.optimizer, batch, labels, self.masks, self.objective)
         self._total += losses * size
         self._place += size
 

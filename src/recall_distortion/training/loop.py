@@ -1,4 +1,4 @@
-"""The training of replicates: SGD over phases, keeping the weights of each one's best epoch.
+"""The training of replicates: a descent over phases, keeping the weights of each one's best epoch.
 
 There is one loop for a replicate alone and for K vectorized ones: every tensor has the replicates
 as its leading dimension, and what one draws, learns and keeps does not depend on the others.
@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recall_distortion.training import dropout
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
-from recall_distortion.training.descent import Descent, cross_entropy
+from recall_distortion.training.descent import descent
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_apart, check_masks, factors
+from recall_distortion.training.objective import Objective, cross_entropy
 from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.removal import Removed
 from recall_distortion.training.replicates import TRAINING
@@ -70,8 +72,8 @@ def fit_runs(
 ) -> Iterator[Fitted | NonFiniteLoss]:
     """Train networks of one architecture and yield for each, in order, its best epoch.
 
-    SGD with Nesterov momentum through the recipe's phases, each with a new optimizer (the published
-    script resets momentum at each phase). The best epoch is the one with the lowest mean validation
+    The recipe's optimizer goes through its phases, anew in each (the published script resets
+    momentum at each phase). The best epoch is the one with the lowest mean validation
     loss over all phases. What a mask removes gets no gradient, so momentum and decay leave it
     exactly zero, whichever parameter it is of; what a run's removal takes may return. The data
     order and augmentation come from a run's seed and ``stage`` alone, so that every method and
@@ -83,12 +85,15 @@ def fit_runs(
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
     place of a result; the other networks go on. Raises ``NetworkError`` for a mask of what is no
-    parameter of the network.
+    parameter of the network, and for a recipe that asks for what the network has not.
     """
     for run in runs:
         check_masks(run.masks or {}, network)
         check_apart(run)
-    engine = engine or Engine()
+    if recipe.dropout:
+        dropout.layers(network)
+    Objective.of(recipe).check(network)
+    engine = (engine or Engine()).suited(network, recipe)
     unfinished = unfinished or Unfinished()
     at_once = engine.fitting(network, images.fit, recipe.batch_size)
     facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs)}
@@ -148,7 +153,7 @@ def _fit_stack(
     unfinished: Unfinished,
     places: range,
 ) -> list[Fitted | NonFiniteLoss]:
-    course = Course.start(stack, runs, stage)
+    course = Course.start(stack, runs, stage, dropout=recipe.dropout > 0)
     masks = factors(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():
@@ -162,16 +167,13 @@ def _fit_stack(
         first, last = last + 1, last + phase.epochs
         if course.epoch >= last:
             continue
-        if course.epoch < first:
-            course.momentum = [None] * len(stack.parameters)
-        rate = phase.learning_rate
-        optimizer = Descent(
-            stack.parameters, course.momentum, rate, recipe.momentum, recipe.weight_decay
-        )
-        one_pass = engine.passes(stack, optimizer, images.fit, recipe.batch_size, masks)
+        remembered = course.remembered if course.epoch >= first else {}
+        course.optimizer = optimizer = descent(stack.parameters, recipe, remembered)
+        one_pass = engine.passes(stack, optimizer, images.fit, recipe, masks)
         for epoch in range(course.epoch + 1, last + 1):
-            removed.update(epoch - 1, course.momentum, course.failures)
-            training = one_pass.run(course.orders, course.choices)
+            removed.update(epoch - 1, optimizer, course.failures)
+            optimizer.rate = rate = phase.rate(epoch - first)
+            training = one_pass.run(course.orders, course.choices, course.drops)
             validation, accuracies = _validate(stack, images.validation)
             now = {"phase": phase_number, "epoch": epoch, "learning_rate": rate}
             rows = course.record(runs, now, training, validation, accuracies)

@@ -36,11 +36,12 @@ from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.system import files
 from recall_distortion.system.errors import UnwritableError
 from recall_distortion.training.augmentation import PADDING
-from recall_distortion.training.descent import Descent
+from recall_distortion.training.descent import descent
 from recall_distortion.training.fused import Captured, Fused, at_once
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.randomness import generator
+from recall_distortion.training.recipe import Recipe
 from recall_distortion.training.replicates import copy_state
 from recall_distortion.training.stacks import Alone, Stack
 
@@ -270,8 +271,9 @@ def _train(stack: Stack, images: DeviceImages, setting: Setting) -> list[float]:
     mask.view(len(stack), *stack.tensors[stack.names[position]].shape[1:])[:, ::2] = 0
     with torch.no_grad():
         stack.parameters[position].mul_(mask)
-    momentum: list[Tensor | None] = [None] * len(stack.parameters)
-    optimizer = Descent(stack.parameters, momentum, RATE, 0.9, 5e-4)
+    recipe = Recipe((), setting.batch, 0.9, 5e-4, ())
+    optimizer = descent(stack.parameters, recipe)
+    optimizer.rate = RATE
     masks = {position: mask}
     one_pass = (
         Captured(stack, optimizer, images, setting.batch, masks)

@@ -7,21 +7,55 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: so many passes over the images at one step size of SGD."""
+    """A stretch of training: so many passes over the images.
+
+    ``learning_rate`` is the step size, where there are no ``rates`` of its epochs.
+    """
 
     epochs: int
     learning_rate: float
+    rates: tuple[float, ...] = ()
+
+    def rate(self, epoch: int) -> float:
+        """Return the step size in an epoch of the phase, from 0 on."""
+        return self.rates[epoch] if self.rates else self.learning_rate
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """A penalty that is added to the loss, ``weight`` times; one of ``objective.REGULARIZERS``.
+
+    ``balance``, ``aggregation`` and ``layers`` are those of Jumpstart.
+    """
+
+    name: str
+    weight: float
+    balance: float = 0.5
+    aggregation: str = "norm"
+    layers: str = "hidden"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with Nesterov momentum over phases; ``augmentation`` names what varies images."""
+    """An optimizer over phases; ``augmentation`` names what varies images.
+
+    ``optimizer`` is one of ``descent.OPTIMIZERS``. SGD has ``momentum``, Nesterov's where that is
+    set; Adam and AdamW have ``betas`` and ``eps``. ``dropout`` is the share of what linear layers
+    get that is dropped (``training.dropout``).
+    """
 
     phases: tuple[Phase, ...]
     batch_size: int
     momentum: float
     weight_decay: float
     augmentation: tuple[str, ...]
+    optimizer: str = "sgd"
+    nesterov: bool = True
+    betas: tuple[float, ...] = (0.9, 0.999)
+    eps: float = 1e-8
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    regularizers: tuple[Regularizer, ...] = ()
 
     @property
     def epochs(self) -> int:

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from recall_distortion.training.descent import Descent
 from recall_distortion.training.stacks import Stack
 
 
@@ -58,12 +59,11 @@ class Removed:
         return values | {f"factor/{name}": factor for name, factor in self._factors.items()}
 
     @torch.no_grad()
-    def update(
-        self, epochs: int, momentum: Sequence[Tensor | None], failed: Container[int]
-    ) -> None:
+    def update(self, epochs: int, optimizer: Descent, failed: Container[int]) -> None:
         """Remove, and give back, what the removals say after so many epochs.
 
-        A weight that returns has the value that it had; neither it nor one that goes has momentum.
+        A weight that returns has the value that it had; of neither it nor one that goes does the
+        optimizer remember a gradient.
         Networks that ``failed`` are left alone.
         """
         for k, removal in enumerate(self._removals):
@@ -78,9 +78,10 @@ class Removed:
                 factor.copy_(mask)
                 now[name].copy_(whole[name] * factor)
                 self._values[name][k].copy_(whole[name] * (1 - factor))
-                moved = momentum[self._positions[name]]
-                if moved is not None:
-                    moved.view_as(self._stack.tensors[name])[k].mul_(factor * before)
+                for of_parameters in optimizer.moments().values():
+                    moment = of_parameters[self._positions[name]]
+                    if moment is not None:
+                        moment.view_as(self._stack.tensors[name])[k].mul_(factor * before)
 
     def masks(self, k: int) -> dict[str, Tensor] | None:
         """Return what is left of a network, as booleans; None where nothing removes of it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -51,14 +52,62 @@ class Stack(ABC):
         In training each network has images of its own, [K B, C, H, W], and batch norm updates its
         running statistics; otherwise all have the same, [B, C, H, W].
         """
+        return self.outputs(images, training=training)[0]
+
+    def outputs(
+        self,
+        images: Tensor,
+        *,
+        training: bool = False,
+        dropped: Mapping[str, Tensor] | None = None,
+        tapped: Sequence[str] = (),
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """Return the logits, and what the layers named in ``tapped`` give, [K, B, ...] each call.
+
+        What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        """
         self.network.train(training)
         half = self.dtype != torch.float32
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
-            logits = self._logits(images, training)
-        return logits.to(self.parameters[0].dtype)
+            logits, taken = self._outputs(images, training, dropped or {}, tapped)
+        return logits.to(self.parameters[0].dtype), taken
 
     @abstractmethod
-    def _logits(self, images: Tensor, training: bool) -> Tensor: ...
+    def _outputs(
+        self,
+        images: Tensor,
+        training: bool,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]: ...
+
+
+@contextmanager
+def _hooked(
+    network: nn.Module, dropped: Mapping[str, Tensor], tapped: Sequence[str]
+) -> Iterator[dict[str, list[Tensor]]]:
+    """Within the context multiply what layers get by ``dropped``, and take what others give."""
+    taken: dict[str, list[Tensor]] = {name: [] for name in tapped}
+    handles = []
+    for name, mask in dropped.items():
+        thin = functools.partial(_thinned, mask)
+        handles.append(network.get_submodule(name).register_forward_pre_hook(thin))
+    for name in tapped:
+        take = functools.partial(_take, taken[name])
+        handles.append(network.get_submodule(name).register_forward_hook(take))
+    try:
+        yield taken
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _thinned(mask: Tensor, module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    return (given[0] * mask.to(given[0].dtype),)
+
+
+def _take(taken: list[Tensor], module: nn.Module, given: tuple[Tensor], result: Tensor) -> None:
+    taken.append(result)
 
 
 class Alone(Stack):
@@ -79,9 +128,18 @@ class Alone(Stack):
             name: value.detach()[None] for name, value in network.state_dict(keep_vars=True).items()
         }
 
-    def _logits(self, images: Tensor, training: bool) -> Tensor:
-        logits: Tensor = self.network(images)
-        return logits[None]
+    def _outputs(
+        self,
+        images: Tensor,
+        training: bool,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        own = {name: mask[0] for name, mask in dropped.items()}
+        with _hooked(self.network, own, tapped) as taken:
+            logits: Tensor = self.network(images)
+        stacked = {name: [value[None] for value in values] for name, values in taken.items()}
+        return logits[None], stacked
 
 
 class Vectorized(Stack):
@@ -106,19 +164,32 @@ class Vectorized(Stack):
         self._parameters = named
         self.tensors = {name: value.detach() for name, value in stacked.items()}
 
-    def _logits(self, images: Tensor, training: bool) -> Tensor:
+    def _outputs(
+        self,
+        images: Tensor,
+        training: bool,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         if training:
             images = images.unflatten(0, (len(self), -1))
 
-        def logits(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
-        ) -> Tensor:
-            found: Tensor = functional_call(self.network, (parameters, buffers), (images,))
-            return found
+        def outputs(
+            parameters: dict[str, Tensor],
+            buffers: dict[str, Tensor],
+            images: Tensor,
+            dropped: dict[str, Tensor],
+        ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+            # What is taken leaves as a result of the call, in which alone it is one network's.
+            with _hooked(self.network, dropped, tapped) as taken:
+                found: Tensor = functional_call(self.network, (parameters, buffers), (images,))
+            return found, taken
 
-        dimensions = (0, 0, 0 if training else None)
+        dimensions = (0, 0, 0 if training else None, 0)
         # torch has a rule of its own on a CPU in single precision alone, where it is faster.
         on_cpu = images.device.type == "cpu" and self.dtype == torch.float32
         with nullcontext() if on_cpu else ElementaryBatchNorm():
-            found: Tensor = torch.vmap(logits, dimensions)(self._parameters, self._buffers, images)
+            found: tuple[Tensor, dict[str, list[Tensor]]] = torch.vmap(outputs, dimensions)(
+                self._parameters, self._buffers, images, dict(dropped)
+            )
         return found

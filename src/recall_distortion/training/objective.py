@@ -1,0 +1,232 @@
+"""What training makes small: cross-entropy and regularizers; and one step along its gradients.
+
+A regularizer is an entry of ``REGULARIZERS``; what studies say of it is in ``study.regularizers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recall_distortion.system.errors import NetworkError
+from recall_distortion.training.descent import Descent
+from recall_distortion.training.recipe import Recipe, Regularizer
+from recall_distortion.training.stacks import Stack
+
+#: Of each tapped layer by its name what it gave [K, B, units, ...], once for each time it was used.
+PreActivations = Mapping[str, Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A regularizer: its penalties [K], and the layers whose results it needs, by their names.
+
+    ``names`` raises ``NetworkError`` for a network that has nothing to regularize.
+    """
+
+    penalty: Callable[[Regularizer, Stack, PreActivations], Tensor]
+    names: Callable[[Regularizer, nn.Module], list[str]]
+    needs_preactivations: bool = False
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A recipe's loss: the cross-entropy with smoothed labels, and its regularizers."""
+
+    label_smoothing: float = 0.0
+    regularizers: tuple[Regularizer, ...] = ()
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Objective:
+        """Return what a recipe trains by."""
+        return cls(recipe.label_smoothing, recipe.regularizers)
+
+    def check(self, network: nn.Module) -> None:
+        """Raise ``NetworkError`` for a regularizer that finds nothing in a network."""
+        for one in self.regularizers:
+            REGULARIZERS[one.name].names(one, network)
+
+    @property
+    def needs_preactivations(self) -> bool:
+        """Whether plain modules are needed, whose layers are called."""
+        return any(REGULARIZERS[one.name].needs_preactivations for one in self.regularizers)
+
+    def losses(
+        self, stack: Stack, images: Tensor, labels: Tensor, dropped: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return each network's mean loss [K] on images [K B, C, H, W] with labels [K, B].
+
+        ``dropped`` are what layers get times these, [K, B, features] (``training.dropout``).
+        """
+        tapped = {
+            name: None
+            for one in self.regularizers
+            if REGULARIZERS[one.name].needs_preactivations
+            for name in REGULARIZERS[one.name].names(one, stack.network)
+        }
+        logits, taken = stack.outputs(images, training=True, dropped=dropped, tapped=[*tapped])
+        losses = cross_entropy(logits, labels, self.label_smoothing).mean(1)
+        for one in self.regularizers:
+            losses = losses + one.weight * REGULARIZERS[one.name].penalty(one, stack, taken)
+        return losses
+
+
+#: The loss of a recipe that says nothing of it.
+CROSS_ENTROPY = Objective()
+
+
+def step(
+    stack: Stack,
+    optimizer: Descent,
+    images: Tensor,
+    labels: Tensor,
+    masks: Mapping[int, Tensor],
+    objective: Objective = CROSS_ENTROPY,
+    dropped: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Make one step on images [K B, C, H, W] with labels [K, B]; return the mean losses [K]."""
+    losses = objective.losses(stack, images, labels, dropped or {})
+    gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
+    if masks:
+        torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))
+    optimizer.step(gradients)
+    return losses.detach()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy [K, B] of logits [K, B, classes].
+
+    With ``smoothing`` s the right class has the share 1 - s of a label and all classes together
+    the share s (Szegedy et al., 2016, arXiv 1512.00567, section 7).
+    """
+    # With the images innermost the classes' exponentials are taken over whole arrays.
+    return F.cross_entropy(logits.mT, labels, reduction="none", label_smoothing=smoothing)
+
+
+def _layers(regularizer: Regularizer, network: nn.Module) -> list[str]:
+    """Return the convolutions and linear layers, the classifier among them where all are asked."""
+    found = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+        and (regularizer.layers == "all" or module is not network.classifier)
+    ]
+    if not found:
+        raise NetworkError(f"jumpstart: {type(network).__name__} has no hidden layer")
+    return found
+
+
+def _jumpstart(regularizer: Regularizer, stack: Stack, taken: PreActivations) -> Tensor:
+    """Return Jumpstart's penalties [K] (Riera et al., 2022, arXiv 2201.12795).
+
+    Of a unit, a channel, M is the largest and m the smallest of its pre-activations over the batch
+    and positions; of a point, an image in a layer, over the layer's units and positions. Where
+    M <= 0 it is dead, where m > 0 linear; a slack, balance max(1 - M, 0) + (1 - balance)
+    max(1 + m, 0), is zero where it is neither by a margin of 1. Equal extremes share a gradient.
+    """
+    found = [_extremes(z) for calls in taken.values() for z in calls]
+    units_highest, units_lowest, points_highest, points_lowest = (
+        torch.cat(parts, 1) for parts in zip(*found, strict=True)
+    )
+    units = _slack(regularizer.balance, units_highest, units_lowest)
+    points = _slack(regularizer.balance, points_highest, points_lowest)
+    return AGGREGATIONS[regularizer.aggregation](units, points)
+
+
+def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return of pre-activations [K, B, units, ...] the extremes of units and of points.
+
+    They are the largest and the smallest of each unit [K, units] and of each point [K, B].
+    """
+    z = z if z.dtype == torch.float64 else z.float()
+    if z.dim() == 3:
+        units_highest, units_lowest, points_highest, points_lowest = Extremes.apply(z, 1, 2)
+    else:
+        # First over positions, which leaves little for the others.
+        highest, lowest = (part.flatten(2) for part in Extremes.apply(z, (*range(3, z.dim()),)))
+        units_highest, _, points_highest, _ = Extremes.apply(highest, 1, 2)
+        _, units_lowest, _, points_lowest = Extremes.apply(lowest, 1, 2)
+    return (
+        units_highest.squeeze(1),
+        units_lowest.squeeze(1),
+        points_highest.squeeze(2),
+        points_lowest.squeeze(2),
+    )
+
+
+class Extremes(torch.autograd.Function):
+    """``amax`` and ``amin`` over each of some dimensions, which are kept, with their gradients.
+
+    PyTorch's own gradients go by way of booleans, which takes several times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, *dimensions: int | tuple[int, ...]) -> tuple[Tensor, ...]:
+        """Return for each of the dimensions the largest and the smallest values."""
+        ctx.set_materialize_grads(False)
+        ctx.dimensions = [one for one in dimensions for _ in range(2)]
+        found = [
+            kind(z, one, keepdim=True) for one in dimensions for kind in (torch.amax, torch.amin)
+        ]
+        ctx.save_for_backward(z, *found)
+        return tuple(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradient of z, which equal extremes share."""
+        z, *found = ctx.saved_tensors
+        total, there = None, torch.empty_like(z)
+        for value, gradient, dimensions in zip(found, gradients, ctx.dimensions, strict=True):
+            if gradient is None:
+                continue
+            torch.eq(z, value, out=there)
+            shared = gradient / there.sum(dimensions, keepdim=True)
+            total = there * shared if total is None else total.addcmul_(there, shared)
+        return total, *[None] * (len(found) // 2)
+
+
+def _slack(balance: float, highest: Tensor, lowest: Tensor) -> Tensor:
+    return balance * F.relu(1 - highest) + (1 - balance) * F.relu(1 + lowest)
+
+
+#: How slacks of units [K, U] and points [K, P] become one number a network.
+AGGREGATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "norm": lambda units, points: torch.linalg.vector_norm(torch.cat([units, points], 1), dim=1),
+    "mean": lambda units, points: torch.cat([units, points], 1).mean(1),
+    "balanced": lambda units, points: units.mean(1) + points.mean(1),
+}
+
+
+def _scales(regularizer: Regularizer, network: nn.Module) -> list[str]:
+    found = [
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    if not found:
+        raise NetworkError(
+            f"batch_norm_l1: {type(network).__name__} has no batch norm, so that there is nothing "
+            "to regularize; take it out of the recipe, or a network with batch norm"
+        )
+    return found
+
+
+def _batch_norm_l1(regularizer: Regularizer, stack: Stack, taken: PreActivations) -> Tensor:
+    """Return the sums [K] of the absolute scales of batch norm (Liu et al., 2017, equation 1).
+
+    "Learning Efficient Convolutional Networks through Network Slimming", arXiv 1708.06519.
+    """
+    places = [stack.names.index(name) for name in _scales(regularizer, stack.network)]
+    scales = [stack.parameters[place].reshape(len(stack), -1) for place in places]
+    return torch.cat(scales, 1).abs().sum(1)
+
+
+REGULARIZERS: dict[str, Kind] = {
+    "jumpstart": Kind(_jumpstart, _layers, needs_preactivations=True),
+    "batch_norm_l1": Kind(_batch_norm_l1, _scales),
+}
