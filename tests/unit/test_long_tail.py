@@ -15,7 +15,7 @@ from recall_distortion.data.prepared import load
 from recall_distortion.data.preparing import prepare
 from recall_distortion.inference.questions.frequency import frequency
 from recall_distortion.inference.questions.summary_forgotten import of_panels
-from recall_distortion.study.parts import Dataset
+from recall_distortion.study.datasets import Dataset
 from recall_distortion.system.errors import DataError
 from recall_distortion.tables.files import read_table
 from recall_distortion.tables.items import ITEMS

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from recall_distortion.compression.controls import (
     FINETUNE,
+    TRAINED,
     WAY_OF,
     control_of,
 )
@@ -22,7 +23,8 @@ class Method:
     training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
     ``unit`` is what is removed as one; fractions are then of units. ``retraining`` says what
     follows. Where ``of_sparsity`` a ratio stands for the share of prunable weights that goes,
-    1 - 1 / ratio to two decimals.
+    1 - 1 / ratio to two decimals. ``at`` says which weights are scored: those of the trained
+    network, those that the retraining begins with, or the initial ones.
     """
 
     criterion: str
@@ -33,6 +35,7 @@ class Method:
     unit: str = "weight"
     of_sparsity: bool = False
     retraining: str = FINETUNE
+    at: str = TRAINED
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class CompressionPlan:
         """Return the retraining of a method, or that which a control is of."""
         method = self.methods[name]
         return WAY_OF[name][1] if method is None else method.retraining
+
+    def at(self, name: str) -> str:
+        """Return which weights a method scores; a control, which scores none, is as most are."""
+        method = self.methods[name]
+        return TRAINED if method is None else method.at
 
     def control(self, name: str) -> str:
         """Return what a method's effects are read against; a control is its own."""

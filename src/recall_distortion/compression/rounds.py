@@ -16,11 +16,12 @@ from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning.masks import keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
+    masked,
     method_masks,
     needs_gradient,
 )
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.retraining import Retraining
+from recall_distortion.compression.retraining import Retraining, scored
 from recall_distortion.compression.schedules import Chain, Round
 from recall_distortion.system.logs import progress
 from recall_distortion.training import (
@@ -40,7 +41,8 @@ from recall_distortion.training.replicates import FINE_TUNING, Block, Failure
 class Walk:
     """A replicate on its way through a method's rounds.
 
-    ``state`` and ``masks`` are what is left of it so far: the dense network and no mask at first.
+    ``state`` and ``masks`` are what is left of it so far: at first the dense network, or of which
+    time weights are scored, and no mask.
     """
 
     method: str
@@ -81,11 +83,16 @@ class Results:
 
 
 def start(
-    network: nn.Module, dense: Block, plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
+    network: nn.Module,
+    dense: Block,
+    plan: CompressionPlan,
+    ratios: Mapping[str, Sequence[str]],
+    retraining: Retraining,
 ) -> list[Walk]:
     """Return the walks of a block: each replicate by each method that has ``ratios``, by its name.
 
-    Raises ``NetworkError`` for a ratio that the network cannot reach.
+    Those that begin with the same weights follow each other. Raises ``NetworkError`` for a ratio
+    that the network cannot reach.
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
@@ -96,11 +103,17 @@ def start(
         # A control of rounds has those of what it is the control of, and removes nothing in any.
         asked = {ratio: to_keep(network, method, ratio, plan.count) for ratio in own}
         chains[name] = schedules.load(schedule)(asked)
-    walks = []
-    for seed in dense.seeds:
-        state = dense.state(seed)
-        walks += [Walk(name, seed, chain, state) for name, own in chains.items() for chain in own]
-    return walks
+    by_time: dict[str, list[str]] = {}
+    for name in chains:
+        by_time.setdefault(plan.at(name), []).append(name)
+    states = {at: scored(at, network, dense, retraining) for at in by_time}
+    return [
+        Walk(name, seed, chain, states[at][seed])
+        for seed in dense.seeds
+        for at, names in by_time.items()
+        for name in names
+        for chain in chains[name]
+    ]
 
 
 def to_keep(network: nn.Module, method: Method | None, ratio: str, count: str) -> float:
@@ -171,6 +184,7 @@ def prune(
                 gradients.get(examples),
                 seed=seed,
                 within=own[0].masks,
+                shape=images.shape,
             )
             for walk, masks in zip(own, found, strict=True):
                 walk.masks = masks
@@ -250,11 +264,3 @@ def _take(
         made.retrained[walk.seed] = found.state
     walk.state = found.state
     return True
-
-
-def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's state with what the masks remove set to zero."""
-    return {
-        name: value * masks[name].to(value.device) if name in masks else value
-        for name, value in state.items()
-    }

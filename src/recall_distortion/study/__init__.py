@@ -8,10 +8,10 @@ holds. Nothing here imports torch, because the Snakefile loads a study at every 
 
 from __future__ import annotations
 
+from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import (
     METHODS,
-    Dataset,
     Jobs,
     Method,
     Panel,

@@ -14,10 +14,10 @@ from recall_distortion.compression.facts import WEIGHT
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import arms, references, stated
+from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
     METHODS,
-    Dataset,
     Jobs,
     Method,
     OwnMethod,

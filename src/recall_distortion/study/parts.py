@@ -1,4 +1,4 @@
-"""The parts that a study file is made of: data sets, recipes, methods, panels, jobs.
+"""The parts that a study file is made of: recipes, methods, panels, jobs; data sets lie beside.
 
 A key that is not defined here is an error, and so is a value of another type.
 """
@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recall_distortion.compression.controls import CONTROL_OF, FINETUNE, GRADUAL, ITERATIVE
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA, RETRAININGS, SCHEDULES
-from recall_distortion.data.sources import SOURCES
+from recall_distortion.compression.controls import (
+    CONTROL_OF,
+    FINETUNE,
+    GRADUAL,
+    ITERATIVE,
+    TRAINED,
+)
+from recall_distortion.compression.facts import (
+    BUILT_IN,
+    CRITERIA,
+    RETRAININGS,
+    SCHEDULES,
+    SCORED,
+)
 from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.study import beginning
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
@@ -21,99 +33,17 @@ from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
 if TYPE_CHECKING:  # which a checker of types cannot follow
-    SourceName = str
     ArchitectureName = str
     CriterionName = str
     ScheduleName = str
     RetrainingName = str
+    Scored = str
 else:
-    SourceName = Literal[tuple(SOURCES)]
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(CRITERIA)]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
-
-
-class Dataset(Strict):
-    """Where a data set comes from and how it is split."""
-
-    source: SourceName = Field(
-        description="Which data set it is; arrays and folder are data of your own."
-    )
-    path: str | None = Field(
-        None,
-        description="Where your own data lie: an .npz file (arrays), or a folder with one folder "
-        "of images a class (folder).",
-    )
-    holdout: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="Fraction of the training images that are not trained on but held out to "
-        "choose the best epoch.",
-    )
-    test_fraction: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Fraction of the images that is set aside for testing where the data come "
-        "without a test set.",
-    )
-    seed: int = Field(
-        0,
-        ge=0,
-        lt=2**31,
-        description="Seed of the random splits, which are the same for all networks.",
-    )
-    imbalance: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Thins the training images to a long tail, exponentially by class number: the "
-        "last class keeps this share of what the first has. 20 images of each class are then held "
-        "out; the test set stays as it is.",
-    )
-    gallery: bool | None = Field(
-        None,
-        description="Whether the page shows test images that networks forget, and so holds them. "
-        "Without a value, those of the sets that ship, and never data of your own.",
-    )
-
-    @property
-    def shown(self) -> bool:
-        """Whether the page may hold images of the data set."""
-        return not SOURCES[self.source].needs_path if self.gallery is None else self.gallery
-
-    def preparation(self) -> dict[str, Any]:
-        """Return what decides the prepared data; without a long tail, as before there was any."""
-        found = self.model_dump(exclude={"gallery"})
-        return (
-            found
-            if self.imbalance is not None
-            else {key: value for key, value in found.items() if key != "imbalance"}
-        )
-
-    @model_validator(mode="after")
-    def _check_imbalance(self) -> Dataset:
-        if self.imbalance is not None and "holdout" in self.model_fields_set:
-            raise ValueError(
-                "with an imbalance, 20 images of each class are held out; remove holdout"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_path(self) -> Dataset:
-        if SOURCES[self.source].needs_path and not self.path:
-            raise ValueError(f"source {self.source!r} needs a path")
-        if not SOURCES[self.source].needs_path and self.path is not None:
-            raise ValueError(
-                f"source {self.source!r} takes no path; only arrays and folder do"
-                " (torchvision's sets are looked for under data_root)"
-            )
-        facts = SOURCES[self.source]
-        if self.test_fraction is not None and facts.has_test_set and not facts.needs_path:
-            raise ValueError(f"source {self.source!r} has a test set; remove test_fraction")
-        return self
+    Scored = Literal[tuple(SCORED)]
 
 
 class Phase(Strict):
@@ -168,6 +98,12 @@ class Method(Strict):
         description="When weights are pruned: "
         + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
         + ".",
+    )
+    at: Scored = Field(
+        TRAINED,
+        description="Which weights are scored: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in SCORED.items())
+        + ". What is scored before the training is over is rewound, unless retraining says else.",
     )
     retraining: RetrainingName = Field(
         FINETUNE,
@@ -230,13 +166,25 @@ class Method(Strict):
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
-        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs"}
+        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs", "at"}
         found = self.model_dump(exclude=apart)
         if self.sparsities is not None:
             found["of_sparsity"] = True
         if self.retraining != FINETUNE:
             found["retraining"] = self.retraining
+        if self.at != TRAINED:
+            found["at"] = self.at
         return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begin(cls, values: Any) -> Any:
+        return beginning.completed(values)
+
+    @model_validator(mode="after")
+    def _check_beginning(self) -> Method:
+        beginning.check(self.at, self.schedule, self.retraining, self.rewind_epochs)
+        return self
 
     @field_validator("ratios", "sparsities")
     @classmethod
@@ -297,10 +245,7 @@ class Method(Strict):
 
 
 METHODS: dict[str, Method | Quantizer] = {
-    **{
-        name: Method(criterion=facts.criterion, scope=facts.scope, schedule=facts.schedule)
-        for name, facts in BUILT_IN.items()
-    },
+    **{name: Method.model_validate(vars(facts)) for name, facts in BUILT_IN.items()},
     **BUILT_IN_QUANTIZERS,
 }
 

@@ -1,0 +1,100 @@
+"""The data sets of a study file.
+
+A key that is not defined here is an error, and so is a value of another type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from recall_distortion.data.sources import SOURCES
+from recall_distortion.study.strict import Strict
+
+if TYPE_CHECKING:  # which a checker of types cannot follow
+    SourceName = str
+else:
+    SourceName = Literal[tuple(SOURCES)]
+
+
+class Dataset(Strict):
+    """Where a data set comes from and how it is split."""
+
+    source: SourceName = Field(
+        description="Which data set it is; arrays and folder are data of your own."
+    )
+    path: str | None = Field(
+        None,
+        description="Where your own data lie: an .npz file (arrays), or a folder with one folder "
+        "of images a class (folder).",
+    )
+    holdout: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Fraction of the training images that are not trained on but held out to "
+        "choose the best epoch.",
+    )
+    test_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Fraction of the images that is set aside for testing where the data come "
+        "without a test set.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the random splits, which are the same for all networks.",
+    )
+    imbalance: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Thins the training images to a long tail, exponentially by class number: the "
+        "last class keeps this share of what the first has. 20 images of each class are then held "
+        "out; the test set stays as it is.",
+    )
+    gallery: bool | None = Field(
+        None,
+        description="Whether the page shows test images that networks forget, and so holds them. "
+        "Without a value, those of the sets that ship, and never data of your own.",
+    )
+
+    @property
+    def shown(self) -> bool:
+        """Whether the page may hold images of the data set."""
+        return not SOURCES[self.source].needs_path if self.gallery is None else self.gallery
+
+    def preparation(self) -> dict[str, Any]:
+        """Return what decides the prepared data; without a long tail, as before there was any."""
+        found = self.model_dump(exclude={"gallery"})
+        return (
+            found
+            if self.imbalance is not None
+            else {key: value for key, value in found.items() if key != "imbalance"}
+        )
+
+    @model_validator(mode="after")
+    def _check_imbalance(self) -> Dataset:
+        if self.imbalance is not None and "holdout" in self.model_fields_set:
+            raise ValueError(
+                "with an imbalance, 20 images of each class are held out; remove holdout"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_path(self) -> Dataset:
+        if SOURCES[self.source].needs_path and not self.path:
+            raise ValueError(f"source {self.source!r} needs a path")
+        if not SOURCES[self.source].needs_path and self.path is not None:
+            raise ValueError(
+                f"source {self.source!r} takes no path; only arrays and folder do"
+                " (torchvision's sets are looked for under data_root)"
+            )
+        facts = SOURCES[self.source]
+        if self.test_fraction is not None and facts.has_test_set and not facts.needs_path:
+            raise ValueError(f"source {self.source!r} has a test set; remove test_fraction")
+        return self
