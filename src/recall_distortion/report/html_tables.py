@@ -376,7 +376,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "quantized": quantized_tables(data),
         "effects": [listing("effects", data.view("effects"))],
         "alpha": verdict_tables(data),
-        "tradeoff": [tradeoff_table(data)],
+        "tradeoff": [tradeoff_table(data), listing("equivalence", data.view("equivalence"))],
         "balances": [
             *_by_state("pooled", data.view("pooled"), "Pooled slopes", data),
             slopes_over_both,
