@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from equal_damage import EqualDamage
 from forgotten import Forgotten
 
 from recall_distortion.inference.statistics.intervals import interval
@@ -101,7 +102,7 @@ class Page:
             "number": number,
         }
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
-        own |= {"forgotten": Forgotten(self.tables)}
+        own |= {"forgotten": Forgotten(self.tables), "equal_damage": EqualDamage(self.tables)}
         return own | {"n": self.replicates(*PANELS), **self._varied()}
 
     def verdicts(self, study: str) -> list[list[str]]:

@@ -17,7 +17,7 @@ import jinja2
 from recall_distortion.auditing import schema as audits
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.items import ITEMS
-from recall_distortion.tables.schema import CONTROLLED, EMPTIED, QUANTIZED, TABLES
+from recall_distortion.tables.schema import CONTROLLED, COUNTED, EMPTIED, QUANTIZED, TABLES
 from recall_distortion.tables.views import VIEWS
 
 DOCS = Path(__file__).resolve().parent
@@ -97,6 +97,7 @@ def page() -> str:
         PAGE,
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
+        counted=COUNTED,
     )  # fmt: skip
 
 

@@ -141,9 +141,8 @@ def test_networks_are_those_of_single_trainings_under_masks_of_initial_weights(
     for place, seed in enumerate(SEEDS):
         network, masks = initial(seed), masks_of(part, seed)
         if name in ("synflow", "sparse"):
-            shape = images.fit.shape
             (own,) = method_masks(
-                network, definition, [1 / float(ratio)], None, seed=seed, shape=shape
+                network, definition, [1 / float(ratio)], None, seed=seed, images=images.fit
             )
             assert same(masks, own)
         if name == "shuffled":

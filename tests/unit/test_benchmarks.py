@@ -133,6 +133,14 @@ def test_growth_prints_costs_and_exponents():
             assert verdict == ("at most linear" if linear else "MORE THAN LINEAR")
 
 
+def test_rounds_prints_both_ways():
+    text = output("rounds", "--images", 256, "--repeats", 1)
+    assert "17 rounds of an epoch, 256 images" in text
+    found = rates(text, "way")
+    assert list(found) == ["without rounds", "in rounds"]
+    check(found, "without rounds")
+
+
 def test_quantization_prints_every_way_beside_the_plain_module():
     text = output("quantization", "--network", "mlp", "--images", 300, "--repeats", 1)
     found = rates(text, "way")

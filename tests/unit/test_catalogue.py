@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA
+from recall_distortion.compression.facts import BUILT_IN, CHANNEL_CRITERIA, CRITERIA, UNITS
 from recall_distortion.compression.ratios import fraction_to_keep, largest_ratio
 from recall_distortion.data import sources
 from recall_distortion.data.sources import MODULES, SOURCES
@@ -154,6 +154,7 @@ def test_the_facts_of_a_criterion_are_those_of_its_function(name):
 
 def test_a_built_in_method_is_a_criterion_and_a_scope():
     assert set(CRITERIA) <= set(BUILT_IN)
+    assert {m.criterion for m in BUILT_IN.values() if m.unit == "channel"} == {*CHANNEL_CRITERIA}
     for method in BUILT_IN.values():
-        assert method.criterion in CRITERIA
-        assert method.scope in ("global", "layer")
+        assert method.criterion in UNITS[method.unit].criteria
+        assert method.scope in UNITS[method.unit].scopes

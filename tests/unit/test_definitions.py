@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from core_helpers import REPOSITORY
 
-from recall_distortion.compression.facts import BUILT_IN, CRITERIA
-from recall_distortion.report.definitions import NOT_DEFINED, definitions
+from recall_distortion.compression.facts import BUILT_IN, CRITERIA, UNITS
+from recall_distortion.report.definitions import NOT_DEFINED, SYMBOLS, definitions, symbols
 from recall_distortion.study import load
 
 SHIPPED = sorted((REPOSITORY / "config" / "studies").glob("*.yaml"))
@@ -109,10 +109,27 @@ def test_tables_from_elsewhere_have_the_built_in_names_explained_and_others_not(
     sentences = {definition.method: definition.sentence for definition in found}
     assert [name for name, text in sentences.items() if text == NOT_DEFINED] == ["mine"]
     for name, method in BUILT_IN.items():
-        assert sentences[name].startswith(CRITERIA[method.criterion].meaning)
+        criterion = UNITS[method.unit].criteria[method.criterion]
+        assert sentences[name].startswith(criterion.meaning)
         unstated = "ε is not stated" in sentences[name]
-        assert unstated == CRITERIA[method.criterion].uses_epsilon
+        assert unstated == criterion.uses_epsilon
+        assert (UNITS["channel"].meaning in sentences[name]) == (method.unit == "channel")
         assert "training images" not in sentences[name]
+
+
+def test_channels_are_defined_with_what_their_formulas_are_made_of():
+    facts = {"criterion": "chip", "scope": "layer", "unit": "channel", "feature_images": 640}
+    study = {"methods": {"mine": facts, "gradient": {"criterion": "gradient"}}}
+    found = of(study, "mine", "gradient")["mine"]
+    assert found.startswith("The channels go whose feature maps")
+    assert "Criterion chip; removes whole filters and hidden units" in found
+    assert "keeps the same fraction, and one at least" in found
+    assert found.endswith(
+        "feature maps of 640 training images drawn at random, or all if there are fewer."
+    )
+    assert "γ is the factor" in symbols(study)
+    del study["methods"]["mine"]
+    assert symbols(study) == symbols({}) == SYMBOLS
 
 
 @pytest.mark.parametrize("facts", [None, "x", 3, {}, {"criterion": "taylor"}, {"criterion": []}])

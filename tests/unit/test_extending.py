@@ -191,8 +191,9 @@ NETWORKS = {"linear": Linear}
     )
     walk.insert(
         "networks/plans.py", '    "mlp": Architecture(',
-        '    "linear": Architecture("linear", 2, 8, lambda channels, classes: ['
-        'linear(64 * channels, 24), linear(24, classes, prunable=False)]),\n',
+        '    "linear": Architecture("linear", 2, 8, lambda channels, classes, image: ['
+        'linear("hidden", 64 * channels, Group("hidden", 24)), '
+        'linear("classifier", Group("hidden", 24), classes, prunable=False)]),\n',
     )  # fmt: skip
     assert follows(walk, "A network")
     walk.run(
@@ -205,6 +206,8 @@ assert built == parameter_counts("linear", 1, 10)
 study, found = run(architecture="linear")
 assert found.seeds == [0] and list(found.masks) == ["hidden.weight"]
 assert study.architectures() == {"linear": ("linear", 2)}
+study, found = run(architecture="linear", criterion="l1_norm", unit="channel")
+assert found.masks["hidden.bias"].sum() < 24
 """
     )
 

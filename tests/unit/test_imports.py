@@ -47,6 +47,8 @@ FACTS = {
     "study": {
         "networks.parameters",
         "networks.plans",
+        "networks.structure",
+        "compression.channel_ratios",
         "compression.controls",
         "compression.facts",
         "compression.formats",
@@ -79,6 +81,7 @@ TABLES_OF_JOBS = {"tables.schema", "tables.files"}
 STARTS = {("command", "simulation"), ("command", "run"), ("run", "configuration")}
 
 LOADS_BY_NAME = {
+    "compression.pruning.channels",
     "compression.pruning.criteria",
     "compression.pruning.units",
     "compression.schedules",

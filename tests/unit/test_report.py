@@ -59,7 +59,7 @@ class TestPage:
         assert len(names) == 13
         for link in parsed.tags("a"):
             assert str(link["href"])[1:] in identifiers
-        assert len(parsed.tags("img")) == 7
+        assert len(parsed.tags("img")) == 8
         assert all(len(str(image["alt"])) > 20 for image in parsed.tags("img"))
         captions = re.findall(r"<figcaption>(.*?)</figcaption>", small_page, re.DOTALL)
         assert len(captions) == 7

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recall_distortion.report import html_tables
+from recall_distortion.report import section_tables
 from recall_distortion.report.evidence import over_both_facts
 from recall_distortion.report.tables import ReportTables, read_tables
 from recall_distortion.tables.views import CROSSFIT, CROSSFIT_OVER_BOTH, MEAN, MEAN_OVER_BOTH
@@ -47,7 +47,7 @@ def test_the_page_counts_what_is_told_with_and_without_other_images(
 
 def test_tables_have_both_intervals_beside_each_other(small_tables: Path) -> None:
     data = read_tables(small_tables)
-    slopes, classes = html_tables.over_both_tables(data)
+    slopes, classes = section_tables.over_both_tables(data)
     for table, name in ((slopes, "slopes_over_both"), (classes, "classes_over_both")):
         assert len(table.rows) == len(data.view(name))
     place = [heading.name for heading in classes.headings].index
@@ -74,4 +74,4 @@ def test_without_single_predictions_nothing_is_said(small_tables: Path) -> None:
     }
     less = ReportTables(**fields | {"estimates": data.estimates[known]})
     assert over_both_facts(less) is None
-    assert not any(table.rows for table in html_tables.over_both_tables(less))
+    assert not any(table.rows for table in section_tables.over_both_tables(less))

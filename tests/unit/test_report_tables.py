@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from report_tables import LARGE, Page, change, change_view, make
 
-from recall_distortion.report import build_report, html_tables, style
+from recall_distortion.report import build_report, html_tables, section_tables, style
 from recall_distortion.report.listings import LISTINGS
 from recall_distortion.report.tables import read, read_tables
 from recall_distortion.system.errors import TableError
@@ -175,7 +175,7 @@ class TestListings:
         assert set(VIEWS[name].places.values()) <= listed
 
     def test_a_heading_says_what_the_schema_says(self, small_tables: Path) -> None:
-        tables = html_tables.section_tables(read_tables(small_tables))
+        tables = section_tables.section_tables(read_tables(small_tables))
         (effects,) = tables["effects"]
         titles = {heading.name: heading.title for heading in effects.headings}
         assert titles["p_adjusted"] == "p adjusted over the family."
@@ -200,7 +200,7 @@ class TestListings:
 
         change_view(tmp_path, "influence", last)
         data = read_tables(tmp_path)
-        table = html_tables.influence_table(data)
+        table = section_tables.influence_table(data)
         place = [heading.name for heading in table.headings].index("class_name")
         view = data.view("influence")["class_name"]
         shown = [row[place].text for row in table.rows]
@@ -208,7 +208,7 @@ class TestListings:
 
     def test_accuracy_stands_beside_the_slope(self, large_tables: Path) -> None:
         data = read_tables(large_tables)
-        table = html_tables.tradeoff_table(data)
+        table = section_tables.tradeoff_table(data)
         columns = [heading.name for heading in table.headings]
         cells = dict(zip(columns, table.rows[1], strict=True))
         view = data.view("tradeoff").iloc[1]
@@ -220,7 +220,7 @@ class TestListings:
 
     def test_failures_and_engines_come_from_the_networks(self, small_tables: Path) -> None:
         networks = read(small_tables, "networks")
-        engines, failures = html_tables.network_tables(networks)
+        engines, failures = section_tables.network_tables(networks)
         assert len(failures.rows) == 1
         assert [cell.text for cell in failures.rows[0]][
             -1
@@ -236,12 +236,12 @@ class TestListings:
             table.loc[:1, "verdict"] = table.loc[:1, "published_verdict"]
 
         change(tmp_path, "published", two)
-        tables = html_tables.section_tables(read_tables(tmp_path))["tables"]
+        tables = section_tables.section_tables(read_tables(tmp_path))["tables"]
         (published,) = (table for table in tables if table.key == "published")
         assert len(published.rows) == 2
 
     def test_a_network_is_listed_as_sparse_once(self, small_tables: Path) -> None:
-        tables = html_tables.section_tables(read_tables(small_tables))["sparsity"]
+        tables = section_tables.section_tables(read_tables(small_tables))["sparsity"]
         assert [len(table.rows) for table in tables if table.key == "sparsity"] == [4]
 
 

@@ -59,7 +59,7 @@ WRONG = [
     ("methods.mine.ratios", [], "methods.mine.ratios", ["at least 1 item"]),
     ("methods.mine.ratios", [1], "methods.mine.ratios.0", ["greater than 1"]),
     ("ratios", [float("nan")], "ratios.0", ["not nan"]),
-    ("count", "weights", "count", ["'total' or 'prunable'", "'weights'"]),
+    ("count", "weights", "count", ["'total', 'prunable' or 'multiply_adds'", "'weights'"]),
     ("selection", "train", "selection", ["'holdout' or 'test'"]),
     ("level", 99, "level", ["less than 1", "99"]),
     ("level", 0.5, "level", ["greater than 0.5"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ SYNFLOW = method("synflow")
 SHAPES = {"mlp": (1, 8, 8), "cnn": (1, 8, 8), "lenet5": (1, 28, 28), "resnet20": (3, 8, 8)}
 
 
+@dataclass(frozen=True)
+class Shape:
+    """All that is asked of images."""
+
+    shape: tuple[int, ...]
+
+
 def drawn(name, seed=0, trained=False):
     """Return a network at initialization, or with state as of a trained one, drawn at random."""
     network = networks.build(name, channels=SHAPES[name][0], classes=10)
@@ -36,9 +44,9 @@ def drawn(name, seed=0, trained=False):
 
 
 def masks_of(network, name, fraction, within=None, seed=3):
-    shape = SHAPES[name]
+    shape = Shape(SHAPES[name])
     (found,) = method_masks(
-        network, SYNFLOW, [fraction], None, seed=seed, within=within, shape=shape
+        network, SYNFLOW, [fraction], None, seed=seed, within=within, images=shape
     )
     return found
 
@@ -160,7 +168,9 @@ def test_masks_are_exact_and_within_others(counts):
 def test_other_scopes_keep_their_own_counts(scope):
     network = drawn("mlp")
     one, other = (
-        method_masks(network, method(name, scope=scope), [0.1], None, seed=1, shape=(1, 8, 8))[0]
+        method_masks(
+            network, method(name, scope=scope), [0.1], None, seed=1, images=Shape((1, 8, 8))
+        )[0]
         for name in ("synflow", "magnitude")
     )
     assert {n: int(m.sum()) for n, m in one.items()} == {n: int(m.sum()) for n, m in other.items()}
@@ -184,3 +194,8 @@ def test_it_looks_at_no_image():
     masks_of(network, "mlp", 0.5)
     assert network.training
     assert same(masks_of(network, "mlp", 0.5, seed=1), masks_of(network, "mlp", 0.5, seed=2))
+
+
+def test_without_images_it_says_what_is_missing():
+    with pytest.raises(NetworkError, match="synflow needs the shape of an image"):
+        method_masks(drawn("mlp"), SYNFLOW, [0.5], None, seed=1)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from recall_distortion.compression.facts import CRITERIA, SCHEDULES, UNITS
+from recall_distortion.compression.facts import CHANNEL_CRITERIA, CRITERIA, SCHEDULES, UNITS
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import Study, quantizing
@@ -53,7 +53,7 @@ READ_BESIDES = {
 }
 FACTS = [
     PROJECT / f"src/recall_distortion/{name}"
-    for name in ("networks/plans.py", "data/sources/__init__.py")
+    for name in ("networks/plans.py", "networks/structure.py", "data/sources/__init__.py")
 ]
 SUFFIXES = {".py", ".csv", ".j2", ".css", ".html", ".js"}
 ROOMS_OF_NETWORKS = ("networks", "fast.cpu", "fast.gpu")
@@ -123,6 +123,8 @@ def wanted_code(stage: str) -> list[str]:
         f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families
     ]
     methods = [f"recall_distortion.compression.pruning.scores.{name}" for name in CRITERIA]
+    pruning = "recall_distortion.compression.pruning"
+    methods += [f"{pruning}.channel_scores.{name}" for name in CHANNEL_CRITERIA]
     methods += [f"recall_distortion.compression.schedules.{name}" for name in SCHEDULES]
     methods += [f"recall_distortion.compression.pruning.units.{name}" for name in UNITS]
     told = {

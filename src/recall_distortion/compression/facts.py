@@ -6,6 +6,7 @@ The functions are in ``pruning.scores`` and ``quantization``, which tests hold a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,9 @@ class Criterion:
 
     In ``formula`` θ is the weight, g the gradient of the mean cross-entropy by it, without weight
     decay, and ε what the criterion takes for the weight decay. ``keeps_more`` marks a threshold
-    that leaves more weights than the ratio asks for.
+    that leaves more weights than the ratio asks for. Criteria of channels have W, all weights of
+    the filters that make a channel, γ, batch norm's factor, and A, the feature maps of one image, a
+    row a channel; ``needs_images`` marks those that look at the latter.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Criterion:
     needs_gradient: bool = False
     uses_epsilon: bool = False
     keeps_more: bool = False
+    needs_images: bool = False
+    needs_batch_norm: bool = False
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -106,18 +111,119 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+_LI = "Li et al., ICLR 2017, arXiv 1608.08710"
+
+#: What scores a channel, where channels are removed; those with the lowest scores are.
+CHANNEL_CRITERIA: dict[str, Criterion] = {
+    facts.name: facts
+    for facts in (
+        Criterion(
+            "l1_norm",
+            "Σ |W|",
+            "The channels with the smallest filters go, by the sum of their absolute weights.",
+            _LI,
+        ),
+        Criterion(
+            "l2_norm",
+            "√Σ W²",
+            "The channels with the smallest filters go, by their Euclidean norm.",
+            _LI,
+        ),
+        Criterion(
+            "chip",
+            "mean over images of ‖A‖∗ − ‖A without the channel’s row‖∗",
+            "The channels go whose feature maps the other channels’ come closest to spanning: "
+            "channel independence (CHIP), by nuclear norms ‖·‖∗. Hidden units, of which an image "
+            "gives a number each, have one A of all the images.",
+            "Sui et al., NeurIPS 2021, arXiv 2110.13981",
+            needs_images=True,
+        ),
+        Criterion(
+            "batch_norm_scale",
+            "|γ|",
+            "The channels go that batch norm multiplies by the smallest factors: the criterion of "
+            "network slimming, without its regularizer.",
+            "Liu et al., ICCV 2017, arXiv 1708.06519",
+            needs_batch_norm=True,
+        ),
+        Criterion(
+            "random",
+            "a random number",
+            "Channels go at random, each of its layer as likely as any other.",
+            _LI,
+        ),
+    )
+}
+
+
 @dataclass(frozen=True)
 class Unit:
-    """What is removed as one."""
+    """What is removed as one; ``meaning`` is a phrase of the page's and the schema's.
+
+    ``criteria`` score it, and ``scopes`` are what scores may be ranked over, the first by default.
+    """
 
     name: str
     meaning: str
+    criteria: Mapping[str, Criterion]
+    scopes: tuple[str, ...]
 
 
-#: What every method of a study removes.
-WEIGHT = Unit("weight", "single weights; biases and batch norm are left alone")
+#: What a method removes that does not say otherwise.
+WEIGHT = Unit(
+    "weight",
+    "single weights; biases and batch norm are left alone",
+    CRITERIA,
+    ("global", "layer", "erk"),
+)
+CHANNEL = Unit(
+    "channel",
+    "whole filters and hidden units, with their biases, their batch norm and all that the next "
+    "layers take of them; what a shortcut adds goes together",
+    CHANNEL_CRITERIA,
+    ("layer",),
+)
 
-UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT,)}
+UNITS: dict[str, Unit] = {facts.name: facts for facts in (WEIGHT, CHANNEL)}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Published numbers of channels, layer by layer, of one architecture.
+
+    ``ratio`` is the published one; ``channels`` are how many stay of a group, by what its name
+    begins with, and groups of no such name stay whole.
+    """
+
+    name: str
+    architecture: str
+    ratio: float
+    channels: Mapping[str, int]
+    meaning: str
+
+    def of(self, group: str, size: int) -> int:
+        """Return how many channels stay of a group of a size."""
+        return next((n for start, n in self.channels.items() if group.startswith(start)), size)
+
+
+PROFILES: dict[str, Profile] = {
+    facts.name: facts
+    for facts in (
+        Profile(
+            "chip_resnet56",
+            "resnet56",
+            3.54,
+            {
+                **{"stage1.": 8, "stage2.": 12, "stage3.": 19},
+                **{"stage1": 9, "stage2_before": 5, "stage2_after": 5},
+            },
+            "at the rates of CHIP’s stronger setting of ResNet-56 (GitHub yuxwind/"
+            "CHIP_NeurIPS2021), which keep 8, 12 and 19 channels within the blocks of the three "
+            "stages and 9 and 19 between those of the first two; what these lose the third loses "
+            "with them, 13 of 64, which CHIP’s code keeps",
+        ),
+    )
+}
 
 
 _SNIP = "Lee et al., ICLR 2019, arXiv 1810.02340"
@@ -217,6 +323,7 @@ class BuiltIn:
     scope: Literal["global", "layer", "erk"] = "global"
     schedule: str = "one_shot"
     at: str = "trained"
+    unit: str = WEIGHT.name
 
 
 BUILT_IN: dict[str, BuiltIn] = {
@@ -226,6 +333,12 @@ BUILT_IN: dict[str, BuiltIn] = {
     "snip": BuiltIn("gradient", at="initialization"),
     "synflow": BuiltIn("synflow", at="initialization"),
     "gradual": BuiltIn("magnitude", scope="layer", schedule="gradual"),
+    **{
+        name if name not in CRITERIA else f"{name}_channels": BuiltIn(
+            name, scope="layer", unit=CHANNEL.name
+        )
+        for name in CHANNEL_CRITERIA
+    },
 }
 
 

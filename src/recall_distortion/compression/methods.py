@@ -21,10 +21,12 @@ class Method:
     ``criterion`` scores weights and ``scope`` says what scores are ranked over, one of
     ``pruning.masks.SCOPES``; ``schedule`` says in which rounds. ``gradient_examples`` are the
     training images of the criterion's gradient, ``epsilon`` what it takes for the weight decay.
-    ``unit`` is what is removed as one; fractions are then of units. ``retraining`` says what
-    follows. Where ``of_sparsity`` a ratio stands for the share of prunable weights that goes,
-    1 - 1 / ratio to two decimals. ``at`` says which weights are scored: those of the trained
-    network, those that the retraining begins with, or the initial ones.
+    ``unit`` is what is removed as one; fractions are then of units, and ``feature_images`` the
+    training images of whose feature maps a criterion of channels is. ``channels`` are how many
+    stay of each group where no fraction says so. ``retraining`` says what follows. Where
+    ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
+    decimals. ``at`` says which weights are scored: those of the trained network, those that the
+    retraining begins with, or the initial ones.
     """
 
     criterion: str
@@ -36,6 +38,8 @@ class Method:
     of_sparsity: bool = False
     retraining: str = FINETUNE
     at: str = TRAINED
+    feature_images: int = 0
+    channels: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class CompressionPlan:
     ``methods`` are by name; a control's is None: nothing is pruned and the same retraining follows.
     ``gradual`` is there where any is of that schedule, and ``retrainings`` has by its name each
     that is no fine-tuning. ``count`` says what a ratio counts; ``recipe`` is that of the
-    fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``.
+    fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``. ``unit`` is what the
+    rounds of a control are counted in. ``plan`` is a word for the network's layers, where their
+    groups of channels decide what is removed.
     """
 
     methods: Mapping[str, Method | None]
@@ -79,6 +85,8 @@ class CompressionPlan:
     engine: Computing = field(default_factory=Computing)
     gradual: GradualPlan | None = None
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
+    unit: str = "weight"
+    plan: str = ""
 
     def schedule(self, name: str) -> str:
         """Return the schedule of a method, or that which a control is of."""

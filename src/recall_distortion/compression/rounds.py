@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recall_distortion import networks
 from recall_distortion.compression import schedules
 from recall_distortion.compression.controls import ONE_SHOT
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
+from recall_distortion.compression.pruning import units
 from recall_distortion.compression.pruning.masks import keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
@@ -87,12 +89,13 @@ def start(
     dense: Block,
     plan: CompressionPlan,
     ratios: Mapping[str, Sequence[str]],
+    image: tuple[int, int],
     retraining: Retraining,
 ) -> list[Walk]:
     """Return the walks of a block: each replicate by each method that has ``ratios``, by its name.
 
-    Those that begin with the same weights follow each other. Raises ``NetworkError`` for a ratio
-    that the network cannot reach.
+    ``image`` is the height and width of images. Those that begin with the same weights follow each
+    other. Raises ``NetworkError`` for a ratio that the network cannot reach.
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
@@ -101,7 +104,8 @@ def start(
             chains[name] = [(Round(1.0, ratio),) for ratio in own]
             continue
         # A control of rounds has those of what it is the control of, and removes nothing in any.
-        asked = {ratio: to_keep(network, method, ratio, plan.count) for ratio in own}
+        unit = plan.unit if method is None else method.unit
+        asked = {ratio: to_keep(network, method, ratio, plan.count, unit, image) for ratio in own}
         chains[name] = schedules.load(schedule)(asked)
     by_time: dict[str, list[str]] = {}
     for name in chains:
@@ -116,10 +120,25 @@ def start(
     ]
 
 
-def to_keep(network: nn.Module, method: Method | None, ratio: str, count: str) -> float:
-    """Return the fraction of prunable weights that a method, or a round, leaves at a ratio."""
+def to_keep(
+    network: nn.Module,
+    method: Method | None,
+    ratio: str,
+    count: str,
+    unit: str,
+    image: tuple[int, int],
+) -> float:
+    """Return the fraction of all units that a method, or a round, leaves at a ratio.
+
+    They are prunable weights or of another ``unit``; ``image`` is the height and width of images.
+    """
     if method is not None and method.of_sparsity:
         return 1 - round(1 - 1 / float(ratio), 2)
+    if method is not None and method.channels is not None:
+        return 1 / float(ratio)  # which is nominal: the method says how many stay
+    own = units.load(unit).fraction
+    if own is not None:
+        return own(network, float(ratio), count, image)
     return keep_fraction(network, float(ratio), count)
 
 
@@ -140,6 +159,7 @@ def walk_all(
             for walk, i in asked
         }
     )
+    positions = networks.output_positions(network, images.fit.batch(slice(0, 1)))
     number, going = 0, list(walks)
     while going:
         prune(network, images.fit, plan, going, number)
@@ -147,7 +167,7 @@ def walk_all(
         going = [
             walk
             for walk, found in _retrain(network, images, retraining, going, number, engine, kept)
-            if _take(results, network, plan, retraining, walk, number, found)
+            if _take(results, network, images, plan, retraining, walk, number, found, positions)
         ]
         number, unfinished = number + 1, kept
         going = [walk for walk in going if len(walk.chain) > number]
@@ -184,7 +204,7 @@ def prune(
                 gradients.get(examples),
                 seed=seed,
                 within=own[0].masks,
-                shape=images.shape,
+                images=images,
             )
             for walk, masks in zip(own, found, strict=True):
                 walk.masks = masks
@@ -231,18 +251,23 @@ def _retrain(
 def _take(
     results: Results,
     network: nn.Module,
+    images: TrainingImages,
     plan: CompressionPlan,
     retraining: Retraining,
     walk: Walk,
     number: int,
     found: Fitted | NonFiniteLoss,
+    positions: Mapping[str, int],
 ) -> bool:
-    """Add what came of a walk's round to the results; return whether it may go on."""
+    """Add what came of a walk's round to the results; return whether it may go on.
+
+    Raises ``NetworkError`` where something of a removed unit is left in it.
+    """
     one, cell = walk.at(number), walk.cell(number)
     named = asdict(cell)
     made = results.made[cell]
     if one.asked and walk.masks is not None:
-        sparsity = Sparsity.of(walk.masks, network, plan.count)
+        sparsity = Sparsity.of(walk.masks, network, plan.count, positions)
         results.sparsity.append({**named, "seed": walk.seed, **asdict(sparsity)})
         made.masks[walk.seed] = walk.masks
         if number and retraining.of_dense:
@@ -261,6 +286,21 @@ def _take(
         epoch = row["epoch"] + since * recipe.epochs
         results.history.append({**named, **row, "phase": phase, "epoch": epoch})
     if one.asked:
+        _check(network, images, plan.methods[walk.method], walk.masks, found.state)
         made.retrained[walk.seed] = found.state
     walk.state = found.state
     return True
+
+
+def _check(
+    network: nn.Module,
+    images: TrainingImages,
+    method: Method | None,
+    masks: Mapping[str, Tensor] | None,
+    state: Mapping[str, Tensor],
+) -> None:
+    """Have a method's unit check what is left of a network, if it can."""
+    if method is not None and masks is not None:
+        check = units.load(method.unit).check
+        if check is not None:
+            check(network, state, masks, images.fit)

@@ -62,9 +62,9 @@ def require_agreement(
 def require_sparsities(networks: pd.DataFrame, path: str | Path) -> None:
     """Raise ``TableError`` unless sparsities are whole and follow from the weights beside them.
 
-    A realised ratio counts either the prunable weights or all parameters, as the study says, and of
-    quantized networks their bytes. A
-    method that has sparsities at all has one for each of its retrained networks.
+    A realised ratio counts the prunable weights, all parameters or multiply-adds, as the study
+    says, and of quantized networks their bytes. A method that has sparsities at all has one for
+    each of its retrained networks.
     """
     known = networks[networks["realised_ratio"].notna()]
     size = known.get("bytes", pd.Series(np.nan, known.index)).to_numpy(float)
@@ -72,8 +72,10 @@ def require_sparsities(networks: pd.DataFrame, path: str | Path) -> None:
         known[name].to_numpy(float)
         for name in ("kept_prunable", "prunable", "total", "realised_ratio")
     )
+    adds, dense_adds, left = _counts(networks, known)
+    left = np.where(np.isnan(left), total - prunable + kept, left)
     with np.errstate(invalid="ignore", divide="ignore"):
-        counted = prunable / kept, total / (total - prunable + kept)
+        counted = prunable / kept, total / left, dense_adds / adds
         of_bytes = np.isclose(found, _FLOAT_BYTES * total / size, rtol=1e-9, atol=0)
     right = np.any([np.isclose(found, ratio, rtol=1e-9, atol=0) for ratio in counted], axis=0)
     right = np.where(np.isnan(size), right, of_bytes)
@@ -85,6 +87,17 @@ def require_sparsities(networks: pd.DataFrame, path: str | Path) -> None:
     retrained = retrained.merge(known[method].drop_duplicates(), on=method)
     lacking = retrained["realised_ratio"].isna()
     _refuse(retrained, lacking, f"{path}: no realised_ratio for", path)
+
+
+def _counts(networks: pd.DataFrame, known: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    """Return multiply-adds, those of the dense networks, and the parameters left; NaN for none."""
+    if "multiply_adds" not in networks:
+        nothing = np.full(len(known), np.nan)
+        return nothing, nothing, nothing
+    dense = networks[networks["method"] == DENSE].groupby(PANEL)["multiply_adds"].first()
+    of_dense = known[PANEL].merge(dense.reset_index(), on=PANEL, how="left")["multiply_adds"]
+    adds, left = known["multiply_adds"], known["kept_total"]
+    return adds.to_numpy(float), of_dense.to_numpy(float), left.to_numpy(float)
 
 
 def _networks(recall: pd.DataFrame, path: str) -> pd.DataFrame:

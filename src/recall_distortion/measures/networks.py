@@ -30,7 +30,15 @@ from recall_distortion.measures.of_networks import FURTHER, MEASURES
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.predictions import Predictions
-from recall_distortion.tables.schema import COLUMNS, CONTROLLED, EMPTIED, QUANTIZED, Column
+from recall_distortion.tables.schema import (
+    COLUMNS,
+    CONTROLLED,
+    COUNTED,
+    DENSE_MULTIPLY_ADDS,
+    EMPTIED,
+    QUANTIZED,
+    Column,
+)
 from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
@@ -135,6 +143,7 @@ def measure(
     none = pd.DataFrame(columns=NETWORK).astype({"ratio": float, "seed": int})
     table = pd.concat([frame for frame in networks if len(frame)] or [none], ignore_index=True)
     table = table.merge(sparsity.astype({"ratio": float}), on=[*CELL, "seed"], how="left")
+    table = _counted(table, sparsity)
     if failures:
         failed = pd.DataFrame(failures).astype({"ratio": float})
         table = pd.concat([table.assign(failure=""), failed], ignore_index=True)
@@ -161,18 +170,32 @@ def whole_cells(predictions: Sequence[Predictions]) -> list[Predictions]:
 def further(networks: pd.DataFrame) -> list[Column]:
     """Return the columns of networks.csv behind the schema's: measures, and what some studies have.
 
-    The latter are of quantized networks, of methods with a control of their own, and of networks
-    that lost all of a layer.
+    The latter are of quantized networks, of methods with a control of their own, of networks that
+    lost all of a layer, and of those whose multiply-adds were counted.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
     controlled = "control" in networks and (networks["control"] != "").any()
     emptied = "empty_layers" in networks and (networks["empty_layers"] > 0).any()
+    counted = "multiply_adds" in networks and networks["multiply_adds"].notna().any()
     return [
         *FURTHER,
         *(QUANTIZED if quantized else ()),
         *(CONTROLLED if controlled else ()),
         *(EMPTIED if emptied else ()),
+        *(COUNTED if counted else ()),
     ]
+
+
+def _counted(table: pd.DataFrame, sparsity: pd.DataFrame) -> pd.DataFrame:
+    """Return networks with the multiply-adds of those of which nothing was removed."""
+    whole = DENSE_MULTIPLY_ADDS.name
+    if whole not in sparsity:
+        return table
+    known = sparsity.dropna(subset=whole).groupby(PANEL)[whole].first().rename("_of_panel")
+    table = table.merge(known, on=PANEL, how="left")
+    is_whole = table["realised_ratio"].isna() & (table["method"] != RESEED)
+    adds = table["multiply_adds"].mask(is_whole, table["_of_panel"])
+    return table.assign(multiply_adds=adds).drop(columns=[whole, "_of_panel"])
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,18 @@ if TYPE_CHECKING:
         constructor,
         counts,
         initialize,
+        output_positions,
         prunable_parameters,
     )
 
-__all__ = ["build", "constructor", "counts", "initialize", "prunable_parameters"]
+__all__ = [
+    "build",
+    "constructor",
+    "counts",
+    "initialize",
+    "output_positions",
+    "prunable_parameters",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,8 @@
-"""How many parameters a network has, and its layers too; without torch."""
+"""How many parameters a network has, as a ratio counts them; without torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer with parameters: how many weights it has and how many others beside them."""
-
-    weights: int
-    others: int = 0  # biases, or the affine pair of a batch norm, whose weights are not prunable
-    prunable: bool = True
 
 
 @dataclass(frozen=True)
@@ -26,18 +17,3 @@ class Counts:
     total: int
     prunable_modules: int
     prunable_weights: int
-
-
-def linear(inputs: int, outputs: int, *, prunable: bool = True) -> Layer:
-    """Return a linear layer with biases."""
-    return Layer(inputs * outputs, outputs, prunable)
-
-
-def convolution(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> Layer:
-    """Return a convolution by a square kernel."""
-    return Layer(inputs * outputs * kernel * kernel, outputs if bias else 0)
-
-
-def batch_norm(width: int) -> Layer:
-    """Return a batch norm of so many channels."""
-    return Layer(0, 2 * width, prunable=False)

@@ -10,59 +10,88 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recall_distortion.networks.parameters import Counts, Layer, batch_norm, convolution, linear
+from recall_distortion.networks import structure
+from recall_distortion.networks.parameters import Counts
+from recall_distortion.networks.structure import Group, Layer, batch_norm, convolution, linear
 from recall_distortion.system.errors import NetworkError
 
+Image = tuple[int, int]  # height and width
 
-def _lenet5(channels: int, classes: int) -> list[Layer]:
+
+def _lenet5(channels: int, classes: int, image: Image) -> list[Layer]:
+    conv1, conv2, fc1, fc2 = map(Group, ("conv1", "conv2", "fc1", "fc2"), (6, 16, 120, 84))
     return [
-        convolution(channels, 6, 5),
-        convolution(6, 16, 5),
-        linear(400, 120),
-        linear(120, 84),
-        linear(84, classes, prunable=False),
+        convolution("conv1", channels, conv1, 5, image),
+        convolution("conv2", conv1, conv2, 5, (image[0] // 2 - 4, image[1] // 2 - 4)),
+        linear("fc1", conv2, fc1, pixels=25),
+        linear("fc2", fc1, fc2),
+        linear("classifier", fc2, classes, prunable=False),
     ]
 
 
-def _lenet300(channels: int, classes: int) -> list[Layer]:
+def _lenet300(channels: int, classes: int, image: Image) -> list[Layer]:
+    fc1, fc2 = Group("fc1", 300), Group("fc2", 100)
     return [
-        linear(784 * channels, 300),
-        linear(300, 100),
-        linear(100, classes, prunable=False),
+        linear("fc1", 784 * channels, fc1),
+        linear("fc2", fc1, fc2),
+        linear("classifier", fc2, classes, prunable=False),
     ]
 
 
-def _mlp(channels: int, classes: int) -> list[Layer]:
+def _mlp(channels: int, classes: int, image: Image) -> list[Layer]:
+    fc1, fc2 = Group("fc1", 32), Group("fc2", 32)
     return [
-        linear(64 * channels, 32),
-        linear(32, 32),
-        linear(32, classes, prunable=False),
+        linear("fc1", 64 * channels, fc1),
+        linear("fc2", fc1, fc2),
+        linear("classifier", fc2, classes, prunable=False),
     ]
 
 
-def _cnn(channels: int, classes: int) -> list[Layer]:
+def _cnn(channels: int, classes: int, image: Image) -> list[Layer]:
+    conv1, conv2, fc1 = Group("conv1", 8), Group("conv2", 16), Group("fc1", 32)
     return [
-        convolution(channels, 8, 3),
-        convolution(8, 16, 3),
-        linear(64, 32),
-        linear(32, classes, prunable=False),
+        convolution("conv1", channels, conv1, 3, image),
+        convolution("conv2", conv1, conv2, 3, (image[0] // 2, image[1] // 2)),
+        linear("fc1", conv2, fc1, pixels=4),
+        linear("classifier", fc1, classes, prunable=False),
     ]
 
 
-def _resnet(blocks: int) -> Callable[[int, int], list[Layer]]:
-    def layers(channels: int, classes: int) -> list[Layer]:
-        found = [convolution(channels, 16, 3, bias=False), batch_norm(16)]
-        inputs = 16
-        for width in (16, 32, 64):
-            for _ in range(blocks):
+# Shortcuts add the channels of stages, and where the width grows pad with zeros before and after
+# (option A): channel c of stage 1 is c + 8 of stage 2 and c + 24 of stage 3, and one unit with it.
+# What padding adds in a stage goes on in the next, its half before and its half after by itself, so
+# that at one fraction both halves lose as many and what is left is padded alike.
+_FIRST = Group("stage1", 16)
+_SECOND = Group("stage2_before", 8), Group("stage2_after", 8)
+_THIRD = Group("stage3_before", 16), Group("stage3_after", 16)
+_STAGES: tuple[tuple[Group, ...], ...] = (
+    (_FIRST,),
+    (_SECOND[0], _FIRST, _SECOND[1]),
+    (_THIRD[0], _SECOND[0], _FIRST, _SECOND[1], _THIRD[1]),
+)
+
+
+def _resnet(blocks: int) -> Callable[[int, int, Image], list[Layer]]:
+    def layers(channels: int, classes: int, image: Image) -> list[Layer]:
+        found = [
+            convolution("conv1", channels, _FIRST, 3, image, bias=False),
+            batch_norm("bn1", _FIRST),
+        ]
+        inputs: tuple[Group, ...] = (_FIRST,)
+        for number, stage in enumerate(_STAGES, start=1):
+            if number > 1:
+                image = (image[0] + 1) // 2, (image[1] + 1) // 2
+            for block in range(blocks):
+                name = f"stage{number}.{block}"
+                inner = Group(f"{name}.conv1", 8 * 2**number)
                 found += [
-                    convolution(inputs, width, 3, bias=False),
-                    batch_norm(width),
-                    convolution(width, width, 3, bias=False),
-                    batch_norm(width),
+                    convolution(f"{name}.conv1", inputs, inner, 3, image, bias=False),
+                    batch_norm(f"{name}.bn1", inner),
+                    convolution(f"{name}.conv2", inner, stage, 3, image, bias=False),
+                    batch_norm(f"{name}.bn2", stage),
                 ]
-                inputs = width
-        return [*found, linear(64, classes, prunable=False)]
+                inputs = stage
+        return [*found, linear("classifier", inputs, classes, prunable=False)]
 
     return layers
 
@@ -71,13 +100,14 @@ def _resnet(blocks: int) -> Callable[[int, int], list[Layer]]:
 class Architecture:
     """A network by name; ``depth`` orders the networks of one ``family`` from small to large.
 
-    The module ``recall_distortion.networks.<family>`` builds it.
+    The module ``recall_distortion.networks.<family>`` builds it. ``layers`` gives its layers for
+    images of so many channels, so many classes, and images of a height and width.
     """
 
     family: str
     depth: int
     minimum_image_size: int
-    layers: Callable[[int, int], list[Layer]]
+    layers: Callable[[int, int, Image], list[Layer]]
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -92,15 +122,22 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def parameter_counts(architecture: str, channels: int, classes: int) -> Counts:
-    """Return the parameter counts of a network for images of ``channels`` and ``classes``."""
+def layers(
+    architecture: str, channels: int, classes: int, image: Image | None = None
+) -> list[Layer]:
+    """Return a network's layers for images of ``channels`` and ``classes``.
+
+    ``image`` is their height and width, by default the smallest that the network takes; only
+    multiply-adds depend on it. Raises ``NetworkError`` for an unknown network.
+    """
     if architecture not in ARCHITECTURES:
         raise NetworkError(
             f"unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}"
         )
-    layers = ARCHITECTURES[architecture].layers(channels, classes)
-    return Counts(
-        total=sum(layer.weights + layer.others for layer in layers),
-        prunable_modules=sum(layer.weights + layer.others for layer in layers if layer.prunable),
-        prunable_weights=sum(layer.weights for layer in layers if layer.prunable),
-    )
+    facts = ARCHITECTURES[architecture]
+    return facts.layers(channels, classes, image or (facts.minimum_image_size,) * 2)
+
+
+def parameter_counts(architecture: str, channels: int, classes: int) -> Counts:
+    """Return the parameter counts of a network for images of ``channels`` and ``classes``."""
+    return structure.counts(layers(architecture, channels, classes))

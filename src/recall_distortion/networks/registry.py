@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +36,10 @@ def build(name: str, *, channels: int, classes: int) -> nn.Module:
         raise NetworkError(
             f"{name} needs at least 1 channel and 2 classes, not {channels} and {classes}"
         )
-    network = make(channels, classes)
+    network: Any = make(channels, classes)
+    network.architecture = name
     _initialize(network, None)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 def initialize(network: nn.Module, generator: torch.Generator) -> None:
@@ -66,6 +68,34 @@ def counts(network: nn.Module) -> Counts:
         ),
         prunable_weights=sum(module.weight.numel() for module in modules),
     )
+
+
+@torch.no_grad()
+def output_positions(network: nn.Module, images: Tensor) -> dict[str, int]:
+    """Return by weight how many places of an image its layer is applied to.
+
+    ``images`` [N, C, H, W] are shown to the network, whose layers' outputs are counted. Of a linear
+    layer it is 1.
+    """
+    found: dict[str, int] = {}
+    handles = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+
+            def see(
+                layer: nn.Module, given: tuple[Tensor, ...], made: Tensor, name: str = name
+            ) -> None:
+                found[f"{name}.weight"] = made[0, 0].numel()
+
+            handles.append(module.register_forward_hook(see))
+    training = network.training
+    try:
+        network.eval()(images)
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 def _prunable_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:

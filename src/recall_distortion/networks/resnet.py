@@ -19,7 +19,6 @@ class Block(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.grows = width != inputs
-        self.padding = (width - inputs) // 2
         self.conv1 = nn.Conv2d(
             inputs, width, 3, stride=2 if self.grows else 1, padding=1, bias=False
         )
@@ -27,17 +26,18 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
 
-    def shortcut(self, x: torch.Tensor) -> torch.Tensor:
+    def shortcut(self, x: torch.Tensor, width: int) -> torch.Tensor:
         """Return x [N, inputs, H, W], or where the width grows [N, width, ceil(H/2), ceil(W/2)]."""
         if not self.grows:
             return x
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
+        padding = (width - x.shape[1]) // 2
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, padding, padding))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of the next layer."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return F.relu(out + self.shortcut(x))
+        return F.relu(out + self.shortcut(x, out.shape[1]))
 
 
 class ResNet(nn.Module):

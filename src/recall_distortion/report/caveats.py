@@ -22,6 +22,7 @@ _QUESTIONS = {
     "slopes": "verdicts",
     "pooled": "pooled slopes",
     "effects": "effects",
+    "equal_accuracy": "equal accuracy",
     "equal_sparsity": "equal sparsity",
     "tests": "tests",
     "seeds_needed": "seeds needed",

@@ -12,14 +12,18 @@ from recall_distortion.compression.controls import FINETUNE, ITERATIVE, control_
 from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
-    CRITERIA,
+    CHANNEL,
+    PROFILES,
     QUANTIZATION_SOURCE,
     QUANTIZERS,
     RANGES,
     RETRAININGS,
     SCHEDULES,
+    UNITS,
+    WEIGHT,
     Retraining,
     Schedule,
+    Unit,
     weights_formula,
     weights_meaning,
 )
@@ -44,6 +48,12 @@ SYMBOLS = (
     "θ is a weight; g the gradient by it of the mean cross-entropy, without weight decay; ε the "
     "number that a criterion takes for the weight decay. The weights with the lowest scores are "
     "removed."
+)
+#: The same where channels are removed.
+SYMBOLS_OF_CHANNELS = (
+    "W are the weights of all filters that make a channel; γ is the factor of the batch norm "
+    "behind it; A has the feature maps of one image, a row a channel. The channels with the lowest "
+    "scores are removed; what several layers make or read is summed over these."
 )
 NOT_DEFINED = "Not defined in these tables."
 _NO_SCORE = "–"
@@ -81,6 +91,10 @@ _THEN = {
     "shuffled": "from these it is trained as a dense network is, in another order, under the "
     "mask permuted at random within each layer",
 }
+_SCOPES_OF_CHANNELS = (
+    "ranked within each group of channels that go together, so that every group keeps the same "
+    "fraction, and one at least"
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,14 @@ def definitions(study_facts: Mapping[str, Any], methods: Sequence[str]) -> list[
     return [_definition(name, defined.get(name)) for name in names]
 
 
+def symbols(study_facts: Mapping[str, Any]) -> str:
+    """Return what the formulas of a study's methods are made of."""
+    defined = study_facts.get("methods")
+    every = defined.values() if isinstance(defined, Mapping) else ()
+    units = {facts.get("unit") for facts in every if isinstance(facts, Mapping)}
+    return f"{SYMBOLS} {SYMBOLS_OF_CHANNELS}" if CHANNEL.name in units else SYMBOLS
+
+
 def _definition(name: str, facts: Any) -> Definition:
     if isinstance(facts, Mapping) and isinstance(facts.get("quantizer"), Mapping):
         return _quantizer(name, facts["quantizer"], facts.get("ratios"))
@@ -119,7 +141,8 @@ def _definition(name: str, facts: Any) -> Definition:
         if name not in BUILT_IN:
             return Definition(name, _NO_SCORE, NOT_DEFINED)
         facts = vars(BUILT_IN[name])
-    criterion = CRITERIA.get(str(facts["criterion"]))
+    unit = UNITS.get(str(facts.get("unit")), WEIGHT)
+    criterion = unit.criteria.get(str(facts["criterion"]))
     if facts["criterion"] is None:
         return Definition(name, _NO_SCORE, _ARMS[name if name in _ARMS else CONTROL])
     if criterion is None:
@@ -127,11 +150,13 @@ def _definition(name: str, facts: Any) -> Definition:
     schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
-        _SCOPES.get(str(facts.get("scope")), ""),
+        f"removes {unit.meaning}" if unit != WEIGHT else "",
+        _scope(unit, facts),
         *_trained(schedule, RETRAININGS.get(str(facts.get("retraining"))), facts),
         _span(facts.get("begin"), facts.get("end")),
         _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
+        _images(facts.get("feature_images")) if criterion.needs_images else "",
         _epsilon(facts.get("epsilon")) if criterion.uses_epsilon else "",
     ]
     said = "; ".join(setting for setting in settings if setting)
@@ -211,6 +236,20 @@ def _gradient(examples: Any) -> str:
     if not _is_number(examples):
         return ""
     return f"g over {examples:,} training images drawn at random, or all if there are fewer"
+
+
+def _scope(unit: Unit, facts: Mapping[str, Any]) -> str:
+    """Return what scores are ranked over, and how much stays of it where that is published."""
+    if unit != CHANNEL:
+        return _SCOPES.get(str(facts.get("scope")), "")
+    profile = PROFILES.get(str(facts.get("profile")))
+    return f"ranked within each group, {profile.meaning}" if profile else _SCOPES_OF_CHANNELS
+
+
+def _images(count: Any) -> str:
+    if not _is_number(count):
+        return ""
+    return f"feature maps of {count:,} training images drawn at random, or all if there are fewer"
 
 
 def _epsilon(value: Any) -> str:

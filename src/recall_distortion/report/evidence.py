@@ -39,10 +39,18 @@ def tradeoff_facts(data: ReportTables) -> dict[str, Any] | None:
         "named": cells_text(data, both) if len(both) <= MOST_NAMED else "",
         "beyond_control": found.count("both/beyond_control"),
         "compared": found.count("both/compared"),
-        "controls": [data.place(Panel(*row)) for row in control[PANEL].itertuples(index=False)],
+        "controls": list(
+            dict.fromkeys(data.place(Panel(*row)) for row in control[PANEL].itertuples(index=False))
+        ),
         "has_control": found.count("controls"),
         "grown": found.count("variance/grown"),
         "measured": found.count("variance"),
+        "equal": {
+            "cells": found.count("equal"),
+            "more": found.count("equal/more"),
+            "less": found.count("equal/less"),
+            "against": sorted({*data.view("equal_accuracy")["reference"]}),
+        },
     }
 
 

@@ -279,6 +279,18 @@ LISTINGS: dict[str, Listing] = {
             "p_adjusted|adjusted p|p", *_LEVEL, "note",
         ),
     ),
+    "equal_accuracy": Listing(
+        "At equal accuracy",
+        "α beyond the control of each cell less that of one method where it costs as much "
+        "accuracy beside its own control, interpolated between the cells that the note names; "
+        "cross-fitted slopes of all networks with bootstrap intervals, which allow for how well "
+        "the accuracies are known.",
+        shown(
+            *PLACE, "reference|against|method", "n||whole", "verdict|at equal accuracy|against",
+            "other|α of the other beyond its control|three", "difference|difference of α|three",
+            "low||three", "high||three", *_LEVEL, "note",
+        ),
+    ),
     "equal_sparsity": Listing(
         "At equal sparsity",
         "Methods whose realised ratio is more than 1 % off what others reach, after fine-tuning, "

@@ -31,7 +31,7 @@ from recall_distortion.report.caveats import (
     test_sets,
 )
 from recall_distortion.report.computed import computed, crossed_engines
-from recall_distortion.report.definitions import SYMBOLS, Definition, definitions
+from recall_distortion.report.definitions import Definition, definitions, symbols
 from recall_distortion.report.evidence import (
     class_facts,
     over_both_facts,
@@ -42,7 +42,6 @@ from recall_distortion.report.evidence import (
 )
 from recall_distortion.report.forgotten import forgotten_facts, forgotten_tables
 from recall_distortion.report.gallery import gallery_facts, read_thumbnails
-from recall_distortion.report.html_tables import section_tables
 from recall_distortion.report.numbers import STUDY, numbers
 from recall_distortion.report.phrases import percents, span_of
 from recall_distortion.report.pictures import (
@@ -53,6 +52,7 @@ from recall_distortion.report.pictures import (
     read_figures,
 )
 from recall_distortion.report.quantized import quantized_facts
+from recall_distortion.report.section_tables import section_tables
 from recall_distortion.report.tables import REQUIRED, ReportTables, pruned, read, read_tables
 from recall_distortion.system.files import write_text
 from recall_distortion.vocabulary import Panel
@@ -143,6 +143,9 @@ def _panel_pictures(
         f"method, {where}. The verdicts are in the table of verdicts.",
         "tradeoff": "Mean alpha against the mean change in accuracy with both intervals, one panel "
         f"per method, {where}. The numbers are in the table of accuracy beside distortion.",
+        "together": "Accuracy and alpha less the control’s by realised compression ratio, and one "
+        f"against the other, all methods together, {where}. The numbers are in the tables of "
+        "effects and of accuracy beside distortion.",
         "balances": f"Scatterplots of normalized recall balance after against before, methods in "
         f"rows and ratios in columns, {where}. The slopes are in the table of pooled slopes.",
         "accuracy": f"Mean test accuracy by compression ratio for each method, {where}, after and "
@@ -232,7 +235,7 @@ def _of_study(data: ReportTables, study: Mapping[str, Any]) -> dict[str, Any]:
         "selection": str(study.get("selection") or ""),
         "facts": _facts(study),
         "definitions": [_defined(item) for item in definitions(study, methods)],
-        "symbols": SYMBOLS,
+        "symbols": symbols(study),
         "answer": answer_facts(data),
         "quantized": quantized_facts(data),
         "test_sets": test_sets(data),

@@ -14,7 +14,7 @@ from recall_distortion.system.errors import TableError
 from recall_distortion.system.files import unreadable
 from recall_distortion.vocabulary import Panel
 
-KINDS = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
+KINDS = ("effects", "alpha", "tradeoff", "together", "balances", "accuracy", "recall")
 SPARSITY = "sparsity.png"
 # Beside the pictures: the other fields of each ``Picture``.
 CAPTIONS = "captions.json"

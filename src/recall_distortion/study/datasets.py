@@ -1,7 +1,4 @@
-"""The data sets of a study file.
-
-A key that is not defined here is an error, and so is a value of another type.
-"""
+"""What a study says of a data set: where it comes from and how it is split."""
 
 from __future__ import annotations
 

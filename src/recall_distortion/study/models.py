@@ -9,11 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from recall_distortion import vocabulary
-from recall_distortion.compression.controls import ITERATIVE, ONE_SHOT, WAY_OF
-from recall_distortion.compression.facts import WEIGHT
+from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import arms, references, stated
+from recall_distortion.study import arms, references, stated, units
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
@@ -78,10 +77,11 @@ class Study(Strict):
         description="The compression ratios: parameters before over parameters after. A method "
         "may have ratios or sparsities of its own; where all have, these are left out.",
     )
-    count: Literal["total", "prunable"] = Field(
+    count: Literal["total", "prunable", "multiply_adds"] = Field(
         "total",
-        description="What a ratio counts: total, all parameters, as ShrinkBench does; or prunable, "
-        "the prunable weights alone.",
+        description="What a ratio counts: total, all parameters, as ShrinkBench does; prunable, "
+        "the prunable weights alone; or multiply_adds, those of one image, where channels are "
+        "removed.",
     )
     selection: Literal["holdout", "test"] = Field(
         "holdout",
@@ -143,7 +143,9 @@ class Study(Strict):
         references.check_bundles(self.jobs.bundles, self.methods)
         for network in self.networks():
             references.check_origins(str(network.panel), network.methods, self.methods)
-            arms.check(*self._trained(network))
+            where, methods, recipe = self._trained(network)
+            arms.check(where, methods, recipe)
+            units.check(where, network.panel.architecture, methods, self.count)
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
         named = {name for panel in self.panels for name in panel.methods}
@@ -328,7 +330,7 @@ class Study(Strict):
                 continue
             if method.epsilon is None:
                 method = method.model_copy(update={"epsilon": recipes.training.weight_decay})
-            methods[name] = method.parameters()
+            methods[name] = units.method_parameters(panel.architecture, method)
         where, pruning, training = self._trained(self.network(panel))
         return {
             "methods": methods,
@@ -337,6 +339,7 @@ class Study(Strict):
             "selection": self.selection,
             "engine": self._engine_parameters(),
             **arms.parameters(where, pruning, self.bundles(panel)[bundle], training),
+            **units.parameters(panel.architecture, pruning, self.bundles(panel)[bundle]),
         }
 
     def _trained(self, network: Network) -> tuple[str, dict[str, Method | None], Recipe]:
@@ -365,17 +368,12 @@ class Study(Strict):
         """
         family = ARCHITECTURES[panel.architecture].family
         methods = self.bundles(panel)[bundle] if bundle else ()
-        pruning = [method for name in methods if (method := self.pruning(name))]
-        criteria = {method.criterion for method in pruning}
-        schedules = {method.schedule for method in pruning}
-        schedules |= {WAY_OF[name][0] for name in methods if name in CONTROLS} - {ONE_SHOT}
+        _, pruning, _ = self._trained(self.network(panel))
         return [
             f"recall_distortion.networks.{family}",
             f"recall_distortion.fast.cpu.{family}",
             f"recall_distortion.fast.gpu.{family}",
-            *(f"recall_distortion.compression.pruning.scores.{name}" for name in sorted(criteria)),
-            *(f"recall_distortion.compression.schedules.{name}" for name in sorted(schedules)),
-            *([f"recall_distortion.compression.pruning.units.{WEIGHT.name}"] if pruning else ()),
+            *units.modules(pruning, methods),
         ]
 
     def _engine_parameters(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The parts that a study file is made of: recipes, methods, panels, jobs; data sets lie beside.
+"""The parts that a study file is made of: recipes, methods, panels, jobs.
 
 A key that is not defined here is an error, and so is a value of another type.
 """
@@ -18,10 +18,14 @@ from recall_distortion.compression.controls import (
 )
 from recall_distortion.compression.facts import (
     BUILT_IN,
-    CRITERIA,
+    CHANNEL,
+    PROFILES,
     RETRAININGS,
     SCHEDULES,
     SCORED,
+    UNITS,
+    WEIGHT,
+    Criterion,
 )
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import beginning
@@ -38,12 +42,16 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     ScheduleName = str
     RetrainingName = str
     Scored = str
+    UnitName = str
+    ProfileName = str
 else:
     ArchitectureName = Literal[tuple(ARCHITECTURES)]
-    CriterionName = Literal[tuple(CRITERIA)]
+    CriterionName = Literal[tuple(dict.fromkeys(n for u in UNITS.values() for n in u.criteria))]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
     Scored = Literal[tuple(SCORED)]
+    UnitName = Literal[tuple(UNITS)]
+    ProfileName = Literal[tuple(PROFILES)]
 
 
 class Phase(Strict):
@@ -86,12 +94,20 @@ class Method(Strict):
     """A pruning method: what scores a weight, what the scores are ranked over, and when."""
 
     criterion: CriterionName = Field(
-        description="What scores a weight; the weights with the lowest scores are pruned."
+        description="What scores a weight, or a channel; those with the lowest scores are pruned. "
+        + " ".join(f"Of unit {n}: {', '.join(unit.criteria)}." for n, unit in UNITS.items())
+    )
+    unit: UnitName = Field(
+        WEIGHT.name,
+        description="What is removed as one: "
+        + "; ".join(f"{name}, {facts.meaning}" for name, facts in UNITS.items())
+        + ".",
     )
     scope: Literal["global", "layer", "erk"] = Field(
         "global",
         description="global ranks all prunable weights together, layer those of each layer alone; "
-        "so does erk, which keeps larger fractions of smaller layers (Erdős–Rényi kernel).",
+        "so does erk, which keeps larger fractions of smaller layers (Erdős–Rényi kernel). "
+        "Channels have layer alone, and by default.",
     )
     schedule: ScheduleName = Field(
         "one_shot",
@@ -137,6 +153,19 @@ class Method(Strict):
         description="How many training images the gradient is computed from, where the criterion "
         "has one.",
     )
+    feature_images: int = Field(
+        640,
+        ge=1,
+        description="How many training images' feature maps a criterion looks at, where it does.",
+    )
+    profile: ProfileName | None = Field(
+        None,
+        description="How many channels stay of which layer, as published, in place of ratios: "
+        + "; ".join(
+            f"{n}, ratio {facts.ratio} of {facts.architecture}" for n, facts in PROFILES.items()
+        )
+        + ".",
+    )
     epsilon: float | None = Field(
         None,
         ge=0,
@@ -160,14 +189,25 @@ class Method(Strict):
     @property
     def own_ratios(self) -> list[float] | None:
         """The ratios that the method sets; those of sparsities have two decimals."""
+        if self.profile is not None:
+            return [PROFILES[self.profile].ratio]
         if self.sparsities is None:
             return self.ratios
         return [round(1 / (1 - sparsity), 2) for sparsity in self.sparsities]
 
+    @property
+    def facts(self) -> Criterion:
+        """What is known of the criterion, as one of the method's unit."""
+        return UNITS[self.unit].criteria[self.criterion]
+
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
         apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs", "at"}
-        found = self.model_dump(exclude=apart)
+        found = self.model_dump(exclude=apart | {"unit", "feature_images", "profile"})
+        if self.unit != WEIGHT.name:
+            found["unit"] = self.unit
+        if self.facts.needs_images:
+            found["feature_images"] = self.feature_images
         if self.sparsities is not None:
             found["of_sparsity"] = True
         if self.retraining != FINETUNE:
@@ -191,9 +231,48 @@ class Method(Strict):
     def _ratios_differ(cls, ratios: list[float] | None) -> list[float] | None:
         return None if ratios is None else in_order(ratios)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scope_of_unit(cls, values: Any) -> Any:
+        """Give a unit its own scope where none is said."""
+        if isinstance(values, dict) and values.get("unit") == CHANNEL.name:
+            return {"scope": CHANNEL.scopes[0], **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_unit(self) -> Method:
+        unit, given = UNITS[self.unit], self.model_fields_set
+        if self.criterion not in unit.criteria:
+            raise ValueError(
+                f"criterion: {self.criterion} does not score a {unit.name}; valid with unit: "
+                f"{unit.name}: {', '.join(unit.criteria)}"
+            )
+        if self.scope not in unit.scopes:
+            raise ValueError(f"scope: unit {unit.name} takes {', '.join(unit.scopes)} alone")
+        if "feature_images" in given and not self.facts.needs_images:
+            raise ValueError(
+                f"feature_images: {self.criterion} looks at no feature maps; remove it"
+            )
+        if unit != CHANNEL:
+            if self.profile is not None:
+                raise ValueError("profile: it is of channels; add unit: channel")
+            return self
+        if self.profile is not None and self.ratios is not None:
+            raise ValueError("profile: it says what stays, so that ratios say nothing; remove one")
+        if self.schedule == GRADUAL:
+            raise ValueError(f"schedule {GRADUAL} removes single weights; remove unit or schedule")
+        if self.retraining == "shuffled":
+            raise ValueError(
+                "retraining shuffled permutes single weights, which would be no channels; compare "
+                "with criterion: random in its place"
+            )
+        if self.sparsities is not None:
+            raise ValueError("sparsities are shares of single weights; use ratios for channels")
+        return self
+
     @model_validator(mode="after")
     def _check_scope(self) -> Method:
-        if CRITERIA[self.criterion].keeps_more and self.scope != "global":
+        if self.facts.keeps_more and self.scope != "global":
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
         if self.ratios is not None and self.sparsities is not None:
             raise ValueError("ratios and sparsities say the same thing twice; remove one of them")

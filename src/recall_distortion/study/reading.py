@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.compression.ratios import fraction_to_keep
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
+from recall_distortion.study import units
 from recall_distortion.study.models import Study
 from recall_distortion.study.parts import KINDS
 from recall_distortion.system.errors import NetworkError, StudyError
@@ -107,12 +109,16 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
         where = f"{panel.architecture} on {panel.dataset}"
         for method in network.methods:
             definition = study.pruning(method)
-            if definition is None or definition.sparsities is not None:
-                continue  # nothing is removed, or a share that every network has
+            if definition is None or definition.sparsities or definition.profile:
+                continue  # nothing is removed, or what every network has
             own = definition.ratios is not None
             for ratio in study.ratios_of(method):
                 try:
-                    fraction_to_keep(counts, ratio, study.count, where)
+                    if definition.unit == CHANNEL.name:
+                        size = shape.channels, shape.image_size, shape.classes
+                        units.reach(panel.architecture, size, ratio, study.count, where)
+                    else:
+                        fraction_to_keep(counts, ratio, study.count, where)
                 except NetworkError as error:
                     key = f"methods.{method}.ratios" if own else "ratios"
                     raise StudyError(f"{path}: key {key!r}: {error}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.study.parts import METHODS, Method, Panel
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import (
@@ -125,6 +126,12 @@ def check_origins(where: str, listed: Sequence[str], methods: Mapping[str, Any])
             raise ValueError(
                 f"methods.{name}.of: {where} has no networks of {of!r} to quantize; valid: "
                 + ", ".join([DENSE, *valid])
+            )
+        method = methods.get(of, METHODS.get(of))
+        if isinstance(method, Method) and method.unit == CHANNEL.name:
+            raise ValueError(
+                f"methods.{name}.of: {of} removes whole channels, and the bytes of a quantized "
+                "network are counted for single weights; quantize the networks of another method"
             )
 
 

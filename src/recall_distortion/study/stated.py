@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED
-from recall_distortion.compression.facts import CRITERIA, RETRAININGS
+from recall_distortion.compression.facts import RETRAININGS, WEIGHT
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import format_ratio
@@ -27,6 +27,10 @@ def of_method(
     if isinstance(method, Quantizer):
         return {"quantizer": _quantizer(method), "ratios": own}
     found = method.model_dump(include={"criterion", "scope", "schedule"})
+    if method.unit != WEIGHT.name:
+        found["unit"] = method.unit
+    if method.profile is not None:
+        found["profile"] = method.profile
     if method.own_ratios is not None:
         found["ratios"] = own
     if method.sparsities is not None:
@@ -39,7 +43,9 @@ def of_method(
         found["rewind_epochs"] = method.rewind_epochs
     if method.schedule == GRADUAL:
         found |= {"begin": method.begin, "end": method.end}
-    criterion = CRITERIA[method.criterion]
+    criterion = method.facts
+    if criterion.needs_images:
+        found["feature_images"] = method.feature_images
     if criterion.needs_gradient:
         found["gradient_examples"] = method.gradient_examples
     if criterion.uses_epsilon:

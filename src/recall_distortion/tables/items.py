@@ -96,6 +96,10 @@ ITEMS: dict[str, dict[str, str]] = {
         "controls/both": "Those in which both improve.",
         "variance": "Cells with a change in the variance of the balance.",
         "variance/grown": "Those in which it grew.",
+        "equal": "Cells whose α is compared with one method’s at equal accuracy.",
+        "equal/more": "Those that distort more.",
+        "equal/less": "Those that distort less.",
+        "equal/beyond": "Cells more or less accurate than that method anywhere.",
     },
     "classes": {
         "cells": "Verdicts against 1 of single networks' mean slopes.",

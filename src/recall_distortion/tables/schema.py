@@ -164,8 +164,23 @@ EMPTIED: tuple[Column, ...] = (
         later=True,
     ),
 )
+#: The same of what was counted besides parameters, which earlier versions did not.
+COUNTED: tuple[Column, ...] = (
+    Column("kept_total", COUNT, "Of a pruned network: all parameters that are left.", later=True),
+    Column(
+        "multiply_adds",
+        COUNT,
+        "Multiply-adds of one image: a weight that is left, times the places it is applied to; of "
+        "a network without some channels, those of the smaller network. Quantized ones have none.",
+        later=True,
+    ),
+)
+#: Of a table of sparsities alone.
+DENSE_MULTIPLY_ADDS = Column(
+    "dense_multiply_adds", COUNT, "Multiply-adds of the dense network.", later=True
+)
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED)
+SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED, COUNTED)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -196,7 +211,7 @@ _ESTIMATES = _table(
     Column(
         "p",
         SHARE,
-        "Two-sided p value of no difference; of two one-sided tests, that of a larger one.",
+        "Two-sided p value of no difference; of two one-sided tests the larger.",
     ),
     Column("p_adjusted", SHARE, "p adjusted over the family."),
     "level",

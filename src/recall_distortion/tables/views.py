@@ -18,6 +18,7 @@ from recall_distortion.tables.parts import (
     ACCURACY_DENSER,
     ACCURACY_EQUAL,
     ALPHA,
+    ALPHA_AT_ACCURACY,
     ALPHA_DENSER,
     ALPHA_EQUAL,
     ALPHA_QUANTIZED,
@@ -136,6 +137,17 @@ VIEWS: dict[str, View] = {
             *_against_method("nominal", ALPHA, ACCURACY),
             *_against_method("equal", ALPHA_EQUAL, ACCURACY_EQUAL),
             *_against_method("denser", ALPHA_DENSER, ACCURACY_DENSER),
+        ],
+        {"against": "reference"},
+    ),
+    "equal_accuracy": View(
+        [
+            Part(
+                ALPHA_AT_ACCURACY, CROSSFIT,
+                interval("difference", **FAMILY, reference="other", verdict="verdict",
+                         note="note"),
+                "=reference", family="ratios",
+            )
         ],
         {"against": "reference"},
     ),

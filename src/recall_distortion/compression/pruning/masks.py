@@ -56,13 +56,15 @@ def layer_masks(
     *,
     within: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
+    least: int = 0,
 ) -> dict[str, Tensor]:
     """Return masks that keep exactly ``round(fraction * size)`` of each tensor's weights.
 
-    Raises ``NetworkError`` as ``global_masks`` does, naming the tensor.
+    At ``least`` so many stay of each. Raises ``NetworkError`` as ``global_masks`` does, naming the
+    tensor.
     """
     left = _left(scores, fraction, within)
-    keep = [round(fraction * value.numel()) for value in scores.values()]
+    keep = [max(least, round(fraction * value.numel())) for value in scores.values()]
     return _each(scores, left, keep, generator)
 
 

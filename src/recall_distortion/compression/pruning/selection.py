@@ -12,6 +12,7 @@ from recall_distortion import networks
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import criteria, units
 from recall_distortion.compression.pruning.masks import SCOPES
+from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
@@ -49,7 +50,7 @@ def method_masks(
     *,
     seed: int,
     within: Mapping[str, Tensor] | None = None,
-    shape: Sequence[int] = (),
+    images: DeviceImages | None = None,
 ) -> list[dict[str, Tensor]]:
     """Return the masks that a method gives a network at each fraction to keep, by parameter.
 
@@ -57,35 +58,30 @@ def method_masks(
     leave are ranked. Fractions are of all units. Random scores and ties depend on the replicate's
     seed but not on the fraction, so the masks of one replicate are nested, and those at one
     fraction are the same whichever others are asked for. Only masks of a criterion of rounds are
-    not nested, since each fraction has rounds of its own; it takes the ``shape`` [C, H, W] of an
-    image.
+    not nested, since each fraction has rounds of its own. ``images`` are the training images, for
+    criteria that look at feature maps, or need the shape of an image.
     """
-    criterion, unit = criteria.load(method.criterion), units.load(method.unit)
-    if criterion.gradient is not None:
-        return [
-            _in_rounds(network, method, fraction, seed=seed, within=within, shape=shape)
-            for fraction in fractions
-        ]
-    scoring = generator(seed, "criterion scores")
-    with torch.no_grad():
-        of_weights = {
-            name: criterion.score(
-                weight,
-                gradients[name] if gradients is not None else None,
-                epsilon=method.epsilon,
-                generator=scoring,
-            )
-            for name, weight in networks.prunable_parameters(network).items()
-        }
-        scores = unit.scores(network, of_weights)
+    unit, select = units.load(method.unit), None
+    if unit.measure is not None:
+        scores = unit.measure(network, method, images, seed)
+    else:
+        criterion = criteria.load(method.criterion)
+        if criterion.gradient is not None:
+            return [
+                _in_rounds(network, method, fraction, images, seed=seed, within=within)
+                for fraction in fractions
+            ]
+        scores, select = _of_weights(network, method, gradients, unit, seed), criterion.select
     left = None if within is None else unit.left(network, within)
     found = []
     for fraction in fractions:
-        if criterion.select is not None:
-            kept = criterion.select(scores, fraction, within=left)
+        if select is not None:
+            kept = select(scores, fraction, within=left)
         else:
+            choose = unit.select or SCOPES[method.scope]
+            own = {} if method.channels is None else {"counts": method.channels}
             ties = generator(seed, "criterion ties")
-            kept = SCOPES[method.scope](scores, fraction, within=left, generator=ties)
+            kept = choose(scores, fraction, within=left, generator=ties, **own)
         found.append(dict(unit.masks(network, kept)))
     return found
 
@@ -94,10 +90,10 @@ def _in_rounds(
     network: nn.Module,
     method: Method,
     fraction: float,
+    images: DeviceImages | None,
     *,
     seed: int,
     within: Mapping[str, Tensor] | None,
-    shape: Sequence[int],
 ) -> dict[str, Tensor]:
     """Return the masks of a criterion that scores what is left of a network in every round.
 
@@ -105,10 +101,12 @@ def _in_rounds(
     """
     criterion, unit = criteria.load(method.criterion), units.load(method.unit)
     assert criterion.gradient is not None  # as the one who calls has seen
+    if images is None:
+        raise NetworkError(f"{method.criterion} needs the shape of an image, and none was given")
     masks, before = dict(within or {}), 1.0
     for number in range(1, criterion.rounds + 1):
         state = masked(network.state_dict(), masks)
-        gradients = criterion.gradient(network, state, shape)
+        gradients = criterion.gradient(network, state, images.shape)
         of_weights = {
             name: criterion.score(state[name], gradient, epsilon=method.epsilon)
             for name, gradient in gradients.items()
@@ -139,6 +137,30 @@ def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str
     }
 
 
+@torch.no_grad()
+def _of_weights(
+    network: nn.Module,
+    method: Method,
+    gradients: Mapping[str, Tensor] | None,
+    unit: units.Unit,
+    seed: int,
+) -> Mapping[str, Tensor]:
+    """Return the scores that a criterion of weights gives the units."""
+    score, scoring = criteria.load(method.criterion).score, generator(seed, "criterion scores")
+    of_weights = {
+        name: score(
+            weight,
+            gradients[name] if gradients is not None else None,
+            epsilon=method.epsilon,
+            generator=scoring,
+        )
+        for name, weight in networks.prunable_parameters(network).items()
+    }
+    return unit.scores(network, of_weights)
+
+
 def needs_gradient(method: Method) -> bool:
     """Return whether a method's criterion looks at the gradient of the loss."""
+    if units.load(method.unit).measure is not None:
+        return False  # of the unit's own, none of which does
     return criteria.load(method.criterion).needs_gradient

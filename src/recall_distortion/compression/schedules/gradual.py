@@ -87,6 +87,8 @@ def train_all(
     """
     gradual = plan.gradual
     assert gradual is not None  # the study has said so of every bundle with such a method
+    shown = images.fit.batch(slice(0, 1))
+    positions = networks.output_positions(network, shown)
     starts = dict(_starts(network, seeds))
     made: dict[Cell, Made] = {}
     runs: list[tuple[Cell, Run]] = []
@@ -94,7 +96,7 @@ def train_all(
         for ratio in of_method:
             cell = Cell(name, ratio)
             made[cell] = Made(of_dense=False, control=CONTROL_GRADUAL)
-            removal = _removal(network, plan, plan.methods[name], ratio)
+            removal = _removal(network, plan, plan.methods[name], ratio, shown)
             runs += [(cell, Run(seed, starts[seed], removal=removal)) for seed in seeds]
     results = Results(made)
     fitted = fit_runs(
@@ -119,7 +121,7 @@ def train_all(
         if plan.methods[cell.method] is not None:
             assert found.masks is not None  # there is a removal
             made[cell].masks[seed] = found.masks
-            sparsity = Sparsity.of(found.masks, network, plan.count)
+            sparsity = Sparsity.of(found.masks, network, plan.count, positions)
             results.sparsity.append({**named, "seed": seed, **asdict(sparsity)})
     return results
 
@@ -131,12 +133,13 @@ def _starts(network: nn.Module, seeds: Sequence[int]) -> Iterator[tuple[int, dic
 
 
 def _removal(
-    network: nn.Module, plan: CompressionPlan, method: Method | None, ratio: str
+    network: nn.Module, plan: CompressionPlan, method: Method | None, ratio: str, shown: Tensor
 ) -> Gradual:
     assert plan.gradual is not None
     names = tuple(networks.prunable_parameters(network))
     begin, end = plan.gradual.begin, plan.gradual.end
     if method is None:
         return Gradual((), 1.0, begin, end)
-    fraction = to_keep(network, method, ratio, plan.count)
+    image = shown.shape[2], shown.shape[3]
+    fraction = to_keep(network, method, ratio, plan.count, method.unit, image)
     return Gradual(names, fraction, begin, end, method.criterion, method.scope)

@@ -12,8 +12,16 @@ from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
 from recall_distortion.tables.predictions import read_all
-from recall_distortion.tables.schema import COLUMNS, EMPTIED, QUANTIZED
+from recall_distortion.tables.schema import (
+    COLUMNS,
+    COUNTED,
+    DENSE_MULTIPLY_ADDS,
+    EMPTIED,
+    QUANTIZED,
+)
 from recall_distortion.vocabulary import PANEL, Panel
+
+_FURTHER = [*QUANTIZED, *EMPTIED, *COUNTED, DENSE_MULTIPLY_ADDS]
 
 
 def write_measures(
@@ -46,7 +54,7 @@ def write_measures(
 
 def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:
     """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
-    table = read_table(path, "sparsity", further=[*QUANTIZED, *EMPTIED])
+    table = read_table(path, "sparsity", further=_FURTHER)
     for line, row in enumerate(table.to_dict("records"), start=2):
         panel = Panel(*(row[key] for key in PANEL))
         if (*panel, row["method"]) not in known:

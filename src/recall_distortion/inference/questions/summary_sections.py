@@ -105,6 +105,18 @@ def _tradeoff(tables: StudyTables) -> dict[str, float]:
         "controls/both": (control["improves"] == BOTH).sum(),
         "variance": known["variance_change"].notna().sum(),
         "variance/grown": (known["variance_change"] > 0).sum(),
+        **_equal_accuracy(tables.view("equal_accuracy")),
+    }
+
+
+def _equal_accuracy(cells: pd.DataFrame) -> dict[str, float]:
+    """Return how many cells distort more, or less, than one method at equal accuracy."""
+    known = cells[cells["verdict"] != ""]
+    return {
+        "equal": len(known),
+        "equal/more": (known["verdict"] == INTENSIFICATION).sum(),
+        "equal/less": (known["verdict"] == DEINTENSIFICATION).sum(),
+        "equal/beyond": cells["difference"].isna().sum(),
     }
 
 

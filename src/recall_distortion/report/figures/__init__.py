@@ -19,6 +19,7 @@ from recall_distortion.report.figures.effects import effects_figure
 from recall_distortion.report.figures.recall import recall_figure
 from recall_distortion.report.figures.rendering import png_bytes
 from recall_distortion.report.figures.sparsity import sparsity_figure
+from recall_distortion.report.figures.together import together_figure
 from recall_distortion.report.figures.tradeoff import tradeoff_figure
 from recall_distortion.report.pictures import CAPTIONS, KINDS, SPARSITY, Picture, figure_name
 from recall_distortion.report.tables import ReportTables, pruned, read_tables
@@ -37,6 +38,7 @@ __all__ = [
     "panel_drawings",
     "recall_figure",
     "sparsity_figure",
+    "together_figure",
     "tradeoff_figure",
     "write_figures",
 ]
@@ -49,15 +51,18 @@ def panel_drawings(data: ReportTables, panel: Panel) -> dict[str, Callable[[], D
     recall, networks, led = (
         of_panel(pruned(table, data), panel) for table in (data.recall, data.networks, data.leading)
     )
-    slopes, pooled, accuracy, tradeoff, classes, dense = (
+    slopes, pooled, accuracy, tradeoff, sparsity, classes, dense = (
         of_panel(pruned(data.view(name), data), panel)
-        for name in ("slopes", "pooled", "accuracy", "tradeoff", "classes", "dense_classes")
-    )
+        for name in (
+            "slopes", "pooled", "accuracy", "tradeoff", "sparsity", "classes", "dense_classes",
+        )
+    )  # fmt: skip
     controls = Controls.of(data.networks)
     return {
         "effects": lambda: effects_figure(led),
         "alpha": lambda: alpha_figure(networks, slopes),
         "tradeoff": lambda: tradeoff_figure(tradeoff, slopes, controls),
+        "together": lambda: together_figure(tradeoff, led, sparsity, controls),
         "balances": lambda: balances_figure(recall, pooled, accuracy),
         "accuracy": lambda: accuracy_figure(accuracy),
         "recall": lambda: recall_figure(classes, dense, controls),

@@ -20,6 +20,10 @@ from recall_distortion.system.errors import NetworkError
 Translation = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
+def _no_scores(network: nn.Module, of_weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    raise NetworkError("this unit has criteria of its own, which do not score weights")
+
+
 @dataclass(frozen=True)
 class Unit:
     """What is kept or removed as one.
@@ -28,11 +32,21 @@ class Unit:
     for each unit. ``scores`` makes of the weights' scores by parameter those of the units by group;
     ``left`` makes of masks by parameter booleans by group, true where a unit is not removed; and
     ``masks`` makes of such booleans masks by parameter.
+
+    The others are of units that differ further from weights: ``measure(network, method, images,
+    seed)`` gives scores by group by criteria of the unit's own; ``select`` chooses by scores in
+    place of a scope; ``fraction(network, ratio, count, image)`` is what a ratio leaves; and
+    ``check(network, state, masks, images)`` raises ``NetworkError`` where something of a removed
+    unit is left in a network.
     """
 
     scores: Translation
     left: Translation
     masks: Translation
+    measure: Callable[..., Mapping[str, Tensor]] | None = None
+    select: Callable[..., dict[str, Tensor]] | None = None
+    fraction: Callable[..., float] | None = None
+    check: Callable[..., None] | None = None
 
 
 def load(name: str) -> Unit:
@@ -41,4 +55,7 @@ def load(name: str) -> Unit:
     if not name.isidentifier() or find_spec(module) is None:
         raise NetworkError(f"unknown unit {name!r}; there is no module {module}")
     found = import_module(module)
-    return Unit(found.scores, found.left, found.masks)
+    further = {
+        name: getattr(found, name, None) for name in ("measure", "select", "fraction", "check")
+    }
+    return Unit(getattr(found, "scores", _no_scores), found.left, found.masks, **further)
