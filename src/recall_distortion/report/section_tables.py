@@ -160,6 +160,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "alpha": verdict_tables(data),
         "tradeoff": [
             tradeoff_table(data),
+            listing("equivalence", data.view("equivalence")),
             listing("equal_accuracy", data.view("equal_accuracy")),
         ],
         "balances": [

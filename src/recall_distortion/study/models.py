@@ -356,6 +356,10 @@ class Study(Strict):
         found = {name: arms.control_of(m) for name in sorted(names) if (m := self.pruning(name))}
         return {name: arm for name, arm in found.items() if arm != CONTROL}
 
+    def margins(self) -> dict[str, float]:
+        """Return by data set the change of accuracy that counts as none, where one is stated."""
+        return {name: own.margin for name, own in self.datasets.items() if own.margin is not None}
+
     def source_modules(self, dataset: str) -> list[str]:
         """Return what preparing a data set imports by name: the module of its source."""
         return [MODULES[self.datasets[dataset].source]]
