@@ -170,8 +170,7 @@ COUNTED: tuple[Column, ...] = (
     Column(
         "multiply_adds",
         COUNT,
-        "Multiply-adds of one image: a weight that is left, times the places it is applied to; of "
-        "a network without some channels, those of the smaller network. Quantized ones have none.",
+        "Multiply-adds of one image, by the weights that are left; quantized networks have none.",
         later=True,
     ),
 )
@@ -180,7 +179,7 @@ DENSE_MULTIPLY_ADDS = Column(
     "dense_multiply_adds", COUNT, "Multiply-adds of the dense network.", later=True
 )
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED, COUNTED)
+SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
