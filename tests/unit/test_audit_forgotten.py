@@ -200,6 +200,26 @@ def test_without_a_control_halves_of_the_networks_before_are_the_null(given) -> 
     assert said["reseed_at_fewer_low"] <= said["reseed_at_fewer_high"]
 
 
+def test_what_stands_beside_halves_has_no_pairs_either() -> None:
+    """Networks of a pair share most of their errors: unpaired ones are what halves are like."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(NETWORKS, len(LABELS)))
+
+    def answered() -> np.ndarray:
+        right = 0.9 * shared + rng.normal(0, 0.4, shared.shape) < 0.7
+        return np.where(right, LABELS, (LABELS + 1) % CLASSES)
+
+    before, after = answered(), answered()
+    said = row(rd.audit(LABELS, before, after), "populations")
+    null = said["reseed_at_fewer_median"]
+    # Nothing but chance is between before and after.
+    assert said["unpaired_at_fewer_median"] == pytest.approx(null, abs=4 * np.sqrt(null))
+    assert said["at_fewer_median"] < 0.8 * null
+    text = str(rd.audit(LABELS, before, after))
+    own = said["unpaired_at_fewer_median"]
+    assert f"before: {null:.0f}; as many after and others before: {own:.0f}" in text
+
+
 def test_few_networks_say_what_is_missing(given) -> None:
     before, after, control = (side[:2] for side in given)
     said = row(rd.audit(LABELS, before, after, control=control), "populations")

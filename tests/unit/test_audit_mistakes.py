@@ -349,3 +349,36 @@ def test_another_separator_is_named(files: Path, capsys, separator: str, name: s
 def test_an_audit_in_a_notebook_is_a_line() -> None:
     found = rd.audit(LABELS, BEFORE, {"int8": BEFORE, "pruned": NETWORKS[0]})
     assert repr(found) == "<Audit of int8, pruned: 4,000 images, 10 classes, level 0.99>"
+
+
+def test_an_empty_line_of_one_column_is_no_image(monkeypatch, tmp_path: Path, capsys) -> None:
+    """pandas would leave it out, and what comes behind would count for the image before."""
+    monkeypatch.chdir(tmp_path)
+    Path("y.csv").write_text("label\n0\n1\n0\n1\n")
+    given = ["audit", "--labels", "y.csv", "--after", "y.csv", "--before"]
+    for text in ("old\n0\n\n0\n1\n0\n", 'old\n"0"\n  \n0\n1\n0\n', "old\n0\r\n\r\n0\r\n1\r\n0"):
+        Path("b.csv").write_text(text, newline="")
+        assert command.main([*given, "b.csv"]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 1
+        assert "b.csv: line 3 is empty, and lines of one column are images" in printed.err
+    # None of these is an empty line between images.
+    for text in ('old\n0\n""\n0\n1\n', "\nold\n0\n1\n0\n1\n", "old\n0\n1\n0\n1\n\n\n"):
+        Path("b.csv").write_text(text)
+        assert command.main([*given, "b.csv"]) == 0, text
+    Path("b.csv").write_text("old,more\n0,1\n\n1,1\n0,1\n1,1\n")
+    assert command.main([*given, "b.csv:old"]) == 0
+
+
+def test_a_name_of_several_columns_is_none(monkeypatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("label,old,old,new,,\n0,0,1,0,,\n1,1,0,1,,\n0,0,1,1,,\n")
+    labels = ["audit", "--labels", "t.csv:label", "--after", "t.csv:new", "--before"]
+    for column in ("old", "old.1"):
+        assert command.main([*labels, f"t.csv:{column}"]) == 2
+        said = "t.csv: several columns are called old: give each a name of its own"
+        assert said in capsys.readouterr().err
+    assert command.main([*labels, "t.csv:label"]) == 0
+    Path("s.csv").write_text("x,y,y\n0.2,0.7,0.1\n0.3,0.3,0.4\n0.1,0.8,0.1\n")
+    assert command.main(["audit", *labels[1:], "s.csv"]) == 2
+    assert "several columns are called y" in capsys.readouterr().err

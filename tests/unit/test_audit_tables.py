@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -27,7 +28,9 @@ KINDS = pytest.mark.parametrize("several", [False, True])
 
 def audit(several: bool) -> rd.auditing.Audit:
     given = (BEFORE, AFTER, CONTROL) if several else (BEFORE[0], AFTER[0], CONTROL[0])
-    return rd.audit(LABELS, given[0], {"a": given[1], "b": given[0]}, control=given[2])
+    counts = [500, 400, 300, 200, 100] if several else None
+    candidates = {"a": given[1], "b": given[0]}
+    return rd.audit(LABELS, given[0], candidates, control=given[2], class_counts=counts)
 
 
 @KINDS
@@ -56,7 +59,7 @@ def test_every_key_of_a_summary_is_declared(several: bool, tmp_path: Path) -> No
         assert list(finding) == [field.name for field in FINDING]
     for candidate in said["candidates"].values():
         expected = {*names(TABLES["models"][1], several), "decision", "classes", "measures"}
-        expected |= {"populations"} if several else set()
+        expected |= {"populations", "rare_classes"} if several else set()
         assert set(candidate) == expected - {"candidate"}
         for measure in candidate["measures"].values():
             columns = set(names(TABLES["measures"][1], several))
@@ -64,9 +67,24 @@ def test_every_key_of_a_summary_is_declared(several: bool, tmp_path: Path) -> No
         if several:
             columns = set(names(TABLES["populations"][1], several))
             assert set(candidate["populations"]) == columns - {"candidate"}
+            columns = set(names(TABLES["rare_classes"][1], several)) - {"candidate", "slope"}
+            assert all(set(slope) == columns for slope in candidate["rare_classes"].values())
         for of_class in candidate["classes"].values():
             columns = set(names(TABLES["groups"][1], several))
             assert set(of_class) == columns - {"candidate", "grouping", "name"}
+
+
+def test_a_summary_names_the_version_and_the_test_set() -> None:
+    said = rd.audit(LABELS, BEFORE[0], AFTER[0]).summary()
+    assert said["version"] == rd.__version__
+    lines = "".join(f"{label}\n" for label in LABELS)
+    checksum = hashlib.sha256(lines.encode()).hexdigest()
+    assert said["test_set"] == {"images": 1500, "classes": 5, "labels": checksum}
+    # The same classes in another form are the same test set, in another order they are not.
+    texts = rd.audit(LABELS.astype(str), BEFORE[0].astype(str), AFTER[0].astype(str)).summary()
+    assert texts["test_set"] == said["test_set"]
+    turned = rd.audit(LABELS[::-1], BEFORE[0][::-1], AFTER[0][::-1]).summary()
+    assert turned["test_set"]["labels"] != checksum
 
 
 def test_a_summary_decides_of_each_candidate() -> None:

@@ -5,6 +5,7 @@ Every error is one message that says what was found and what is wanted.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -50,6 +51,16 @@ class TestSet:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def facts(self) -> dict[str, Any]:
+        """Return how many images and classes there are, and a checksum of the labels.
+
+        ``labels`` is SHA-256 of the images' classes by name, in their order, in UTF-8, each with a
+        line break behind it.
+        """
+        lines = (f"{self.names[label]}\n" for label in self.index.tolist())
+        checksum = hashlib.sha256("".join(lines).encode()).hexdigest()
+        return {"images": len(self), "classes": len(self.names), "labels": checksum}
 
 
 @dataclass(frozen=True)
@@ -312,8 +323,9 @@ def _of_scores(
     if not 0 < top_k < classes:
         raise AuditError(f"{where}: top {top_k} of {classes} classes says nothing")
     predicted, right = np.empty(count, np.int64), np.empty(count, bool)
-    probability, confidence = np.empty(count), np.empty(count)
     logits = scores == "logits" or are_logits(values, where)
+    given = values.dtype if values.dtype.kind == "f" and not logits else np.dtype(float)
+    probability, confidence = np.empty(count), np.empty(count, given)
     for part in parts(values):
         rows = np.asarray(values[part], float)
         if (wrong := ~np.isfinite(rows).all(1)).any():

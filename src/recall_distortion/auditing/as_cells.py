@@ -37,7 +37,8 @@ class Cells:
     """The model before, the control where there is one, and the candidates, a cell each.
 
     ``known`` are they as to the classes with an image, whose recalls there are: what is answered
-    beside these is -1. What counts as right among the first k scores is answered rightly there.
+    beside these has numbers below 0. What counts as right among the first k scores is answered
+    rightly there.
     ``answered`` are they as to all that any model answers, no answer among it, named in ``names``.
     The networks' seeds are their places. ``lossless`` says of which cells, by method, a probability
     of a true class is 0, so that no loss is known.
@@ -64,7 +65,7 @@ class Cells:
         names = [*images.names, *further, ""]  # the last is no answer
         support = np.bincount(images.index, minlength=len(images.names))
         there = np.flatnonzero(support)
-        place = np.full(len(names), ABSTAINED)
+        place = ABSTAINED - np.arange(len(names))  # one answer for another is a flip there, too
         place[there] = np.arange(len(there))
         labels = place[images.index]
         known, answered, lossless = [], [], set()
@@ -77,6 +78,10 @@ class Cells:
             class_names = [images.names[number] for number in there]
             known.append(replace(one, labels=labels, predicted=own, class_names=class_names))
         return cls(known, answered, names, frozenset(lossless))
+
+    @property
+    def has_control(self) -> bool:
+        return any(one.method == CONTROL for one in self.known)
 
     def recalls(self) -> pd.DataFrame:
         """Return the recalls of the classes with an image, as a study's table has them."""

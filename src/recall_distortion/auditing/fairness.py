@@ -36,6 +36,10 @@ _AT_ONCE = 1 << 21
 _HALVED = ("max_psi_crossfit",)
 NO_LOSS = "a probability of a true class is 0, whose loss is infinite"
 HALVED = "no interval: copies of an image that is drawn twice would fall into both halves"
+EQUAL = (
+    "no interval where every test set drawn anew has the same value, which is no proof that others "
+    "would"
+)
 QUOTIENTS = (
     "no interval: it divides by the errors of each class, and over test sets drawn anew quotients "
     "of few have tails that so many sets do not tell"
@@ -130,6 +134,9 @@ def _over_images(
     found: dict[str, Any] = {}
     for name, error in spread[method, column].items():
         if np.isnan(row[name]):
+            continue
+        if error == 0:
+            found["note"] = EQUAL
             continue
         low, high = row[name] - z * error, row[name] + z * error
         if name == "after":  # none of them is below 0

@@ -5,7 +5,7 @@ Both are a study's own questions (``inference.questions``), asked of an audit's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from recall_distortion.auditing.answers import TestSet
 from recall_distortion.auditing.as_cells import Cells, as_method
 from recall_distortion.inference.questions.class_tests import TESTS, class_tests
 from recall_distortion.inference.questions.populations import Found, populations
-from recall_distortion.vocabulary import RESEED
+from recall_distortion.tables.gallery import DRAWN
+from recall_distortion.vocabulary import CONTROL, DENSE, RESEED
 
 #: Columns of ``populations`` by what the study's question calls them.
 _OF_IMAGES = {
@@ -28,11 +29,14 @@ _OF_IMAGES = {
     **{name: name for name in ("distance", "control_distance", "distance_over_control")},
     **{name: name for name in ("distance_p", "distance_reading", "fewer")},
     **{f"paired_{end}": f"at_fewer_{end}" for end in ("median", "low", "high")},
+    **{f"disjoint_{end}": f"unpaired_at_fewer_{end}" for end in ("median", "low", "high")},
 }  # fmt: skip
 _OF_HALVES = {
     "n": "reseed_networks", "pies": "reseed_pies",
     **{f"disjoint_{end}": f"reseed_at_fewer_{end}" for end in ("median", "low", "high")},
 }  # fmt: skip
+#: What is seen beside the PIEs: of the control, or else of two halves of the networks before.
+OF_CONTROL, OF_HALVES = "control", "halves"
 _TEXTS = ("reading", "distance_reading")
 _TESTED = ("change", "std_error", "df", "p", "p_adjusted", "verdict")
 
@@ -40,7 +44,7 @@ _TESTED = ("change", "std_error", "df", "p", "p_adjusted", "verdict")
 def forgotten(
     images: TestSet, cells: Cells, candidates: Sequence[str], keys: np.ndarray | None
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables ``populations``, ``class_tests`` and ``pies`` of several networks.
+    """Return the tables of several networks: populations, class_tests, pies and beside_pies.
 
     ``keys`` [M] names the images. ``auditing.schema`` says what each column holds.
     """
@@ -49,7 +53,21 @@ def forgotten(
     return {
         "populations": _of_candidates(found.cells, counts, candidates),
         "class_tests": _of_classes(images, found, tests, candidates),
-        "pies": _of_images(found.images, cells, candidates, keys),
+        "pies": pd.concat(
+            [
+                _of_images(rows, cells, keys, "candidate", name)
+                for place, name in enumerate(candidates)
+                for rows in [found.images[found.images["method"] == as_method(place)]]
+            ],
+            ignore_index=True,
+        ),
+        "beside_pies": pd.concat(
+            [
+                _of_images(rows, cells, keys, "group", group)
+                for group, rows in _beside(found.images, cells.has_control)
+            ],
+            ignore_index=True,
+        ),
     }
 
 
@@ -116,28 +134,30 @@ def _of_classes(
     return pd.concat(parts, ignore_index=True)
 
 
+def _beside(images: pd.DataFrame, has_control: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what there is to see beside the PIEs: null PIEs, and images drawn at random."""
+    null = images[images["method"] == (CONTROL if has_control else RESEED)]
+    yield OF_CONTROL if has_control else OF_HALVES, null[null["is_pie"].astype(bool)]
+    yield DRAWN, images[images["method"] == DENSE]
+
+
 def _of_images(
-    found: pd.DataFrame, cells: Cells, candidates: Sequence[str], keys: np.ndarray | None
+    rows: pd.DataFrame, cells: Cells, keys: np.ndarray | None, kind: str, name: str
 ) -> pd.DataFrame:
-    names = np.array(cells.names, object)
-    parts = []
-    for place, name in enumerate(candidates):
-        own = found[found["method"] == as_method(place)]
-        image = own["image"].to_numpy(int)
-        part = pd.DataFrame(
-            {
-                "candidate": name,
-                "image": image if keys is None else keys[image],
-                "class": names[own["label"].to_numpy(int)],
-                "before": names[own["dense_label"].to_numpy(int)],
-                "after": names[own["own_label"].to_numpy(int)],
-                "agreement_before": own["dense_agreement"].to_numpy(float),
-                "agreement_after": own["agreement"].to_numpy(float),
-                "distance": own["distance"].to_numpy(float),
-                "is_pie": own["is_pie"].to_numpy(bool),
-                "probability_before": own["dense_probability"].to_numpy(float),
-                "probability_after": own["probability"].to_numpy(float),
-            }
-        )
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    """Return rows of the question by our names, behind a column ``kind`` that holds ``name``."""
+    names, image = np.array(cells.names, object), rows["image"].to_numpy(int)
+    return pd.DataFrame(
+        {
+            kind: np.full(len(rows), name, object),
+            "image": image if keys is None else keys[image],
+            "class": names[rows["label"].to_numpy(int)],
+            "before": names[rows["dense_label"].to_numpy(int)],
+            "after": names[rows["own_label"].to_numpy(int)],
+            "agreement_before": rows["dense_agreement"].to_numpy(float),
+            "agreement_after": rows["agreement"].to_numpy(float),
+            "distance": rows["distance"].to_numpy(float),
+            "is_pie": rows["is_pie"].to_numpy(bool),
+            "probability_before": rows["dense_probability"].to_numpy(float),
+            "probability_after": rows["probability"].to_numpy(float),
+        }
+    )

@@ -15,13 +15,16 @@ from recall_distortion.auditing import comparison, populations
 from recall_distortion.auditing.answers import Answers, Scores, TestSet, test_set
 from recall_distortion.auditing.as_cells import Cells
 from recall_distortion.auditing.comparison import BY_CLASS
-from recall_distortion.auditing.decision import BEFORE, WITHIN, Finding, Limits, decided, findings
+from recall_distortion.auditing.decision import BEFORE, Finding, Limits, decided, findings
 from recall_distortion.auditing.fairness import class_fairness, fairness
 from recall_distortion.auditing.forgotten import forgotten
 from recall_distortion.auditing.groupings import UNGROUPED, grouping, missing_groups
 from recall_distortion.auditing.populations import Population
+from recall_distortion.auditing.rare_classes import class_counts as checked_counts
+from recall_distortion.auditing.rare_classes import rare_classes
 from recall_distortion.auditing.replicates import answers_of, require_columns, require_pairs
 from recall_distortion.auditing.schema import TABLES
+from recall_distortion.auditing.summary import summary
 from recall_distortion.auditing.text import text
 from recall_distortion.auditing.thumbnails import Pictures, pictures
 from recall_distortion.auditing.vectors import array, as_texts, check_texts, real
@@ -29,8 +32,6 @@ from recall_distortion.auditing.warnings import doubtful, warnings_of
 from recall_distortion.system.errors import AuditError
 from recall_distortion.system.files import replacing, write_json, write_text
 
-#: Of ``summary.json``: raised where a key is renamed, removed or means something else.
-SCHEMA = 2
 #: The tables that every audit has, and the files that ``save`` may write.
 _TABLES = ("models", "groups", "flows", "flips")
 WRITTEN = ("report.html", "summary.json", *(f"{name}.csv" for name in TABLES))
@@ -47,13 +48,15 @@ class Audit:
     ``tables`` by name: ``models``, a row a candidate; ``groups``, a row a candidate and class, or
     group of another grouping; ``flows``, where lost images went; ``flips``, every image whose
     answer changed; further measures, and of several networks the images that most of them answer
-    otherwise (``auditing.schema``). ``warnings`` are what a reader has to know before any number,
+    otherwise (``auditing.schema``). ``test_set`` is of how many images and classes, and a checksum
+    of the labels. ``warnings`` are what a reader has to know before any number,
     ``doubted`` the models that agree with the labels by chance alone. ``pictures`` are the test
     images, where they were given: the page shows those that flipped. ``str`` is what the command
     prints.
     """
 
     tables: dict[str, pd.DataFrame]
+    test_set: dict[str, Any]
     level: float
     warnings: list[str]
     doubted: list[str]
@@ -118,55 +121,15 @@ class Audit:
         not within. ``auditing.schema`` says what each key holds.
         """
         limits = limits or Limits()
-        every = self.findings(limits)
-        models = self.tables["models"].set_index("candidate")
-        groups = self.tables["groups"]
-        classes = groups[groups["grouping"] == BY_CLASS].drop(columns="grouping")
-        return {
-            "schema": SCHEMA,
-            "level": self.level,
-            "warnings": self.warnings,
-            **self._decision(limits, every),
-            "candidates": {
-                name: {
-                    "decision": self._decided(limits, [f for f in every if f.candidate == name]),
-                    **_plain(models.loc[name].to_dict()),
-                    **self._further(name),
-                    "classes": {
-                        row.pop("name"): _plain(row)
-                        for row in classes[classes["candidate"] == name]
-                        .drop(columns="candidate")
-                        .to_dict("records")
-                    },
-                }
-                for name in self.candidates
-            },
-        }
-
-    def _further(self, name: str) -> dict[str, Any]:
-        """Return a candidate's row of the populations and its measures by name."""
-        found: dict[str, Any] = {}
-        for table in ("populations", "measures"):
-            if table in self.tables:
-                rows = self.tables[table]
-                own = rows[rows["candidate"] == name].drop(columns="candidate").to_dict("records")
-                found[table] = (
-                    {row.pop("measure"): _plain(row) for row in own}
-                    if table == "measures"
-                    else _plain(own[0])
-                )
-        return found
-
-    def _decision(self, limits: Limits, every: Sequence[Finding]) -> dict[str, Any]:
-        return {
-            "limits": vars(limits),
-            "decision": self._decided(limits, every),
-            "findings": [_plain(vars(one)) for one in every if one.decision != WITHIN],
-        }
-
-    def _decided(self, limits: Limits, some: Sequence[Finding]) -> str | None:
-        """Return what limits decide by some findings, None where nothing is asked."""
-        return decided(some, self.doubted) if limits.asked else None
+        return summary(
+            self.tables,
+            test_set=self.test_set,
+            level=self.level,
+            warnings=self.warnings,
+            limits=limits,
+            every=self.findings(limits),
+            doubted=self.doubted,
+        )
 
     def save(
         self,
@@ -203,17 +166,6 @@ class Audit:
         write_json(folder / "summary.json", self.summary(limits))
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON has them."""
-    found = {}
-    for key, value in values.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        if isinstance(value, float):
-            value = value + 0.0 if np.isfinite(value) else None  # not -0
-        found[key] = value
-    return found
-
-
 def audit(
     labels: ArrayLike,
     before: Given,
@@ -224,6 +176,7 @@ def audit(
     groups: Mapping[str, ArrayLike] | None = None,
     keys: ArrayLike | None = None,
     images: ArrayLike | str | Path | None = None,
+    class_counts: Mapping[str, float] | ArrayLike | None = None,
     level: float = 0.99,
     top_k: int = 1,
     threshold: float | None = None,
@@ -241,6 +194,8 @@ def audit(
     name, a value an image, missing where it has none; ``keys`` names the images. ``images`` are
     these themselves, bytes [M, H, W] or [M, H, W, C], or a folder with a file a key: the page shows
     those that flipped.
+    ``class_counts`` are the training images of each class, by name or in the order of the numbers:
+    with several networks also whether rare classes lose more.
     ``top_k``, ``threshold`` and ``scores`` are as in ``auditing.answers.answers``. All intervals
     are at ``level``: of one network over other images, the network given; of several over other
     seeds and other images. Without ``measures`` there are the first four tables alone. Raises
@@ -267,6 +222,8 @@ def audit(
         groupings[str(name)] = grouping(array(values, str(name)), labelled, str(name))
     shown = None if images is None else pictures(images, len(labelled), names)
     further: dict[str, Any] = {"keys": names, "level": level, "measures": measures}
+    if class_counts is not None:
+        further["counts"] = checked_counts(class_counts, labelled)
     found = compared(labelled, first, candidates, control=trained, groupings=groupings, **further)
     return replace(found, pictures=shown)
 
@@ -281,11 +238,13 @@ def compared(
     keys: np.ndarray | None = None,
     level: float = 0.99,
     measures: bool = True,
+    counts: np.ndarray | None = None,
 ) -> Audit:
     """Return the audit of models whose answers are known, all of one network or of as many.
 
     ``groupings`` are numbers and names of groups, by the grouping's name, ``UNGROUPED`` where an
-    image has none; without any, images are grouped by their true class.
+    image has none; without any, images are grouped by their true class. ``counts`` [C] are training
+    images of the classes.
     """
     groupings = groupings or {BY_CLASS: (images.index, images.names)}
     tables = [
@@ -303,14 +262,17 @@ def compared(
         )
         for kind in _TABLES
     }
+    cells = Cells.of(images, before, candidates, control)
     if measures:
-        cells = Cells.of(images, before, candidates, control)
         found["measures"] = fairness(cells, [*candidates], level)
         found["class_measures"] = class_fairness(cells, [*candidates], level)
         if isinstance(before, Population):
             found |= forgotten(images, cells, [*candidates], keys)
+    if counts is not None:
+        found["rare_classes"] = rare_classes(cells, [*candidates], counts, level)
     return Audit(
         found,
+        images.facts(),
         level,
         [*warnings_of(images, before, every), *missing_groups(groupings)],
         doubtful(images, {BEFORE: before, **every}),

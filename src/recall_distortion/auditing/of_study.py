@@ -144,6 +144,6 @@ def _model(
 def _answers(part: Predictions, place: int) -> Answers:
     predicted = part.predicted[place].astype(np.int64)
     probability = None if part.loss is None else np.exp(-part.loss[place].astype(float))
-    sure = None if part.probability is None else part.probability[place].astype(float)
+    sure = None if part.probability is None else part.probability[place]
     right = predicted == part.labels
     return Answers(predicted, right, list(part.class_names), probability, confidence=sure)

@@ -29,10 +29,11 @@ from recall_distortion.auditing.decision import (
     meaning,
 )
 from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
-from recall_distortion.auditing.page_together import further, together
+from recall_distortion.auditing.page_together import further, rare, together
+from recall_distortion.auditing.pies_shown import shown_pies
 from recall_distortion.auditing.scatter import KINDS, scatter
 from recall_distortion.auditing.text import LONGEST_WARNING, count
-from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries, shown_pies
+from recall_distortion.auditing.thumbnails import LARGEST, Pictures, galleries
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INTENSIFICATION
 
@@ -91,15 +92,10 @@ def page(
     if pictures is None:
         return text
     room = LARGEST - len(text.encode())
-    pies, taken = shown_pies(tables, pictures, room // 3)
+    pies, taken = shown_pies(tables, pictures, room // 2)
     shown = galleries(tables, pictures, room - taken)
-    held = {
-        image["key"]
-        for every in (shown, pies)
-        for classes in every.values()
-        for of in classes
-        for image in of["images"]
-    }
+    parts = [*shown.values(), *pies.values()]
+    held = {image["key"] for part in parts for of in part for image in of["images"]}
     return template.render(said | {"galleries": shown, "pies": pies, "held": len(held)})
 
 
@@ -185,6 +181,7 @@ def _candidate(
         ],
         "scatter": scatter(classes),
         "together": together(tables, name),
+        "rare": rare(tables, name),
         "further": further(tables, name),
         "largest": {
             "loss": points(whole["largest_loss"]),

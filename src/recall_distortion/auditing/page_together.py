@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recall_distortion.auditing.rare_classes import BESIDE, PER_TENFOLD
 from recall_distortion.report import style
 
 #: Classes and images that are shown at once, of many.
@@ -71,11 +72,11 @@ def _control(row: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _halves(row: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return how halves of the networks before differ, and as few after from before."""
+    """Return how halves of the networks before differ, and as few after from others before."""
     if not np.isfinite(row["reseed_at_fewer_median"]):
         return None
     found = {"networks": _whole(row["fewer"])}
-    for name, start in (("without", "reseed_at_fewer"), ("own", "at_fewer")):
+    for name, start in (("without", "reseed_at_fewer"), ("own", "unpaired_at_fewer")):
         median, low, high = (_whole(row[f"{start}_{end}"]) for end in ("median", "low", "high"))
         found |= {name: median, f"{name}_range": f"{low} to {high}"}
     return found
@@ -141,6 +142,46 @@ def _image(row: Mapping[str, Any]) -> dict[str, str]:
         "before": f"{before}, {style.percent(row['agreement_before'], 0)}",
         "after": f"{after}, {style.percent(row['agreement_after'], 0)}",
     }
+
+
+def rare(tables: Mapping[str, pd.DataFrame], candidate: str) -> dict[str, Any] | None:
+    """Return whether rare classes lose more; None where nobody counted training images."""
+    if "rare_classes" not in tables:
+        return None
+    rows = _own(tables["rare_classes"], candidate).set_index("slope")
+    has_control = bool(rows["over_control"].notna().any())
+    return {
+        "sentence": _rare(rows.loc[PER_TENFOLD], has_control),
+        "beside": _rare(rows.loc[BESIDE], has_control),
+        "has_control": has_control,
+        "rows": [
+            {
+                "slope": slope,
+                **{name: _points(row[name]) for name in ("after", "control", "over_control")},
+                "after_ends": _ends(row, "after"),
+                "over_control_ends": _ends(row, "over_control"),
+                "p": style.p_value(row["p"]),
+            }
+            for slope, row in rows.iterrows()
+        ],
+    }
+
+
+def _rare(row: pd.Series, has_control: bool) -> str:
+    """Return in words whether rare classes lose more, by the interval."""
+    of = "over_control" if has_control else "after"
+    if not np.isfinite([row[f"{of}_low"], row[f"{of}_high"]]).all():
+        return "not known"
+    if row[f"{of}_low"] > 0:
+        return f"rare classes lose more, {_points(row[of])} points"
+    if row[f"{of}_high"] < 0:
+        return f"rare classes lose less, {_points(row[of])} points"
+    return f"it cannot be told, {_points(row[of])} points ({_ends(row, of)})"
+
+
+def _ends(row: pd.Series, of: str) -> str:
+    low, high = row[f"{of}_low"], row[f"{of}_high"]
+    return f"{_points(low)} to {_points(high)}" if np.isfinite([low, high]).all() else ""
 
 
 def further(tables: Mapping[str, pd.DataFrame], candidate: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def read(
                 found = arrays[_chosen(path, arrays.files, column, "array")]
                 return found
         table = _table(path)
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, csv.Error) as error:
         if suffix in (".npy", ".npz") and re.search("allow_pickle|Python", str(error)):
             raise AuditError(
                 f"{path}: holds Python objects or is no {suffix} file; save texts as "
@@ -160,6 +161,8 @@ def _parsed(path: Path, *_state: object) -> pd.DataFrame:
             raise AuditError(f"{path}: is no table: {_line(error)}") from None
         names = [str(name) for name in found.columns]
         _check_separator(path, names)
+        _check_no_empty_line(path, names)
+        found.attrs["header"] = _header(path)
         counted = len(names) > 1 and names == [str(n) for n in range(len(names))]
         if all(map(_is_text_of_number, names)) and not counted:
             raise AuditError(
@@ -174,6 +177,34 @@ def _parsed(path: Path, *_state: object) -> pd.DataFrame:
             f"{path}: Parquet files need the package pyarrow: install recall-distortion with its "
             "extra 'parquet'"
         ) from None
+
+
+def _header(path: Path) -> list[str]:
+    """Return the columns' names as they are written; pandas calls a second x x.1."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next((row for row in csv.reader(file) if row), [])
+
+
+def _check_no_empty_line(path: Path, names: list[str]) -> None:
+    """Raise ``AuditError`` for an empty line among those of one column, which pandas leaves out.
+
+    What comes behind it would count for the image before. Behind the last value it is no matter.
+    """
+    if len(names) > 1:
+        return
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        empty, has_begun = 0, False
+        for row in lines:
+            if not row or (row[0] and not row[0].strip()):
+                empty = empty or (lines.line_num if has_begun else 0)
+                continue
+            has_begun = True
+            if empty:
+                raise AuditError(
+                    f"{path}: line {empty} is empty, and lines of one column are images: remove it "
+                    'if it is none, or write "" where an image has no answer'
+                )
 
 
 def _check_separator(path: Path, names: list[str]) -> None:
@@ -193,6 +224,7 @@ def _column(
     if column is None and len(table.columns) > 1 and table.columns[0] == "Unnamed: 0":
         table = table.iloc[:, 1:]
     names = [str(name) for name in table.columns]
+    _check_named_once(path, table, column)
     if scores and column is None and len(names) > 1 and all(map(_is_number, table.dtypes)):
         _check_no_column_counts(path, table)
         return table  # a column a class
@@ -204,6 +236,15 @@ def _column(
         values = _as_written(path, chosen, values, texts)
     found: np.ndarray = values.to_numpy()
     return found
+
+
+def _check_named_once(path: Path, table: pd.DataFrame, asked: str | None) -> None:
+    """Raise ``AuditError`` where several columns have the name asked for, or that of a class."""
+    names: list[str] = table.attrs.get("header", [])
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice and (asked is None or names.count(asked) != 1):
+        name = asked if asked in twice else twice[0]
+        raise AuditError(f"{path}: several columns are called {name}: give each a name of its own")
 
 
 def _check_no_column_beside(path: Path, table: pd.DataFrame) -> None:

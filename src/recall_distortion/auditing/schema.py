@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from recall_distortion.auditing.comparison import BY_CLASS, CHANGES
 from recall_distortion.auditing.decision import DECISIONS, SAID
+from recall_distortion.auditing.forgotten import OF_CONTROL, OF_HALVES
 from recall_distortion.inference.questions.class_tests import GAINS, LOSES
 from recall_distortion.tables.forgetting import FEWER, MORE
+from recall_distortion.tables.gallery import DRAWN
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
 READINGS = (MORE, FEWER, INCONCLUSIVE)
@@ -247,6 +249,9 @@ POPULATIONS = [
     Field("fewer", "Half as many networks; the number of PIEs falls with that of networks."),
     Field("at_fewer_median", "The median number of PIEs of so many, over 100 choices of pairs."),
     *(Field(f"at_fewer_{end}", meaning) for end, meaning in _RANGE),
+    Field("unpaired_at_fewer_median",
+          "The same of so many after and others before, unpaired as the halves are."),
+    *(Field(f"unpaired_at_fewer_{end}", meaning) for end, meaning in _RANGE),
     Field("reseed_networks", "How many networks before each of two halves of them has."),
     Field("reseed_pies", "How many images these halves answer otherwise, without compression."),
     Field("reseed_at_fewer_median", "The median of that over 100 halvings."),
@@ -292,6 +297,23 @@ PIES = [
     Field("probability_after", "The same after."),
 ]  # fmt: skip
 
+RARE_CLASSES = [
+    _CANDIDATE,
+    Field("slope", "What the classes' changes of recall, from 0 to 1, are regressed on."),
+    Field("after", "Mean slope of the networks; above 0 where rare or weak classes lose more."),
+    *_ends("after, over other networks on these images", "after"),
+    Field("control", "The control's; empty without one, as what follows."),
+    Field("over_control", "after less control."),
+    *_ends("over_control, as of after", "over_control"),
+    Field("p", "The p value of over_control by the paired t-test, two-sided."),
+]  # fmt: skip
+
+BESIDE_PIES = [
+    Field("group", "Why it is here: PIEs of the control, without one of the halves; or at random.",
+          (OF_CONTROL, OF_HALVES, DRAWN)),
+    *PIES[1:],
+]  # fmt: skip
+
 #: The files by name: what a row is, and the columns in the order of the file.
 TABLES = {
     "models": ("a candidate", MODELS),
@@ -303,12 +325,20 @@ TABLES = {
     "populations": ("a candidate: what its networks answer together", POPULATIONS),
     "class_tests": ("a candidate and class: what its networks answer and lose", CLASS_TESTS),
     "pies": ("a candidate and image whose modal label changed, or may have", PIES),
+    "beside_pies": ("an image to see beside these", BESIDE_PIES),
+    "rare_classes": (
+        "a candidate and slope over classes, where class counts are given",
+        RARE_CLASSES,
+    ),
 }
-#: Those of an audit of several networks alone.
-OF_SEVERAL = ("populations", "class_tests", "pies")
+#: Those of an audit of several networks alone, the last where it is asked for.
+OF_SEVERAL = ("populations", "class_tests", "pies", "beside_pies", "rare_classes")
 
 SUMMARY = [
     Field("schema", "The version of these keys."),
+    Field("version", "That of recall-distortion."),
+    Field("test_set",
+          "`images`, `classes`; of `labels` a SHA-256, their names with a line break each."),
     Field("level", "The level of all intervals that no other is said of."),
     Field("warnings", "What a reader has to know first, a sentence each."),
     Field("limits", "The limits that were given, by the names of findings; null where none was.",
@@ -316,8 +346,8 @@ SUMMARY = [
     Field("decision", "What they decide of all candidates, the worst; null without limits.",
           DECISIONS),
     Field("findings", "What each limit says of each class of each candidate that is not within."),
-    Field("candidates",
-          "Each one's decision, its rows of models.csv and `populations`, `measures`, `classes`."),
+    Field("candidates", "Each one's decision, row of models.csv, `populations`, `measures`, "
+          "`rare_classes`, `classes`."),
 ]  # fmt: skip
 
 FINDING = [

@@ -16,6 +16,7 @@ from recall_distortion.auditing.decision import (
     meaning,
 )
 from recall_distortion.auditing.hints import ALPHA_NEEDS, hints
+from recall_distortion.auditing.rare_classes import PER_TENFOLD
 from recall_distortion.report import style
 from recall_distortion.vocabulary import DEINTENSIFICATION, INCONCLUSIVE, INTENSIFICATION
 
@@ -40,7 +41,11 @@ def text(tables: Mapping[str, pd.DataFrame], level: float, warnings: Sequence[st
         own = groups[groups["candidate"] == whole["candidate"]]
         flips = tables["flips"]
         neither = _neither(flips[flips["candidate"] == whole["candidate"]], whole)
-        parts += [*_of_candidate(own, whole, level, neither), *_together(tables, whole)]
+        parts += [
+            *_of_candidate(own, whole, level, neither),
+            *_together(tables, whole),
+            *_rare(tables, whole),
+        ]
     return "\n".join(parts)
 
 
@@ -105,8 +110,8 @@ def _together(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[
     elif pd.notna(row["reseed_at_fewer_median"]):
         yield (
             f"  without compression, two halves of the networks before: "
-            f"{row['reseed_at_fewer_median']:.0f}; as many after and before: "
-            f"{row['at_fewer_median']:.0f}"
+            f"{row['reseed_at_fewer_median']:.0f}; as many after and others before: "
+            f"{row['unpaired_at_fewer_median']:.0f}"
         )
     test = "control" if pd.notna(row["control_moved"]) else "paired"
     against = "the control" if test == "control" else "before"
@@ -114,6 +119,23 @@ def _together(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[
         f"  classes moved beyond accuracy, paired with {against}: "
         f"{row[f'{test}_moved']:.0f} at p of at most 0.05 (by chance {row['expected']:.1f}), "
         f"{row[f'{test}_adjusted']:.0f} by Holm"
+    )
+
+
+def _rare(tables: Mapping[str, pd.DataFrame], whole: pd.Series) -> Iterator[str]:
+    """Yield by how much more rare classes lose, where somebody counted training images."""
+    if "rare_classes" not in tables:
+        return
+    rows = tables["rare_classes"].set_index(["candidate", "slope"])
+    row = rows.loc[(whole["candidate"], PER_TENFOLD)]
+
+    def said(of: str) -> str:
+        return f"{row[of]:+.3f} ({row[f'{of}_low']:+.3f} to {row[f'{of}_high']:+.3f})"
+
+    over = f", less the control's {said('over_control')}" if pd.notna(row["over_control"]) else ""
+    yield (
+        f"change of recall {PER_TENFOLD} of a class, above 0 where rare ones lose more: "
+        f"{said('after')}{over}"
     )
 
 

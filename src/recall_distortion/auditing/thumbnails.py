@@ -167,52 +167,26 @@ def galleries(
     The classes are in the order of what they lost. Every class gets its first image before any
     gets a second, while there is ``room``: bytes, divided among the candidates.
     """
-    return _galleries(tables, tables["flips"], given, room)[0]
-
-
-def shown_pies(
-    tables: Mapping[str, pd.DataFrame], given: Pictures, room: int
-) -> tuple[dict[str, list[dict[str, Any]]], int]:
-    """Return the same of images whose modal label changed, and the bytes that all of them take."""
-    if "pies" not in tables:
-        return {}, 0
-    pies = tables["pies"]
-    lost = (pies["before"] == pies["class"]) & (pies["after"] != pies["class"])
-    gained = (pies["before"] != pies["class"]) & (pies["after"] == pies["class"])
-    # The probabilities there are those of the modal labels, not of the true class.
-    rows = pies.assign(
-        kind=np.where(lost, "lost", np.where(gained, "gained", "other")),
-        probability_before=np.nan,
-        probability_after=np.nan,
-    )
-    return _galleries(tables, rows[rows["is_pie"]], given, room)
-
-
-def _galleries(
-    tables: Mapping[str, pd.DataFrame], rows: pd.DataFrame, given: Pictures, room: int
-) -> tuple[dict[str, list[dict[str, Any]]], int]:
     candidates = list(tables["models"]["candidate"])
-    found, before = {}, room
+    found = {}
     for place, name in enumerate(candidates):
         part = room // (len(candidates) - place)
-        classes, taken = _gallery(tables["groups"], rows, name, given, part)
+        classes, taken = _gallery(tables, name, given, part)
         found[name], room = classes, room - taken
-    return found, before - room
+    return found
 
 
 def _gallery(
-    groups: pd.DataFrame, images: pd.DataFrame, candidate: str, given: Pictures, room: int
+    tables: Mapping[str, pd.DataFrame], candidate: str, given: Pictures, room: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the classes of a candidate that have images to show, and the bytes these take."""
-    groups, images = (table[table["candidate"] == candidate] for table in (groups, images))
-    ordered = groups[groups["grouping"] == BY_CLASS].sort_values("change", kind="stable")["name"]
-    by_class = {name: rows.to_dict("records") for name, rows in images.groupby("class", sort=False)}
+    flips = tables["flips"]
+    rows = by_class(tables, candidate, flips[flips["candidate"] == candidate])
     shown: dict[str, list[dict[str, Any]]] = {}
     taken = 0
-    for name, row in _by_turns({name: by_class.get(name, []) for name in ordered}):
+    for name, row in by_turns(rows):
         image = _described(row, given.thumbnail(row["image"]))
-        size = _MARKUP + sum(_size(text) for part, text in image.items() if part != "key")
-        size += 0 if name in shown else _HEADING + _size(style.label(name, 60))
+        size = size_of(image) + (0 if name in shown else _HEADING + _size(style.label(name, 60)))
         if taken + size > room:
             break
         taken += size
@@ -221,27 +195,42 @@ def _gallery(
         {
             "name": style.label(name, 60),
             "images": shown[name],
-            "all": f"{len(by_class[name]):,}",
-            "lost": sum(row["kind"] == "lost" for row in by_class[name]),
+            "all": f"{len(rows[name]):,}",
+            "lost": sum(row["kind"] == "lost" for row in rows[name]),
         }
-        for name in ordered
+        for name in rows
         if name in shown
     ]
     return classes, taken
 
 
-def _size(text: str) -> int:
-    """Return the bytes of a text on the page, where a quote takes five."""
-    return len(str(escape(text)).encode())
+def by_class(
+    tables: Mapping[str, pd.DataFrame], candidate: str, images: pd.DataFrame
+) -> dict[str, list[dict[str, Any]]]:
+    """Return rows of images by their class, the classes in the order of what a candidate lost."""
+    groups = tables["groups"]
+    own = groups[(groups["candidate"] == candidate) & (groups["grouping"] == BY_CLASS)]
+    rows = {name: part.to_dict("records") for name, part in images.groupby("class", sort=False)}
+    return {name: rows.get(name, []) for name in own.sort_values("change", kind="stable")["name"]}
 
 
-def _by_turns(rows: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
+def by_turns(rows: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
     """Yield every class's first row, then every class's second, up to ``OF_A_CLASS`` of each."""
     firsts = (rows_of[:OF_A_CLASS] for rows_of in rows.values())
     for turn in zip_longest(*firsts):
         for name, row in zip(rows, turn, strict=True):
             if row is not None:
                 yield name, row
+
+
+def size_of(image: Mapping[str, str]) -> int:
+    """Return about how many bytes an image and its words take on the page."""
+    return _MARKUP + sum(_size(text) for part, text in image.items() if part != "key")
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a text on the page, where a quote takes five."""
+    return len(str(escape(text)).encode())
 
 
 def _described(row: Mapping[str, Any], source: str) -> dict[str, str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
+from recall_distortion.auditing.arguments import ALL_SEEDS, folder, limit, seed
 from recall_distortion.auditing.decision import BEFORE, BEYOND, UNDECIDED, WITHIN, Limits, decided
 from recall_distortion.auditing.of_models import Audit, audit
 from recall_distortion.auditing.of_study import audit_replicate
 from recall_distortion.auditing.paths import check_out, class_names
+from recall_distortion.auditing.rare_classes import read_counts
 from recall_distortion.auditing.reading import Texts, parted, read
 from recall_distortion.auditing.text import decision_text
 from recall_distortion.auditing.thumbnails import read_images
@@ -47,8 +48,6 @@ _OPTIONS = {
     "threshold=": "--threshold",
     "scores='logits'": "--scores logits",
 }
-#: What --seed may be beside a number.
-_ALL = "all"
 STATUS = {WITHIN: 0, BEYOND: 3, UNDECIDED: 4}
 
 
@@ -84,7 +83,7 @@ def _read(options: argparse.Namespace) -> list[str]:
     """Return the files that the words name for reading."""
     given = [*_candidates(options.after).values()]
     given += [text.partition("=")[2] for text in options.groups]
-    for name in ("labels", "before", "control", "classes", "keys", "images"):
+    for name in ("labels", "before", "control", "classes", "keys", "images", "class_counts"):
         given.append(getattr(options, name))
     return [path for path in given if path]
 
@@ -106,9 +105,10 @@ def _save(found: Audit, limits: Limits, options: argparse.Namespace) -> None:
 def _about(options: argparse.Namespace) -> dict[str, str]:
     """Return what the page says was audited."""
     if options.study is not None:
-        replicate = "all seeds" if options.seed == _ALL else f"seed {options.seed or 0}"
+        replicate = "all seeds" if options.seed == ALL_SEEDS else f"seed {options.seed or 0}"
         return {"study": str(options.study), "replicate": replicate}
     files = {"labels": options.labels, "before": options.before, "control": options.control}
+    files["training images of the classes"] = options.class_counts
     files |= {f"after, {name}": path for name, path in _candidates(options.after).items()}
     settings = {
         "an answer is right if": f"among the {options.top_k} highest scores"
@@ -130,6 +130,7 @@ def _of_study(options: argparse.Namespace) -> Audit:
         "groups",
         "keys",
         "images",
+        "class_counts",
         "threshold",
     )
     if any(getattr(options, name) for name in given) or (
@@ -142,7 +143,7 @@ def _of_study(options: argparse.Namespace) -> Audit:
         options.study,
         method=options.method,
         ratios=options.ratio,
-        seed=None if options.seed == _ALL else options.seed or 0,
+        seed=None if options.seed == ALL_SEEDS else options.seed or 0,
         network=options.network,
         level=options.level,
     )
@@ -177,6 +178,9 @@ def _of_files(options: argparse.Namespace) -> Audit:
             groups={name: _vector(path) for name, path in groups.items()},
             keys=None if options.keys is None else _vector(options.keys),
             images=None if options.images is None else read_images(options.images),
+            class_counts=None
+            if options.class_counts is None
+            else read_counts(options.class_counts),
             level=options.level,
             top_k=options.top_k,
             threshold=options.threshold,
@@ -184,8 +188,8 @@ def _of_files(options: argparse.Namespace) -> Audit:
         )
     except AuditError as error:
         files = {f"groups, {name}": path for name, path in groups.items()} | candidates
-        for name in ("labels", "before", "control", "keys", "images"):
-            files[name] = getattr(options, name)
+        for name in ("labels", "before", "control", "keys", "images", "class_counts"):
+            files[name.replace("_", " ")] = getattr(options, name)
         raise AuditError(_with_file(str(error), files)) from None
 
 
@@ -237,7 +241,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--seed",
-        type=_seed,
+        type=seed,
         metavar="N",
         help="the replicate, or all: intervals then speak of other seeds too (default: 0)",
     )
@@ -289,8 +293,15 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "key",
     )
     group.add_argument(
+        "--class-counts",
+        metavar="FILE",
+        help="the training images of each class: a table with the columns class and count, or an "
+        "array in the order of the classes' numbers; several networks then say whether rare "
+        "classes lose more",
+    )
+    group.add_argument(
         "--out",
-        type=_folder,
+        type=folder,
         metavar="FOLDER",
         help="where to write report.html, tables and summary.json",
     )
@@ -314,19 +325,19 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
 def _add_deciding(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-drop",
-        type=_limit,
+        type=limit,
         metavar="X",
         help="the loss of recall that any class may have, as a share: 0.02 is 2 points",
     )
     group.add_argument(
         "--max-excess",
-        type=_limit,
+        type=limit,
         metavar="X",
         help="the loss that any class may have beyond that of all images together",
     )
     group.add_argument(
         "--max-alpha",
-        type=_limit,
+        type=limit,
         metavar="X",
         help="how far the gaps between the classes may grow: 1 is as they were, 1.2 a fifth more",
     )
@@ -336,29 +347,6 @@ def _add_deciding(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--undecided-passes", action="store_true", help="exit status 0 in place of 4"
     )
-
-
-def _folder(text: str) -> Path:
-    if not text:  # as of a variable that is not set; it would be the folder that one is in
-        raise argparse.ArgumentTypeError("the name of a folder, not an empty one")
-    return Path(text)
-
-
-def _seed(text: str) -> int | str:
-    try:
-        return text if text == _ALL else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a whole number or all, not {text!r}") from None
-
-
-def _limit(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = float("nan")
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0, such as 0.001, not {text!r}")
-    return found
 
 
 def _vector(path: str) -> np.ndarray:

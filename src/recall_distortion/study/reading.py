@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, Protocol
 
 import yaml
@@ -257,6 +258,12 @@ def _is_kind(location: list[str], place: int) -> bool:
     return place == 2 and location[0] == "methods" and location[2] in KINDS
 
 
+def _present(annotation: Any) -> Any:
+    """Return what an annotation is of where it may also be None."""
+    kinds = [kind for kind in getattr(annotation, "__args__", ()) if kind is not type(None)]
+    return kinds[0] if len(kinds) == 1 and isinstance(annotation, UnionType) else annotation
+
+
 def _model_at(location: list[str]) -> type[BaseModel] | None:
     """Return the model whose key a location names, by following the annotations."""
     current: Any = Study
@@ -265,7 +272,7 @@ def _model_at(location: list[str]) -> type[BaseModel] | None:
             current = KINDS[part]
         elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(part)
-            current = field.annotation if field else None
+            current = _present(field.annotation) if field else None
         else:  # list[X] or dict[Name, X]
             arguments = getattr(current, "__args__", ())
             current = arguments[-1] if arguments else None

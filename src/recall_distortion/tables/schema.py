@@ -178,8 +178,30 @@ COUNTED: tuple[Column, ...] = (
 DENSE_MULTIPLY_ADDS = Column(
     "dense_multiply_adds", COUNT, "Multiply-adds of the dense network.", later=True
 )
+#: The same where a study measures the curvature of the loss.
+CURVATURE: tuple[Column, ...] = tuple(
+    Column(name, kind, meaning, later=True)
+    for name, kind, meaning in (
+        ("hessian_largest", NUMBER,
+         "Largest eigenvalue of the training loss's Hessian over the weights that pruning left."),
+        ("hessian_sum", NUMBER, "Sum of its eigenvalues of largest magnitude."),
+        ("hessian_eigenvalues", TEXT, "These, by falling magnitude, between spaces."),
+        ("hessian_residual", NUMBER,
+         "The largest of their residuals |Hv - λv| over the largest magnitude."),
+        ("hessian_products", COUNT, "Hessian-vector products that they took."),
+        ("gradient_second_moment", NUMBER,
+         "Mean over these training images of the squared length of an image's own gradient."),
+        ("gradient_covariance", NUMBER,
+         "The same, less the squared length of the mean gradient."),
+        ("weight_norm", NUMBER, "Length of the vector of all parameters."),
+        ("train_loss", NUMBER, "Mean cross-entropy over these training images."),
+        ("test_loss", NUMBER, "Mean cross-entropy over the test images."),
+        ("curvature_images", COUNT, "How many training images these are of."),
+        ("surviving", COUNT, "Parameters that no mask removes."),
+    )
+)  # fmt: skip
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED)
+SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -346,6 +368,7 @@ OTHERS: dict[str, Table] = {
         *(c for c in _NETWORKS.columns if c.name in
           ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
     ),
+    "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
     "published_verdicts": _table(
         "a published cell",
         PUBLISHED_CELL,

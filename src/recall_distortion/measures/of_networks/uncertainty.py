@@ -19,8 +19,8 @@ def uncertainty(own: Predictions, dense: Predictions) -> np.ndarray:
     if own.probability is None:
         return np.full(len(own.seeds), np.nan)
     unknown = np.isnan(own.probability).any(axis=1)
-    # 0.9 itself is not a number of half precision.
-    share = (own.probability < np.float16(SURE)).mean(axis=1)
+    # 0.9 itself is not a number of half precision, in which a study's probabilities are.
+    share = (own.probability < own.probability.dtype.type(SURE)).mean(axis=1)
     return np.where(unknown, np.nan, share)
 
 
