@@ -180,10 +180,10 @@ def further(networks: pd.DataFrame) -> list[Column]:
     counted = "multiply_adds" in networks and networks["multiply_adds"].notna().any()
     return [
         *FURTHER,
+        *(COUNTED if counted else ()),
         *(QUANTIZED if quantized else ()),
         *(CONTROLLED if controlled else ()),
         *(EMPTIED if emptied else ()),
-        *(COUNTED if counted else ()),
         *(CURVATURE if "surviving" in networks and networks["surviving"].notna().any() else ()),
     ]
 

@@ -170,7 +170,7 @@ COUNTED: tuple[Column, ...] = (
     Column(
         "multiply_adds",
         COUNT,
-        "Multiply-adds of one image: weights left, times the places of each; none where quantized.",
+        "Multiply-adds of one image, by the weights that are left; quantized networks have none.",
         later=True,
     ),
 )
@@ -201,7 +201,7 @@ CURVATURE: tuple[Column, ...] = tuple(
     )
 )  # fmt: skip
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED, COUNTED, CURVATURE)
+SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
