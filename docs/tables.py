@@ -15,9 +15,17 @@ from typing import Any
 import jinja2
 
 from recall_distortion.auditing import schema as audits
+from recall_distortion.measures import of_weights
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.items import ITEMS
-from recall_distortion.tables.schema import CONTROLLED, COUNTED, EMPTIED, QUANTIZED, TABLES
+from recall_distortion.tables.schema import (
+    CONTROLLED,
+    COUNTED,
+    CURVATURE,
+    EMPTIED,
+    QUANTIZED,
+    TABLES,
+)
 from recall_distortion.tables.views import VIEWS
 
 DOCS = Path(__file__).resolve().parent
@@ -98,6 +106,7 @@ def page() -> str:
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
         counted=COUNTED,
+        curvature=CURVATURE, titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip
 
 

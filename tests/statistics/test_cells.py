@@ -120,7 +120,7 @@ def test_a_note_counts_the_networks_that_lost_a_layer() -> None:
     found = sparsity(networks)
     assert dict(zip(found["ratio"], found["note"], strict=False)) == {
         2: "",
-        4: "2 of 7 networks have a layer without any weight",
+        4: "layer collapse: 2 of 7 networks have a layer without any weight",
     }
     said = melt("sparsity", found)
     assert set(said.loc[said["note"] != "", "quantity"]) == {"realised ratio"}

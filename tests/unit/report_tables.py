@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -36,8 +38,18 @@ LARGE: dict[str, Any] = {
 
 def make(folder: Path, options: dict[str, Any] = SMALL, **changed: Any) -> Path:
     """Write an invented study's tables into a folder and return it."""
-    make_tables(folder, **{**options, **changed})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _made(tuple(sorted({**options, **changed}.items()))).items():
+        (folder / name).write_bytes(content)
     return folder
+
+
+@functools.cache
+def _made(options: tuple[tuple[str, Any], ...]) -> dict[str, bytes]:
+    """Return the files of an invented study, which are computed once in each process of tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_tables(Path(folder), **dict(options))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def change(folder: Path, name: str, changed: Callable[[pd.DataFrame], Any]) -> None:

@@ -170,14 +170,26 @@ def test_by_lamp_no_layer_loses_its_last_weight_while_another_has_two(layers, as
 
 
 NEED_GRADIENT = {name for name, facts in CRITERIA.items() if facts.needs_gradient}
+FLOWS = {name for name in CRITERIA if criteria.load(name).gradient}  # another than the loss's
 
 
-@pytest.mark.parametrize("name", sorted(NEED_GRADIENT))
+def test_one_criterion_has_a_gradient_of_its_own_and_rounds():
+    assert {"synflow"} == FLOWS
+    assert not FLOWS & NEED_GRADIENT
+    assert {n: r for n in CRITERIA if (r := criteria.load(n).rounds) > 1} == {"synflow": 100}
+    found = score("synflow", torch.tensor(THETA), torch.tensor(GRADIENT))
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(
+        found, score("gradient", *map(torch.tensor, (THETA, GRADIENT))).double()
+    )
+
+
+@pytest.mark.parametrize("name", sorted(NEED_GRADIENT | FLOWS))
 def test_a_missing_gradient_is_told(name):
     with pytest.raises(NetworkError, match="needs the gradient"):
         score(name, torch.tensor(THETA), None)
 
 
 def test_the_others_need_none():
-    for name in set(CRITERIA) - NEED_GRADIENT:
+    for name in set(CRITERIA) - NEED_GRADIENT - FLOWS:
         assert score(name, torch.tensor(THETA), None).shape == (5,)

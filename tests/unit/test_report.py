@@ -71,6 +71,7 @@ class TestPage:
         mean = float(read_tables(small_tables).view("slopes")["mean"].iloc[0])
         assert f"title={mean!r}>{mean:.3f}".replace(">-", ">−") in small_page
 
+    @pytest.mark.usefixtures("undrawn")
     def test_selection_on_the_test_set_is_said(self, small_tables: Path, tmp_path: Path) -> None:
         sentence = "The weights of each network were chosen by its accuracy on the test set"
         build_report(small_tables, tmp_path / "a.html", study={"selection": "test"})
@@ -180,6 +181,7 @@ class TestPage:
         build_report(small_tables, tmp_path / "b.html", study=facts)
         assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_facts_may_be_missing_or_unknown(self, small_tables: Path, tmp_path: Path) -> None:
         odd = {"seeds": None, "methods": {}, "colour": {"of": ["the", "sky"]}, "flag": True}
         text = words(small_tables, tmp_path / "report.html", **odd)
@@ -256,6 +258,7 @@ class TestDegenerateTables:
         assert "6 slopes that are not finite cannot be drawn" in text
         json.dumps(metrics(tables), allow_nan=False)
 
+    @pytest.mark.usefixtures("undrawn")
     def test_networks_that_know_one_class_are_named(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables")
         data = read_tables(tables)
@@ -281,6 +284,7 @@ class TestDegenerateTables:
         assert f"accuracy of at most {most} after fine-tuning" in text
         assert f"always predicting the most frequent class gives {least}." in text
 
+    @pytest.mark.usefixtures("undrawn")
     def test_only_one_fitter(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables")
         for name in ("mixed_models", "mixed_model_fits"):

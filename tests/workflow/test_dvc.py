@@ -41,7 +41,7 @@ STUDIES = [
 RULES_OF = {
     "train": ("prepare", "train"),
     "compress": ("compress", "quantize"),
-    "evaluate": ("evaluate",),
+    "evaluate": ("evaluate", "curvature"),
     "measure": ("measure",),
     "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures", "thumbnails"),
@@ -176,7 +176,10 @@ def test_a_ratio_is_no_parameter_of_training() -> None:
 def test_dvc_works_without_git_after_the_command_of_the_documents(
     finished_copy: Project,
 ) -> None:
-    """As a downloaded archive is: what git tracks, and no git."""
+    """As a downloaded archive is: what git tracks, and no git.
+
+    Two stages, of which one needs the other's files, say it; all are reproduced for ``recorded``.
+    """
     local = shutil.ignore_patterns("tmp", "cache", "config.local")
     shutil.copytree(PROJECT / ".dvc", finished_copy.folder / ".dvc", ignore=local)
     configuration = finished_copy.folder / "config/config.yaml"
@@ -190,8 +193,9 @@ def test_dvc_works_without_git_after_the_command_of_the_documents(
     finished_copy.run(*command.split())
     assert "train:" in finished_copy.warm("dvc", "status").stdout
     assert "snakemake --cores all train_all" in finished_copy.warm("dvc", "repro", "--dry").stdout
-    finished_copy.warm("dvc", "repro")
-    assert "up to date" in finished_copy.warm("dvc", "status").stdout
+    said = finished_copy.warm("dvc", "repro", "compress").stdout
+    assert re.findall("Running stage '(\\w+)'", said) == ["train", "compress"]
+    assert "up to date" in finished_copy.warm("dvc", "status", "compress", "--with-deps").stdout
     assert "dense_accuracy" in finished_copy.warm("dvc", "metrics", "show", "--json").stdout
 
 

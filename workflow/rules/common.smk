@@ -112,6 +112,20 @@ def get_prediction_files():
     ]
 
 
+def get_curvature_files():
+    """Return every table of curvature; none where the study does not ask for it."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            f"{PREDICTIONS}.curvature.csv",
+            **network.panel._asdict(),
+            bundle=measuring.bundles(STUDY, network),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
 def get_data_files():
     """Return the prepared data by data set.
 

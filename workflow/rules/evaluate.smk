@@ -25,15 +25,49 @@ rule evaluate:
         "../scripts/evaluate.py"
 
 
+rule curvature:
+    input:
+        data=DATA,
+        dense=f"{DENSE}.safetensors",
+        compressed=get_compressed_of_bundle,
+    output:
+        curvature=f"{PREDICTIONS}.curvature.csv",
+    log:
+        f"{LOGS}/curvature/{paths.EVALUATE_JOB}.log",
+    benchmark:
+        f"{BENCHMARKS}/curvature/{paths.EVALUATE_JOB}.tsv"
+    wildcard_constraints:
+        bundle=get_bundles(quantizing_ones=False),
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
+        mem_mb=2000,
+    params:
+        code=get_code("curvature", get_network_modules),
+        deterministic=STUDY.deterministic,
+        unfinished=f"{UNFINISHED}/curvature-{paths.EVALUATE_JOB}",
+        curvature=lambda wildcards: measuring.parameters(STUDY),
+    message:
+        "Measuring the curvature at {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}),"
+        " {wildcards.bundle}, {wildcards.block}"
+    script:
+        "../scripts/curvature.py"
+
+
 rule evaluate_all:
     input:
         get_prediction_files(),
+        get_curvature_files(),
 
 
 rule measure:
     input:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
+        curvature=get_curvature_files(),
     output:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",

@@ -49,6 +49,7 @@ rule estimate:
     params:
         code=get_code("estimate"),
         level=STUDY.level,
+        margins=STUDY.margins(),
         architectures=STUDY.architectures(),
     message:
         "Slopes, effects and t-tests"

@@ -14,4 +14,5 @@ with job_log(snakemake.log[0]):
         predictions=snakemake.input.predictions,
         populations=snakemake.input.populations,
         frequencies=snakemake.input.frequencies,
+        margins=snakemake.params.margins,
     )

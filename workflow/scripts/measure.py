@@ -11,4 +11,5 @@ with job_log(snakemake.log[0]):
         snakemake.output.recall,
         snakemake.output.networks,
         splits=snakemake.params.splits,
+        curvature=snakemake.input.get("curvature", []),
     )

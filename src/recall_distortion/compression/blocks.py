@@ -97,7 +97,7 @@ def compress_block(
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
-        walks = start(network, dense, plan, own, prepared.train_images.shape[2:])
+        walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
         found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)

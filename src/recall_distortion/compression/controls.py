@@ -15,6 +15,8 @@ from recall_distortion.vocabulary import (
 #: The retraining that follows where nothing else is said, and the schedules by their names.
 FINETUNE = "finetune"
 ONE_SHOT, ITERATIVE, GRADUAL = "one_shot", "iterative", "gradual"
+#: Which weights are scored, by the words of a study.
+TRAINED, EARLY, INITIALIZATION = "trained", "early", "initialization"
 
 #: The control by schedule and retraining. A mask that is shuffled is read against rewinding, and so
 #: is a chain that rewinds, of which every round begins at the same weights.

@@ -93,6 +93,15 @@ CRITERIA: dict[str, Criterion] = {
             "Lee et al., ICLR 2021, arXiv 2010.07611",
         ),
         Criterion(
+            "synflow",
+            "|θ ∂R/∂θ|",
+            "How much of the flow R passes through the weight; R is the sum of the outputs for an "
+            "image of ones, with the absolute value of all that the network holds. No image of the "
+            "data is looked at. The weights with the lowest scores go in 100 rounds, by the flow "
+            "that is left: iterative synaptic flow pruning (SynFlow).",
+            "Tanaka et al., NeurIPS 2020, arXiv 2006.05467",
+        ),
+        Criterion(
             "random",
             "a random number",
             "Weights go at random, each as likely as any other: random pruning (RP).",
@@ -217,6 +226,17 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+_SNIP = "Lee et al., ICLR 2019, arXiv 1810.02340"
+
+#: Which weights are scored, by the word of a study; a phrase each.
+SCORED: dict[str, str] = {
+    "trained": "the weights as they are after the training",
+    "early": "the weights of the epoch that the retraining rewinds to",
+    "initialization": "the initial weights, from which the network is then trained under the mask "
+    f"by the recipe's training; criterion gradient there is SNIP ({_SNIP})",
+}
+
+
 @dataclass(frozen=True)
 class Schedule:
     """When a method prunes and retrains; ``meaning`` is a phrase of the page's and the schema's.
@@ -302,13 +322,16 @@ class BuiltIn:
     criterion: str
     scope: Literal["global", "layer", "erk"] = "global"
     schedule: str = "one_shot"
+    at: str = "trained"
     unit: str = WEIGHT.name
 
 
 BUILT_IN: dict[str, BuiltIn] = {
     "magnitude": BuiltIn("magnitude"),
     "layerwise_magnitude": BuiltIn("magnitude", scope="layer"),
-    **{name: BuiltIn(name) for name in CRITERIA if name != "magnitude"},
+    **{name: BuiltIn(name) for name in CRITERIA if name not in ("magnitude", "synflow")},
+    "snip": BuiltIn("gradient", at="initialization"),
+    "synflow": BuiltIn("synflow", at="initialization"),
     "gradual": BuiltIn("magnitude", scope="layer", schedule="gradual"),
     **{
         name if name not in CRITERIA else f"{name}_channels": BuiltIn(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from recall_distortion.compression.controls import (
     FINETUNE,
+    TRAINED,
     WAY_OF,
     control_of,
 )
@@ -24,7 +25,8 @@ class Method:
     training images of whose feature maps a criterion of channels is. ``channels`` are how many
     stay of each group where no fraction says so. ``retraining`` says what follows. Where
     ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
-    decimals.
+    decimals. ``at`` says which weights are scored: those of the trained network, those that the
+    retraining begins with, or the initial ones.
     """
 
     criterion: str
@@ -35,6 +37,7 @@ class Method:
     unit: str = "weight"
     of_sparsity: bool = False
     retraining: str = FINETUNE
+    at: str = TRAINED
     feature_images: int = 0
     channels: Mapping[str, int] | None = None
 
@@ -94,6 +97,11 @@ class CompressionPlan:
         """Return the retraining of a method, or that which a control is of."""
         method = self.methods[name]
         return WAY_OF[name][1] if method is None else method.retraining
+
+    def at(self, name: str) -> str:
+        """Return which weights a method scores; a control, which scores none, is as most are."""
+        method = self.methods[name]
+        return TRAINED if method is None else method.at
 
     def control(self, name: str) -> str:
         """Return what a method's effects are read against; a control is its own."""

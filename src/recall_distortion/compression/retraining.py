@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.compression.controls import EARLY, FINETUNE, GRADUAL, INITIALIZATION
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
@@ -29,7 +29,7 @@ from recall_distortion.training import (
     fit_runs,
 )
 from recall_distortion.training.randomness import generator
-from recall_distortion.training.replicates import FINE_TUNING, TRAINING, copy_state
+from recall_distortion.training.replicates import FINE_TUNING, TRAINING, Block, copy_state
 
 #: Of the masks that are shuffled, where the others are left as they are.
 SHUFFLED = "shuffled"
@@ -106,6 +106,21 @@ def prepare(
             network, images, until(own.recipe, own.epochs), starts, engine, unfinished
         )
     return replace(found, starts=starts)
+
+
+def scored(
+    at: str, network: nn.Module, dense: Block, retraining: Retraining
+) -> Mapping[int, Mapping[str, Tensor]]:
+    """Return by seed the weights that are scored: a block's, or those of an earlier time.
+
+    ``at`` is a word of ``controls``. Initial weights are drawn again, early ones are those that the
+    retraining begins with.
+    """
+    if at == INITIALIZATION:
+        return _drawn(network, dense.seeds, "initialization")
+    if at == EARLY:
+        return retraining.starts
+    return {seed: dense.state(seed) for seed in dense.seeds}
 
 
 def recipe_of(plan: CompressionPlan, name: str) -> Recipe:

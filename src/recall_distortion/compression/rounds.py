@@ -18,11 +18,12 @@ from recall_distortion.compression.pruning import units
 from recall_distortion.compression.pruning.masks import keep_fraction
 from recall_distortion.compression.pruning.selection import (
     loss_gradient,
+    masked,
     method_masks,
     needs_gradient,
 )
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.retraining import Retraining
+from recall_distortion.compression.retraining import Retraining, scored
 from recall_distortion.compression.schedules import Chain, Round
 from recall_distortion.system.logs import progress
 from recall_distortion.training import (
@@ -42,7 +43,8 @@ from recall_distortion.training.replicates import FINE_TUNING, Block, Failure
 class Walk:
     """A replicate on its way through a method's rounds.
 
-    ``state`` and ``masks`` are what is left of it so far: the dense network and no mask at first.
+    ``state`` and ``masks`` are what is left of it so far: at first the dense network, or of which
+    time weights are scored, and no mask.
     """
 
     method: str
@@ -88,11 +90,12 @@ def start(
     plan: CompressionPlan,
     ratios: Mapping[str, Sequence[str]],
     image: tuple[int, int],
+    retraining: Retraining,
 ) -> list[Walk]:
     """Return the walks of a block: each replicate by each method that has ``ratios``, by its name.
 
-    ``image`` is the height and width of images. Raises ``NetworkError`` for a ratio that the
-    network cannot reach.
+    ``image`` is the height and width of images. Those that begin with the same weights follow each
+    other. Raises ``NetworkError`` for a ratio that the network cannot reach.
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
@@ -104,11 +107,17 @@ def start(
         unit = plan.unit if method is None else method.unit
         asked = {ratio: to_keep(network, method, ratio, plan.count, unit, image) for ratio in own}
         chains[name] = schedules.load(schedule)(asked)
-    walks = []
-    for seed in dense.seeds:
-        state = dense.state(seed)
-        walks += [Walk(name, seed, chain, state) for name, own in chains.items() for chain in own]
-    return walks
+    by_time: dict[str, list[str]] = {}
+    for name in chains:
+        by_time.setdefault(plan.at(name), []).append(name)
+    states = {at: scored(at, network, dense, retraining) for at in by_time}
+    return [
+        Walk(name, seed, chain, states[at][seed])
+        for seed in dense.seeds
+        for at, names in by_time.items()
+        for name in names
+        for chain in chains[name]
+    ]
 
 
 def to_keep(
@@ -295,11 +304,3 @@ def _check(
         check = units.load(method.unit).check
         if check is not None:
             check(network, state, masks, images.fit)
-
-
-def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's state with what the masks remove set to zero."""
-    return {
-        name: value * masks[name].to(value.device) if name in masks else value
-        for name, value in state.items()
-    }

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.files import Compressed, load_compressed
+from recall_distortion.compression.files import load_compressed
 from recall_distortion.data.prepared import load
+from recall_distortion.evaluation.states import before, retrained
 from recall_distortion.tables.predictions import Predictions, Trained, write_predictions
 from recall_distortion.training import DeviceImages
 from recall_distortion.training.engines import Engine, choose_for_evaluation
@@ -113,9 +114,8 @@ def _cells(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Ce
         for part in load_compressed(path):
             states = {}
             if part.masks and part.of_dense:
-                states[COMPRESSED] = part.mask_seeds, _pruned(dense, part)
-            retrained = Block("", 0, 0, part.seeds, part.retrained)
-            states[RETRAINED] = part.seeds, [retrained.state(seed) for seed in part.seeds]
+                states[COMPRESSED] = part.mask_seeds, before(dense, part)
+            states[RETRAINED] = part.seeds, retrained(part)
             named, made = (part.cell.method, part.cell.ratio), (part.failures, part.facts)
             yield _Cell(*named, states, *made, control=part.control)
 
@@ -137,19 +137,6 @@ def _quantized(
             found.network,
             found.engine,
         )
-
-
-def _pruned(dense: Block, part: Compressed) -> Iterator[Mapping[str, Tensor]]:
-    """Yield a cell's networks as they were before the last retraining."""
-    before = Block("", 0, 0, part.mask_seeds, part.compressed)
-    for index, seed in enumerate(part.mask_seeds):
-        if part.compressed:
-            yield before.state(seed)
-            continue
-        yield {
-            name: value * part.masks[name][index] if name in part.masks else value
-            for name, value in dense.state(seed).items()
-        }
 
 
 @torch.no_grad()

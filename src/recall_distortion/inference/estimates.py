@@ -14,6 +14,7 @@ from recall_distortion.inference.questions import (
     effects,
     equal_accuracy,
     equal_sparsity,
+    equivalence,
     frequency,
     influence,
     intercepts,
@@ -41,11 +42,12 @@ def answers(
     level: float = PAPER_LEVEL,
     predictions: Iterable[Predictions] = (),
     frequencies: pd.DataFrame | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return each question's table, a row a cell, by the names of ``tables.views.VIEWS``.
 
     Without the single ``predictions`` there is nothing to be said of other images, without the
-    table ``frequencies`` nothing of rare classes.
+    table ``frequencies`` nothing of rare classes, without ``margins`` nothing of equivalence.
     """
     over_both = other_images.other_images(predictions, networks, level)
     of_slopes = slopes.slopes(networks, level)
@@ -76,6 +78,7 @@ def answers(
         "class_measures": class_measures.class_measures(recall, level, controls),
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
+        "equivalence": equivalence.accuracies_equivalent(networks, margins or {}, level),
     }
 
 

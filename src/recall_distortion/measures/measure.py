@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from recall_distortion.tables.predictions import Predictions
 from recall_distortion.tables.schema import COLUMNS, Column
 
 HIGHER, LOWER = "higher", "lower"
+
+
+class Described(Protocol):
+    """What has a column of networks.csv, and a name in estimates.csv and on pages."""
+
+    @property
+    def column(self) -> Column:
+        """The column."""
+
+    @property
+    def title(self) -> str:
+        """What pages call it."""
+
+    @property
+    def worse(self) -> str | None:
+        """Which values are worse: ``HIGHER``, ``LOWER``, or None where that cannot be said."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class Measure:
         return found
 
 
-def require_different_names(measures: Sequence[Measure], taken: Iterable[str] = ()) -> None:
+def require_different_names(measures: Sequence[Described], taken: Iterable[str] = ()) -> None:
     """Raise ``TableError`` for a column or a title that two measures have, or that is taken.
 
     ``taken`` are the titles of what is no measure.

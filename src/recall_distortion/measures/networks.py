@@ -34,6 +34,7 @@ from recall_distortion.tables.schema import (
     COLUMNS,
     CONTROLLED,
     COUNTED,
+    CURVATURE,
     DENSE_MULTIPLY_ADDS,
     EMPTIED,
     QUANTIZED,
@@ -171,7 +172,7 @@ def further(networks: pd.DataFrame) -> list[Column]:
     """Return the columns of networks.csv behind the schema's: measures, and what some studies have.
 
     The latter are of quantized networks, of methods with a control of their own, of networks that
-    lost all of a layer, and of those whose multiply-adds were counted.
+    lost all of a layer, of those whose multiply-adds were counted, and of the loss's curvature.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
     controlled = "control" in networks and (networks["control"] != "").any()
@@ -179,10 +180,11 @@ def further(networks: pd.DataFrame) -> list[Column]:
     counted = "multiply_adds" in networks and networks["multiply_adds"].notna().any()
     return [
         *FURTHER,
+        *(COUNTED if counted else ()),
         *(QUANTIZED if quantized else ()),
         *(CONTROLLED if controlled else ()),
         *(EMPTIED if emptied else ()),
-        *(COUNTED if counted else ()),
+        *(CURVATURE if "surviving" in networks and networks["surviving"].notna().any() else ()),
     ]
 
 

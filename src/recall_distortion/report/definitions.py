@@ -81,6 +81,16 @@ _SCOPES = {
     "1911.11134)",
 }
 
+# When what is not trained to the end is pruned, and what follows.
+_BEFORE = {
+    "initialization": "at initialization: its initial weights are scored",
+    "early": "early: its weights after epoch {epoch} of the training are scored",
+}
+_THEN = {
+    "rewind": "from these it is trained under the mask as a dense network is, in another order",
+    "shuffled": "from these it is trained as a dense network is, in another order, under the "
+    "mask permuted at random within each layer",
+}
 _SCOPES_OF_CHANNELS = (
     "ranked within each group of channels that go together, so that every group keeps the same "
     "fraction, and one at least"
@@ -192,15 +202,20 @@ def _trained(
     """Return when networks are pruned, and what follows where it is no fine-tuning."""
     if schedule is None:
         return []
-    if retraining is None and schedule.name != ITERATIVE:
+    before = _BEFORE.get(str(facts.get("at")))
+    if retraining is None and schedule.name != ITERATIVE and not before:
         return [schedule.meaning]
-    retraining = retraining or RETRAININGS[FINETUNE]
+    retraining = retraining or RETRAININGS["rewind" if before else FINETUNE]
     once = schedule.meaning.removesuffix(", then fine-tuned")
+    against = f"read against {control_of(schedule.name, retraining.name)}"
+    if before:
+        when = before.format(epoch=facts.get("rewind_epochs"))
+        return [f"{once} {when}", _THEN.get(retraining.name, retraining.meaning), against]
     said = [once, retraining.meaning]
     if retraining.rewinds and _is_number(facts.get("rewind_epochs")):
         epochs = int(facts["rewind_epochs"])
         said.append(f"rewound to epoch {epochs}" if epochs else "rewound to the start")
-    return [*said, f"read against {control_of(schedule.name, retraining.name)}"]
+    return [*said, against]
 
 
 def _sparsities(sparsities: Any) -> str:

@@ -267,6 +267,18 @@ LISTINGS: dict[str, Listing] = {
             "total|all parameters|whole", "note",
         ),
     ),
+    "equivalence": Listing(
+        "As accurate as the control, to within a margin",
+        "Mean difference of a cell’s accuracy from its control’s, paired by seed, with its t "
+        "interval. Where all of this lies within the margin on both sides of 0 the two are "
+        "equivalent: two one-sided tests, whose p value is that of the larger. That no difference "
+        "is found says less.",
+        shown(
+            *CELL, "n||whole", "verdict|verdict within the margin|text", "margin||points",
+            "difference||points", "low||points", "high||points", *_ERROR, "p||p",
+            "p_adjusted|adjusted p|p", *_LEVEL, "note",
+        ),
+    ),
     "equal_accuracy": Listing(
         "At equal accuracy",
         "α beyond the control of each cell less that of one method where it costs as much "

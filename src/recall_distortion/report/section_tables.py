@@ -8,6 +8,7 @@ import pandas as pd
 
 from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
+from recall_distortion.report.curvature import apart
 from recall_distortion.report.html_tables import HtmlTable, ended, foremost, listing
 from recall_distortion.report.listings import MODELS, QUESTIONS, SEEDS_KEYS, Column
 from recall_distortion.report.tables import ReportTables, order_as, pruned
@@ -140,11 +141,11 @@ def quantized_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
-def _measures_table(data: ReportTables) -> HtmlTable:
-    table = ended(data.view("measures"))
-    return foremost(
-        "measures", table, -table["p"], "those that differ most clearly from the control"
-    )
+def _measures_tables(data: ReportTables) -> list[HtmlTable]:
+    return [
+        foremost(key, table, -table["p"], "those that differ most clearly from the control")
+        for key, table in apart(ended(data.view("measures"))).items()
+    ]
 
 
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
@@ -159,6 +160,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "alpha": verdict_tables(data),
         "tradeoff": [
             tradeoff_table(data),
+            listing("equivalence", data.view("equivalence")),
             listing("equal_accuracy", data.view("equal_accuracy")),
         ],
         "balances": [
@@ -175,7 +177,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
             listing("published", data.published[data.published["verdict"] != ""]),
             *question_tables(data.tests),
             *mixed_tables(data),
-            _measures_table(data),
+            *_measures_tables(data),
             listing("intercepts", intercepts),
             *network_tables(data.networks),
         ],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recall_distortion.run.jobs import Job, Plan, with_words
-from recall_distortion.study import Study, paths, quantizing
+from recall_distortion.study import Study, measuring, paths, quantizing
 from recall_distortion.study.models import Network
 from recall_distortion.study.quantizing import quantizes
 from recall_distortion.system.files import sha256
@@ -38,6 +38,9 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
         for block, seeds in study.blocks().items():
             yield _train(study, results, network, block, seeds)
             yield _evaluate(results, network, block, DENSE, {})
+            curved = measuring.bundles(study, network)
+            if DENSE in curved:
+                yield _curvature(study, results, network, block, DENSE, [])
             bundles = list(study.bundles(network.panel))
             # What quantizes reads what others made.
             last = [bundle for bundle in bundles if quantizes(study, network.panel, bundle)]
@@ -51,6 +54,8 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
                 weights = [job.outputs["weights"] for job in compressing]
                 kind = "quantized" if bundle in last else "compressed"
                 yield _evaluate(results, network, block, bundle, {kind: weights})
+                if bundle in curved:
+                    yield _curvature(study, results, network, block, bundle, weights)
 
 
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
@@ -125,6 +130,20 @@ def _evaluate(
         {**_of_dense(results, about), "compressed": [], **weights},
         {"predictions": predictions},
         {},
+        list(network.panel),
+    )
+
+
+def _curvature(
+    study: Study, results: str, network: Network, block: str, bundle: str, weights: list[str]
+) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle}
+    unfinished = f"{results}/{paths.UNFINISHED}/curvature-{paths.EVALUATE_JOB}"
+    return Job(
+        "curvature",
+        {**_of_dense(results, about), "compressed": weights},
+        {"curvature": f"{results}/{paths.PREDICTIONS}.curvature.csv".format(**about)},
+        {"curvature": measuring.parameters(study), "unfinished": unfinished.format(**about)},
         list(network.panel),
     )
 

@@ -16,6 +16,7 @@ from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.quantization.blocks import Paths as QuantizingPaths
 from recall_distortion.compression.quantization.blocks import quantize_block
 from recall_distortion.compression.quantization.plan import QuantizationPlan
+from recall_distortion.evaluation.curvature_blocks import CurvaturePlan, measure_curvature
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.run.made import Made
@@ -147,6 +148,23 @@ def _do(job: Job, device: str, data_root: str) -> None:
             read(QuantizationPlan, values["quantization"], "quantization"),
             panel=panel,
             cells=values["cells"],
+            device=device,
+        )
+    else:
+        _look(job, panel, device)
+
+
+def _look(job: Job, panel: Panel, device: str) -> None:
+    """Do a job that leaves networks as they are."""
+    if job.rule == "curvature":
+        measure_curvature(
+            job.inputs["data"],
+            job.inputs["dense"],
+            job.inputs["compressed"],
+            job.outputs["curvature"],
+            read(CurvaturePlan, job.parameters["curvature"], "curvature"),
+            panel=panel,
+            unfinished=job.parameters["unfinished"],
             device=device,
         )
     else:

@@ -30,7 +30,10 @@ Methods = Mapping[str, Method | None]  # of one network, by name; controls and q
 # What a control stands beside, for messages, and a method that would do.
 _BESIDE = {
     CONTROL_GRADUAL: ("is pruned gradually", "gradual, or a method of that schedule"),
-    CONTROL_REWIND: ("is rewound", "a method with retraining: rewind"),
+    CONTROL_REWIND: (
+        "is rewound",
+        "a method with retraining: rewind, or at: initialization",
+    ),
     CONTROL_REWIND_RATE: ("has its rate rewound", "a method with retraining: rewind_rate"),
     CONTROL_ITERATIVE: ("is fine-tuned in rounds", "a method with schedule: iterative"),
     CONTROL_ITERATIVE_RATE: (

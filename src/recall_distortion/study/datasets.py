@@ -60,6 +60,14 @@ class Dataset(Strict):
         "Without a value, those of the sets that ship, and never data of your own.",
     )
 
+    margin: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="A change of accuracy, from a cell's control, that counts as none (0.005 is "
+        "half a point): whether cells keep theirs to within it is then tested.",
+    )
+
     @property
     def shown(self) -> bool:
         """Whether the page may hold images of the data set."""
@@ -67,7 +75,7 @@ class Dataset(Strict):
 
     def preparation(self) -> dict[str, Any]:
         """Return what decides the prepared data; without a long tail, as before there was any."""
-        found = self.model_dump(exclude={"gallery"})
+        found = self.model_dump(exclude={"gallery", "margin"})
         return (
             found
             if self.imbalance is not None

@@ -13,6 +13,7 @@ from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import arms, references, stated, units
+from recall_distortion.study.curvature import Curvature
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
@@ -112,6 +113,9 @@ class Study(Strict):
         description="Whether a GPU computes the same bits each time, which may take longer; "
         "otherwise two runs on it may differ by rounding. On a CPU results are the same bits "
         "either way.",
+    )
+    curvature: Curvature | None = Field(
+        None, description="What is measured of each network's loss beside its predictions, if so."
     )
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
@@ -351,6 +355,10 @@ class Study(Strict):
         names = {name for network in self.networks() for name in network.methods}
         found = {name: arms.control_of(m) for name in sorted(names) if (m := self.pruning(name))}
         return {name: arm for name, arm in found.items() if arm != CONTROL}
+
+    def margins(self) -> dict[str, float]:
+        """Return by data set the change of accuracy that counts as none, where one is stated."""
+        return {name: own.margin for name, own in self.datasets.items() if own.margin is not None}
 
     def source_modules(self, dataset: str) -> list[str]:
         """Return what preparing a data set imports by name: the module of its source."""

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recall_distortion.compression.controls import CONTROL_OF, FINETUNE, GRADUAL, ITERATIVE
+from recall_distortion.compression.controls import (
+    CONTROL_OF,
+    FINETUNE,
+    GRADUAL,
+    ITERATIVE,
+    TRAINED,
+)
 from recall_distortion.compression.facts import (
     BUILT_IN,
     CHANNEL,
     PROFILES,
     RETRAININGS,
     SCHEDULES,
+    SCORED,
     UNITS,
     WEIGHT,
     Criterion,
 )
 from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.study import beginning
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
@@ -33,6 +41,7 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     CriterionName = str
     ScheduleName = str
     RetrainingName = str
+    Scored = str
     UnitName = str
     ProfileName = str
 else:
@@ -40,6 +49,7 @@ else:
     CriterionName = Literal[tuple(dict.fromkeys(n for u in UNITS.values() for n in u.criteria))]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
+    Scored = Literal[tuple(SCORED)]
     UnitName = Literal[tuple(UNITS)]
     ProfileName = Literal[tuple(PROFILES)]
 
@@ -68,6 +78,12 @@ class Method(Strict):
         description="When weights are pruned: "
         + "; ".join(f"{name}, {facts.meaning}" for name, facts in SCHEDULES.items())
         + ".",
+    )
+    at: Scored = Field(
+        TRAINED,
+        description="Which weights are scored: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in SCORED.items())
+        + ". What is scored before the training is over is rewound, unless retraining says else.",
     )
     retraining: RetrainingName = Field(
         FINETUNE,
@@ -150,7 +166,7 @@ class Method(Strict):
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
-        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs"}
+        apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs", "at"}
         found = self.model_dump(exclude=apart | {"unit", "feature_images", "profile"})
         if self.unit != WEIGHT.name:
             found["unit"] = self.unit
@@ -160,7 +176,19 @@ class Method(Strict):
             found["of_sparsity"] = True
         if self.retraining != FINETUNE:
             found["retraining"] = self.retraining
+        if self.at != TRAINED:
+            found["at"] = self.at
         return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begin(cls, values: Any) -> Any:
+        return beginning.completed(values)
+
+    @model_validator(mode="after")
+    def _check_beginning(self) -> Method:
+        beginning.check(self.at, self.schedule, self.retraining, self.rewind_epochs)
+        return self
 
     @field_validator("ratios", "sparsities")
     @classmethod
@@ -260,15 +288,7 @@ class Method(Strict):
 
 
 METHODS: dict[str, Method | Quantizer] = {
-    **{
-        name: Method(
-            criterion=facts.criterion,
-            scope=facts.scope,
-            schedule=facts.schedule,
-            unit=facts.unit,
-        )
-        for name, facts in BUILT_IN.items()
-    },
+    **{name: Method.model_validate(vars(facts)) for name, facts in BUILT_IN.items()},
     **BUILT_IN_QUANTIZERS,
 }
 

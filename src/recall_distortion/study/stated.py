@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED
 from recall_distortion.compression.facts import RETRAININGS, WEIGHT
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
@@ -35,6 +35,8 @@ def of_method(
         found["ratios"] = own
     if method.sparsities is not None:
         found["sparsities"] = method.sparsities
+    if method.at != TRAINED:
+        found["at"] = method.at
     if method.retraining != FINETUNE:
         found["retraining"] = method.retraining
     if RETRAININGS[method.retraining].rewinds:

@@ -170,8 +170,7 @@ COUNTED: tuple[Column, ...] = (
     Column(
         "multiply_adds",
         COUNT,
-        "Multiply-adds of one image: a weight that is left, times the places it is applied to; of "
-        "a network without some channels, those of the smaller network. Quantized ones have none.",
+        "Multiply-adds of one image, by the weights that are left; quantized networks have none.",
         later=True,
     ),
 )
@@ -179,8 +178,30 @@ COUNTED: tuple[Column, ...] = (
 DENSE_MULTIPLY_ADDS = Column(
     "dense_multiply_adds", COUNT, "Multiply-adds of the dense network.", later=True
 )
+#: The same where a study measures the curvature of the loss.
+CURVATURE: tuple[Column, ...] = tuple(
+    Column(name, kind, meaning, later=True)
+    for name, kind, meaning in (
+        ("hessian_largest", NUMBER,
+         "Largest eigenvalue of the training loss's Hessian over the weights that pruning left."),
+        ("hessian_sum", NUMBER, "Sum of its eigenvalues of largest magnitude."),
+        ("hessian_eigenvalues", TEXT, "These, by falling magnitude, between spaces."),
+        ("hessian_residual", NUMBER,
+         "The largest of their residuals |Hv - λv| over the largest magnitude."),
+        ("hessian_products", COUNT, "Hessian-vector products that they took."),
+        ("gradient_second_moment", NUMBER,
+         "Mean over these training images of the squared length of an image's own gradient."),
+        ("gradient_covariance", NUMBER,
+         "The same, less the squared length of the mean gradient."),
+        ("weight_norm", NUMBER, "Length of the vector of all parameters."),
+        ("train_loss", NUMBER, "Mean cross-entropy over these training images."),
+        ("test_loss", NUMBER, "Mean cross-entropy over the test images."),
+        ("curvature_images", COUNT, "How many training images these are of."),
+        ("surviving", COUNT, "Parameters that no mask removes."),
+    )
+)  # fmt: skip
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (QUANTIZED, CONTROLLED, EMPTIED, COUNTED)
+SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -192,7 +213,11 @@ _ESTIMATES = _table(
     Column("quantity", TEXT, "What is estimated."),
     Column("estimator", TEXT, "How: mean of the networks' own, pooled, cross-fitted, ..."),
     Column("against", TEXT, "What it is held against: one, zero, control, dense, a method."),
-    Column("reference", NUMBER, "The value of that; of seeds needed, the effect to be seen."),
+    Column(
+        "reference",
+        NUMBER,
+        "The value of that; of seeds needed the effect to be seen, of a margin the margin.",
+    ),
     "n",
     Column(
         "estimate",
@@ -204,12 +229,16 @@ _ESTIMATES = _table(
     Column("df", NUMBER, "Degrees of freedom.", later=True),
     Column("low", NUMBER, "Lower end of the interval."),
     Column("high", NUMBER, "Upper end of the interval."),
-    Column("p", SHARE, "Two-sided p value of no difference."),
+    Column(
+        "p",
+        SHARE,
+        "Two-sided p value of no difference; of two one-sided tests the larger.",
+    ),
     Column("p_adjusted", SHARE, "p adjusted over the family."),
     "level",
     Column("family", TEXT, "Over what intervals or p values belong together."),
     Column("family_size", COUNT, "How many they are."),
-    Column("verdict", TEXT, "What the interval says; three quantities have words of their own."),
+    Column("verdict", TEXT, "What the interval says; some quantities have words of their own."),
     Column("reading", TEXT, "What that is worth beside the control.", READINGS),
     Column("leads", TRUTH, "Whether the page's answer takes this row for the cell's alpha."),
     "note",
@@ -347,6 +376,7 @@ OTHERS: dict[str, Table] = {
         *(c for c in _NETWORKS.columns if c.name in
           ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
     ),
+    "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
     "published_verdicts": _table(
         "a published cell",
         PUBLISHED_CELL,

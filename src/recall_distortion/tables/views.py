@@ -52,6 +52,7 @@ from recall_distortion.tables.parts import (
     interval,
 )
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
+from recall_distortion.tables.tickets import TICKETS
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
     CELL_STATE,
@@ -268,6 +269,7 @@ VIEWS: dict[str, View] = {
         ]
     ),
     **FORGETTING,
+    **TICKETS,
 }  # fmt: skip
 #: The quantities that views name themselves; no measure may be called like one.
 NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}

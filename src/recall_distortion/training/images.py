@@ -45,6 +45,11 @@ class DeviceImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape [C, H, W] of an image."""
+        return tuple(self._shape)
+
     def stored(self) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Return the images as they are kept, [N, H, W, C], and what is still to be done to them.
 

@@ -1,6 +1,6 @@
-"""Compile every kernel for a GPU that need not be there, and say what each takes.
+"""Compile every kernel for GPUs that need not be there, and say what each takes.
 
-python ahead_of_time.py CAPABILITY        compute capability times ten: 80, 90, 100
+python ahead_of_time.py CAPABILITY...     compute capability times ten: 80, 90, 100
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ def build(kernel: Any, constants: dict[str, Any], dtype: str, capability: int) -
     return (
         f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__} {dtype}: "
         f"{time.monotonic() - start:.1f} s, {built.metadata.shared} bytes of shared memory, "
-        f"{len(built.asm['cubin'])} bytes of code"
+        f"{len(built.asm['cubin'])} bytes of code for {capability}"
     )
 
 
 if __name__ == "__main__":
-    for one, values, kind in kernels():
-        print(build(one, values, kind, int(sys.argv[1])), flush=True)
+    for argument in sys.argv[1:]:
+        for one, values, kind in kernels():
+            print(build(one, values, kind, int(argument)), flush=True)

@@ -73,7 +73,7 @@ def test_the_tensors_are_the_plain_network_s_and_what_is_computed_with():
         assert value.data_ptr() == fused.tensors[name].data_ptr()
         assert value.is_leaf
         assert value.requires_grad
-    images, _ = batch(CASES[1])
+    images, _ = batch(CASES[1], size=1)
     before = fused.logits(images)
     fused.tensors["stage3.0.conv2.weight"].zero_()
     assert not torch.equal(fused.logits(images), before)
@@ -125,7 +125,7 @@ def test_hooks_are_refused():
 
 def test_derivatives_but_first_ones_of_parameters_are_refused():
     _, _, fused = pair(CASES[1])
-    images, _ = batch(CASES[1])
+    images, _ = batch(CASES[1], size=1)
     parameters = list(fused.parameters.values())
     with pytest.raises(NetworkError, match="first derivatives of parameters alone"):
         fused.logits(images.clone().requires_grad_(), training=True)

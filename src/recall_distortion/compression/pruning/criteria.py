@@ -35,15 +35,21 @@ class Criterion:
 
     ``select(scores, fraction, within=masks)`` makes masks of the scores by parameter and the
     fraction to keep, within those made before, where not the weights with the highest scores stay.
+    ``gradient(network, state, shape)`` is there where the scores look at another gradient than the
+    loss's, one that needs the shape of an image and none of them: by prunable weight, of a network
+    with such tensors. Then weights go in so many ``rounds``, scored in each as they are left.
     """
 
     score: Callable[..., Tensor]
     select: Callable[..., dict[str, Tensor]] | None = None
+    gradient: Callable[..., dict[str, Tensor]] | None = None
+    rounds: int = 1
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the scores look at the gradient: those that do have no default for it."""
-        return signature(self.score).parameters["gradient"].default is Parameter.empty
+        """Whether scores look at the loss's gradient: they have no default for it, nor another."""
+        needed = signature(self.score).parameters["gradient"].default is Parameter.empty
+        return needed and self.gradient is None
 
 
 def load(name: str) -> Criterion:
@@ -52,7 +58,12 @@ def load(name: str) -> Criterion:
     if not name.isidentifier() or find_spec(module) is None:
         raise NetworkError(f"unknown criterion {name!r}; there is no module {module}")
     found = import_module(module)
-    return Criterion(found.score, getattr(found, "select", None))
+    return Criterion(
+        found.score,
+        getattr(found, "select", None),
+        getattr(found, "gradient", None),
+        getattr(found, "ROUNDS", 1),
+    )
 
 
 def given(gradient: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from recall_distortion import networks
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import criteria, units
 from recall_distortion.compression.pruning.masks import SCOPES
+from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
@@ -56,14 +57,20 @@ def method_masks(
     ``within`` are the masks that the network has already: they hold, and only the units that they
     leave are ranked. Fractions are of all units. Random scores and ties depend on the replicate's
     seed but not on the fraction, so the masks of one replicate are nested, and those at one
-    fraction are the same whichever others are asked for. ``images`` are the training images, for
-    criteria that look at feature maps.
+    fraction are the same whichever others are asked for. Only masks of a criterion of rounds are
+    not nested, since each fraction has rounds of its own. ``images`` are the training images, for
+    criteria that look at feature maps, or need the shape of an image.
     """
     unit, select = units.load(method.unit), None
     if unit.measure is not None:
         scores = unit.measure(network, method, images, seed)
     else:
         criterion = criteria.load(method.criterion)
+        if criterion.gradient is not None:
+            return [
+                _in_rounds(network, method, fraction, images, seed=seed, within=within)
+                for fraction in fractions
+            ]
         scores, select = _of_weights(network, method, gradients, unit, seed), criterion.select
     left = None if within is None else unit.left(network, within)
     found = []
@@ -77,6 +84,57 @@ def method_masks(
             kept = choose(scores, fraction, within=left, generator=ties, **own)
         found.append(dict(unit.masks(network, kept)))
     return found
+
+
+def _in_rounds(
+    network: nn.Module,
+    method: Method,
+    fraction: float,
+    images: DeviceImages | None,
+    *,
+    seed: int,
+    within: Mapping[str, Tensor] | None,
+) -> dict[str, Tensor]:
+    """Return the masks of a criterion that scores what is left of a network in every round.
+
+    Each round leaves the same share of the units, of all or of those left ``within``.
+    """
+    criterion, unit = criteria.load(method.criterion), units.load(method.unit)
+    assert criterion.gradient is not None  # as the one who calls has seen
+    if images is None:
+        raise NetworkError(f"{method.criterion} needs the shape of an image, and none was given")
+    masks, before = dict(within or {}), 1.0
+    for number in range(1, criterion.rounds + 1):
+        state = masked(network.state_dict(), masks)
+        gradients = criterion.gradient(network, state, images.shape)
+        of_weights = {
+            name: criterion.score(state[name], gradient, epsilon=method.epsilon)
+            for name, gradient in gradients.items()
+        }
+        scores = unit.scores(network, of_weights)
+        left = unit.left(network, masks) if masks else None
+        if number == 1 and left is not None:
+            before = _share(left, scores)
+        passed = number / criterion.rounds  # 1 in the last, which has the fraction itself
+        asked = before ** (1 - passed) * fraction**passed
+        ties = generator(seed, "criterion ties")
+        chosen = SCOPES[method.scope](scores, asked, within=left, generator=ties)
+        masks = dict(unit.masks(network, chosen))
+    return masks
+
+
+def _share(left: Mapping[str, Tensor], of: Mapping[str, Tensor]) -> float:
+    """Return the share of units that masks leave; those without a mask are left."""
+    kept = sum(int(left[name].sum()) if name in left else of[name].numel() for name in of)
+    return kept / sum(value.numel() for value in of.values())
+
+
+def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's state with what the masks remove set to zero."""
+    return {
+        name: value * masks[name].to(value.device) if name in masks else value
+        for name, value in state.items()
+    }
 
 
 @torch.no_grad()

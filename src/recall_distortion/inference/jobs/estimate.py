@@ -33,6 +33,7 @@ def write_estimates(
     predictions: Iterable[str | Path] = (),
     populations: str | Path | None = None,
     frequencies: str | Path | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> None:
     """Write what a study's slopes say without a mixed model, intervals at ``level`` each.
 
@@ -40,8 +41,8 @@ def write_estimates(
     family and depth of the networks that are to be compared. ``predictions`` are the files that the
     recalls are of; without them nothing is said of other images. ``populations`` is the table of
     estimates that ``write_populations`` wrote of the same study, ``frequencies`` that of the
-    classes' images. What a study cannot estimate is missing in its table, and a note there says
-    why.
+    classes' images; ``margins`` has by data set by how much accuracies may differ that count as
+    equal. What a study cannot estimate is missing in its table, and a note there says why.
     """
     recall = read_table(recall_csv, "recall")
     networks = read_table(networks_csv, "networks", _MEASURED, [*FURTHER, *SOMETIMES])
@@ -50,7 +51,7 @@ def write_estimates(
     further = None if populations is None else read_table(populations, "estimates")
     images = None if frequencies is None else read_table(frequencies, "frequencies")
     parts = (part for path in predictions for part in read_predictions(path)[0])
-    found = answers(recall, networks, level, parts, images)
+    found = answers(recall, networks, level, parts, images, margins)
     tables = {
         "estimates": estimates(found, further),
         "tests": contrasts.tests(networks, architectures),

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from recall_distortion.measures.networks import further, measure
+from recall_distortion.measures.of_weights import with_curvature
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
-from recall_distortion.tables.predictions import read_all
+from recall_distortion.tables.predictions import Predictions, read_all
 from recall_distortion.tables.schema import (
     COLUMNS,
     COUNTED,
@@ -19,7 +20,7 @@ from recall_distortion.tables.schema import (
     EMPTIED,
     QUANTIZED,
 )
-from recall_distortion.vocabulary import PANEL, Panel
+from recall_distortion.vocabulary import NETWORK, PANEL, Panel
 
 _FURTHER = [*QUANTIZED, *EMPTIED, *COUNTED, DENSE_MULTIPLY_ADDS]
 
@@ -31,17 +32,22 @@ def write_measures(
     networks_csv: str | Path,
     *,
     splits: int = 20,
+    curvature: Iterable[str | Path] = (),
 ) -> None:
     """Write the tables recall and networks of a study from its files of predictions.
 
-    ``sparsity`` are the tables that pruning jobs write beside their networks.
+    ``sparsity`` are the tables that pruning jobs write beside their networks, ``curvature`` those
+    of the jobs that measure it.
     """
     parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
     known: set[tuple[str, ...]] = {(*part.panel, part.method) for part in parts}
     rows = [_sparsities(path, known) for path in sparsity]
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
+    curved = _curvatures(curvature, parts)
     recall, networks = measure(parts, sparsities, failures, splits=splits)
+    if curved is not None:
+        networks = with_curvature(networks, curved)
     write_table(recall_csv, "recall", recall)
     write_table(networks_csv, "networks", networks, further(networks))
     if old := earlier_tables(Path(recall_csv).parent):
@@ -50,6 +56,26 @@ def write_measures(
             "nothing reads or writes any more; delete them. docs/tables.md says where their "
             "numbers stand now"
         )
+
+
+def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd.DataFrame | None:
+    """Return the tables of curvature as one, of networks that have predictions; None for none."""
+    known = {
+        (*part.panel, part.method, float(part.ratio), part.state, seed)
+        for part in parts
+        for seed in part.seeds
+    }
+    tables = []
+    for path in paths:
+        table = read_table(path, "curvature")
+        for line, key in enumerate(table[NETWORK].itertuples(index=False, name=None), start=2):
+            if key not in known:
+                raise TableError(
+                    f"{path}, line {line}: the network has no predictions; "
+                    "delete the file and run the study again"
+                )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from recall_distortion.inference.statistics.intervals import (
     t_interval,
 )
 from recall_distortion.inference.statistics.ttests import paired_test
-from recall_distortion.measures.measure import HIGHER, Measure, require_different_names
-from recall_distortion.measures.of_networks import MEASURES
+from recall_distortion.measures import of_networks, of_weights
+from recall_distortion.measures.measure import HIGHER, Described, require_different_names
 from recall_distortion.measures.rounding import differences
 from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.files import require_columns, require_unique
@@ -41,6 +41,7 @@ COLUMNS = [
     "change_low", "change_high", "control_n", "control", "over_control", "over_control_low",
     "over_control_high", "p", "p_adjusted", "verdict", "level", "family_size", "note",
 ]  # fmt: skip
+MEASURES: list[Described] = [*of_networks.MEASURES, *of_weights.MEASURES]
 SIGNIFICANT = 0.05  # of p adjusted over a method's ratios
 NOT_KNOWN = "{} of {} networks have no value"
 
@@ -85,7 +86,7 @@ def measured(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
 
 
 def _rows(
-    of_cells: Mapping[CellState, pd.DataFrame], controls: Controls, measure: Measure, level: float
+    of_cells: Mapping[CellState, pd.DataFrame], controls: Controls, measure: Described, level: float
 ) -> list[dict[str, Any]]:
     """Return a row for each cell and state that has values of a measure."""
     column, title = measure.column.name, measure.title

@@ -6,7 +6,7 @@ import pandas as pd
 
 from recall_distortion.vocabulary import CELL_STATE
 
-COLLAPSED = "{} of {} networks have a layer without any weight"
+COLLAPSED = "layer collapse: {} of {} networks have a layer without any weight"
 SIZES = ["bits", "bytes", "zeros"]
 
 
