@@ -68,6 +68,16 @@ def check(found, first):
         assert low - 0.01 <= ratio[0] <= high + 0.01
 
 
+def test_regularizers_prints_what_each_costs():
+    text = output("regularizers", "--only", "mlp", "--repeats", 1, "--seconds", 0.01)
+    rows = re.findall(
+        rf"^mlp, 8 × 8, batch 64\s+(\d+)\s+([\w ,]+?)\s+{SPREAD}$", text, re.MULTILINE
+    )
+    names = ["dropout", "label smoothing", "jumpstart, norm", "jumpstart, balanced", "adamw"]
+    assert [row[:2] for row in rows] == [(k, name) for k in ("1", "60") for name in names]
+    assert all(float(row[2]) > 0 for row in rows)
+
+
 @pytest.mark.slow
 def test_training_prints_every_way_against_the_usual_loop(real_data):
     text = output(

@@ -39,6 +39,12 @@ WRONG = [
         "recipes.tiny.training.phases.0.epoch",
         ["unknown key", "epochs", "learning_rate"],
     ),
+    (
+        "recipes.tiny.training.cosine",
+        {"epochs": 3, "lr": 0.1},
+        "recipes.tiny.training.cosine.lr",
+        ["unknown key", "learning_rate", "eta_min"],
+    ),
     ("methods.mine.eps", 1, "methods.mine.eps", ["unknown key", "epsilon", "criterion"]),
     ("panels.0.method", "x", "panels.0.method", ["unknown key", "methods", "architectures"]),
     ("jobs.size", 2, "jobs.size", ["unknown key", "replicates", "bundles"]),

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, Protocol
+from types import NoneType, UnionType
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -258,10 +258,12 @@ def _is_kind(location: list[str], place: int) -> bool:
     return place == 2 and location[0] == "methods" and location[2] in KINDS
 
 
-def _present(annotation: Any) -> Any:
-    """Return what an annotation is of where it may also be None."""
-    kinds = [kind for kind in getattr(annotation, "__args__", ()) if kind is not type(None)]
-    return kinds[0] if len(kinds) == 1 and isinstance(annotation, UnionType) else annotation
+def _given(annotation: Any) -> Any:
+    """Return what stands where a key is given that may be left out, without its bounds."""
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [part for part in get_args(annotation) if part is not NoneType]
+        annotation = kinds[0] if len(kinds) == 1 else annotation
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
@@ -272,7 +274,7 @@ def _model_at(location: list[str]) -> type[BaseModel] | None:
             current = KINDS[part]
         elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(part)
-            current = _present(field.annotation) if field else None
+            current = _given(field.annotation) if field else None
         else:  # list[X] or dict[Name, X]
             arguments = getattr(current, "__args__", ())
             current = arguments[-1] if arguments else None
