@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from equal_damage import EqualDamage
 from forgotten import Forgotten
+from ways import Ways
 
 from recall_distortion.inference.statistics.intervals import interval
 from recall_distortion.report.style import VERDICT_SIGNS, look
@@ -38,6 +39,8 @@ PAGE = DOCS / "findings.md"
 #: The published panels' names in text, by study.
 PANELS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
+#: What else the template may ask, by name.
+FURTHER = {"forgotten": Forgotten, "equal_damage": EqualDamage, "ways": Ways}
 LEVEL = 0.99
 EFFECT = 0.05
 WIDTH = 120  # of a line of text on the page
@@ -94,15 +97,9 @@ class Page:
     def offered(self) -> dict[str, Any]:
         """Return everything by its name in the template."""
         own = {name: getattr(self, name) for name in dir(self) if not name.startswith("_")}
-        own |= {
-            "panels": PANELS,
-            "level": LEVEL,
-            "effect": EFFECT,
-            "holds": holds,
-            "number": number,
-        }
+        own |= {"panels": PANELS, "level": LEVEL, "effect": EFFECT, "holds": holds}
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
-        own |= {"forgotten": Forgotten(self.tables), "equal_damage": EqualDamage(self.tables)}
+        own |= {"number": number, **{name: kind(self.tables) for name, kind in FURTHER.items()}}
         return own | {"n": self.replicates(*PANELS), **self._varied()}
 
     def verdicts(self, study: str) -> list[list[str]]:

@@ -261,7 +261,7 @@ def _is_kind(location: list[str], place: int) -> bool:
 def _given(annotation: Any) -> Any:
     """Return what stands where a key is given that may be left out, without its bounds."""
     if get_origin(annotation) in (Union, UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        kinds = [part for part in get_args(annotation) if part is not NoneType]
         annotation = kinds[0] if len(kinds) == 1 else annotation
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
