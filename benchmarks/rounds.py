@@ -41,6 +41,7 @@ ALONE = "without rounds"
 RATIOS = ("2", "4", "10", "20", "50")
 METHOD = Method("magnitude", "global", "iterative", 128, 0.0)
 CLASSES = 10
+IMAGE = (28, 28)
 
 
 def images(count: int) -> TrainingImages:
@@ -80,7 +81,8 @@ def main() -> None:
     plan = CompressionPlan({"rounds": METHOD}, "prunable", recipe, "holdout")
     block, given = dense(network, asked.replicates), images(asked.images)
     engine = choose("lenet5", 28, "cpu", **vars(plan.engine))
-    chain = start(network, block, plan, {"rounds": RATIOS})[0].chain
+    again = Retraining("finetune", recipe)
+    chain = start(network, block, plan, {"rounds": RATIOS}, IMAGE, again)[0].chain
     long = replace(recipe, phases=(Phase(len(chain), 0.01),))  # as many epochs
     seconds: dict[str, list[float]] = {ALONE: [], ROUNDS: []}
     for repeat in range(asked.repeats + 1):
@@ -89,8 +91,7 @@ def main() -> None:
                 kept = Unfinished(Path(folder) / "unfinished", {})
                 began = time.perf_counter()
                 if way == ROUNDS:
-                    walks = start(network, block, plan, {"rounds": RATIOS})
-                    again = Retraining("finetune", recipe)
+                    walks = start(network, block, plan, {"rounds": RATIOS}, IMAGE, again)
                     walk_all(network, given, plan, walks, again, engine, kept)
                 else:
                     runs = [Run(seed, block.state(seed)) for seed in block.seeds]
