@@ -84,14 +84,15 @@ def equal_accuracy(
     retrained = used[used["state"] == RETRAINED]
     if "bits" in retrained:
         retrained = retrained[retrained["bits"].isna()]
-    told = pooled[(pooled["state"] == RETRAINED) & np.isfinite(pooled["crossfit_low"])]
+    known = np.isfinite(pooled["crossfit_low"].astype(float))
+    told = pooled[(pooled["state"] == RETRAINED) & known]
     controls = Controls.of(networks)
     rows: list[dict[str, Any]] = []
     for panel, group in retrained.groupby(PANEL, sort=False):
         own = told[(told[PANEL] == list(panel)).all(axis=1)].astype({"ratio": float})
-        known = set(own[["method", "ratio"]].itertuples(index=False, name=None))
+        cells = set(own[["method", "ratio"]].itertuples(index=False, name=None))
         place = dict(zip(PANEL, panel, strict=True)) | {"state": RETRAINED}
-        rows += [place | row for row in _Panel(group, known, controls).rows(level)]
+        rows += [place | row for row in _Panel(group, cells, controls).rows(level)]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
 
 
