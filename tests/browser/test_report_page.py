@@ -85,7 +85,7 @@ def test_neither_does_one_without_a_control(browser: Any, uncontrolled: Path, wi
 
 def test_every_picture_is_shown(opened: Any) -> None:
     widths = opened.evaluate("Array.from(document.images, image => image.naturalWidth)")
-    assert len(widths) == 13
+    assert len(widths) == 15
     assert all(width > 0 for width in widths)
 
 

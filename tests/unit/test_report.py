@@ -62,7 +62,7 @@ class TestPage:
         assert len(parsed.tags("img")) == 8
         assert all(len(str(image["alt"])) > 20 for image in parsed.tags("img"))
         captions = re.findall(r"<figcaption>(.*?)</figcaption>", small_page, re.DOTALL)
-        assert len(captions) == 7
+        assert len(captions) == 8
         for caption in captions:
             assert re.search(r"n = \d+ networks", caption)
             assert re.search("[Ww]hiskers|intervals", caption), caption
