@@ -14,10 +14,11 @@ from recall_distortion.inference.notes import NO_CONTROL
 from recall_distortion.inference.questions.equal_accuracy import (
     BETTER,
     COLUMNS,
-    NO_POOLED,
+    NO_SEEDS,
     WORSE,
     equal_accuracy,
 )
+from recall_distortion.inference.questions.equal_sparsity import NO_POOLED
 from recall_distortion.vocabulary import (
     CONTROL,
     CONTROL_REWIND,
@@ -102,6 +103,25 @@ def test_an_interval_needs_the_intervals_of_the_cells() -> None:
     assert row["difference"] == pytest.approx(0.1)
     assert np.isnan([row["low"], row["high"]]).all()
     assert NO_POOLED in row["note"]
+
+
+def test_seeds_that_no_networks_share_are_not_compared() -> None:
+    study = made(MAGNITUDE | {("other", 3.0): (1.2, 0.85)})
+    table = study["networks"]
+    magnitude = table["method"] == "magnitude"
+    own = (table["method"] == "other") & (table["seed"] < 2)
+    study["networks"] = table[
+        (magnitude & (table["seed"] >= 2)) | own | (table["method"] == CONTROL)
+    ]
+    row = equal_accuracy(**study).iloc[0]
+    assert (row["n"], row["note"]) == (0, NO_SEEDS)
+    # Nor is there anything beside a control of other seeds.
+    study["networks"] = table[
+        magnitude | own | ((table["method"] == CONTROL) & (table["seed"] > 1))
+    ]
+    row = equal_accuracy(**study).iloc[0]
+    assert (row["n"], row["note"]) == (0, NO_CONTROL)
+    assert np.isnan(row["difference"])
 
 
 def test_one_method_alone_has_nothing_to_be_compared_with() -> None:

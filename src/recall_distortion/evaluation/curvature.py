@@ -65,7 +65,9 @@ class Loss:
         self.network, self.images, self.labels = network, images, labels
         self.parameters = dict(network.named_parameters())
         kept = [
-            masks[name].to(value.device) if masks and name in masks else torch.ones_like(value) > 0
+            masks[name].to(value.device)
+            if masks and name in masks
+            else torch.ones_like(value, dtype=torch.bool)
             for name, value in self.parameters.items()
         ]
         self.kept = _flat(kept)

@@ -99,7 +99,7 @@ ITEMS: dict[str, dict[str, str]] = {
         "equal": "Cells whose α is compared with one method’s at equal accuracy.",
         "equal/more": "Those that distort more.",
         "equal/less": "Those that distort less.",
-        "equal/beyond": "Cells more or less accurate than that method anywhere.",
+        "equal/beyond": "Cells that cannot be compared with it.",
     },
     "classes": {
         "cells": "Verdicts against 1 of single networks' mean slopes.",

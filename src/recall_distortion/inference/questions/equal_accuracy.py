@@ -24,6 +24,7 @@ import pandas as pd
 
 from recall_distortion.inference.notes import NO_CONTROL, NO_END, joined
 from recall_distortion.inference.questions.effects import crossfit_differences
+from recall_distortion.inference.questions.equal_sparsity import NO_POOLED, NOT_FINITE, STANDARD
 from recall_distortion.inference.questions.pooled import FEW
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics import bootstrap
@@ -39,14 +40,9 @@ from recall_distortion.vocabulary import (
     format_ratio,
 )
 
-#: What all others are held against; where a panel lacks it, its first method.
-STANDARD = "magnitude"
-
 BETTER = "more accurate beside its control than {} anywhere: no comparison at equal accuracy"
 WORSE = "less accurate beside its control than {} anywhere: no comparison at equal accuracy"
-NOT_FINITE = "{} of {} seeds have cross-fitted sums that are not finite: no difference of slopes"
-NO_POOLED = "a cell that is compared has no cross-fitted interval, so the difference has none"
-NO_SEEDS = "fewer than two seeds have every network that is compared"
+NO_SEEDS = "no seed has every network that is compared"
 BETWEEN = "between {} and {}"
 
 _SUMS = ["crossfit_numerator", "crossfit_denominator"]
@@ -64,6 +60,8 @@ def equal_accuracy(
     networks: pd.DataFrame, pooled: pd.DataFrame, level: float = PAPER_LEVEL
 ) -> pd.DataFrame:
     """Return each retrained cell against ``STANDARD`` at the same accuracy beside the controls.
+
+    Where a panel lacks that method, its first one takes the place.
 
     ``networks`` has the columns of that table, ``pooled`` is the table of that question. The result
     has ``COLUMNS``, a row for each pruned cell of another method than ``reference``:
@@ -150,16 +148,21 @@ class _Panel:
                     yield row | {"note": around.format(self.reference)}, None, False
                     continue
                 pair = _pair(own, *around)
+                if pair.empty:
+                    yield row | {"note": NO_SEEDS}, None, False
+                    continue
                 used = own.places.union(*(one.places for one in around if one is not None))
                 note = BETWEEN.format(*(self._name(one) for one in around))
                 yield row | {"n": len(pair), "note": note}, pair, used <= self.told
 
     def _beside(self, place: Place) -> _Beside | None:
-        """Return a cell beside its control, or None where it has none."""
+        """Return a cell beside its control, or None where no seed has both."""
         arm = self.controls.at(*place)
         if arm not in self.cells:
             return None
         values = self.cells[place].join(self.cells[arm].add_suffix("_control"), how="inner")
+        if values.empty:
+            return None
         apart = values["accuracy"] - values["accuracy_control"]
         return _Beside(values, float(apart.mean()), frozenset({place, arm}))
 
@@ -237,8 +240,6 @@ def _row(
     if pair is not None and found is not None:
         difference, low, high, other = found
         lost = int((~np.isfinite(pair).all(axis=1)).sum())
-        if row["n"] < 2:
-            notes.append(NO_SEEDS)
         if lost:
             notes.append(NOT_FINITE.format(lost, row["n"]))
         if row["n"] < bootstrap.LEAST_REPLICATES:
