@@ -10,7 +10,7 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import WHILE_TRAINED
 from recall_distortion.compression.events import EVENT_COLUMNS, Watch
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
@@ -54,7 +54,8 @@ def _by_retraining(
     """Return the ratios by method, apart by what is trained together."""
     found: dict[str, dict[str, Sequence[str]]] = {}
     for name, own in ratios.items():
-        way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
+        schedule = plan.schedule(name)
+        way = schedule if schedule in WHILE_TRAINED else plan.retraining(name)
         found.setdefault(way, {})[name] = own
     return found
 
@@ -71,11 +72,11 @@ def compress_block(
     """Prune a block's dense networks by each method at each of its ratios, retrain and write them.
 
     ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
-    pruned and the same retraining follows. What is pruned gradually is trained from weights of its
-    own, for the seeds of the dense networks. The networks are those of ``panel``, which the table
-    of sparsities names. A replicate whose loss is not finite is left out and recorded as a failure;
-    the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio
-    that cannot be reached.
+    pruned and the same retraining follows. What is pruned while it is trained begins with initial
+    weights, for the seeds of the dense networks. The networks are those of ``panel``, which the
+    table of sparsities names. A replicate whose loss is not finite is left out and recorded as a
+    failure; the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for
+    a ratio that cannot be reached.
     """
     prepared = load(paths.data)
     dense = load_block(paths.dense)
@@ -100,7 +101,7 @@ def compress_block(
                 prepared, selection=plan.selection, device=device, augmentation=varied
             )
         inputs = network, images[varied], plan
-        if name == GRADUAL:
+        if name in WHILE_TRAINED:
             found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here, watch))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)

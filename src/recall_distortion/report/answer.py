@@ -23,7 +23,7 @@ from recall_distortion.report.phrases import (
     span_of,
 )
 from recall_distortion.report.tables import ReportTables
-from recall_distortion.tables.controls import Controls
+from recall_distortion.report.while_training import while_training
 from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import (
@@ -32,7 +32,6 @@ from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
     CONTROL,
-    CONTROL_GRADUAL,
     CONTROLS,
     DEINTENSIFICATION,
     DENSE,
@@ -263,11 +262,6 @@ def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
     ]
 
 
-def _named(data: ReportTables, arm: str) -> str:
-    of = Controls.of(data.networks).arm
-    return join([style.label(name) for name in data.methods if of(name) == arm])
-
-
 def _counts(found: Numbers) -> dict[str, Any]:
     """Return how many cells there are, have each verdict against 1, have each effect."""
     return {
@@ -356,7 +350,7 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
         "quantizers": len(data.quantizers),
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
         "levels": _levels(found),
-        "while_training": _named(data, CONTROL_GRADUAL),
+        **while_training(data),
         "own_controls": bool(data.recall["method"].isin(CONTROLS[1:]).any()),
         "has_control": bool(data.recall["method"].isin(CONTROLS).any()),
         "control_failed": found.count("control_failures"),
