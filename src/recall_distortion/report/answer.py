@@ -23,7 +23,7 @@ from recall_distortion.report.phrases import (
     span_of,
 )
 from recall_distortion.report.tables import ReportTables
-from recall_distortion.report.while_training import while_training
+from recall_distortion.report.while_training import of_arm, while_training
 from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import (
@@ -256,7 +256,7 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
 def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
     """Return the panel's controls of other trainings, and what is read against each."""
     return [
-        {**facts, "name": arm, "methods": _named(data, arm)}
+        {**facts, "name": arm, "methods": of_arm(data, arm)}
         for arm in CONTROLS[1:]
         if (facts := _reference_facts(reference(data, panel, arm)))
     ]

@@ -1,4 +1,4 @@
-"""Which methods prune while networks are trained, in words."""
+"""Which methods are trained as which control, in words."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from recall_distortion.vocabulary import CONTROL_EVENTS, CONTROL_GRADUAL
 
 def while_training(data: ReportTables) -> dict[str, str]:
     """Return those that prune gradually and those that do at events, by what the page says."""
-    return {"gradually": _of_arm(data, CONTROL_GRADUAL), "at_events": _of_arm(data, CONTROL_EVENTS)}
+    return {"gradually": of_arm(data, CONTROL_GRADUAL), "at_events": of_arm(data, CONTROL_EVENTS)}
 
 
-def _of_arm(data: ReportTables, arm: str) -> str:
+def of_arm(data: ReportTables, arm: str) -> str:
+    """Return the methods that are read against an arm."""
     of = Controls.of(data.networks).arm
     return join([style.label(name) for name in data.methods if of(name) == arm])
