@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.compression.ratios import fraction_to_keep
+from recall_distortion.networks import plans
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study import units
 from recall_distortion.study.models import Study
@@ -94,7 +95,7 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
     for network in study.networks():
         panel = network.panel
         shape = shapes[panel.dataset]
-        smallest = ARCHITECTURES[panel.architecture].minimum_image_size
+        smallest = plans.architecture(panel.architecture).minimum_image_size
         if shape.image_size < smallest:
             raise StudyError(
                 f"{path}: key 'panels': {panel.architecture} needs images of at least "
