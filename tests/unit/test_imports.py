@@ -54,6 +54,7 @@ FACTS = {
         "compression.facts",
         "compression.formats",
         "compression.ratios",
+        "compression.spans",
     },
     "report": {
         "compression.controls",

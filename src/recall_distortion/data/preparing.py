@@ -24,6 +24,7 @@ DEFAULT_TEST_FRACTION = 0.5
 _TEST_STREAM = 0
 _HOLDOUT_STREAM = 1
 _TAIL_STREAM = 2
+_PART_STREAM = 3
 
 
 def describe(source: str, *, path: str | None = None) -> Shape:
@@ -46,6 +47,7 @@ def prepare(
     test_fraction: float | None,
     seed: int,
     imbalance: float | None = None,
+    training_images: int | None = None,
     download: bool = True,
 ) -> None:
     """Write a source as one sealed file at ``output``, all of it or nothing.
@@ -54,9 +56,10 @@ def prepare(
     of all images that become the test set where the source has none of its own (default 0.5);
     both splits are stratified by class and follow from ``seed``. ``imbalance`` thins the training
     images to a long tail before (``data.imbalance``); 20 of each class are held out then, whatever
-    ``holdout`` says. torchvision's sets are looked for
-    under ``data_root`` and downloaded where missing unless ``download`` is False. The same
-    arguments and source give the same bytes. Raises ``DataError``.
+    ``holdout`` says. Before either only ``training_images`` of the training images are taken, from
+    each class in proportion. torchvision's sets are looked for under ``data_root`` and downloaded
+    where missing unless ``download`` is False. The same arguments and source give the same bytes.
+    Raises ``DataError``.
     """
     known = _known(source, path)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -69,7 +72,10 @@ def prepare(
         for words in _unusual(raw, path):
             warn(words)
     try:
-        raw, (fit_index, holdout_index) = _split(raw, holdout, test_fraction, imbalance, seed)
+        raw = _tested(raw, test_fraction, seed)
+        if training_images is not None:
+            raw = _part(raw, training_images, seed)
+        raw, (fit_index, holdout_index) = _split(raw, holdout, imbalance, seed)
     except DataError as error:
         raise DataError(f"{path or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
@@ -92,6 +98,8 @@ def prepare(
     }
     if imbalance is not None:
         metadata["imbalance"] = float(imbalance)
+    if training_images is not None:
+        metadata["training_images"] = training_images
     sealed.write(output, tensors, metadata)
 
 
@@ -150,10 +158,9 @@ def _unusual(raw: RawData, path: str | None) -> Iterator[str]:
 
 
 def _split(
-    raw: RawData, holdout: float, test_fraction: float | None, imbalance: float | None, seed: int
+    raw: RawData, holdout: float, imbalance: float | None, seed: int
 ) -> tuple[RawData, tuple[np.ndarray, np.ndarray]]:
-    """Return the data with a test set, and which training images are fitted to and held out."""
-    raw = _tested(raw, test_fraction, seed)
+    """Return the data, and which training images are fitted to and held out."""
     if imbalance is None:
         return raw, _held_out(raw, holdout, seed)
     raw = _thinned(raw, imbalance, seed)
@@ -168,6 +175,23 @@ def _tested(raw: RawData, test_fraction: float | None, seed: int) -> RawData:
         return raw
     fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
     return _with_test_set(raw, fraction, seed)
+
+
+def _part(raw: RawData, count: int, seed: int) -> RawData:
+    """Return the data with so many of the training images."""
+    whole = len(raw.train_labels)
+    if count == whole:
+        return raw
+    if not 0 < count < whole:
+        raise DataError(f"training_images: there are {whole}, not {count}; choose at most these")
+    _, taken = stratified_split(
+        raw.train_labels,
+        count / whole,
+        _generator(seed, _PART_STREAM),
+        part="part of the training set",
+        class_names=raw.class_names,
+    )
+    return replace(raw, train_images=raw.train_images[taken], train_labels=raw.train_labels[taken])
 
 
 def _thinned(raw: RawData, imbalance: float, seed: int) -> RawData:

@@ -29,9 +29,9 @@ from recall_distortion.compression.facts import (
     WEIGHT,
     Criterion,
 )
-from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import beginning
 from recall_distortion.study import events as of_events
+from recall_distortion.study.architectures import ArchitectureName
 from recall_distortion.study.events import Events, TargetName
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
@@ -41,7 +41,6 @@ from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
 if TYPE_CHECKING:  # which a checker of types cannot follow
-    ArchitectureName = str
     CriterionName = str
     ScheduleName = str
     RetrainingName = str
@@ -49,7 +48,6 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     UnitName = str
     ProfileName = str
 else:
-    ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(dict.fromkeys(n for u in UNITS.values() for n in u.criteria))]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]

@@ -24,6 +24,7 @@ from recall_distortion.compression.pruning import units
 from recall_distortion.compression.pruning.selection import method_masks
 from recall_distortion.compression.retraining import drawn
 from recall_distortion.compression.rounds import Results, to_keep
+from recall_distortion.compression.spans import check_steps
 from recall_distortion.compression.while_trained import Trained, train
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import Engine, Run, TrainingImages, Unfinished
@@ -150,7 +151,8 @@ def train_all(
         method = plan.methods[name]
         if method is not None and method.events is not None:
             batches = -(-len(images.fit) // own.recipe.batch_size)
-            check_steps(name, method.events, own.end, batches)
+            when = method.events
+            check_steps(name, when.start, when.every, own.end, when.steps, batches)
     trained = Trained(own.recipe, TRAINING, CONTROL_EVENTS, watch)
     starts = drawn(network, seeds, "initialization")
     runs = {
@@ -159,21 +161,6 @@ def train_all(
         for ratio in of_method
     }
     return train(trained, network, images, plan, runs, engine, unfinished)
-
-
-def check_steps(where: str, events: MethodEvents, end: int, batches: int) -> None:
-    """Raise ``NetworkError`` where a removal would not be over after ``end`` epochs of ``batches``.
-
-    What lies between two events is longer than what follows the last, so it is over by the next.
-    """
-    last = range(events.start, end + 1, events.every)[-1]
-    most = (end - last) * batches
-    if events.removal != PERMANENT and events.steps > most:
-        raise NetworkError(
-            f"{where}: {events.removal} takes {events.steps} steps, and from the last event, after "
-            f"{last} epochs, to the end after {end} there are {most}, {batches} an epoch; choose "
-            "fewer steps, or a later end"
-        )
 
 
 def _runs(
