@@ -105,10 +105,10 @@ def _check_seed(seed: object) -> None:
         raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
 
 
-def _read(known: Source, place: Place, name: str) -> RawData:
+def _read(known: Source, path: str | None, place: Place, name: str) -> RawData:
     raw = known.read(place)
     _check_shape(raw, known, name)
-    for words in _unusual(raw, place.path) if known.needs_path else ():
+    for words in _unusual(raw, path) if known.needs_path else ():
         warn(words)
     return raw
 
