@@ -24,6 +24,7 @@ from recall_distortion.tables.schema import (
     CURVATURE,
     EMPTIED,
     QUANTIZED,
+    STABILITY,
     TABLES,
 )
 from recall_distortion.tables.views import VIEWS
@@ -105,7 +106,7 @@ def page() -> str:
         PAGE,
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
-        counted=COUNTED,
+        counted=COUNTED, stability=STABILITY,
         curvature=CURVATURE, titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip
 

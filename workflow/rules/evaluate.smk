@@ -68,9 +68,11 @@ rule measure:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
         curvature=get_curvature_files(),
+        events=get_event_files(),
     output:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
+        events=f"{TABLES}/events.csv",
     log:
         f"{LOGS}/measure.log",
     conda:

@@ -12,4 +12,6 @@ with job_log(snakemake.log[0]):
         snakemake.output.networks,
         splits=snakemake.params.splits,
         curvature=snakemake.input.get("curvature", []),
+        events=snakemake.input.get("events", []),
+        events_csv=snakemake.output.events,
     )
