@@ -52,6 +52,7 @@ from recall_distortion.tables.parts import (
     interval,
 )
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
+from recall_distortion.tables.stability import STABILITY_VIEWS
 from recall_distortion.tables.tickets import TICKETS
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
@@ -269,6 +270,7 @@ VIEWS: dict[str, View] = {
         ]
     ),
     **FORGETTING,
+    **STABILITY_VIEWS,
     **TICKETS,
 }  # fmt: skip
 #: The quantities that views name themselves; no measure may be called like one.
