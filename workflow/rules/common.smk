@@ -126,6 +126,20 @@ def get_curvature_files():
     ]
 
 
+def get_dead_units_files():
+    """Return every table of dead units; none where the study does not ask for them."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            f"{PREDICTIONS}.dead_units.csv",
+            **network.panel._asdict(),
+            bundle=measuring.bundles_of_dead_units(STUDY, network),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
 def get_data_files():
     """Return the prepared data by data set.
 

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recall_distortion.vocabulary import (
-    CELL,
-    CELL_STATE,
-    FITTERS,
-    NETWORK,
-    PANEL,
-    READINGS,
-    STATES,
-)
+from recall_distortion.tables import units
+from recall_distortion.vocabulary import CELL, CELL_STATE, FITTERS, NETWORK, PANEL, READINGS, STATES
 
 #: A published cell names no recipe: there is one, the paper's.
 PUBLISHED_CELL = [key for key in CELL if key != "recipe"]
@@ -200,8 +193,10 @@ CURVATURE: tuple[Column, ...] = tuple(
         ("surviving", COUNT, "Parameters that no mask removes."),
     )
 )  # fmt: skip
+#: The same where a study counts dead units.
+DEAD_UNITS: tuple[Column, ...] = tuple(Column(*one, later=True) for one in units.COLUMNS)
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE)
+SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, DEAD_UNITS)
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -377,6 +372,7 @@ OTHERS: dict[str, Table] = {
           ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
     ),
     "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
+    "dead_units": _table("a network", NETWORK, *NETWORK, *DEAD_UNITS),
     "published_verdicts": _table(
         "a published cell",
         PUBLISHED_CELL,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recall_distortion.measures.networks import further, measure
-from recall_distortion.measures.of_weights import with_curvature
+from recall_distortion.measures.of_weights import with_measured
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
@@ -33,21 +33,26 @@ def write_measures(
     *,
     splits: int = 20,
     curvature: Iterable[str | Path] = (),
+    dead_units: Iterable[str | Path] = (),
 ) -> None:
     """Write the tables recall and networks of a study from its files of predictions.
 
-    ``sparsity`` are the tables that pruning jobs write beside their networks, ``curvature`` those
-    of the jobs that measure it.
+    ``sparsity`` are the tables that pruning jobs write beside their networks, ``curvature`` and
+    ``dead_units`` those of the jobs that measure these.
     """
     parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
     known: set[tuple[str, ...]] = {(*part.panel, part.method) for part in parts}
     rows = [_sparsities(path, known) for path in sparsity]
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
-    curved = _curvatures(curvature, parts)
+    measured = [
+        _measured(curvature, "curvature", parts),
+        _measured(dead_units, "dead_units", parts),
+    ]
     recall, networks = measure(parts, sparsities, failures, splits=splits)
-    if curved is not None:
-        networks = with_curvature(networks, curved)
+    for table in measured:
+        if table is not None:
+            networks = with_measured(networks, table)
     write_table(recall_csv, "recall", recall)
     write_table(networks_csv, "networks", networks, further(networks))
     if old := earlier_tables(Path(recall_csv).parent):
@@ -58,8 +63,10 @@ def write_measures(
         )
 
 
-def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd.DataFrame | None:
-    """Return the tables of curvature as one, of networks that have predictions; None for none."""
+def _measured(
+    paths: Iterable[str | Path], name: str, parts: Iterable[Predictions]
+) -> pd.DataFrame | None:
+    """Return tables of a name as one, of networks that have predictions; None for none."""
     known = {
         (*part.panel, part.method, float(part.ratio), part.state, seed)
         for part in parts
@@ -67,7 +74,7 @@ def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd
     }
     tables = []
     for path in paths:
-        table = read_table(path, "curvature")
+        table = read_table(path, name)
         for line, key in enumerate(table[NETWORK].itertuples(index=False, name=None), start=2):
             if key not in known:
                 raise TableError(
