@@ -6,7 +6,6 @@ from __future__ import annotations
 TARGETS: dict[str, str] = {
     "lowest": "what scores lowest",
     "highest": "what scores highest",
-    "random": "any alike, which is criterion random",
 }
 #: What an event takes for good.
 PERMANENT = "permanent"

@@ -18,7 +18,8 @@ else:
     RemovalName = Literal[tuple(REMOVALS)]
     TargetName = Literal[tuple(TARGETS)]
 
-LOWEST, HIGHEST, RANDOM = TARGETS
+LOWEST, HIGHEST = TARGETS
+RANDOM = "random"
 
 
 class Events(Strict):
@@ -77,13 +78,6 @@ class Events(Strict):
         return self
 
 
-def completed(values: Any) -> Any:
-    """Return a method's values with a random target as the criterion that it is."""
-    if isinstance(values, dict) and values.get("target") == RANDOM and "criterion" not in values:
-        return {**values, "criterion": RANDOM}
-    return values
-
-
 def check(
     schedule: str, events: Events | None, target: str, criterion: Criterion, profile: str | None
 ) -> None:
@@ -96,11 +90,6 @@ def check(
             f"events: schedule {EVENTS} needs them: start, end, every"
             if events is None
             else f"events: only schedule: {EVENTS} has them"
-        )
-    if target == RANDOM and criterion.name != RANDOM:
-        raise ValueError(
-            f"target: {RANDOM} takes any alike, and criterion {criterion.name} would rank nothing; "
-            "remove one of them"
         )
     if target == HIGHEST:
         if criterion.name == RANDOM:

@@ -117,7 +117,7 @@ class Method(Strict):
         of_events.LOWEST,
         description="What goes: "
         + "; ".join(f"{name}, {meaning}" for name, meaning in TARGETS.items())
-        + ".",
+        + ". With criterion random any alike goes.",
     )
     events: Events | None = Field(
         None, description="With schedule events: when they come, and what becomes of what goes."
@@ -199,7 +199,7 @@ class Method(Strict):
     @model_validator(mode="before")
     @classmethod
     def _begin(cls, values: Any) -> Any:
-        return of_events.completed(beginning.completed(values))
+        return beginning.completed(values)
 
     @model_validator(mode="after")
     def _check_beginning(self) -> Method:
