@@ -19,6 +19,7 @@ from recall_distortion.inference.questions import (
     influence,
     intercepts,
     leading,
+    learning,
     measures,
     other_images,
     pooled,
@@ -78,6 +79,7 @@ def answers(
         "class_measures": class_measures.class_measures(recall, level, controls),
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
+        "learning": learning.learning(recall, networks, level),
         "equivalence": equivalence.accuracies_equivalent(networks, margins or {}, level),
     }
 
