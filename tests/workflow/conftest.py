@@ -167,7 +167,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made_once(
         tmp_path_factory,
         "finished",
-        lambda folder: copy_project(folder).run(*COMMAND, "--config", "study=test"),
+        lambda folder: copy_project(folder).snakemake("--config", "study=test"),
     )
 
 

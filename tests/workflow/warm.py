@@ -47,8 +47,9 @@ _IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "statsmode
 _PLUGINS = ("snakemake_executor_plugin_", "snakemake_logger_plugin_", "snakemake_storage_plugin_")
 _COMMANDS = {"snakemake": "snakemake.cli", "dvc": "dvc.cli"}
 # Whatever else runs Python gets Python; a fit starts itself anew, at fixed addresses.
-_SCRIPTS = ("train", "compress", "evaluate", "measure", "estimate", "compare_fits", "summarize")
-_SCRIPTS += ("figures", "report")
+_SCRIPTS = ("prepare", "frequencies", "train", "compress", "quantize", "evaluate", "curvature")
+_SCRIPTS += ("measure", "populations", "estimate", "compare_fits", "summarize")
+_SCRIPTS += ("figures", "thumbnails", "report")
 
 _LAUNCHER = """#!{python} -IS
 import json, os, socket, sys
