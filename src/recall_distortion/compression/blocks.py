@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
+from torch import nn
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import GRADUAL, TRANSFER, TRANSFER_SHUFFLED
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
-from recall_distortion.compression.retraining import prepare, recipe_of
+from recall_distortion.compression.retraining import Retraining, prepare, recipe_of
 from recall_distortion.compression.rounds import Results, start, walk_all
 from recall_distortion.data.prepared import load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
+    Engine,
     TrainingImages,
     Unfinished,
     choose,
@@ -32,13 +37,19 @@ SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
 @dataclass(frozen=True)
 class Paths:
-    """What ``compress_block`` reads, the data and the dense block, and the files that it writes."""
+    """What ``compress_block`` reads, the data and the dense block, and the files that it writes.
+
+    Where methods take tickets from another data set, ``source`` is the file of its data, needed for
+    weights that were trained on these, and ``tickets`` are those of the networks with the masks.
+    """
 
     data: str | Path
     dense: str | Path
     weights: str | Path
     sparsity: str | Path
     history: str | Path
+    source: str | Path | None = None
+    tickets: Sequence[str | Path] = ()
 
 
 def _by_retraining(
@@ -82,6 +93,9 @@ def compress_block(
         "selection": plan.selection,
         "device": str(device),
     }
+    for number, file in enumerate((*([paths.source] if paths.source else []), *paths.tickets)):
+        facts[f"source {number}"] = Path(file)
+    tickets = _tickets(paths, plan, device)
     kept = Unfinished(unfinished, facts)
     found, here = Results({}), kept
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
@@ -95,9 +109,12 @@ def compress_block(
         if name == GRADUAL:
             found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here))
             continue
-        again = prepare(name, *inputs, dense.seeds, way, here)
+        again = _begin(name, paths, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
         walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
+        if paths.source or paths.tickets:
+            walks, known = _transfers().take(walks, plan, own, dense.seeds, tickets, again)
+            found.add(known)
         found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
@@ -112,3 +129,34 @@ def compress_block(
     }
     save_compressed(paths.weights, found.made, found.failures, metadata)
     kept.remove()
+
+
+def _transfers() -> ModuleType:
+    """Return what is done with another data set's tickets, by name: no other job depends on it."""
+    return import_module("recall_distortion.compression.transfers")
+
+
+def _tickets(paths: Paths, plan: CompressionPlan, device: str) -> Any:
+    """Return the tickets of another data set that methods take."""
+    wanted = {method.ticket for method in plan.methods.values() if method}
+    return _transfers().read_tickets(paths.tickets, wanted, device) if paths.tickets else {}
+
+
+def _begin(
+    name: str,
+    paths: Paths,
+    network: nn.Module,
+    images: TrainingImages,
+    plan: CompressionPlan,
+    seeds: Sequence[int],
+    way: Engine,
+    unfinished: Unfinished,
+) -> Retraining:
+    """Return a retraining by its name, with what it begins with for each seed."""
+    if name in (TRANSFER, TRANSFER_SHUFFLED):
+        device = str(next(network.parameters()).device)
+        found: Retraining = _transfers().prepare(
+            name, network, paths.source, plan, seeds, device, unfinished
+        )
+        return found
+    return prepare(name, network, images, plan, seeds, way, unfinished)

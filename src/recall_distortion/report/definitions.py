@@ -38,6 +38,7 @@ from recall_distortion.vocabulary import (
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     DENSE,
     RESEED,
     format_ratio,
@@ -57,6 +58,7 @@ SYMBOLS_OF_CHANNELS = (
 )
 NOT_DEFINED = "Not defined in these tables."
 _NO_SCORE = "–"
+_MORCOS = "Morcos et al., NeurIPS 2019, arXiv 1906.02773"
 _ARMS = {
     CONTROL: "The same retraining with nothing removed.",
     CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
@@ -70,6 +72,8 @@ _ARMS = {
     CONTROL_ITERATIVE_RATE: "As many rounds of training by the rewound schedule, with nothing "
     "removed in any.",
     CONTROL_REINIT: "The training of the same fresh weights with nothing removed.",
+    CONTROL_TRANSFER: "The weights of another data set’s training that its tickets begin with, "
+    "trained here in the same order, with nothing removed.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
 }
@@ -133,6 +137,8 @@ def symbols(study_facts: Mapping[str, Any]) -> str:
 def _definition(name: str, facts: Any) -> Definition:
     if isinstance(facts, Mapping) and isinstance(facts.get("quantizer"), Mapping):
         return _quantizer(name, facts["quantizer"], facts.get("ratios"))
+    if isinstance(facts, Mapping) and isinstance(facts.get("transfer"), Mapping):
+        return Definition(name, _NO_SCORE, _transfer(facts["transfer"]), _MORCOS)
     if not isinstance(facts, Mapping) or "criterion" not in facts:
         if name in _ARMS:
             return Definition(name, _NO_SCORE, _ARMS[name])
@@ -162,6 +168,22 @@ def _definition(name: str, facts: Any) -> Definition:
     said = "; ".join(setting for setting in settings if setting)
     sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
     return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _transfer(facts: Mapping[str, Any]) -> str:
+    """Return what is trained of another data set's tickets."""
+    retraining = str(facts.get("retraining", "rewind"))
+    shuffled = ", permuted at random within each layer" if retraining == "shuffled" else ""
+    masks = f"The masks of {label(str(facts.get('of')))} on {label(str(facts.get('ticket_from')))}"
+    if "recipe" in facts:
+        masks += f" ({label(str(facts['recipe']))})"
+    if retraining == "reinit":
+        return f"{masks}; under them fresh weights are trained here; read against {CONTROL_REINIT}."
+    return (
+        f"{masks}{shuffled}; under them the weights that it rewound to there are trained here, by "
+        "the training’s schedule from that epoch on. An output layer for another number of classes "
+        f"is drawn anew; read against {CONTROL_TRANSFER}."
+    )
 
 
 def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:

@@ -32,6 +32,7 @@ from recall_distortion.vocabulary import (
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     DENSE,
     OF_ROUNDS,
     RETRAINED,
@@ -45,6 +46,7 @@ _LINES = {
     CONTROL_REWIND: (style.CONTROL_COLOUR, (0, (7, 2, 1, 2))),
     CONTROL_REWIND_RATE: (style.CONTROL_COLOUR, (0, (3, 1))),
     CONTROL_REINIT: (style.CONTROL_COLOUR, (0, (2, 3))),
+    CONTROL_TRANSFER: (style.CONTROL_COLOUR, (0, (5, 2, 1, 2, 1, 2))),
     CONTROL_ITERATIVE: (style.CONTROL_COLOUR, (0, (9, 2))),
     CONTROL_ITERATIVE_RATE: (style.CONTROL_COLOUR, (0, (9, 2, 3, 2))),
 }
