@@ -51,6 +51,12 @@ class Paths:
     source: str | Path | None = None
     tickets: Sequence[str | Path] = ()
 
+    def read(self) -> dict[str, Path]:
+        """Return the files that decide what is trained, beside the dense networks."""
+        of_source = [self.source] if self.source else []
+        others = enumerate((*of_source, *self.tickets))
+        return {"data": Path(self.data), **{f"source {n}": Path(name) for n, name in others}}
+
 
 def _by_retraining(
     plan: CompressionPlan, ratios: Mapping[str, Sequence[str]]
@@ -88,16 +94,13 @@ def compress_block(
     network = network.to(memory_format=torch.channels_last).to(device)
     way = choose(dense.architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
     facts = {
-        "data": Path(paths.data),
+        **paths.read(),
         "architecture": dense.architecture,
         "selection": plan.selection,
         "device": str(device),
     }
-    for number, file in enumerate((*([paths.source] if paths.source else []), *paths.tickets)):
-        facts[f"source {number}"] = Path(file)
-    tickets = _tickets(paths, plan, device)
     kept = Unfinished(unfinished, facts)
-    found, here = Results({}), kept
+    found, here, tickets = Results({}), kept, _tickets(paths, plan, device)
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
         here = here.following(name) if number else here
         varied = recipe_of(plan, next(iter(own))).augmentation
@@ -112,19 +115,16 @@ def compress_block(
         again = _begin(name, paths, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
         walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
-        if paths.source or paths.tickets:
+        if paths.tickets or paths.source:
             walks, known = _transfers().take(walks, plan, own, dense.seeds, tickets, again)
             found.add(known)
         found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
     write_rows(paths.history, HISTORY_COLUMNS, found.history)
-    methods = {
-        name: None if method is None else plain(method) for name, method in plan.methods.items()
-    }
     metadata = {
         "architecture": dense.architecture,
-        "methods": methods,
+        "methods": {name: method and plain(method) for name, method in plan.methods.items()},
         "facts": {"device": str(device), "engine": str(way), **software()},
     }
     save_compressed(paths.weights, found.made, found.failures, metadata)

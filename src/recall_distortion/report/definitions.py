@@ -198,7 +198,7 @@ def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
             ends = facts["percentile"], round(100 - facts["percentile"], 9)
             said += f" ({' and '.join(map(_decimal, ends))})"
     of = str(facts.get("of"))
-    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after fine-tuning"
+    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after retraining"
     parts = [
         weights_meaning(weights),
         f"{said[:1].upper()}{said[1:]}." if is_integer(weights) else "",

@@ -7,7 +7,7 @@ tickets it takes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recall_distortion.compression.controls import (
     EARLY,
@@ -23,9 +23,8 @@ from recall_distortion.study.parts import METHODS, Method
 from recall_distortion.study.transfers import Transfer
 from recall_distortion.vocabulary import CONTROL_TRANSFER, Panel
 
-if TYPE_CHECKING:
-    from recall_distortion.study.models import Study
-    from recall_distortion.study.reading import ImageShape
+Study = Any  # models.Study, which imports this module
+ImageShape = Any  # reading.ImageShape, likewise
 
 #: What a bundle with a transfer imports by name.
 MODULE = "recall_distortion.compression.transfers"
