@@ -23,6 +23,7 @@ from recall_distortion.compression.controls import (
     INITIALIZATION,
     TRANSFER,
     TRANSFER_SHUFFLED,
+    WHILE_TRAINED,
 )
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
@@ -85,10 +86,10 @@ class Retraining:
         """
         if self.name not in (SHUFFLED, TRANSFER_SHUFFLED):
             return masks
-        drawn = generator(seed, "mask shuffle")
+        drawing = generator(seed, "mask shuffle")
         found = {}
         for name, mask in masks.items():
-            order = torch.randperm(mask.numel(), generator=drawn).to(mask.device)
+            order = torch.randperm(mask.numel(), generator=drawing).to(mask.device)
             found[name] = mask.flatten()[order].view_as(mask)
         return found
 
@@ -140,9 +141,11 @@ def scored(
 
 def recipe_of(plan: CompressionPlan, name: str) -> Recipe:
     """Return the recipe that a method's networks, or a control's, are trained by."""
-    if plan.schedule(name) == GRADUAL:
-        assert plan.gradual is not None  # the study has said so of every bundle with such a method
-        return plan.gradual.recipe
+    schedule = plan.schedule(name)
+    if schedule in WHILE_TRAINED:
+        own = plan.gradual if schedule == GRADUAL else plan.events
+        assert own is not None  # the study has said so of every bundle with such a method
+        return own.recipe
     return _recipe(plan, plan.retraining(name))
 
 
@@ -178,7 +181,7 @@ def _cut(recipe: Recipe, begin: int, end: int) -> Recipe:
 
 
 def drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
-    """Return by seed the weights that are drawn into a network for a purpose."""
+    """Return by seed the initial weights that a purpose's stream draws."""
     found = {}
     for seed in seeds:
         networks.initialize(network, generator(seed, purpose))

@@ -106,7 +106,7 @@ def check(study: Study) -> None:
     for panel in trained:
         sources = _sources(study, panel)
         for name, place in sources.items():
-            of = study.methods[name].of  # type: ignore[union-attr]
+            of = study.methods[name].of
             if place == panel:
                 raise ValueError(
                     f"methods.{name}.ticket_from: {panel} is listed with it, whose own tickets "
