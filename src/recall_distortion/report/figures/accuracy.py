@@ -92,7 +92,7 @@ def accuracy_figure(accuracy: pd.DataFrame) -> Drawing:
 def _references(axes: Axes, accuracy: pd.DataFrame) -> None:
     for name, (colour, dashes) in _LINES.items():
         rows = accuracy[accuracy["method"] == name]
-        if name in OF_ROUNDS:
+        if name in OF_ROUNDS and len(rows):
             rows = rows.sort_values("ratio")
             axes.plot(
                 rows["ratio"], 100 * rows["mean"], color=colour, linewidth=1.3, linestyle=dashes
