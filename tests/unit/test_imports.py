@@ -90,6 +90,7 @@ TABLES_OF_JOBS = {"tables.schema", "tables.files"}
 STARTS = {("command", "simulation"), ("command", "run"), ("run", "configuration")}
 
 LOADS_BY_NAME = {
+    "compression.blocks",
     "compression.pruning.channels",
     "compression.pruning.criteria",
     "compression.pruning.units",

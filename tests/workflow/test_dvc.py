@@ -14,7 +14,7 @@ import yaml
 from recall_distortion.compression.facts import CHANNEL_CRITERIA, CRITERIA, SCHEDULES, UNITS
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks.plans import ARCHITECTURES, SIZED
-from recall_distortion.study import Study, quantizing
+from recall_distortion.study import Study, quantizing, transferring
 from recall_distortion.system.code import deciding
 from tests.workflow.conftest import NOTHING, PROJECT, Project
 
@@ -130,7 +130,7 @@ def wanted_code(stage: str) -> list[str]:
     told = {
         "get_source_modules": set(MODULES.values()),
         "get_network_modules": networks,
-        "get_compression_modules": [*networks, *methods],
+        "get_compression_modules": [*networks, *methods, transferring.MODULE],
         "get_evaluation_modules": [*networks, quantizing.EVALUATION],
     }
     files: set[Path] = set()

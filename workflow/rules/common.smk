@@ -218,6 +218,23 @@ def get_origins(wildcards):
     ]
 
 
+def get_source_of_tickets(wildcards):
+    """Return the data that the weights of a job's tickets come from; none of most jobs."""
+    panel = get_panel(wildcards)
+    source, _ = transferring.inputs(STUDY, panel, wildcards.bundle, wildcards.ratios)
+    return DATA.format(dataset=source) if source else []
+
+
+def get_tickets(wildcards):
+    """Return the files of the networks of another data set whose tickets a job trains."""
+    panel = get_panel(wildcards)
+    _, tickets = transferring.inputs(STUDY, panel, wildcards.bundle, wildcards.ratios)
+    return [
+        f"{COMPRESSED}.safetensors".format(**{**dict(wildcards.items()), **ticket})
+        for ticket in tickets
+    ]
+
+
 def get_compressed_of_bundle(wildcards):
     """Return the files of a bundle's networks at all its ratios; none for the dense ones."""
     if quantizing.quantizes(STUDY, get_panel(wildcards), wildcards.bundle):

@@ -42,7 +42,8 @@ class Method:
     ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
     decimals. ``at`` says which weights are scored: those of the trained network, those that the
     retraining begins with, or the initial ones. ``target`` says whether the lowest or the highest
-    scores go; ``events`` are those of the schedule of this name.
+    scores go; ``events`` are those of the schedule of this name. With ``ticket`` nothing is scored:
+    masks are those of this method's networks of another data set.
     """
 
     criterion: str
@@ -58,6 +59,7 @@ class Method:
     channels: Mapping[str, int] | None = None
     target: str = "lowest"
     events: MethodEvents | None = None
+    ticket: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class CompressionPlan:
     its name each that is no fine-tuning. ``count`` says what a ratio counts; ``recipe`` is that of
     the fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``. ``unit`` is what
     the rounds of a control are counted in. ``plan`` is a word for the network's layers, where their
-    groups of channels decide what is removed.
+    groups of channels decide what is removed. ``source`` is there where any method begins
+    with another data set's weights: how these were trained, and after which epoch they are taken.
     """
 
     methods: Mapping[str, Method | None]
@@ -118,6 +121,7 @@ class CompressionPlan:
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
     unit: str = "weight"
     plan: str = ""
+    source: RetrainingPlan | None = None
 
     def schedule(self, name: str) -> str:
         """Return the schedule of a method, or that which a control is of."""

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recall_distortion.inference.questions.pooled import NEVER_NAMED, ONE_EACH
-from recall_distortion.inference.questions.summary_items import EFFECTS, NONE
+from recall_distortion.inference.questions.summary_items import APART, EFFECTS, NONE
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, Numbers, numbers
 from recall_distortion.report.phrases import (
@@ -266,7 +266,7 @@ def _counts(found: Numbers) -> dict[str, Any]:
     """Return how many cells there are, have each verdict against 1, have each effect."""
     return {
         "cells": found.count("cells"),
-        "verdicts": {word: found.count(f"cells/{word}") for word in (*VERDICTS, NONE)},
+        "verdicts": {word: found.count(f"cells/{word}") for word in (*VERDICTS, NONE, APART)},
         "effects": {item: found.count(f"effects/{item}") for item in (*EFFECTS, NONE)},
     }
 

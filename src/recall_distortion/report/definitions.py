@@ -40,6 +40,7 @@ from recall_distortion.vocabulary import (
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     DENSE,
     RESEED,
     format_ratio,
@@ -59,6 +60,7 @@ SYMBOLS_OF_CHANNELS = (
 )
 NOT_DEFINED = "Not defined in these tables."
 _NO_SCORE = "–"
+_MORCOS = "Morcos et al., NeurIPS 2019, arXiv 1906.02773"
 _ARMS = {
     CONTROL: "The same retraining with nothing removed.",
     CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
@@ -74,6 +76,8 @@ _ARMS = {
     CONTROL_ITERATIVE_RATE: "As many rounds of training by the rewound schedule, with nothing "
     "removed in any.",
     CONTROL_REINIT: "The training of the same fresh weights with nothing removed.",
+    CONTROL_TRANSFER: "The weights of another data set’s training that its tickets begin with, "
+    "trained here in the same order, with nothing removed.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
 }
@@ -137,6 +141,8 @@ def symbols(study_facts: Mapping[str, Any]) -> str:
 def _definition(name: str, facts: Any) -> Definition:
     if isinstance(facts, Mapping) and isinstance(facts.get("quantizer"), Mapping):
         return _quantizer(name, facts["quantizer"], facts.get("ratios"))
+    if isinstance(facts, Mapping) and isinstance(facts.get("transfer"), Mapping):
+        return Definition(name, _NO_SCORE, _transfer(facts["transfer"]), _MORCOS)
     if not isinstance(facts, Mapping) or "criterion" not in facts:
         if name in _ARMS:
             return Definition(name, _NO_SCORE, _ARMS[name])
@@ -172,6 +178,22 @@ def _definition(name: str, facts: Any) -> Definition:
     return Definition(name, criterion.formula, sentence, criterion.source)
 
 
+def _transfer(facts: Mapping[str, Any]) -> str:
+    """Return what is trained of another data set's tickets."""
+    retraining = str(facts.get("retraining", "rewind"))
+    shuffled = ", permuted at random within each layer" if retraining == "shuffled" else ""
+    masks = f"The masks of {label(str(facts.get('of')))} on {label(str(facts.get('ticket_from')))}"
+    if "recipe" in facts:
+        masks += f" ({label(str(facts['recipe']))})"
+    if retraining == "reinit":
+        return f"{masks}; under them fresh weights are trained here; read against {CONTROL_REINIT}."
+    return (
+        f"{masks}{shuffled}; under them the weights that it rewound to there are trained here, by "
+        "the training’s schedule from that epoch on. An output layer for another number of classes "
+        f"is drawn anew; read against {CONTROL_TRANSFER}."
+    )
+
+
 def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
     weights, activations = str(facts.get("weights")), str(facts.get("activations"))
     if weights not in BITS or activations not in ACTIVATIONS:
@@ -184,7 +206,7 @@ def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
             ends = facts["percentile"], round(100 - facts["percentile"], 9)
             said += f" ({' and '.join(map(_decimal, ends))})"
     of = str(facts.get("of"))
-    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after fine-tuning"
+    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after retraining"
     parts = [
         weights_meaning(weights),
         f"{said[:1].upper()}{said[1:]}." if is_integer(weights) else "",

@@ -25,7 +25,7 @@ FORGOTTEN: dict[str, Listing] = {
         "the same seeds and of other ones, with the range of nine in ten: the count falls with "
         "the number of networks, so that only counts at one number compare. The vote distance is "
         "the mean share of networks that would have to change their label. Accuracies are of "
-        "single networks; null PIEs are the control’s, before fine-tuning and of the control "
+        "single networks; null PIEs are the control’s, before retraining and of the control "
         "those of the dense halves.",
         shown(
             *CELL, "n||whole", "pies|PIEs|whole", "share||percent", "control|control’s|whole",

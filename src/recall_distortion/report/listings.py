@@ -201,7 +201,7 @@ LISTINGS: dict[str, Listing] = {
         " ".join(map(_meaning, MEASURES))
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
-        "takes the place of the compressed one. Before fine-tuning: in the file.",
+        "takes the place of the compressed one. Before retraining: in the file.",
         shown(
             *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four",
             "before|dense|four", "change||four", "control|control’s|four",
@@ -299,7 +299,7 @@ LISTINGS: dict[str, Listing] = {
     ),
     "equal_sparsity": Listing(
         "At equal sparsity",
-        "Methods whose realised ratio is more than 1 % off what others reach, after fine-tuning, "
+        "Methods whose realised ratio is more than 1 % off what others reach, after retraining, "
         "against each other method: at the same nominal ratio, with the other method "
         "interpolated, seed by seed, to the ratio that each network realised, and with its next "
         "denser networks as they are. Differences of the cross-fitted slopes of all networks with "
@@ -338,14 +338,14 @@ LISTINGS: dict[str, Listing] = {
     ),
     "failures": Listing(
         "Replicates that failed",
-        "A network that could not be trained or fine-tuned is missing from every table above.",
+        "A network that could not be trained or retrained is missing from every table above.",
         shown(*PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
         "networks",
     ),
     "engines": Listing(
         "What computed the networks",
         "How, how precisely and where each cell’s networks were trained or, where pruned, "
-        "fine-tuned, and with which version of torch; seeds counts the replicates that were "
+        "retrained, and with which version of torch; seeds counts the replicates that were "
         "computed so.",
         shown(*PLACE, "seeds||whole", "engine", "device", "torch"),
         "networks",

@@ -29,12 +29,12 @@ def _beside(table: pd.DataFrame, other: pd.DataFrame, **columns: str) -> pd.Data
 
 
 def _by_state(key: str, table: pd.DataFrame, title: str, data: ReportTables) -> list[HtmlTable]:
-    """Return a table of the pruned cells after fine-tuning, and one of those before it."""
+    """Return a table of the pruned cells after retraining, and one of those before it."""
     table = pruned(table, data)
     before = table["state"] == COMPRESSED
     return [
-        listing(key, table[~before], title=f"{title} after fine-tuning"),
-        listing(key, table[before], suffix="-compressed", title=f"{title} before fine-tuning"),
+        listing(key, table[~before], title=f"{title} after retraining"),
+        listing(key, table[before], suffix="-compressed", title=f"{title} before retraining"),
     ]
 
 

@@ -23,6 +23,7 @@ from recall_distortion.vocabulary import (
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     CONTROLS,
 )
 
@@ -43,6 +44,10 @@ _BESIDE = {
         "a method with schedule: iterative and retraining: rewind_rate",
     ),
     CONTROL_REINIT: ("gets fresh weights", "a method with retraining: reinit"),
+    CONTROL_TRANSFER: (
+        "begins with another data set's weights",
+        "a method with ticket_from and no retraining: reinit",
+    ),
 }
 
 
@@ -105,7 +110,7 @@ def parameters(
         found["events"] = {"recipe": recipe.parameters(), "end": _last(where, methods, recipe)}
     if retrainings := sorted({*ways.values()} - {*WHILE_TRAINED, FINETUNE}):
         found["retrainings"] = {
-            name: {"recipe": recipe.parameters(), "epochs": _rewound(name, methods)}
+            name: {"recipe": recipe.parameters(), "epochs": rewound(name, methods)}
             for name in retrainings
         }
     return found
@@ -142,7 +147,7 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.epochs
 
 
-def _rewound(retraining: str, methods: Methods) -> int:
+def rewound(retraining: str, methods: Methods) -> int:
     """Return the epoch that a retraining begins after; a control's is that of its methods."""
     arms = {arm for (_, name), arm in controls.CONTROL_OF.items() if name == retraining}
     return next(m.rewind_epochs for m in methods.values() if m and control_of(m) in arms)

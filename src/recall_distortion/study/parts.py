@@ -36,6 +36,7 @@ from recall_distortion.study.events import Events, TargetName
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
+from recall_distortion.study.transfers import Transfer
 from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
@@ -317,18 +318,29 @@ METHODS: dict[str, Method | Quantizer] = {
 _FURTHER = [arm for arm in CONTROLS if arm not in (CONTROL, CONTROL_GRADUAL)]
 
 #: What tells the kinds of a study's own methods apart, which messages leave out of a key.
-KINDS: dict[str, type[Strict]] = {"pruning": Method, "quantizing": Quantizer}
+KINDS: dict[str, type[Strict]] = {
+    "pruning": Method,
+    "quantizing": Quantizer,
+    "transferring": Transfer,
+}
 
 
 def _kind(values: Any) -> str:
-    """Return the kind of a method: one that says what weights are kept in quantizes."""
+    """Return the kind of a method: one that says what weights are kept in quantizes.
+
+    One that says where its ticket is from transfers it.
+    """
+    if isinstance(values, Transfer) or (isinstance(values, dict) and "ticket_from" in values):
+        return "transferring"
     if isinstance(values, Quantizer) or (isinstance(values, dict) and "weights" in values):
         return "quantizing"
     return "pruning"
 
 
 OwnMethod = Annotated[
-    Annotated[Method, Tag("pruning")] | Annotated[Quantizer, Tag("quantizing")],
+    Annotated[Method, Tag("pruning")]
+    | Annotated[Quantizer, Tag("quantizing")]
+    | Annotated[Transfer, Tag("transferring")],
     Discriminator(_kind),
 ]
 

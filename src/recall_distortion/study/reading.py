@@ -17,7 +17,7 @@ from recall_distortion.compression.ratios import fraction_to_keep
 from recall_distortion.compression.spans import check_steps
 from recall_distortion.networks import plans
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
-from recall_distortion.study import units
+from recall_distortion.study import transferring, units
 from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import KINDS
 from recall_distortion.system.errors import NetworkError, StudyError
@@ -111,9 +111,12 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
         _check_steps(study, network, path)
         counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         where = f"{panel.architecture} on {panel.dataset}"
+        if misfit := transferring.check_shapes(study, panel, shapes):
+            raise StudyError(f"{path}: key 'methods': {misfit}")
         for method in network.methods:
             definition = study.pruning(method)
-            if definition is None or definition.sparsities or definition.profile:
+            taken = isinstance(definition, transferring.Transferred)
+            if definition is None or taken or definition.sparsities or definition.profile:
                 continue  # nothing is removed, or what every network has
             own = definition.ratios is not None
             for ratio in study.ratios_of(method):
