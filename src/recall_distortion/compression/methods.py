@@ -114,10 +114,10 @@ class CompressionPlan:
     selection: str
     engine: Computing = field(default_factory=Computing)
     gradual: GradualPlan | None = None
-    events: EventsPlan | None = None
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
     unit: str = "weight"
     plan: str = ""
+    events: EventsPlan | None = None
 
     def schedule(self, name: str) -> str:
         """Return the schedule of a method, or that which a control is of."""
