@@ -72,9 +72,7 @@ def prepare(
         for words in _unusual(raw, path):
             warn(words)
     try:
-        raw = _tested(raw, test_fraction, seed)
-        if training_images is not None:
-            raw = _part(raw, training_images, seed)
+        raw = _part(_tested(raw, test_fraction, seed), training_images, seed)
         raw, (fit_index, holdout_index) = _split(raw, holdout, imbalance, seed)
     except DataError as error:
         raise DataError(f"{path or source}: {error}") from None
@@ -96,10 +94,8 @@ def prepare(
         "holdout": float(holdout),
         "seed": seed,
     }
-    if imbalance is not None:
-        metadata["imbalance"] = float(imbalance)
-    if training_images is not None:
-        metadata["training_images"] = training_images
+    asked = {"imbalance": imbalance, "training_images": training_images}
+    metadata |= {name: value for name, value in asked.items() if value is not None}
     sealed.write(output, tensors, metadata)
 
 
@@ -177,10 +173,10 @@ def _tested(raw: RawData, test_fraction: float | None, seed: int) -> RawData:
     return _with_test_set(raw, fraction, seed)
 
 
-def _part(raw: RawData, count: int, seed: int) -> RawData:
-    """Return the data with so many of the training images."""
+def _part(raw: RawData, count: int | None, seed: int) -> RawData:
+    """Return the data with so many of the training images, or with all."""
     whole = len(raw.train_labels)
-    if count == whole:
+    if count is None or count == whole:
         return raw
     if not 0 < count < whole:
         raise DataError(f"training_images: there are {whole}, not {count}; choose at most these")
