@@ -117,10 +117,10 @@ class CompressionPlan:
     selection: str
     engine: Computing = field(default_factory=Computing)
     gradual: GradualPlan | None = None
-    events: EventsPlan | None = None
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
     unit: str = "weight"
     plan: str = ""
+    events: EventsPlan | None = None
     source: RetrainingPlan | None = None
 
     def schedule(self, name: str) -> str:
