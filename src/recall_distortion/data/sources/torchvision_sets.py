@@ -12,11 +12,24 @@ from pathlib import Path
 
 from recall_distortion.data.images import Collection, Place, RawData, Source
 from recall_distortion.data.prepared import Shape
-from recall_distortion.data.sources import _torchvision_read as reading
 from recall_distortion.data.sources._torchvision_files import Part, provide
+from recall_distortion.data.sources._torchvision_read import (
+    IDX_SIZES,
+    Read,
+    cifar,
+    emnist,
+    eurosat,
+    kmnist,
+    mnist,
+    qmnist,
+    semeion,
+    stl10,
+    svhn,
+    usps,
+)
 from recall_distortion.system.files import sha256
 
-_Reader = Callable[[Path], reading.Read]
+_Reader = Callable[[Path], Read]
 
 
 def _source(
@@ -48,18 +61,18 @@ def _source(
 
 def _idx_parts(name: str) -> tuple[Part, ...]:
     place = Path(name, "raw")
-    archives = tuple(place / f"{file}.gz" for file in reading.IDX_SIZES)
-    return (Part(tuple(place / file for file in reading.IDX_SIZES), {}, archives),)
+    archives = tuple(place / f"{file}.gz" for file in IDX_SIZES)
+    return (Part(tuple(place / file for file in IDX_SIZES), {}, archives),)
 
 
 def _mnist(title: str, name: str) -> Source:
-    return _source(title, name, Shape(1, 28, 10), _idx_parts(name), partial(reading.mnist, name))
+    return _source(title, name, Shape(1, 28, 10), _idx_parts(name), partial(mnist, name))
 
 
 def _cifar(title: str, name: str, classes: int, folder: str, files: Sequence[str]) -> Source:
     archive = Path(f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz")
     part = Part(tuple(Path(folder, file) for file in files), {}, (archive,))
-    return _source(title, name, Shape(3, 32, classes), [part], partial(reading.cifar, name))
+    return _source(title, name, Shape(3, 32, classes), [part], partial(cifar, name))
 
 
 def _emnist(split: str, classes: int) -> Source:
@@ -69,7 +82,7 @@ def _emnist(split: str, classes: int) -> Source:
         for kind in ("images-idx3", "labels-idx1")
     )
     part = Part(files, {"split": split}, (Path("EMNIST", "raw", "gzip.zip"),))
-    read = partial(reading.emnist, split, files)
+    read = partial(emnist, split, files)
     return _source(f"EMNIST {split}", "EMNIST", Shape(1, 28, classes), [part], read)
 
 
@@ -80,7 +93,7 @@ def _qmnist(what: str) -> Source:
         files = tuple(Path("QMNIST", "raw", name) for name in names)
         parts.append(Part(files, {"what": part}, tuple(Path(f"{file}.gz") for file in files)))
     files = tuple(file for part in parts for file in part.files)
-    read = partial(reading.qmnist, what, files)
+    read = partial(qmnist, what, files)
     return _source(f"QMNIST, {what},", "QMNIST", Shape(1, 28, 10), parts, read)
 
 
@@ -89,7 +102,7 @@ def _eurosat() -> Source:
 
     def read_from(place: Place) -> RawData:
         provide("EuroSAT", (part,), place.data_root, download=place.download)
-        return reading.eurosat(place.data_root)
+        return eurosat(place.data_root)
 
     return Source("EuroSAT through torchvision", read_from, Shape(3, 64, 10), has_test_set=False)
 
@@ -110,7 +123,7 @@ SETS: dict[str, dict[str, Source]] = {
     "FashionMNIST": {_UNSPLIT: _mnist("Fashion-MNIST", "FashionMNIST")},
     "KMNIST": {
         _UNSPLIT: _source(
-            "Kuzushiji-MNIST", "KMNIST", Shape(1, 28, 10), _idx_parts("KMNIST"), reading.kmnist
+            "Kuzushiji-MNIST", "KMNIST", Shape(1, 28, 10), _idx_parts("KMNIST"), kmnist
         )
     },
     "EMNIST": {
@@ -131,7 +144,7 @@ SETS: dict[str, dict[str, Source]] = {
             "CIFAR-100", "CIFAR100", 100, "cifar-100-python", ("train", "test", "meta")
         )
     },
-    "SVHN": {_UNSPLIT: _source("SVHN", "SVHN", Shape(3, 32, 10), _SVHN, reading.svhn)},
+    "SVHN": {_UNSPLIT: _source("SVHN", "SVHN", Shape(3, 32, 10), _SVHN, svhn)},
     "STL10": {
         _UNSPLIT: _source(
             "STL-10",
@@ -144,17 +157,17 @@ SETS: dict[str, dict[str, Source]] = {
                     (Path("stl10_binary.tar.gz"),),
                 )
             ],
-            reading.stl10,
+            stl10,
         )
     },
-    "USPS": {_UNSPLIT: _source("USPS", "USPS", Shape(1, 16, 10), _USPS, reading.usps)},
+    "USPS": {_UNSPLIT: _source("USPS", "USPS", Shape(1, 16, 10), _USPS, usps)},
     "SEMEION": {
         _UNSPLIT: _source(
             "SEMEION",
             "SEMEION",
             Shape(1, 16, 10),
             [Part((Path("semeion.data"),), {})],
-            reading.semeion,
+            semeion,
             has_test_set=False,
         )
     },
