@@ -50,11 +50,18 @@ FACTS = {
         "networks.structure",
         "compression.channel_ratios",
         "compression.controls",
+        "compression.event_facts",
         "compression.facts",
         "compression.formats",
         "compression.ratios",
+        "compression.spans",
     },
-    "report": {"compression.controls", "compression.facts", "compression.formats"},
+    "report": {
+        "compression.controls",
+        "compression.event_facts",
+        "compression.facts",
+        "compression.formats",
+    },
 }
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}

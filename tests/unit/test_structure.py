@@ -20,10 +20,12 @@ from recall_distortion.compression.channel_ratios import (
 from recall_distortion.networks import plans, structure
 from recall_distortion.system.errors import NetworkError
 
+THIN = ("thin_mlp_3x40", "thin_cnn_2x24")
 NAMES = [name for name in plans.ARCHITECTURES if name not in ("resnet32", "resnet44", "resnet110")]
+NAMES += THIN
 
 
-@pytest.mark.parametrize("name", plans.ARCHITECTURES)
+@pytest.mark.parametrize("name", [*plans.ARCHITECTURES, *THIN])
 @pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
 def test_the_plan_has_the_layers_of_the_module(name, channels, classes):
     network = networks.build(name, channels=channels, classes=classes)
@@ -46,7 +48,7 @@ def test_the_plan_has_the_layers_of_the_module(name, channels, classes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_plan_knows_the_images_that_layers_make(name):
-    smallest = plans.ARCHITECTURES[name].minimum_image_size
+    smallest = plans.architecture(name).minimum_image_size
     network = networks.build(name, channels=3, classes=4).train()
     for image in ((smallest, smallest), (smallest + 5, smallest), (33, 38)):
         layers = plans.layers(name, 3, 4, image)

@@ -13,7 +13,7 @@ import yaml
 
 from recall_distortion.compression.facts import CHANNEL_CRITERIA, CRITERIA, SCHEDULES, UNITS
 from recall_distortion.data.sources import MODULES
-from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.networks.plans import ARCHITECTURES, SIZED
 from recall_distortion.study import Study, quantizing
 from recall_distortion.system.code import deciding
 from tests.workflow.conftest import NOTHING, PROJECT, Project
@@ -41,7 +41,7 @@ STUDIES = [
 RULES_OF = {
     "train": ("prepare", "train"),
     "compress": ("compress", "quantize"),
-    "evaluate": ("evaluate", "curvature"),
+    "evaluate": ("evaluate", "curvature", "dead_units"),
     "measure": ("measure",),
     "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures", "thumbnails"),
@@ -118,7 +118,7 @@ def wanted_code(stage: str) -> list[str]:
     them needs a line of its own.
     """
     source = PROJECT / "src"
-    families = {facts.family for facts in ARCHITECTURES.values()}
+    families = {*(facts.family for facts in ARCHITECTURES.values()), *SIZED}
     networks = [
         f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families
     ]

@@ -81,6 +81,12 @@ class Dataset(Strict):
         "last class keeps this share of what the first has. 20 images of each class are then held "
         "out; the test set stays as it is.",
     )
+    training_images: int | None = Field(
+        None,
+        ge=2,
+        description="How many of the training images are used, drawn from each class in "
+        "proportion, the held-out ones among them; by default all. The test set stays as it is.",
+    )
     gallery: bool | None = Field(
         None,
         description="Whether the page shows test images that networks forget, and so holds them. "
@@ -118,8 +124,17 @@ class Dataset(Strict):
     def preparation(self) -> dict[str, Any]:
         """Return what decides the prepared data; what is not used is left out."""
         found = self.model_dump(exclude={"gallery", "margin"})
-        unused = {key for key in ("name", "split", "imbalance") if found[key] is None}
+        unused = {
+            key for key in ("name", "split", "imbalance", "training_images") if found[key] is None
+        }
         return {key: value for key, value in found.items() if key not in unused}
+
+    def fitted(self, selection: str) -> int | None:
+        """Return how many images networks are fitted to, where the study says so."""
+        if self.training_images is None or self.imbalance is not None:
+            return None
+        held = round(self.holdout * self.training_images) if selection == "holdout" else 0
+        return self.training_images - held
 
     @model_validator(mode="after")
     def _check_imbalance(self) -> Dataset:

@@ -11,9 +11,9 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from recall_distortion import vocabulary
 from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
-from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.networks import plans
 from recall_distortion.study import arms, references, stated, units
-from recall_distortion.study.curvature import Curvature
+from recall_distortion.study.curvature import Curvature, DeadUnits
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import groups, in_order, joined, slug
 from recall_distortion.study.parts import (
@@ -117,6 +117,7 @@ class Study(Strict):
     curvature: Curvature | None = Field(
         None, description="What is measured of each network's loss beside its predictions, if so."
     )
+    dead_units: DeadUnits = False
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property
@@ -209,12 +210,13 @@ class Study(Strict):
         return list(found.values())
 
     def architectures(self) -> dict[str, tuple[str, int]]:
-        """Return the family and depth of each architecture that is trained, by its name.
+        """Return the series and depth of each architecture that is trained, by its name.
 
-        ``depth`` orders the networks of one family from small to large.
+        ``depth`` orders the networks of one series from small to large.
         """
         names = dict.fromkeys(network.panel.architecture for network in self.networks())
-        return {name: (ARCHITECTURES[name].family, ARCHITECTURES[name].depth) for name in names}
+        facts = {name: plans.architecture(name) for name in names}
+        return {name: (own.series, own.depth) for name, own in facts.items()}
 
     def network(self, panel: vocabulary.Panel) -> Network:
         """Return one (data set, architecture, recipe) of the study."""
@@ -369,7 +371,7 @@ class Study(Strict):
 
         A module of its fast form is among them whether there is one or not.
         """
-        family = ARCHITECTURES[panel.architecture].family
+        family = plans.architecture(panel.architecture).family
         methods = self.bundles(panel)[bundle] if bundle else ()
         _, pruning, _ = self._trained(self.network(panel))
         return [
