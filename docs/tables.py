@@ -25,6 +25,7 @@ from recall_distortion.tables.schema import (
     DEAD_UNITS,
     EMPTIED,
     QUANTIZED,
+    STABILITY,
     TABLES,
 )
 from recall_distortion.tables.views import VIEWS
@@ -106,7 +107,7 @@ def page() -> str:
         PAGE,
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
-        counted=COUNTED,
+        counted=COUNTED, stability=STABILITY,
         curvature=CURVATURE, dead_units=DEAD_UNITS,
         titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip

@@ -99,9 +99,11 @@ rule measure:
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
         curvature=get_curvature_files(),
         dead_units=get_dead_units_files(),
+        events=get_event_files(),
     output:
         recall=f"{TABLES}/recall.csv",
         networks=f"{TABLES}/networks.csv",
+        events=f"{TABLES}/events.csv",
     log:
         f"{LOGS}/measure.log",
     conda:

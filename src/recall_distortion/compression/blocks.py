@@ -10,21 +10,24 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import WHILE_TRAINED
+from recall_distortion.compression.events import EVENT_COLUMNS, Watch
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
 from recall_distortion.compression.retraining import prepare, recipe_of
 from recall_distortion.compression.rounds import Results, start, walk_all
-from recall_distortion.data.prepared import load
+from recall_distortion.data.prepared import PreparedData, load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
+    DeviceImages,
     TrainingImages,
     Unfinished,
     choose,
 )
+from recall_distortion.training.engines import choose_for_evaluation
 from recall_distortion.training.plain import plain
-from recall_distortion.training.replicates import load_block, software, write_rows
+from recall_distortion.training.replicates import Block, load_block, software, write_rows
 from recall_distortion.vocabulary import CELL, Panel
 
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
@@ -32,13 +35,17 @@ SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
 @dataclass(frozen=True)
 class Paths:
-    """What ``compress_block`` reads, the data and the dense block, and the files that it writes."""
+    """What ``compress_block`` reads, the data and the dense block, and the files that it writes.
+
+    ``events`` is None where nobody asks for them.
+    """
 
     data: str | Path
     dense: str | Path
     weights: str | Path
     sparsity: str | Path
     history: str | Path
+    events: str | Path | None = None
 
 
 def _by_retraining(
@@ -47,7 +54,8 @@ def _by_retraining(
     """Return the ratios by method, apart by what is trained together."""
     found: dict[str, dict[str, Sequence[str]]] = {}
     for name, own in ratios.items():
-        way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
+        schedule = plan.schedule(name)
+        way = schedule if schedule in WHILE_TRAINED else plan.retraining(name)
         found.setdefault(way, {})[name] = own
     return found
 
@@ -64,11 +72,11 @@ def compress_block(
     """Prune a block's dense networks by each method at each of its ratios, retrain and write them.
 
     ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
-    pruned and the same retraining follows. What is pruned gradually is trained from weights of its
-    own, for the seeds of the dense networks. The networks are those of ``panel``, which the table
-    of sparsities names. A replicate whose loss is not finite is left out and recorded as a failure;
-    the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio
-    that cannot be reached.
+    pruned and the same retraining follows. What is pruned while it is trained begins with initial
+    weights, for the seeds of the dense networks. The networks are those of ``panel``, which the
+    table of sparsities names. A replicate whose loss is not finite is left out and recorded as a
+    failure; the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for
+    a ratio that cannot be reached.
     """
     prepared = load(paths.data)
     dense = load_block(paths.dense)
@@ -83,6 +91,7 @@ def compress_block(
         "device": str(device),
     }
     kept = Unfinished(unfinished, facts)
+    watch = _watch(prepared, dense, device)
     found, here = Results({}), kept
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
         here = here.following(name) if number else here
@@ -92,16 +101,14 @@ def compress_block(
                 prepared, selection=plan.selection, device=device, augmentation=varied
             )
         inputs = network, images[varied], plan
-        if name == GRADUAL:
-            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here))
+        if name in WHILE_TRAINED:
+            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here, watch))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
         walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
-        found.add(walk_all(*inputs, walks, again, way, here))
-    sparsity = [panel._asdict() | row for row in found.sparsity]
-    write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
-    write_rows(paths.history, HISTORY_COLUMNS, found.history)
+        found.add(walk_all(*inputs, walks, again, way, here, watch))
+    _write_tables(paths, panel, found)
     methods = {
         name: None if method is None else plain(method) for name, method in plan.methods.items()
     }
@@ -112,3 +119,19 @@ def compress_block(
     }
     save_compressed(paths.weights, found.made, found.failures, metadata)
     kept.remove()
+
+
+def _watch(prepared: PreparedData, dense: Block, device: str) -> Watch:
+    """Return what counts the test images that networks get right at their events."""
+    images = DeviceImages(
+        prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
+    )
+    return Watch(images, dense.classes, choose_for_evaluation(dense.architecture, device))
+
+
+def _write_tables(paths: Paths, panel: Panel, found: Results) -> None:
+    named = panel._asdict()
+    write_rows(paths.sparsity, SPARSITY_COLUMNS, [named | row for row in found.sparsity])
+    write_rows(paths.history, HISTORY_COLUMNS, found.history)
+    if paths.events is not None:
+        write_rows(paths.events, EVENT_COLUMNS, [named | row for row in found.events])

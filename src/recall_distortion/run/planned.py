@@ -92,6 +92,7 @@ def _compress(
             "weights": f"{stem}.safetensors",
             "sparsity": f"{stem}.sparsity.csv",
             "history": f"{stem}.history.csv",
+            "events": f"{stem}.events.csv",
         },
         {
             "compression": study.compression_parameters(network.panel, bundle),

@@ -293,7 +293,7 @@ class Study(Strict):
         return {
             "name": self.folder,
             "description": self.description,
-            "datasets": {name: dataset.source for name, dataset in self.datasets.items()},
+            "datasets": {name: dataset.label for name, dataset in self.datasets.items()},
             "seeds": self.replicate_seeds(),
             "ratios": [format_ratio(ratio) for ratio in self.ratios],
             "count": self.count,

@@ -7,6 +7,7 @@ from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED
 from recall_distortion.compression.facts import RETRAININGS, WEIGHT
+from recall_distortion.study.events import LOWEST
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import format_ratio
@@ -41,6 +42,10 @@ def of_method(
         found["retraining"] = method.retraining
     if RETRAININGS[method.retraining].rewinds:
         found["rewind_epochs"] = method.rewind_epochs
+    if method.target != LOWEST:
+        found["target"] = method.target
+    if method.events is not None:
+        found["events"] = method.events.model_dump(exclude_none=True)
     if method.schedule == GRADUAL:
         found |= {"begin": method.begin, "end": method.end}
     criterion = method.facts

@@ -53,6 +53,7 @@ from recall_distortion.tables.parts import (
     interval,
 )
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
+from recall_distortion.tables.stability import STABILITY_VIEWS
 from recall_distortion.tables.tickets import TICKETS
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
@@ -270,6 +271,7 @@ VIEWS: dict[str, View] = {
         ]
     ),
     **FORGETTING,
+    **STABILITY_VIEWS,
     **TICKETS,
     **LEARNING,
 }  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training.descent import Descent
+from recall_distortion.training.events import Events
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.removal import Removal
 from recall_distortion.training.replicates import TRAINING
@@ -27,25 +28,33 @@ class Run:
     """One network to fit: whose random choices, from which state, with what of it pruned.
 
     ``masks`` maps parameters, biases and batch norm's among them, to booleans of their shapes,
-    false where pruned. ``removal`` removes others while the network is trained.
+    false where pruned. ``removal`` removes others while the network is trained, or ``events`` do.
     """
 
     seed: int
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] | None = None
     removal: Removal | None = None
+    events: Events | None = None
+
+    @property
+    def meanwhile(self) -> Removal | Events | None:
+        """What removes of the network while it is trained."""
+        return self.removal or self.events
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch.
 
-    ``masks`` say what is left of it where weights were removed while it was trained.
+    ``masks`` say what is left of it where weights were removed while it was trained, and ``events``
+    what was seen of each removal: after so many epochs (``epoch``), ``before`` and ``after``.
     """
 
     state: dict[str, Tensor]
     history: list[dict[str, Any]]
     masks: dict[str, Tensor] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -86,6 +95,7 @@ class Course:
     choices: list[torch.Generator]
     drops: list[torch.Generator]  # none where nothing is dropped
     histories: list[list[dict[str, Any]]]
+    events: list[list[dict[str, Any]]]
     failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
     best: Best = field(default_factory=Best)
     epoch: int = 0
@@ -102,7 +112,7 @@ class Course:
         orders = [generator(run.seed, f"{prefix}order") for run in runs]
         choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
         drops = [generator(run.seed, f"{prefix}dropout") for run in runs] if dropout else []
-        return cls(stack, orders, choices, drops, [[] for _ in runs])
+        return cls(stack, orders, choices, drops, [[] for _ in runs], [[] for _ in runs])
 
     def keep(self, unfinished: Unfinished) -> None:
         """Write it."""
@@ -118,6 +128,7 @@ class Course:
         state = {
             "epoch": self.epoch,
             "histories": self.histories,
+            "events": self.events,
             "failures": [[k, str(failure)] for k, failure in self.failures.items()],
             "best_losses": self.best.losses,
             "best_epochs": self.best.epochs,
@@ -131,6 +142,7 @@ class Course:
             return
         tensors, state = kept
         self.epoch, self.histories = state["epoch"], state["histories"]
+        self.events = state["events"]
         self.failures = {k: NonFiniteLoss(message) for k, message in state["failures"]}
         self.best.losses, self.best.epochs = state["best_losses"], state["best_epochs"]
         for name, value in self.stack.tensors.items():
@@ -150,6 +162,12 @@ class Course:
 
     def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
         return [("order", self.orders), ("choice", self.choices), ("drop", self.drops)]
+
+    def saw(self, epochs: int, seen: Mapping[int, tuple[Tensor, Tensor]]) -> None:
+        """Add what was seen of a removal after so many epochs to the networks' events."""
+        for k, (before, after) in seen.items():
+            found = {"epoch": epochs, "before": before.tolist(), "after": after.tolist()}
+            self.events[k].append(found)
 
     def record(
         self,
@@ -196,7 +214,7 @@ class Course:
             for row in history:
                 row["selected"] = int(row["epoch"] == self.best.epochs[k])
             state = {name: value[k].clone() for name, value in self.best.tensors.items()}
-            found.append(Fitted(state, history, masks(k)))
+            found.append(Fitted(state, history, masks(k), self.events[k]))
         return found
 
 

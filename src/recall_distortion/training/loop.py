@@ -19,6 +19,7 @@ from recall_distortion.training import dropout
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import descent
 from recall_distortion.training.engines import Engine
+from recall_distortion.training.events import Happening
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_apart, check_masks, factors
 from recall_distortion.training.objective import Objective, cross_entropy
@@ -34,6 +35,8 @@ EVALUATION_IMAGES = {"cpu": 1024, "cuda": 16_384}
 
 _MASK = "mask/"
 
+#: Called with a stack where its networks' removals are looked at; returns a tensor [K, ...].
+Watch = Callable[[Stack], Tensor]
 #: Called with one row of the history for each network and the networks' places among all.
 Report = Callable[[list[dict[str, Any]], range], None]
 
@@ -69,6 +72,7 @@ def fit_runs(
     stage: str = TRAINING,
     report: Report | None = None,
     unfinished: Unfinished | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Fitted | NonFiniteLoss]:
     """Train networks of one architecture and yield for each, in order, its best epoch.
 
@@ -81,7 +85,7 @@ def fit_runs(
     ``network`` is the module to compute with, and its weights are overwritten. ``report`` is called
     after each epoch with one row of the history for each network trained at the time.
     ``unfinished`` is where a killed job's training goes on from, with the same results, and where
-    this one's is kept.
+    this one's is kept. ``watch`` looks at a run's network just before and after each removal.
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
     place of a result; the other networks go on. Raises ``NetworkError`` for a mask of what is no
@@ -96,7 +100,7 @@ def fit_runs(
     engine = (engine or Engine()).suited(network, recipe)
     unfinished = unfinished or Unfinished()
     at_once = engine.fitting(network, images.fit, recipe.batch_size)
-    facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs)}
+    facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs, watch)}
     unfinished.bind(recipe=asdict(recipe), **facts)
     fitted = [_as_fitted(*result) for result in unfinished.fitted()]
     if fitted:
@@ -109,20 +113,24 @@ def fit_runs(
         if places.stop <= len(fitted):
             continue
         stack = engine.open(network, [run.state for run in part])
-        found = _fit_stack(engine, stack, images, recipe, part, stage, report, unfinished, places)
+        found = _fit_stack(
+            engine, stack, images, recipe, part, stage, report, unfinished, places, watch
+        )
         unfinished.finish([_as_result(one) for one in found])
         yield from found
 
 
-def _facts(runs: Sequence[Run]) -> dict[str, Any]:
+def _facts(runs: Sequence[Run], watch: Watch | None) -> dict[str, Any]:
     """Return whatever distinguishes runs, by name."""
     facts: dict[str, Any] = {"seeds": [run.seed for run in runs]}
+    if watch is not None:
+        facts["watch"] = Path(inspect.getfile(type(watch)))
     for place, run in enumerate(runs):
         facts |= {f"state/{place}/{name}": value for name, value in run.state.items()}
         facts |= {f"mask/{place}/{name}": value for name, value in (run.masks or {}).items()}
-        if run.removal is not None:
-            facts[f"removal/{place}"] = repr(run.removal)
-            facts[f"removal/{place}/code"] = Path(inspect.getfile(type(run.removal)))
+        if run.meanwhile is not None:
+            facts[f"removal/{place}"] = repr(run.meanwhile)
+            facts[f"removal/{place}/code"] = Path(inspect.getfile(type(run.meanwhile)))
     return facts
 
 
@@ -130,7 +138,11 @@ def _as_result(found: Fitted | NonFiniteLoss) -> tuple[dict[str, Tensor], Any]:
     if isinstance(found, NonFiniteLoss):
         return {}, {"failure": str(found)}
     masks = {f"{_MASK}{name}": mask for name, mask in (found.masks or {}).items()}
-    return found.state | masks, {"history": found.history, "masked": found.masks is not None}
+    return found.state | masks, {
+        "history": found.history,
+        "masked": found.masks is not None,
+        "events": found.events,
+    }
 
 
 def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | NonFiniteLoss:
@@ -139,7 +151,8 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
     masks = {
         name.removeprefix(_MASK): state.pop(name) for name in list(state) if name.startswith(_MASK)
     }
-    return Fitted(state, result["history"], masks if result["masked"] else None)
+    own = masks if result["masked"] else None
+    return Fitted(state, result["history"], own, result["events"])
 
 
 def _fit_stack(
@@ -152,6 +165,7 @@ def _fit_stack(
     report: Report | None,
     unfinished: Unfinished,
     places: range,
+    watch: Watch | None,
 ) -> list[Fitted | NonFiniteLoss]:
     course = Course.start(stack, runs, stage, dropout=recipe.dropout > 0)
     masks = factors(stack, runs)
@@ -159,7 +173,8 @@ def _fit_stack(
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
     removed = Removed(stack, [run.removal for run in runs], masks)
-    course.further = removed.tensors
+    happening = Happening(stack, [run.events for run in runs], [run.seed for run in runs], masks)
+    course.further = removed.tensors | {f"event/{n}": v for n, v in happening.tensors.items()}
     course.go_on(unfinished)
 
     last = 0  # the last epoch of a phase
@@ -170,8 +185,11 @@ def _fit_stack(
         remembered = course.remembered if course.epoch >= first else {}
         course.optimizer = optimizer = descent(stack.parameters, recipe, remembered)
         one_pass = engine.passes(stack, optimizer, images.fit, recipe, masks)
+        one_pass.after_step = happening.after_step
         for epoch in range(course.epoch + 1, last + 1):
-            removed.update(epoch - 1, optimizer, course.failures)
+            seen = removed.update(epoch - 1, optimizer, course.failures, watch)
+            seen |= happening.update(epoch - 1, optimizer, course.failures, watch)
+            course.saw(epoch - 1, seen)
             optimizer.rate = rate = phase.rate(epoch - first)
             training = one_pass.run(course.orders, course.choices, course.drops)
             validation, accuracies = _validate(stack, images.validation)
@@ -185,12 +203,12 @@ def _fit_stack(
             course.epoch = epoch
             if unfinished.due():
                 course.keep(unfinished)
-    return course.results(removed.masks)
+    return course.results(lambda k: (happening if runs[k].events else removed).masks(k))
 
 
 def _that_may_be_kept(runs: Sequence[Run], losses: list[float], epoch: int) -> list[float]:
     """Return losses, infinite for networks of which this epoch may not be the best."""
-    first = [run.removal.first if run.removal is not None else 0 for run in runs]
+    first = [run.meanwhile.first if run.meanwhile is not None else 0 for run in runs]
     return [loss if epoch >= first[k] else float("inf") for k, loss in enumerate(losses)]
 
 
