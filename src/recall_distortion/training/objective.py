@@ -144,6 +144,13 @@ def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     They are the largest and the smallest of each unit [K, units] and of each point [K, B].
     """
     z = z if z.dtype == torch.float64 else z.float()
+    if z.device.type == "cpu":
+        # Numba takes half a second to import, and where there is a GPU it need not be there.
+        from recall_distortion.fast.cpu import extremes
+
+        if extremes.is_laid_out(z):
+            found: tuple[Tensor, Tensor, Tensor, Tensor] = extremes.Extremes.apply(z)
+            return found
     if z.dim() == 3:
         units_highest, units_lowest, points_highest, points_lowest = Extremes.apply(z, 1, 2)
     else:
