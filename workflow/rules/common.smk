@@ -141,7 +141,7 @@ def get_data_files():
 
 def get_fit_files(suffix):
     """Return the files of the mixed models' fits, one a job and fitter."""
-    return expand(f"{FIT}{suffix}", networks=STUDY.fits(), fitter=FITTERS)
+    return expand(f"{FIT}{suffix}", networks=fitting.fits(STUDY), fitter=FITTERS)
 
 
 def get_figure_names():

@@ -50,7 +50,7 @@ rule estimate:
         code=get_code("estimate"),
         level=STUDY.level,
         margins=STUDY.margins(),
-        architectures=STUDY.architectures(),
+        architectures=STUDY.series(),
     message:
         "Slopes, effects and t-tests"
     script:
@@ -77,7 +77,7 @@ rule fit:
         mem_mb=2000,
     params:
         code=get_code("fit"),
-        models=lambda wildcards: STUDY.fits()[wildcards.networks],
+        models=lambda wildcards: fitting.fits(STUDY)[wildcards.networks],
         level=STUDY.level,
     message:
         "Mixed models of {wildcards.networks} by {wildcards.fitter}"

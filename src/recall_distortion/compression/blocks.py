@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import torch
-
 from recall_distortion import networks
 from recall_distortion.compression import schedules
 from recall_distortion.compression.controls import GRADUAL
@@ -21,10 +19,10 @@ from recall_distortion.training import (
     HISTORY_COLUMNS,
     TrainingImages,
     Unfinished,
-    choose,
 )
 from recall_distortion.training.plain import plain
 from recall_distortion.training.replicates import load_block, software, write_rows
+from recall_distortion.training.vectorizable import chosen
 from recall_distortion.vocabulary import CELL, Panel
 
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
@@ -65,22 +63,22 @@ def compress_block(
 
     ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
     pruned and the same retraining follows. What is pruned gradually is trained from weights of its
-    own, for the seeds of the dense networks. The networks are those of ``panel``, which the table
-    of sparsities names. A replicate whose loss is not finite is left out and recorded as a failure;
-    the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio
-    that cannot be reached.
+    own, for the seeds of the dense networks. The networks are ``panel``'s, which the table of
+    sparsities names. A replicate whose loss is not finite is left out and recorded as a failure.
+    ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio out of reach.
     """
     prepared = load(paths.data)
     dense = load_block(paths.dense)
     images: dict[tuple[str, ...], TrainingImages] = {}  # by how they are varied
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(memory_format=torch.channels_last).to(device)
-    way = choose(dense.architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
+    image = prepared.train_images.shape[2:]
+    network = networks.on_device(dense.module(image), device)
+    way = chosen(network, image, device, plan.engine)
     facts = {
         "data": Path(paths.data),
         "architecture": dense.architecture,
         "selection": plan.selection,
         "device": str(device),
+        "network": dense.network and plain(dense.network),
     }
     kept = Unfinished(unfinished, facts)
     found, here = Results({}), kept
@@ -97,7 +95,7 @@ def compress_block(
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
-        walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
+        walks = start(network, dense, plan, own, image, again)
         found.add(walk_all(*inputs, walks, again, way, here))
     sparsity = [panel._asdict() | row for row in found.sparsity]
     write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)

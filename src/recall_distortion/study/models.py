@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -12,10 +12,12 @@ from recall_distortion import vocabulary
 from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks import plans
-from recall_distortion.study import arms, references, stated, units
+from recall_distortion.networks.definition import Definition
+from recall_distortion.study import architectures, arms, own, references, stated, units
 from recall_distortion.study.curvature import Curvature
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import groups, in_order, joined, slug
+from recall_distortion.study.own import OwnNetwork
 from recall_distortion.study.parts import (
     METHODS,
     Jobs,
@@ -37,16 +39,14 @@ from recall_distortion.vocabulary import (
     format_ratio,
 )
 
-# Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
-# network; with many networks, jobs of a few each still fill the cores.
-NETWORKS_PER_FIT = 4
-
 
 class Study(Strict):
     """A study: everything that decides its results."""
 
     _name: str = PrivateAttr("")
+    _beside: str = PrivateAttr(".")  # the folder of the study's file
     _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _definitions: dict[str, Definition] = PrivateAttr(default_factory=dict)
 
     description: str = Field(
         min_length=1, description="What the study asks, in one or two sentences."
@@ -62,6 +62,9 @@ class Study(Strict):
     )
     recipes: dict[Name, RecipePair] = Field(
         min_length=1, description="How networks are trained and fine-tuned, each way by a name."
+    )
+    architectures: dict[Name, OwnNetwork] = Field(
+        {}, description="Networks of one's own, each by a name."
     )
     methods: dict[Name, OwnMethod] = Field(
         {},
@@ -142,6 +145,8 @@ class Study(Strict):
             references.check_panel(
                 f"panels.{index}", panel, self.datasets, self.recipes, self.methods
             )
+        listed = [(f"panels.{i}", n) for i, p in enumerate(self.panels) for n in p.architectures]
+        architectures.check(self.architectures, listed)
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
         for network in self.networks():
@@ -208,14 +213,24 @@ class Study(Strict):
                 found[key] = Network(key, self.recipes[recipe], methods)
         return list(found.values())
 
-    def architectures(self) -> dict[str, tuple[str, int]]:
+    def series(self) -> dict[str, tuple[str, int]]:
         """Return the series and depth of each architecture that is trained, by its name.
 
-        ``depth`` orders the networks of one series from small to large.
+        ``depth`` orders the networks of one series from small to large. One's own are alone.
         """
         names = dict.fromkeys(network.panel.architecture for network in self.networks())
-        facts = {name: plans.architecture(name) for name in names}
-        return {name: (own.series, own.depth) for name, own in facts.items()}
+        facts = {name: plans.architecture(name) for name in names if name not in self.architectures}
+        return {n: (facts[n].series, facts[n].depth) if n in facts else (n, 1) for n in names}
+
+    def definition(self, architecture: str) -> Definition | None:
+        """Return what makes a network of one's own; None of one of the package."""
+        if architecture not in self.architectures:
+            return None
+        if architecture not in self._definitions:
+            self._definitions[architecture] = own.definition(
+                architecture, self.architectures[architecture], self._beside
+            )
+        return self._definitions[architecture]
 
     def network(self, panel: vocabulary.Panel) -> Network:
         """Return one (data set, architecture, recipe) of the study."""
@@ -261,21 +276,6 @@ class Study(Strict):
             found[method] = [ratio for ratio in ratios if ratio in own]
         return found
 
-    def fits(self) -> dict[str, dict[str, Any]]:
-        """Return what each job that fits mixed models carries, by its name.
-
-        ``networks`` are up to ``NETWORKS_PER_FIT`` panels, as lists, which the name counts.
-        The last job, which may have the fewest of them, also has the models ``across`` all.
-        """
-        networks = [list(network.panel) for network in self.networks()]
-        found = {}
-        for start in range(0, len(networks), NETWORKS_PER_FIT):
-            part = networks[start : start + NETWORKS_PER_FIT]
-            end = start + len(part)
-            across = end == len(networks)
-            found[f"networks-{start + 1}-{end}"] = {"networks": part, "across": across}
-        return found
-
     def cells(self) -> Iterator[tuple[str, str, str, str, float]]:
         """Yield every cell (``vocabulary.CELL``), the dense networks left out."""
         for network in self.networks():
@@ -317,11 +317,13 @@ class Study(Strict):
     def training_parameters(self, panel: vocabulary.Panel) -> dict[str, Any]:
         """Return exactly what decides the dense networks, besides data and seeds."""
         recipe = self.network(panel).recipe.training
-        return {
+        found = {
             "recipe": recipe.parameters(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
         }
+        definition = self.definition(panel.architecture)
+        return found if definition is None else found | {"network": asdict(definition)}
 
     def compression_parameters(self, panel: vocabulary.Panel, bundle: str) -> dict[str, Any]:
         """Return exactly what decides a bundle's pruned networks, besides ratios and inputs."""
@@ -370,15 +372,14 @@ class Study(Strict):
 
         A module of its fast form is among them whether there is one or not.
         """
-        family = plans.architecture(panel.architecture).family
         methods = self.bundles(panel)[bundle] if bundle else ()
         _, pruning, _ = self._trained(self.network(panel))
-        return [
-            f"recall_distortion.networks.{family}",
-            f"recall_distortion.fast.cpu.{family}",
-            f"recall_distortion.fast.gpu.{family}",
-            *units.modules(pruning, methods),
-        ]
+        further = units.modules(pruning, methods)
+        if panel.architecture in self.architectures:
+            return [*own.MODULES, *further]
+        family = plans.architecture(panel.architecture).family
+        rooms = ("networks", "fast.cpu", "fast.gpu")
+        return [*(f"recall_distortion.{room}.{family}" for room in rooms), *further]
 
     def _engine_parameters(self) -> dict[str, Any]:
         """Return what decides how networks are computed, besides the network and the device."""

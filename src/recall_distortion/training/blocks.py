@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
-
 from recall_distortion import networks
 from recall_distortion.data.prepared import load
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.system.logs import progress
 from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
-from recall_distortion.training.engines import choose
 from recall_distortion.training.images import TrainingImages
 from recall_distortion.training.loop import fit_runs
+from recall_distortion.training.plain import plain
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.recipe import TrainingPlan
 from recall_distortion.training.replicates import (
@@ -28,6 +26,7 @@ from recall_distortion.training.replicates import (
     write_rows,
 )
 from recall_distortion.training.unfinished import Unfinished
+from recall_distortion.training.vectorizable import chosen
 from recall_distortion.vocabulary import DENSE, UNCOMPRESSED_TEXT
 
 HISTORY_COLUMNS = (
@@ -69,9 +68,9 @@ def train_block(
         augmentation=plan.recipe.augmentation,
     )
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
-    network = networks.build(architecture, channels=channels, classes=classes)
-    network = network.to(memory_format=torch.channels_last).to(device)
-    way = choose(architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
+    block = Block(architecture, channels, classes, [], {}, network=plan.network)
+    network = networks.on_device(block.module(prepared.train_images.shape[2:]), device)
+    way = chosen(network, prepared.train_images.shape[2:], device, plan.engine)
     runs = []
     for seed in seeds:
         networks.initialize(network, generator(seed, "initialization"))
@@ -82,6 +81,7 @@ def train_block(
         "architecture": architecture,
         "selection": plan.selection,
         "device": str(device),
+        "network": plan.network and plain(plan.network),
     }
     kept = Unfinished(unfinished, facts)
     fitted = fit_runs(
@@ -97,9 +97,9 @@ def train_block(
     cell = {"method": DENSE, "ratio": UNCOMPRESSED_TEXT}
     history = [{**cell, **row} for found in trained.values() for row in found.history]
     write_rows(history_path, HISTORY_COLUMNS, history)
-    states = stack([found.state for found in trained.values()])
-    made = {"device": str(device), "engine": str(way), **software()}
-    block = Block(architecture, channels, classes, list(trained), states, failures, made)
+    block.seeds, block.failures = list(trained), failures
+    block.tensors = stack([found.state for found in trained.values()])
+    block.facts = {"device": str(device), "engine": str(way), **software()}
     save_block(weights_path, block)
     kept.remove()
 

@@ -1,0 +1,30 @@
+"""What says how a network of a user's own is made; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A network that a function of a user's makes, as a study names it.
+
+    ``module`` is ``package.module:function`` or ``file.py:function``, seen from ``folder``;
+    ``options`` are further arguments; ``code`` has a word for each file that it is made of
+    (``system.own_code``), which a job compares with what it finds. ``classifier`` names the module
+    that is never pruned and ``prunable`` patterns of the parameters that are, where they are not
+    found; ``channels`` says whether channels may be looked for. ``weights`` is the file that the
+    dense network is read from, one a seed where its name has ``{seed}``; without it networks are
+    trained.
+    """
+
+    module: str
+    folder: str
+    code: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    classifier: str = ""
+    prunable: tuple[str, ...] = ()
+    channels: bool = True
+    weights: str = ""
