@@ -15,7 +15,6 @@ from recall_distortion import __version__
 from recall_distortion.auditing.schema import TABLES as AUDITED
 from recall_distortion.configuration import configure
 from recall_distortion.study import METHODS, OVERRIDES, load
-from recall_distortion.study.fitting import fits
 from recall_distortion.tables.schema import TABLES
 
 DOCUMENTS = sorted(
@@ -177,9 +176,9 @@ def test_the_readme_says_how_many_jobs_the_default_study_has() -> None:
     compress = sum(map(len, groups)) * blocks_
     evaluate = (len(bundles) + len(networks)) * blocks_
     fitters = 2
-    fitted = len(fits(study)) * fitters
+    fits = len(study.fits()) * fitters
     # measure, estimate, compare_fits, summarize, report, figures and all
-    jobs = len(study.datasets) + len(networks) * blocks_ + fitted + compress + evaluate + 7
+    jobs = len(study.datasets) + len(networks) * blocks_ + fits + compress + evaluate + 7
     assert f"lists {jobs} jobs" in read("README.md")
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from study_helpers import RECIPE, VALID, changed
 
 from recall_distortion.study import METHODS, Method, Study
-from recall_distortion.study.fitting import fits
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import Panel, format_ratio
 
@@ -72,7 +71,7 @@ def test_a_network_may_have_several_recipes():
     assert [cell for cell in study.cells() if "other" in cell] == [
         (*other, "mine", ratio) for ratio in (2, 10)
     ]
-    assert fits(study)["networks-1-2"]["networks"] == [list(MLP), list(other)]
+    assert study.fits()["networks-1-2"]["networks"] == [list(MLP), list(other)]
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 10])
@@ -82,11 +81,11 @@ def test_every_network_has_its_fits_in_one_job_and_the_last_one_goes_across(coun
     panel = values["panels"][0]
     values["panels"] = [panel | {"dataset": name} for name in values["datasets"]]
     study = Study.model_validate(values)
-    fitted = fits(study)
-    carried = [network for job in fitted.values() for network in job["networks"]]
+    fits = study.fits()
+    carried = [network for job in fits.values() for network in job["networks"]]
     assert carried == [list(n.panel) for n in study.networks()]
-    assert [job["across"] for job in fitted.values()] == [False] * (len(fitted) - 1) + [True]
-    for name, job in fitted.items():
+    assert [job["across"] for job in fits.values()] == [False] * (len(fits) - 1) + [True]
+    for name, job in fits.items():
         first, last = (int(number) for number in name.removeprefix("networks-").split("-"))
         assert carried[first - 1 : last] == job["networks"]
         assert len(job["networks"]) <= 4

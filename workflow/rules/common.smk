@@ -141,7 +141,7 @@ def get_data_files():
 
 def get_fit_files(suffix):
     """Return the files of the mixed models' fits, one a job and fitter."""
-    return expand(f"{FIT}{suffix}", networks=fitting.fits(STUDY), fitter=FITTERS)
+    return expand(f"{FIT}{suffix}", networks=STUDY.fits(), fitter=FITTERS)
 
 
 def get_figure_names():
@@ -171,6 +171,12 @@ def get_source(wildcards):
     """Return a user's own data, so that a change of them reruns the study."""
     path = STUDY.datasets[wildcards.dataset].path
     return str(Path(path).expanduser()) if path else []
+
+
+def get_brought(wildcards):
+    """Return the files of dense networks of one's own, so that other ones rerun the study."""
+    seeds = STUDY.blocks()[wildcards.block]
+    return examined.brought(STUDY, get_panel(wildcards), seeds)
 
 
 def get_origins(wildcards):

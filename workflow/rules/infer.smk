@@ -77,7 +77,7 @@ rule fit:
         mem_mb=2000,
     params:
         code=get_code("fit"),
-        models=lambda wildcards: fitting.fits(STUDY)[wildcards.networks],
+        models=lambda wildcards: STUDY.fits()[wildcards.networks],
         level=STUDY.level,
     message:
         "Mixed models of {wildcards.networks} by {wildcards.fitter}"

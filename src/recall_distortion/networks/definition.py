@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+#: What stands in a path for the seed.
+SEED = "{seed}"
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,15 @@ class Definition:
     prunable: tuple[str, ...] = ()
     channels: bool = True
     weights: str = ""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether all seeds begin with one dense network that was brought."""
+        return bool(self.weights) and SEED not in self.weights
+
+    def files(self, seeds: Sequence[int]) -> list[str]:
+        """Return the files of the dense networks of ``seeds``; none where they are trained."""
+        if not self.weights:
+            return []
+        paths = (self.weights.replace(SEED, str(seed)) for seed in seeds)
+        return list(dict.fromkeys(paths))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from recall_distortion.networks import registry
 from recall_distortion.networks.definition import Definition
-from recall_distortion.networks.own import build, raised, restore
+from recall_distortion.networks.own import build, raised, read_state, restore
 from recall_distortion.networks.seeded import seeded
 from recall_distortion.system.errors import NetworkError
 
@@ -28,11 +28,18 @@ _BATCH = 4
 
 
 def examine(
-    name: str, definition: Definition, *, channels: int, classes: int, image: tuple[int, int]
+    name: str,
+    definition: Definition,
+    *,
+    channels: int,
+    classes: int,
+    image: tuple[int, int],
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what a study must know of a network, or raise ``NetworkError`` for what it is not.
 
-    It is made, called in evaluation and in training and given gradients, as jobs will.
+    It is made, called in evaluation and in training and given gradients, as jobs will; ``files`` of
+    weights are read.
     """
     network = build(name, definition, channels=channels, classes=classes, image=image)
     where = f"architecture {name}"
@@ -41,6 +48,8 @@ def examine(
     _check_logits(where, network, images, classes)
     _check_state(where, network, images)
     _check_step(where, network, images)
+    for path in files:
+        read_state(name, network, path)
     counts = registry.counts(network)
     known = registry.known(network)
     return {
@@ -157,6 +166,7 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
                 channels=asked["channels"],
                 classes=asked["classes"],
                 image=tuple(asked["image"]),
+                files=[path for path, *_ in asked["files"]],
             )
         }
     except NetworkError as error:

@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recall_distortion.networks import registry
@@ -52,6 +54,10 @@ class Own:
         with seeded(generator):
             state = self.make().state_dict()
         network.load_state_dict(state)
+
+    def read_state(self, network: nn.Module, path: str) -> dict[str, Tensor]:
+        """Return the state that a safetensors file has for a network (``read_state``)."""
+        return read_state(str(network.architecture), network, path)
 
 
 def build(
@@ -283,6 +289,40 @@ def _is_weight(network: nn.Module, parameter: str) -> bool:
     if isinstance(module, nn.MultiheadAttention):
         return own.endswith("proj_weight")
     return own == "weight" and isinstance(module, registry.WEIGHTED)
+
+
+def read_state(name: str, network: nn.Module, path: str) -> dict[str, Tensor]:
+    """Return the state that a safetensors file has for a network, in the network's types.
+
+    Raises ``NetworkError`` for a file that is missing or no safetensors, and for tensors that are
+    missing, unknown, of another shape or not finite.
+    """
+    where = f"architecture {name}: weights {path}"
+    try:
+        found = load_file(path)
+    except FileNotFoundError:
+        raise NetworkError(f"{where}: there is no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise NetworkError(
+            f"{where}: cannot be read as safetensors ({error}); write it by "
+            "safetensors.torch.save_file(module.state_dict(), path)"
+        ) from None
+    wanted = network.state_dict()
+    if missing := [own for own in wanted if own not in found]:
+        raise NetworkError(f"{where}: it has no {', '.join(missing)}")
+    if unknown := [own for own in found if own not in wanted]:
+        raise NetworkError(
+            f"{where}: it has {', '.join(unknown)}, which the module has not; the module has "
+            f"{', '.join(wanted)}"
+        )
+    for own, value in wanted.items():
+        if found[own].shape != value.shape:
+            raise NetworkError(
+                f"{where}: {own} is {[*found[own].shape]} there and {[*value.shape]} in the module"
+            )
+        if not torch.isfinite(found[own]).all():
+            raise NetworkError(f"{where}: {own} holds numbers that are not finite")
+    return {own: found[own].to(value.dtype) for own, value in wanted.items()}
 
 
 @torch.no_grad()

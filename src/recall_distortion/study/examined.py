@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from recall_distortion.study.models import Study
 from recall_distortion.system import code
 from recall_distortion.system.errors import StudyError
 from recall_distortion.system.files import write_json
+from recall_distortion.vocabulary import Panel
 
 FOLDER = "networks"
 _EXAMINING = "recall_distortion.networks.examining"
@@ -68,6 +69,7 @@ def examine(
                 "channels": shape.channels,
                 "classes": shape.classes,
                 "image": [shape.image_size, shape.image_size],
+                "files": [_seen(p) for p in definition.files(study.replicate_seeds())],
             }
             # As a file has it, to which it is compared.
             wanted[panel.architecture, panel.dataset] = json.loads(json.dumps(asked))
@@ -90,6 +92,12 @@ def examine(
     return found
 
 
+def brought(study: Study, panel: Panel, seeds: Sequence[int]) -> list[str]:
+    """Return the files of a panel's dense networks of one's own; none where they are trained."""
+    definition = study.definition(panel.architecture)
+    return [] if definition is None else definition.files(seeds)
+
+
 def _found(values: Mapping[str, Any]) -> Found:
     return Found(**{**values, "counts": Counts(**values["counts"]),
                     "prunable": tuple(values["prunable"])})  # fmt: skip
@@ -102,6 +110,15 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return kept if isinstance(kept, dict) else {}
+
+
+def _seen(path: str) -> list[str | int]:
+    """Return a file's path with what changes when it is written: its size and its time."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return [path]  # which is said where it is read
+    return [path, seen.st_size, seen.st_mtime_ns]
 
 
 def _software() -> dict[str, str]:

@@ -16,7 +16,7 @@ from recall_distortion.networks.definition import Definition
 from recall_distortion.study import architectures, arms, own, references, stated, units
 from recall_distortion.study.curvature import Curvature
 from recall_distortion.study.datasets import Dataset
-from recall_distortion.study.naming import groups, in_order, joined, slug
+from recall_distortion.study.naming import fits, groups, in_order, joined, slug
 from recall_distortion.study.own import OwnNetwork
 from recall_distortion.study.parts import (
     METHODS,
@@ -154,6 +154,9 @@ class Study(Strict):
             where, methods, recipe = self._trained(network)
             arms.check(where, methods, recipe)
             units.check(where, network.panel.architecture, methods, self.count)
+            if (mine := self.architectures.get(network.panel.architecture)) is not None:
+                quantizers = [name for name in network.methods if self.quantizer(name)]
+                own.check(where, mine, methods, quantizers, network.recipe)
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
         named = {name for panel in self.panels for name in panel.methods}
@@ -205,7 +208,7 @@ class Study(Strict):
         """Return each (data set, architecture, recipe) once, with all its methods."""
         found: dict[vocabulary.Panel, Network] = {}
         for panel in self.panels:
-            recipe = self._recipe_name(panel.recipe)
+            recipe = self.recipe_name(panel.recipe)
             for architecture in panel.architectures:
                 key = vocabulary.Panel(panel.dataset, architecture, recipe)
                 earlier = found[key].methods if key in found else ()
@@ -276,6 +279,10 @@ class Study(Strict):
             found[method] = [ratio for ratio in ratios if ratio in own]
         return found
 
+    def fits(self) -> dict[str, dict[str, Any]]:
+        """Return what each job that fits mixed models carries, by its name (``naming.fits``)."""
+        return fits([list(network.panel) for network in self.networks()])
+
     def cells(self) -> Iterator[tuple[str, str, str, str, float]]:
         """Yield every cell (``vocabulary.CELL``), the dense networks left out."""
         for network in self.networks():
@@ -284,33 +291,10 @@ class Study(Strict):
                     yield *network.panel, method, ratio
 
     def facts(self) -> dict[str, Any]:
-        """Return what a report states of the study, as plain values.
+        """Return what a report states of the study, as plain values (``stated.of_study``)."""
+        return stated.of_study(self)
 
-        ``methods`` defines every method of the study (``stated.of_method``).
-        """
-        names = dict.fromkeys(name for panel in self.panels for name in panel.methods)
-        return {
-            "name": self.folder,
-            "description": self.description,
-            "datasets": {name: dataset.source for name, dataset in self.datasets.items()},
-            "seeds": self.replicate_seeds(),
-            "ratios": [format_ratio(ratio) for ratio in self.ratios],
-            "count": self.count,
-            "selection": self.selection,
-            "recipes": {name: recipe.model_dump() for name, recipe in self.recipes.items()},
-            "crossfit_splits": self.crossfit_splits,
-            "methods": {name: self._method_facts(name) for name in names},
-        }
-
-    def _method_facts(self, name: str) -> dict[str, Any]:
-        used = {self._recipe_name(p.recipe) for p in self.panels if name in p.methods}
-        decays = {
-            key: self.recipes[key].training.weight_decay for key in self.recipes if key in used
-        }
-        method = None if name in CONTROLS else self.method(name)
-        return stated.of_method(method, self.ratios_of(name), decays)
-
-    def _recipe_name(self, named: str | None) -> str:
+    def recipe_name(self, named: str | None) -> str:
         """Return the recipe that a panel names, or the only one where it names none."""
         return named or next(iter(self.recipes))
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from recall_distortion.networks.definition import Definition
+from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED, WAY_OF
+from recall_distortion.compression.facts import CHANNEL
+from recall_distortion.networks.definition import SEED, Definition
+from recall_distortion.study.arms import Methods
+from recall_distortion.study.recipes import RecipePair
 from recall_distortion.study.strict import Strict
 from recall_distortion.system import own_code
 from recall_distortion.system.errors import NetworkError, StudyError
@@ -43,6 +49,24 @@ class OwnNetwork(Strict):
         "some; null, they are not, and unit: channel is refused.",
     )
 
+    weights: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        None,
+        description="A safetensors file of dense networks that are not trained again, its path "
+        "from the study's folder; with {seed} in it one for each seed, else one for all, of which "
+        "a study says nothing about other dense networks.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _plain_path(cls, weights: str | None) -> str | None:
+        # Snakemake watches the files, and would put values of its own in place of both.
+        if weights and re.search("[{}]|<[a-z][a-z0-9_]*>", weights.replace(SEED, "")):
+            raise ValueError(
+                "a brace, but for {seed}, or a name in angle brackets would be taken for a "
+                "placeholder; make a link with a plainer name"
+            )
+        return weights
+
     @field_validator("options")
     @classmethod
     def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -76,4 +100,39 @@ def definition(name: str, own: OwnNetwork, folder: str) -> Definition:
         own.classifier or "",
         tuple(own.prunable or ()),
         own.channels is not None,
+        str(Path(folder, Path(own.weights).expanduser())) if own.weights else "",
     )
+
+
+def check(
+    where: str, own: OwnNetwork, methods: Methods, quantizers: Sequence[str], recipes: RecipePair
+) -> None:
+    """Check that what a study does with a network of one's own can be done.
+
+    ``methods`` are by name those that prune it, None of controls. Raises ``ValueError``.
+    """
+    if quantizers:
+        raise ValueError(
+            f"methods: {', '.join(quantizers)} of {where} quantizes, which networks of one's own "
+            "are not; list it in a panel without them"
+        )
+    for key in ("training", "finetuning"):
+        if getattr(recipes, key).dropout:
+            raise ValueError(
+                f"recipes: dropout of {key} is for the networks of this package; put nn.Dropout "
+                f"into the module of {where}, which draws from each replicate's own stream"
+            )
+    for name, method in methods.items():
+        if method is not None and method.unit == CHANNEL.name and own.channels is None:
+            raise ValueError(
+                f"methods: {name} of {where} removes channels, and channels: null says that they "
+                "are not looked for; remove one of them"
+            )
+        way = WAY_OF[name] if method is None else (method.schedule, method.retraining)
+        early = method is not None and method.at != TRAINED
+        if own.weights and (early or way[0] == GRADUAL or way[1] != FINETUNE):
+            raise ValueError(
+                f"methods: {name} of {where} goes back into a training, and weights brings dense "
+                "networks that were trained elsewhere; use methods that fine-tune, or remove "
+                "weights"
+            )

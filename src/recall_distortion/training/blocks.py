@@ -9,6 +9,7 @@ from recall_distortion import networks
 from recall_distortion.data.prepared import load
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.system.logs import progress
+from recall_distortion.training.brought import read_all
 from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
 from recall_distortion.training.images import TrainingImages
 from recall_distortion.training.loop import fit_runs
@@ -70,6 +71,11 @@ def train_block(
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
     block = Block(architecture, channels, classes, [], {}, network=plan.network)
     network = networks.on_device(block.module(prepared.train_images.shape[2:]), device)
+    if plan.network is not None and plan.network.weights:
+        read_all(network, block, seeds)
+        write_rows(history_path, HISTORY_COLUMNS, [])
+        save_block(weights_path, block)
+        return
     way = chosen(network, prepared.train_images.shape[2:], device, plan.engine)
     runs = []
     for seed in seeds:
