@@ -19,12 +19,14 @@ from side_by_side import machine, print_table, ratios, spread
 from torch import nn
 
 from recall_distortion import networks
+from recall_distortion.compression.events import Watch
 from recall_distortion.compression.methods import CompressionPlan, Method
 from recall_distortion.compression.retraining import Retraining
 from recall_distortion.compression.rounds import start, walk_all
 from recall_distortion.system import processor
 from recall_distortion.training import (
     DeviceImages,
+    Engine,
     Phase,
     Recipe,
     Run,
@@ -82,6 +84,7 @@ def main() -> None:
     block, given = dense(network, asked.replicates), images(asked.images)
     engine = choose("lenet5", 28, "cpu", **vars(plan.engine))
     again = Retraining("finetune", recipe)
+    watch = Watch(given.validation, CLASSES, Engine())
     chain = start(network, block, plan, {"rounds": RATIOS}, IMAGE, again)[0].chain
     long = replace(recipe, phases=(Phase(len(chain), 0.01),))  # as many epochs
     seconds: dict[str, list[float]] = {ALONE: [], ROUNDS: []}
@@ -92,7 +95,7 @@ def main() -> None:
                 began = time.perf_counter()
                 if way == ROUNDS:
                     walks = start(network, block, plan, {"rounds": RATIOS}, IMAGE, again)
-                    walk_all(network, given, plan, walks, again, engine, kept)
+                    walk_all(network, given, plan, walks, again, engine, kept, watch)
                 else:
                     runs = [Run(seed, block.state(seed)) for seed in block.seeds]
                     for _ in fit_runs(

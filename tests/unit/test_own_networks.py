@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import own_models
+import pandas as pd
 import pytest
 import torch
-from core_helpers import prepared, recipe
+from core_helpers import prepared, recipe, write_prepared
+from safetensors.torch import save_file
 from study_helpers import changed, write
 from training_helpers import images_of
 from unfinished_helpers import Killed, always_kept, assert_same, killing_after
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning.selection import loss_gradient
+from recall_distortion.inference import one_dense
 from recall_distortion.networks.definition import Definition
 from recall_distortion.study import check_feasible, examine, examined, load, own
 from recall_distortion.system.errors import NetworkError, StudyError
-from recall_distortion.training import Engine, Run, Unfinished, fit_runs
+from recall_distortion.training import (
+    Engine,
+    Run,
+    TrainingPlan,
+    Unfinished,
+    fit_runs,
+    read,
+    train_block,
+)
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import Block, copy_state, load_block, save_block
 from recall_distortion.training.vectorizable import able
+from recall_distortion.vocabulary import ONE_BROUGHT, PANEL
 
 MODELS = Path(own_models.__file__)
 IMAGE = (8, 8)
@@ -199,6 +212,7 @@ def test_each_mistake_has_one_message_before_any_job_starts():
                 "channels": 1,
                 "classes": 4,
                 "image": [8, 8],
+                "files": [],
             }
             for f, options, classifier in asked
         ]
@@ -259,7 +273,6 @@ def test_a_study_names_its_own_networks_and_looks_at_them_once(tmp_path, monkeyp
     [
         ({"module": "models.py"}, ["architectures.mine.module", "not 'models.py'"]),
         ({"module": "models.py:f", "classes": 3}, ["unknown key", "options, classifier"]),
-        ({"module": "models.py:f", "options": {"when": "2020-01-01"}, "channels": "no"}, ["auto"]),
     ],
 )
 def test_what_is_no_network_is_said_by_its_key(own, words, tmp_path):
@@ -315,3 +328,96 @@ def test_code_that_changed_since_the_study_was_read_is_not_run(tmp_path):
     path.write_text("def f():\n    return 1\n")
     with pytest.raises(NetworkError, match=r"models.py is not what it was when the study was read"):
         networks.build("a", channels=1, classes=2, own=said, image=IMAGE)
+
+
+def with_weights(tmp_path: Path, weights: str, **values: object) -> Path:
+    """Return a study of a network whose dense ones are brought."""
+    shutil.copy(MODELS, tmp_path / "models.py")
+    mine = {"module": "models.py:mobile", "weights": weights}
+    study = changed("panels.0.architectures", ["mine"]) | {"architectures": {"mine": mine}}
+    return write(tmp_path, study | values)
+
+
+def save(path: Path, seed: int, **changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    state = own_models.mobile(1, 10).state_dict() | changes
+    save_file({name: value for name, value in state.items() if value is not None}, path)
+    return state
+
+
+@pytest.mark.parametrize(("weights", "files"), [("w.safetensors", 1), ("w-{seed}.safetensors", 3)])
+def test_dense_networks_that_are_brought_are_read_and_not_trained(weights, files, tmp_path):
+    study = load(with_weights(tmp_path, weights))
+    (panel,) = [network.panel for network in study.networks()]
+    wanted = examined.brought(study, panel, study.replicate_seeds())
+    assert len(wanted) == files
+    states = [save(Path(path), seed) for seed, path in enumerate(wanted)]
+    plan = read(TrainingPlan, study.training_parameters(panel), "training")
+    paths = [tmp_path / name for name in ("data.safetensors", "dense.safetensors", "history.csv")]
+    write_prepared(paths[0], classes=10)
+    train_block(*paths, plan, architecture="mine", seeds=study.replicate_seeds())
+    block = load_block(paths[1])
+    assert block.seeds == [0, 1, 2]
+    for seed in block.seeds:
+        for name, value in block.state(seed).items():
+            assert torch.equal(value, states[seed % files][name])
+    one = "brought: one network for all seeds"
+    assert block.facts["engine"] == (one if files == 1 else "brought: a network for each seed")
+    assert len(paths[2].read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (None, "there is no such file"),
+        ({"6.bias": None}, "it has no 6.bias"),
+        ({"6.bia": torch.zeros(1)}, "it has 6.bia, which the module has not; the module has 0.w"),
+        ({"6.bias": torch.zeros(3)}, "6.bias is [3] there and [8] in the module"),
+        ({"6.bias": torch.full((8,), torch.nan)}, "6.bias holds numbers that are not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_are_said(changes, words, tmp_path):
+    path = tmp_path / "w.safetensors"
+    if changes is not None:
+        save(path, 0, **changes)
+    network = built("mobile", classes=10)
+    with pytest.raises(NetworkError) as caught:
+        networks.known(network).read_state(network, str(path))
+    assert str(caught.value).startswith(f"architecture mobile: weights {path}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ({"mine": {"criterion": "magnitude", "retraining": "rewind"}}, "goes back into a training"),
+        ({"mine": {"criterion": "l1_norm", "unit": "channel", "ratios": [2]}}, "unit: weight"),
+        (
+            {"mine": {"weights": "int8"}},
+            "mine of mine on digits quantizes, which networks of one's",
+        ),
+    ],
+)
+def test_what_cannot_be_done_with_ones_own_is_refused_by_the_study(methods, words, tmp_path):
+    with pytest.raises(StudyError) as caught:
+        load(with_weights(tmp_path, "w.safetensors", methods=methods))
+    assert words in str(caught.value)
+
+
+def test_one_dense_network_has_no_interval_and_no_reseed():
+    keys = dict.fromkeys(PANEL, "a")
+    made = pd.DataFrame([keys | {"method": "dense", "engine": ONE_BROUGHT}] * 3)
+    rows = [
+        keys | {"method": method, "n": 3.0, "low": 0.1, "high": 0.3, "note": note}
+        for method, note in (("dense", ""), ("reseed", ""), ("magnitude", "before"))
+    ]
+    empty = dict.fromkeys(["std_error", "df", "p", "p_adjusted"], math.nan)
+    table = pd.DataFrame([row | empty for row in rows])
+    found = one_dense.without_replicates(table, made)
+    assert found["method"].tolist() == ["dense", "magnitude"]
+    assert found["n"].tolist() == [1, 3]
+    assert found["low"].isna().tolist() == [True, False]
+    assert found["note"][1] == (
+        "before; one dense network for all seeds: the interval is of retraining alone"
+    )
+    each = made.assign(engine="brought: a network for each seed")
+    pd.testing.assert_frame_equal(one_dense.without_replicates(table, each), table)

@@ -6,6 +6,7 @@ rule compress:
         weights=f"{COMPRESSED}.safetensors",
         sparsity=f"{COMPRESSED}.sparsity.csv",
         history=f"{COMPRESSED}.history.csv",
+        events=f"{COMPRESSED}.events.csv",
     log:
         f"{LOGS}/compress/{paths.COMPRESS_JOB}.log",
     benchmark:

@@ -9,19 +9,22 @@ from pathlib import Path
 from recall_distortion import networks
 from recall_distortion.compression import schedules
 from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.events import EVENT_COLUMNS, Watch
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.pruning.sparsity import Sparsity
 from recall_distortion.compression.retraining import prepare, recipe_of
 from recall_distortion.compression.rounds import Results, start, walk_all
-from recall_distortion.data.prepared import load
+from recall_distortion.data.prepared import PreparedData, load
 from recall_distortion.training import (
     HISTORY_COLUMNS,
+    DeviceImages,
     TrainingImages,
     Unfinished,
 )
+from recall_distortion.training.engines import choose_for_evaluation
 from recall_distortion.training.plain import plain
-from recall_distortion.training.replicates import load_block, software, write_rows
+from recall_distortion.training.replicates import Block, load_block, software, write_rows
 from recall_distortion.training.vectorizable import chosen
 from recall_distortion.vocabulary import CELL, Panel
 
@@ -30,13 +33,17 @@ SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
 
 @dataclass(frozen=True)
 class Paths:
-    """What ``compress_block`` reads, the data and the dense block, and the files that it writes."""
+    """What ``compress_block`` reads, the data and the dense block, and the files that it writes.
+
+    ``events`` is None where nobody asks for them.
+    """
 
     data: str | Path
     dense: str | Path
     weights: str | Path
     sparsity: str | Path
     history: str | Path
+    events: str | Path | None = None
 
 
 def _by_retraining(
@@ -81,6 +88,7 @@ def compress_block(
         "network": dense.network and plain(dense.network),
     }
     kept = Unfinished(unfinished, facts)
+    watch = _watch(prepared, dense, device)
     found, here = Results({}), kept
     for number, (name, own) in enumerate(_by_retraining(plan, ratios).items()):
         here = here.following(name) if number else here
@@ -91,15 +99,13 @@ def compress_block(
             )
         inputs = network, images[varied], plan
         if name == GRADUAL:
-            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here))
+            found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here, watch))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
         walks = start(network, dense, plan, own, image, again)
-        found.add(walk_all(*inputs, walks, again, way, here))
-    sparsity = [panel._asdict() | row for row in found.sparsity]
-    write_rows(paths.sparsity, SPARSITY_COLUMNS, sparsity)
-    write_rows(paths.history, HISTORY_COLUMNS, found.history)
+        found.add(walk_all(*inputs, walks, again, way, here, watch))
+    _write_tables(paths, panel, found)
     methods = {
         name: None if method is None else plain(method) for name, method in plan.methods.items()
     }
@@ -110,3 +116,19 @@ def compress_block(
     }
     save_compressed(paths.weights, found.made, found.failures, metadata)
     kept.remove()
+
+
+def _watch(prepared: PreparedData, dense: Block, device: str) -> Watch:
+    """Return what counts the test images that networks get right at their events."""
+    images = DeviceImages(
+        prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
+    )
+    return Watch(images, dense.classes, choose_for_evaluation(dense.architecture, device))
+
+
+def _write_tables(paths: Paths, panel: Panel, found: Results) -> None:
+    named = panel._asdict()
+    write_rows(paths.sparsity, SPARSITY_COLUMNS, [named | row for row in found.sparsity])
+    write_rows(paths.history, HISTORY_COLUMNS, found.history)
+    if paths.events is not None:
+        write_rows(paths.events, EVENT_COLUMNS, [named | row for row in found.events])

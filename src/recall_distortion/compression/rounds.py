@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression import schedules
+from recall_distortion.compression import events, schedules
 from recall_distortion.compression.controls import ONE_SHOT
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
@@ -44,7 +44,8 @@ class Walk:
     """A replicate on its way through a method's rounds.
 
     ``state`` and ``masks`` are what is left of it so far: at first the dense network, or of which
-    time weights are scored, and no mask.
+    time weights are scored, and no mask. ``events`` are the removals so far, as ``events.event``
+    has them.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Walk:
     chain: Chain
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     def at(self, number: int) -> Round:
         """Return the round of a number, from 0 on."""
@@ -74,6 +76,7 @@ class Results:
     made: dict[Cell, Made]
     sparsity: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, others: Results) -> None:
@@ -81,6 +84,7 @@ class Results:
         self.made |= others.made
         self.sparsity += others.sparsity
         self.history += others.history
+        self.events += others.events
         self.failures += others.failures
 
 
@@ -150,8 +154,12 @@ def walk_all(
     retraining: Retraining,
     engine: Engine,
     unfinished: Unfinished,
+    watch: events.Watch,
 ) -> Results:
-    """Return what comes of walks, of which each round is pruned and retrained together."""
+    """Return what comes of walks, of which each round is pruned and retrained together.
+
+    ``watch`` counts what networks get right before and after each round's pruning.
+    """
     asked = [(walk, i) for walk in walks for i, one in enumerate(walk.chain) if one.asked]
     results = Results(
         {
@@ -163,11 +171,14 @@ def walk_all(
     number, going = 0, list(walks)
     while going:
         prune(network, images.fit, plan, going, number)
+        _look(network, plan, going, number, retraining, watch)
         kept = unfinished if number == 0 else unfinished.following(f"round-{number + 1}")
         going = [
             walk
             for walk, found in _retrain(network, images, retraining, going, number, engine, kept)
-            if _take(results, network, images, plan, retraining, walk, number, found, positions)
+            if _take(
+                results, network, images, plan, retraining, walk, number, found, positions, watch
+            )
         ]
         number, unfinished = number + 1, kept
         going = [walk for walk in going if len(walk.chain) > number]
@@ -208,6 +219,32 @@ def prune(
             )
             for walk, masks in zip(own, found, strict=True):
                 walk.masks = masks
+
+
+def _look(
+    network: nn.Module,
+    plan: CompressionPlan,
+    walks: Sequence[Walk],
+    number: int,
+    retraining: Retraining,
+    watch: events.Watch,
+) -> None:
+    """Add the pruning of a round to the events of walks.
+
+    There is none where networks do not go on from what is left, or where nothing is removed. Of one
+    shot nothing is counted: both networks are in files.
+    """
+    if not retraining.of_dense:
+        return
+    for _, together in groupby(walks, key=lambda walk: id(walk.state)):
+        before: Tensor | None = None
+        for walk in together:
+            if walk.masks is None or plan.schedule(walk.method) == ONE_SHOT:
+                continue
+            if before is None:
+                before = watch.of_state(network, walk.state)
+            after = watch.of_state(network, masked(walk.state, walk.masks))
+            walk.events.append(events.event(number * retraining.recipe.epochs, before, after))
 
 
 def _retrain(
@@ -258,6 +295,7 @@ def _take(
     number: int,
     found: Fitted | NonFiniteLoss,
     positions: Mapping[str, int],
+    watch: events.Watch,
 ) -> bool:
     """Add what came of a walk's round to the results; return whether it may go on.
 
@@ -269,6 +307,7 @@ def _take(
     if one.asked and walk.masks is not None:
         sparsity = Sparsity.of(walk.masks, network, plan.count, positions)
         results.sparsity.append({**named, "seed": walk.seed, **asdict(sparsity)})
+        results.events += events.rows({**named, "seed": walk.seed}, walk.events, watch.support)
         made.masks[walk.seed] = walk.masks
         if number and retraining.of_dense:
             made.compressed[walk.seed] = masked(walk.state, walk.masks)

@@ -18,9 +18,8 @@ class Definition:
     ``options`` are further arguments; ``code`` has a word for each file that it is made of
     (``system.own_code``), which a job compares with what it finds. ``classifier`` names the module
     that is never pruned and ``prunable`` patterns of the parameters that are, where they are not
-    found; ``channels`` says whether channels may be looked for. ``weights`` is the file that the
-    dense network is read from, one a seed where its name has ``{seed}``; without it networks are
-    trained.
+    found. ``weights`` is the file that the dense network is read from, one a seed where its name
+    has ``{seed}``; without it networks are trained.
     """
 
     module: str
@@ -29,7 +28,6 @@ class Definition:
     options: Mapping[str, Any] = field(default_factory=dict)
     classifier: str = ""
     prunable: tuple[str, ...] = ()
-    channels: bool = True
     weights: str = ""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recall_distortion.measures.measure import Measure
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.vocabulary import BOOTSTRAP, FITTERS, PYMER4, STATSMODELS
@@ -56,6 +57,14 @@ PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||
 CELL = (*PLACE, "state||method")
 _LEVEL = ("level||percent", "family_size|family|whole")
 _ERROR = ("std_error|standard error|four", "df||whole")
+
+
+def _meaning(measure: Measure) -> str:
+    """Return what a measure is, its title first, which some meanings begin with themselves."""
+    title, meaning = measure.title, measure.column.meaning
+    if meaning.casefold().startswith(title.casefold()):
+        return meaning
+    return f"{title[:1].upper()}{title[1:]}: {meaning}"
 
 
 def _fitter(name: str) -> tuple[str, ...]:
@@ -189,10 +198,7 @@ LISTINGS: dict[str, Listing] = {
     ),
     "measures": Listing(
         "Further measures",
-        " ".join(
-            f"{measure.title[:1].upper()}{measure.title[1:]}: {measure.column.meaning}"
-            for measure in MEASURES
-        )
+        " ".join(map(_meaning, MEASURES))
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
         "takes the place of the compressed one. Before fine-tuning: in the file.",

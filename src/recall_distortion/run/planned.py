@@ -63,8 +63,10 @@ def _train(study: Study, results: str, network: Network, block: str, seeds: list
     about = network.panel._asdict() | {"block": block}
     stem = f"{results}/{paths.DENSE}".format(**about)
     inputs: dict[str, Any] = {"data": f"{results}/{paths.DATA}".format(**about)}
+    further = {}
     if files := examined.brought(study, network.panel, seeds):
         inputs["brought"] = files
+        further["checksums"] = {path: sha256(path) for path in files}
     return Job(
         "train",
         inputs,
@@ -73,6 +75,7 @@ def _train(study: Study, results: str, network: Network, block: str, seeds: list
             "training": study.training_parameters(network.panel),
             "seeds": seeds,
             "unfinished": f"{results}/{paths.UNFINISHED}/train-{paths.TRAIN_JOB}".format(**about),
+            **further,
         },
         list(network.panel),
     )
@@ -91,6 +94,7 @@ def _compress(
             "weights": f"{stem}.safetensors",
             "sparsity": f"{stem}.sparsity.csv",
             "history": f"{stem}.history.csv",
+            "events": f"{stem}.events.csv",
         },
         {
             "compression": study.compression_parameters(network.panel, bundle),

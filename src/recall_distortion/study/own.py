@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -43,12 +43,6 @@ class OwnNetwork(Strict):
         description="The parameters that may be pruned, by name or pattern (blocks.*.weight); by "
         "default the weights of linear layers, convolutions and attention.",
     )
-    channels: Literal["auto"] | None = Field(
-        "auto",
-        description="auto, channels that may be removed are looked for where a method removes "
-        "some; null, they are not, and unit: channel is refused.",
-    )
-
     weights: Annotated[str, StringConstraints(min_length=1)] | None = Field(
         None,
         description="A safetensors file of dense networks that are not trained again, its path "
@@ -99,7 +93,6 @@ def definition(name: str, own: OwnNetwork, folder: str) -> Definition:
         own.options,
         own.classifier or "",
         tuple(own.prunable or ()),
-        own.channels is not None,
         str(Path(folder, Path(own.weights).expanduser())) if own.weights else "",
     )
 
@@ -123,10 +116,10 @@ def check(
                 f"into the module of {where}, which draws from each replicate's own stream"
             )
     for name, method in methods.items():
-        if method is not None and method.unit == CHANNEL.name and own.channels is None:
+        if method is not None and method.unit == CHANNEL.name:
             raise ValueError(
-                f"methods: {name} of {where} removes channels, and channels: null says that they "
-                "are not looked for; remove one of them"
+                f"methods: {name} of {where} removes channels, and which go together is known of "
+                "the networks of this package alone; use unit: weight"
             )
         way = WAY_OF[name] if method is None else (method.schedule, method.retraining)
         early = method is not None and method.at != TRAINED

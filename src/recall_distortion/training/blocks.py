@@ -55,18 +55,15 @@ def train_block(
     device: str = "cpu",
     unfinished: str | Path | None = None,
 ) -> None:
-    """Train the dense networks of ``seeds`` and write their weights and training history.
+    """Write the dense networks of ``seeds``, trained or as they were brought, and their history.
 
     ``unfinished`` is a folder for half-trained networks, from which a killed job's training goes
     on; it is removed at the end. A replicate whose loss is not finite is left out and recorded as a
-    failure; the others go on. Raises ``TrainingError`` where every one of them failed.
+    failure. Raises ``TrainingError`` where every one of them failed.
     """
     prepared = load(data_path)
     images = TrainingImages.of(
-        prepared,
-        selection=plan.selection,
-        device=device,
-        augmentation=plan.recipe.augmentation,
+        prepared, selection=plan.selection, device=device, augmentation=plan.recipe.augmentation
     )
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
     block = Block(architecture, channels, classes, [], {}, network=plan.network)
@@ -96,10 +93,7 @@ def train_block(
     trained, failures = _parted(architecture, seeds, fitted)
     if not trained:
         kept.remove()
-        raise TrainingError(
-            f"{architecture}: no replicate of seeds {seeds[0]} to {seeds[-1]} could be trained; "
-            f"the first: {failures[0].reason}. Try a smaller learning rate"
-        )
+        raise _none(architecture, failures)
     cell = {"method": DENSE, "ratio": UNCOMPRESSED_TEXT}
     history = [{**cell, **row} for found in trained.values() for row in found.history]
     write_rows(history_path, HISTORY_COLUMNS, history)
@@ -108,6 +102,13 @@ def train_block(
     block.facts = {"device": str(device), "engine": str(way), **software()}
     save_block(weights_path, block)
     kept.remove()
+
+
+def _none(architecture: str, failures: Sequence[Failure]) -> TrainingError:
+    return TrainingError(
+        f"{architecture}: no replicate of seeds {failures[0].seed} to {failures[-1].seed} could be "
+        f"trained; the first: {failures[0].reason}. Try a smaller learning rate"
+    )
 
 
 def _parted(

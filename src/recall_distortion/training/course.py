@@ -40,12 +40,14 @@ class Run:
 class Fitted:
     """A fitted replicate: its best epoch's parameters and buffers, and one row per epoch.
 
-    ``masks`` say what is left of it where weights were removed while it was trained.
+    ``masks`` say what is left of it where weights were removed while it was trained, and ``events``
+    what was seen of each removal: after so many epochs (``epoch``), ``before`` and ``after``.
     """
 
     state: dict[str, Tensor]
     history: list[dict[str, Any]]
     masks: dict[str, Tensor] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Course:
     choices: list[torch.Generator]
     drops: list[torch.Generator]  # none where nothing is dropped
     histories: list[list[dict[str, Any]]]
+    events: list[list[dict[str, Any]]]
     failures: dict[int, NonFiniteLoss] = field(default_factory=dict)
     best: Best = field(default_factory=Best)
     epoch: int = 0
@@ -102,7 +105,7 @@ class Course:
         orders = [generator(run.seed, f"{prefix}order") for run in runs]
         choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]
         drops = [generator(run.seed, f"{prefix}dropout") for run in runs] if dropout else []
-        return cls(stack, orders, choices, drops, [[] for _ in runs])
+        return cls(stack, orders, choices, drops, [[] for _ in runs], [[] for _ in runs])
 
     def keep(self, unfinished: Unfinished) -> None:
         """Write it."""
@@ -118,6 +121,7 @@ class Course:
         state = {
             "epoch": self.epoch,
             "histories": self.histories,
+            "events": self.events,
             "failures": [[k, str(failure)] for k, failure in self.failures.items()],
             "best_losses": self.best.losses,
             "best_epochs": self.best.epochs,
@@ -131,6 +135,7 @@ class Course:
             return
         tensors, state = kept
         self.epoch, self.histories = state["epoch"], state["histories"]
+        self.events = state["events"]
         self.failures = {k: NonFiniteLoss(message) for k, message in state["failures"]}
         self.best.losses, self.best.epochs = state["best_losses"], state["best_epochs"]
         for name, value in self.stack.tensors.items():
@@ -150,6 +155,12 @@ class Course:
 
     def _generators(self) -> list[tuple[str, list[torch.Generator]]]:
         return [("order", self.orders), ("choice", self.choices), ("drop", self.drops)]
+
+    def saw(self, epochs: int, seen: Mapping[int, tuple[Tensor, Tensor]]) -> None:
+        """Add what was seen of a removal after so many epochs to the networks' events."""
+        for k, (before, after) in seen.items():
+            found = {"epoch": epochs, "before": before.tolist(), "after": after.tolist()}
+            self.events[k].append(found)
 
     def record(
         self,
@@ -196,7 +207,7 @@ class Course:
             for row in history:
                 row["selected"] = int(row["epoch"] == self.best.epochs[k])
             state = {name: value[k].clone() for name, value in self.best.tensors.items()}
-            found.append(Fitted(state, history, masks(k)))
+            found.append(Fitted(state, history, masks(k), self.events[k]))
         return found
 
 

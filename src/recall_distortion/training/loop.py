@@ -35,6 +35,8 @@ EVALUATION_IMAGES = {"cpu": 1024, "cuda": 16_384}
 
 _MASK = "mask/"
 
+#: Called with a stack where its networks' removals are looked at; returns a tensor [K, ...].
+Watch = Callable[[Stack], Tensor]
 #: Called with one row of the history for each network and the networks' places among all.
 Report = Callable[[list[dict[str, Any]], range], None]
 
@@ -70,6 +72,7 @@ def fit_runs(
     stage: str = TRAINING,
     report: Report | None = None,
     unfinished: Unfinished | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Fitted | NonFiniteLoss]:
     """Train networks of one architecture and yield for each, in order, its best epoch.
 
@@ -82,7 +85,7 @@ def fit_runs(
     ``network`` is the module to compute with, and its weights are overwritten. ``report`` is called
     after each epoch with one row of the history for each network trained at the time.
     ``unfinished`` is where a killed job's training goes on from, with the same results, and where
-    this one's is kept.
+    this one's is kept. ``watch`` looks at a run's network just before and after each removal.
 
     Where a loss is not finite a ``NonFiniteLoss``, naming the seed and the epoch, is yielded in
     place of a result; the other networks go on. Raises ``NetworkError`` for a mask of what is no
@@ -97,7 +100,7 @@ def fit_runs(
     engine = (engine or Engine()).suited(network, recipe)
     unfinished = unfinished or Unfinished()
     at_once = engine.fitting(network, images.fit, recipe.batch_size)
-    facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs)}
+    facts = {"stage": stage, "engine": vars(engine), "at_once": at_once, **_facts(runs, watch)}
     unfinished.bind(recipe=asdict(recipe), **facts)
     fitted = [_as_fitted(*result) for result in unfinished.fitted()]
     if fitted:
@@ -110,14 +113,18 @@ def fit_runs(
         if places.stop <= len(fitted):
             continue
         stack = engine.open(network, [run.state for run in part])
-        found = _fit_stack(engine, stack, images, recipe, part, stage, report, unfinished, places)
+        found = _fit_stack(
+            engine, stack, images, recipe, part, stage, report, unfinished, places, watch
+        )
         unfinished.finish([_as_result(one) for one in found])
         yield from found
 
 
-def _facts(runs: Sequence[Run]) -> dict[str, Any]:
+def _facts(runs: Sequence[Run], watch: Watch | None) -> dict[str, Any]:
     """Return whatever distinguishes runs, by name."""
     facts: dict[str, Any] = {"seeds": [run.seed for run in runs]}
+    if watch is not None:
+        facts["watch"] = Path(inspect.getfile(type(watch)))
     for place, run in enumerate(runs):
         facts |= {f"state/{place}/{name}": value for name, value in run.state.items()}
         facts |= {f"mask/{place}/{name}": value for name, value in (run.masks or {}).items()}
@@ -131,7 +138,11 @@ def _as_result(found: Fitted | NonFiniteLoss) -> tuple[dict[str, Tensor], Any]:
     if isinstance(found, NonFiniteLoss):
         return {}, {"failure": str(found)}
     masks = {f"{_MASK}{name}": mask for name, mask in (found.masks or {}).items()}
-    return found.state | masks, {"history": found.history, "masked": found.masks is not None}
+    return found.state | masks, {
+        "history": found.history,
+        "masked": found.masks is not None,
+        "events": found.events,
+    }
 
 
 def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | NonFiniteLoss:
@@ -140,7 +151,8 @@ def _as_fitted(state: dict[str, Tensor], result: Mapping[str, Any]) -> Fitted | 
     masks = {
         name.removeprefix(_MASK): state.pop(name) for name in list(state) if name.startswith(_MASK)
     }
-    return Fitted(state, result["history"], masks if result["masked"] else None)
+    own = masks if result["masked"] else None
+    return Fitted(state, result["history"], own, result["events"])
 
 
 def _fit_stack(
@@ -153,6 +165,7 @@ def _fit_stack(
     report: Report | None,
     unfinished: Unfinished,
     places: range,
+    watch: Watch | None,
 ) -> list[Fitted | NonFiniteLoss]:
     drops = recipe.dropout > 0 or networks.draws(stack.network)
     course = Course.start(stack, runs, stage, dropout=drops)
@@ -173,7 +186,8 @@ def _fit_stack(
         course.optimizer = optimizer = descent(stack.parameters, recipe, remembered)
         one_pass = engine.passes(stack, optimizer, images.fit, recipe, masks)
         for epoch in range(course.epoch + 1, last + 1):
-            removed.update(epoch - 1, optimizer, course.failures)
+            seen = removed.update(epoch - 1, optimizer, course.failures, watch)
+            course.saw(epoch - 1, seen)
             optimizer.rate = rate = phase.rate(epoch - first)
             training = one_pass.run(course.orders, course.choices, course.drops)
             validation, accuracies = _validate(stack, images.validation)

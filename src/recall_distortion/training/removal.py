@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -59,29 +59,56 @@ class Removed:
         return values | {f"factor/{name}": factor for name, factor in self._factors.items()}
 
     @torch.no_grad()
-    def update(self, epochs: int, optimizer: Descent, failed: Container[int]) -> None:
+    def update(
+        self,
+        epochs: int,
+        optimizer: Descent,
+        failed: Container[int],
+        watch: Callable[[Stack], Tensor] | None = None,
+    ) -> dict[int, tuple[Tensor, Tensor]]:
         """Remove, and give back, what the removals say after so many epochs.
 
         A weight that returns has the value that it had; of neither it nor one that goes does the
-        optimizer remember a gradient.
-        Networks that ``failed`` are left alone.
+        optimizer remember a gradient. Networks that ``failed`` are left alone. Returns what
+        ``watch``, which maps a stack to a tensor [K, ...], sees of each network that loses a weight
+        just before and just after, by its place.
         """
-        for k, removal in enumerate(self._removals):
-            if removal is None or k in failed:
-                continue
-            now = {name: self._stack.tensors[name][k] for name in removal.names}
-            # Of what is removed there is a value, of what is there none: one of both is zero.
-            whole = {name: value + self._values[name][k] for name, value in now.items()}
-            masks = removal.masks(epochs, whole)
-            for name, mask in (masks or {}).items():
-                factor, before = self._factors[name][k], self._factors[name][k].clone()
-                factor.copy_(mask)
-                now[name].copy_(whole[name] * factor)
-                self._values[name][k].copy_(whole[name] * (1 - factor))
-                for of_parameters in optimizer.moments().values():
-                    moment = of_parameters[self._positions[name]]
-                    if moment is not None:
-                        moment.view_as(self._stack.tensors[name])[k].mul_(factor * before)
+        masks = {
+            k: removal.masks(epochs, self._whole(k, removal)) or {}
+            for k, removal in enumerate(self._removals)
+            if removal is not None and k not in failed
+        }
+        losing = [k for k, own in masks.items() if watch is not None and self._loses(k, own)]
+        before = watch(self._stack) if watch is not None and losing else None
+        for k, own in masks.items():
+            self._apply(k, own, optimizer)
+        if watch is None or before is None:
+            return {}
+        after = watch(self._stack)
+        return {k: (before[k], after[k]) for k in losing}
+
+    def _whole(self, k: int, removal: Removal) -> dict[str, Tensor]:
+        # Of what is removed there is a value, of what is there none: one of both is zero.
+        return {n: self._stack.tensors[n][k] + self._values[n][k] for n in removal.names}
+
+    def _loses(self, k: int, masks: Mapping[str, Tensor]) -> bool:
+        return any(
+            bool((self._factors[name][k] * ~mask.to(self._factors[name].device)).any())
+            for name, mask in masks.items()
+        )
+
+    def _apply(self, k: int, masks: Mapping[str, Tensor], optimizer: Descent) -> None:
+        for name, mask in masks.items():
+            now, value = self._stack.tensors[name][k], self._values[name][k]
+            whole = now + value
+            factor, before = self._factors[name][k], self._factors[name][k].clone()
+            factor.copy_(mask)
+            now.copy_(whole * factor)
+            value.copy_(whole * (1 - factor))
+            for of_parameters in optimizer.moments().values():
+                moment = of_parameters[self._positions[name]]
+                if moment is not None:
+                    moment.view_as(self._stack.tensors[name])[k].mul_(factor * before)
 
     def masks(self, k: int) -> dict[str, Tensor] | None:
         """Return what is left of a network, as booleans; None where nothing removes of it."""

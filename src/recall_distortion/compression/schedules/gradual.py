@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
+from recall_distortion.compression import events
 from recall_distortion.compression.files import Made
 from recall_distortion.compression.methods import Cell, CompressionPlan, Method
 from recall_distortion.compression.pruning import criteria
@@ -79,10 +80,12 @@ def train_all(
     seeds: Sequence[int],
     engine: Engine,
     unfinished: Unfinished,
+    watch: events.Watch,
 ) -> Results:
     """Return what comes of networks trained by each method of ``ratios`` at its ratios.
 
-    A method of the plan that is None is the control. Raises ``NetworkError`` for a ratio that the
+    A method of the plan that is None is the control. ``watch`` counts what networks get right
+    before and after each removal. Raises ``NetworkError`` for a ratio that the
     network cannot reach.
     """
     gradual = plan.gradual
@@ -108,6 +111,7 @@ def train_all(
         stage=STAGE,
         report=progress([f"{cell}, seed {run.seed}" for cell, run in runs], gradual.recipe.epochs),
         unfinished=unfinished,
+        watch=watch,
     )
     for (cell, run), found in zip(runs, fitted, strict=True):
         named, seed = asdict(cell), run.seed
@@ -123,6 +127,7 @@ def train_all(
             made[cell].masks[seed] = found.masks
             sparsity = Sparsity.of(found.masks, network, plan.count, positions)
             results.sparsity.append({**named, "seed": seed, **asdict(sparsity)})
+            results.events += events.rows({**named, "seed": seed}, found.events, watch.support)
     return results
 
 
