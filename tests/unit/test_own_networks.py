@@ -393,7 +393,7 @@ def test_weights_that_do_not_fit_are_said(changes, words, tmp_path):
         ({"mine": {"criterion": "l1_norm", "unit": "channel", "ratios": [2]}}, "unit: weight"),
         (
             {"mine": {"weights": "int8"}},
-            "mine of mine on digits quantizes, which networks of one's",
+            "mine of mine on digits (tiny) quantizes, and networks of one's own",
         ),
     ],
 )

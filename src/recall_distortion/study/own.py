@@ -106,8 +106,8 @@ def check(
     """
     if quantizers:
         raise ValueError(
-            f"methods: {', '.join(quantizers)} of {where} quantizes, which networks of one's own "
-            "are not; list it in a panel without them"
+            f"methods: {', '.join(quantizers)} of {where} quantizes, and networks of one's own "
+            "are not quantized; list it in a panel without them"
         )
     for key in ("training", "finetuning"):
         if getattr(recipes, key).dropout:
