@@ -22,8 +22,10 @@ from recall_distortion.tables.schema import (
     CONTROLLED,
     COUNTED,
     CURVATURE,
+    DEAD_UNITS,
     EMPTIED,
     QUANTIZED,
+    STABILITY,
     TABLES,
 )
 from recall_distortion.tables.views import VIEWS
@@ -105,8 +107,9 @@ def page() -> str:
         PAGE,
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
-        counted=COUNTED,
-        curvature=CURVATURE, titles={one.column.name: one for one in of_weights.MEASURES},
+        counted=COUNTED, stability=STABILITY,
+        curvature=CURVATURE, dead_units=DEAD_UNITS,
+        titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ NETWORK = [*CELL_STATE, "seed"]
 DENSE = "dense"  # trained, nothing removed
 CONTROL = "control"  # the same retraining with nothing removed
 CONTROL_GRADUAL = "control_gradual"  # the same training from other weights with nothing removed
+CONTROL_EVENTS = "control_events"  # the dense network's own training, its best epoch a late one
 CONTROL_REWIND = "control_rewind"  # the same after rewinding weights
 CONTROL_REWIND_RATE = "control_rewind_rate"  # the same after rewinding the learning rate
 CONTROL_REINIT = "control_reinit"  # the same from fresh weights
@@ -58,6 +59,7 @@ OF_ROUNDS = (CONTROL_ITERATIVE, CONTROL_ITERATIVE_RATE)
 CONTROLS = (
     CONTROL,
     CONTROL_GRADUAL,
+    CONTROL_EVENTS,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
     CONTROL_REINIT,

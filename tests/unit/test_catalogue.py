@@ -117,6 +117,7 @@ def test_every_source_has_a_name_of_its_own():
     modules = [
         import_module(f"{sources.__name__}.{m.name}")
         for m in pkgutil.iter_modules(sources.__path__)
+        if not m.name.startswith("_")
     ]
     assert sorted(SOURCES) == sorted(name for module in modules for name in module.SOURCES)
     assert all(name in import_module(MODULES[name]).SOURCES for name in SOURCES)

@@ -38,7 +38,7 @@ from recall_distortion.measures.distortion import (
     split_halves,
 )
 from recall_distortion.measures.of_networks import FURTHER
-from recall_distortion.tables.schema import COLUMNS
+from recall_distortion.tables.schema import COLUMNS, STABILITY
 from recall_distortion.vocabulary import NETWORK
 
 MEASURES = COLUMNS["networks"][len(NETWORK) : COLUMNS["networks"].index("realised_ratio")]
@@ -54,7 +54,7 @@ def paths(tmp_path_factory):
 @pytest.mark.parametrize("name", ["recall", "networks"])
 def test_a_table_has_its_columns_in_order(paths, name):
     header = paths[name].read_text(encoding="utf-8").splitlines()[0]
-    further = [column.name for column in FURTHER] if name == "networks" else []
+    further = [c.name for c in (*FURTHER, *STABILITY)] if name == "networks" else []
     assert header.split(",") == [*COLUMNS[name], *further]
 
 

@@ -97,6 +97,24 @@ def get_compressed_files(pattern):
     ]
 
 
+def get_event_files():
+    """Return what jobs counted at removals; those that quantize remove nothing."""
+    quantizing_ones = quantizing.bundles(STUDY)
+    return [
+        path
+        for network in STUDY.networks()
+        for bundle in STUDY.bundles(network.panel)
+        if bundle not in quantizing_ones
+        for path in expand(
+            f"{COMPRESSED}.events.csv",
+            **network.panel._asdict(),
+            bundle=bundle,
+            ratios=STUDY.ratio_groups(network.panel, bundle),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
 def get_prediction_files():
     """Return every file of predictions, the dense networks' first."""
     return [
@@ -121,6 +139,20 @@ def get_curvature_files():
             f"{PREDICTIONS}.curvature.csv",
             **network.panel._asdict(),
             bundle=measuring.bundles(STUDY, network),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
+def get_dead_units_files():
+    """Return every table of dead units; none where the study does not ask for them."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            f"{PREDICTIONS}.dead_units.csv",
+            **network.panel._asdict(),
+            bundle=measuring.bundles_of_dead_units(STUDY, network),
             block=STUDY.blocks(),
         )
     ]

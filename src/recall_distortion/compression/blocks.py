@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import WHILE_TRAINED
 from recall_distortion.compression.events import EVENT_COLUMNS, Watch
 from recall_distortion.compression.files import save_compressed
 from recall_distortion.compression.methods import CompressionPlan
@@ -52,7 +52,8 @@ def _by_retraining(
     """Return the ratios by method, apart by what is trained together."""
     found: dict[str, dict[str, Sequence[str]]] = {}
     for name, own in ratios.items():
-        way = GRADUAL if plan.schedule(name) == GRADUAL else plan.retraining(name)
+        schedule = plan.schedule(name)
+        way = schedule if schedule in WHILE_TRAINED else plan.retraining(name)
         found.setdefault(way, {})[name] = own
     return found
 
@@ -69,8 +70,8 @@ def compress_block(
     """Prune a block's dense networks by each method at each of its ratios, retrain and write them.
 
     ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
-    pruned and the same retraining follows. What is pruned gradually is trained from weights of its
-    own, for the seeds of the dense networks. The networks are ``panel``'s, which the table of
+    pruned and the same retraining follows. What is pruned while it is trained begins with initial
+    weights, for the seeds of the dense networks. The networks are ``panel``'s, which the table of
     sparsities names. A replicate whose loss is not finite is left out and recorded as a failure.
     ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio out of reach.
     """
@@ -98,7 +99,7 @@ def compress_block(
                 prepared, selection=plan.selection, device=device, augmentation=varied
             )
         inputs = network, images[varied], plan
-        if name == GRADUAL:
+        if name in WHILE_TRAINED:
             found.add(schedules.load_training(name)(*inputs, own, dense.seeds, way, here, watch))
             continue
         again = prepare(name, *inputs, dense.seeds, way, here)

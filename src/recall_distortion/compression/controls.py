@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recall_distortion.vocabulary import (
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
@@ -14,7 +15,9 @@ from recall_distortion.vocabulary import (
 
 #: The retraining that follows where nothing else is said, and the schedules by their names.
 FINETUNE = "finetune"
-ONE_SHOT, ITERATIVE, GRADUAL = "one_shot", "iterative", "gradual"
+ONE_SHOT, ITERATIVE, GRADUAL, EVENTS = "one_shot", "iterative", "gradual", "events"
+#: Schedules that prune while networks are trained; nothing follows.
+WHILE_TRAINED = (GRADUAL, EVENTS)
 #: Which weights are scored, by the words of a study.
 TRAINED, EARLY, INITIALIZATION = "trained", "early", "initialization"
 
@@ -30,6 +33,7 @@ CONTROL_OF = {
     (ITERATIVE, "rewind"): CONTROL_REWIND,
     (ITERATIVE, "rewind_rate"): CONTROL_ITERATIVE_RATE,
     (GRADUAL, FINETUNE): CONTROL_GRADUAL,
+    (EVENTS, FINETUNE): CONTROL_EVENTS,
 }
 #: Schedule and retraining of each control.
 WAY_OF: dict[str, tuple[str, str]] = {}

@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.controls import EARLY, FINETUNE, GRADUAL, INITIALIZATION
+from recall_distortion.compression.controls import (
+    EARLY,
+    FINETUNE,
+    GRADUAL,
+    INITIALIZATION,
+    WHILE_TRAINED,
+)
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
@@ -72,10 +78,10 @@ class Retraining:
         """
         if self.name != SHUFFLED:
             return masks
-        drawn = generator(seed, "mask shuffle")
+        drawing = generator(seed, "mask shuffle")
         found = {}
         for name, mask in masks.items():
-            order = torch.randperm(mask.numel(), generator=drawn).to(mask.device)
+            order = torch.randperm(mask.numel(), generator=drawing).to(mask.device)
             found[name] = mask.flatten()[order].view_as(mask)
         return found
 
@@ -96,11 +102,11 @@ def prepare(
     """
     found = Retraining(name, _recipe(plan, name))
     if name == "reinit":
-        return replace(found, starts=_drawn(network, seeds, "reinit initialization"))
+        return replace(found, starts=drawn(network, seeds, "reinit initialization"))
     if name not in STARTING_EARLY:
         return found
     own = plan.retrainings[name]
-    starts: Mapping[int, Mapping[str, Tensor]] = _drawn(network, seeds, "initialization")
+    starts: Mapping[int, Mapping[str, Tensor]] = drawn(network, seeds, "initialization")
     if own.epochs:
         starts = _trained(
             network, images, until(own.recipe, own.epochs), starts, engine, unfinished
@@ -117,7 +123,7 @@ def scored(
     retraining begins with.
     """
     if at == INITIALIZATION:
-        return _drawn(network, dense.seeds, "initialization")
+        return drawn(network, dense.seeds, "initialization")
     if at == EARLY:
         return retraining.starts
     return {seed: dense.state(seed) for seed in dense.seeds}
@@ -125,9 +131,11 @@ def scored(
 
 def recipe_of(plan: CompressionPlan, name: str) -> Recipe:
     """Return the recipe that a method's networks, or a control's, are trained by."""
-    if plan.schedule(name) == GRADUAL:
-        assert plan.gradual is not None  # the study has said so of every bundle with such a method
-        return plan.gradual.recipe
+    schedule = plan.schedule(name)
+    if schedule in WHILE_TRAINED:
+        own = plan.gradual if schedule == GRADUAL else plan.events
+        assert own is not None  # the study has said so of every bundle with such a method
+        return own.recipe
     return _recipe(plan, plan.retraining(name))
 
 
@@ -162,7 +170,8 @@ def _cut(recipe: Recipe, begin: int, end: int) -> Recipe:
     return replace(recipe, phases=tuple(phases))
 
 
-def _drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
+def drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
+    """Return by seed the initial weights that a purpose's stream draws."""
     found = {}
     for seed in seeds:
         networks.initialize(network, generator(seed, purpose))

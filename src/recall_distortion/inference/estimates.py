@@ -17,8 +17,10 @@ from recall_distortion.inference.questions import (
     equivalence,
     frequency,
     influence,
+    instability,
     intercepts,
     leading,
+    learning,
     measures,
     other_images,
     pooled,
@@ -78,6 +80,8 @@ def answers(
         "class_measures": class_measures.class_measures(recall, level, controls),
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
+        "instability": instability.instability(networks, level),
+        "learning": learning.learning(recall, networks, level),
         "equivalence": equivalence.accuracies_equivalent(networks, margins or {}, level),
     }
 

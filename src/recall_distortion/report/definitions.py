@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, ITERATIVE, control_of
+from recall_distortion.compression.event_facts import PERMANENT, REMOVALS
 from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
@@ -32,6 +33,7 @@ from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
 from recall_distortion.vocabulary import (
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
@@ -61,6 +63,8 @@ _ARMS = {
     CONTROL: "The same retraining with nothing removed.",
     CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
     "in the same order, with nothing removed. Its best epoch is one of the same.",
+    CONTROL_EVENTS: "The dense network's own training, with nothing removed; its best epoch is one "
+    "of those after the end of the events.",
     CONTROL_REWIND: "The retraining of what is rewound: the weights of the same epoch, trained in "
     "the same order, with nothing removed.",
     CONTROL_REWIND_RATE: "The dense network trained once more by the rewound schedule, with "
@@ -150,10 +154,14 @@ def _definition(name: str, facts: Any) -> Definition:
     schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
+        "the other way round: those with the highest scores go"
+        if facts.get("target") == "highest"
+        else "",
         f"removes {unit.meaning}" if unit != WEIGHT else "",
         _scope(unit, facts),
         *_trained(schedule, RETRAININGS.get(str(facts.get("retraining"))), facts),
         _span(facts.get("begin"), facts.get("end")),
+        *_events(facts.get("events")),
         _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _images(facts.get("feature_images")) if criterion.needs_images else "",
@@ -230,6 +238,25 @@ def _span(begin: Any, end: Any) -> str:
         return ""
     ends = " to ".join(_decimal(round(100 * share, 9)) for share in (begin, end))
     return f"from {ends} % of the epochs; read against {CONTROL_GRADUAL}"
+
+
+def _events(events: Any) -> list[str]:
+    """Return when events come and what they do."""
+    if not isinstance(events, Mapping):
+        return []
+    start, end, every = (events.get(name) for name in ("start", "end", "every"))
+    when = f"after epoch {start}"
+    if every is not None:
+        when += f" and then every {every} epochs, up to epoch {end}"
+    found = [f"{when}; the best epoch is one of those after epoch {end}"]
+    removal = str(events.get("removal"))
+    if removal in REMOVALS and removal != PERMANENT:
+        steps = f"{events.get('steps')} steps"
+        found.append(
+            f"removal {removal}: {REMOVALS[removal].replace('so many steps', steps)}, so that the "
+            "ratio is nominal and nothing is missing in the end"
+        )
+    return [*found, f"read against {CONTROL_EVENTS}"]
 
 
 def _gradient(examples: Any) -> str:

@@ -148,6 +148,12 @@ def _measures_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
+def _learning_tables(data: ReportTables) -> list[HtmlTable]:
+    """Return the table of seeds that learn; none where all do."""
+    table = data.view("learning")
+    return [] if table.empty else [listing("learning", table)]
+
+
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
     slopes_over_both, classes_over_both = over_both_tables(data)
@@ -160,6 +166,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "alpha": verdict_tables(data),
         "tradeoff": [
             tradeoff_table(data),
+            *_learning_tables(data),
             listing("equivalence", data.view("equivalence")),
             listing("equal_accuracy", data.view("equal_accuracy")),
         ],

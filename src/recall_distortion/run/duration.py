@@ -14,7 +14,7 @@ import numpy as np
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import WHILE_TRAINED
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.retraining import STARTING_EARLY, recipe_of, until
 from recall_distortion.data.prepared import PreparedData, load
@@ -97,7 +97,7 @@ def _works(job: Job, trained: Mapping[str, _Work]) -> list[_Work]:
 
 def _rounds(plan: CompressionPlan, name: str, ratios: Sequence[str]) -> int:
     """Return how often each of a method's networks is trained, as if ratios counted weights."""
-    if plan.schedule(name) == GRADUAL:
+    if plan.schedule(name) in WHILE_TRAINED:
         return len(ratios)
     chains = schedules.load(plan.schedule(name))({ratio: 1 / float(ratio) for ratio in ratios})
     return sum(map(len, chains))

@@ -42,6 +42,9 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
             curved = measuring.bundles(study, network)
             if DENSE in curved:
                 yield _curvature(study, results, network, block, DENSE, [])
+            counted = measuring.bundles_of_dead_units(study, network)
+            if DENSE in counted:
+                yield _dead_units(study, results, network, block, DENSE, [])
             bundles = list(study.bundles(network.panel))
             # What quantizes reads what others made.
             last = [bundle for bundle in bundles if quantizes(study, network.panel, bundle)]
@@ -57,6 +60,8 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
                 yield _evaluate(results, network, block, bundle, {kind: weights})
                 if bundle in curved:
                     yield _curvature(study, results, network, block, bundle, weights)
+                if bundle in counted:
+                    yield _dead_units(study, results, network, block, bundle, weights)
 
 
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
@@ -152,6 +157,19 @@ def _curvature(
         {**_of_dense(results, about), "compressed": weights},
         {"curvature": f"{results}/{paths.PREDICTIONS}.curvature.csv".format(**about)},
         {"curvature": measuring.parameters(study), "unfinished": unfinished.format(**about)},
+        list(network.panel),
+    )
+
+
+def _dead_units(
+    study: Study, results: str, network: Network, block: str, bundle: str, weights: list[str]
+) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle}
+    return Job(
+        "dead_units",
+        {**_of_dense(results, about), "compressed": weights},
+        {"dead_units": f"{results}/{paths.PREDICTIONS}.dead_units.csv".format(**about)},
+        {"selection": study.selection},
         list(network.panel),
     )
 

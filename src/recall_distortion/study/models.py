@@ -14,7 +14,7 @@ from recall_distortion.data.sources import MODULES
 from recall_distortion.networks import plans
 from recall_distortion.networks.definition import Definition
 from recall_distortion.study import architectures, arms, own, references, stated, units
-from recall_distortion.study.curvature import Curvature
+from recall_distortion.study.curvature import Curvature, DeadUnits
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import fits, groups, in_order, joined, slug
 from recall_distortion.study.own import OwnNetwork
@@ -120,6 +120,7 @@ class Study(Strict):
     curvature: Curvature | None = Field(
         None, description="What is measured of each network's loss beside its predictions, if so."
     )
+    dead_units: DeadUnits = False
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
 
-from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED, WAY_OF
+from recall_distortion.compression.controls import FINETUNE, TRAINED, WAY_OF, WHILE_TRAINED
 from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.networks.definition import SEED, Definition
 from recall_distortion.study.arms import Methods
@@ -123,7 +123,7 @@ def check(
             )
         way = WAY_OF[name] if method is None else (method.schedule, method.retraining)
         early = method is not None and method.at != TRAINED
-        if own.weights and (early or way[0] == GRADUAL or way[1] != FINETUNE):
+        if own.weights and (early or way[0] in WHILE_TRAINED or way[1] != FINETUNE):
             raise ValueError(
                 f"methods: {name} of {where} goes back into a training, and weights brings dense "
                 "networks that were trained elsewhere; use methods that fine-tune, or remove "

@@ -14,11 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.compression.ratios import fraction_to_keep
+from recall_distortion.compression.spans import check_steps
 from recall_distortion.networks import plans
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study import units
 from recall_distortion.study.examined import Found, ImageShape
-from recall_distortion.study.models import Study
+from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import KINDS
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.vocabulary import Panel
@@ -94,8 +95,12 @@ def check_feasible(
     for network in study.networks():
         panel = network.panel
         shape = shapes[panel.dataset]
+        _check_steps(study, network, path)
         if panel.architecture in study.architectures:
-            counts = (found or {})[panel.architecture, panel.dataset].counts
+            own_network = (found or {})[panel.architecture, panel.dataset]
+            counts = own_network.counts
+            if own_network.tokens:
+                _refuse_of_tokens(path, network, study)
         else:
             _check_size(path, panel, shape)
             counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
@@ -117,6 +122,19 @@ def check_feasible(
                     raise StudyError(f"{path}: key {key!r}: {error}") from None
 
 
+def _refuse_of_tokens(path: str | Path, network: Network, study: Study) -> None:
+    """Raise ``StudyError`` for what counts units of layers, where a network's have tokens."""
+    recipes = network.recipe.training, network.recipe.finetuning
+    asked = ["regularizer jumpstart"] * any("jumpstart" in one.regularizers for one in recipes)
+    asked += ["dead_units"] * bool(study.dead_units)
+    if asked:
+        raise StudyError(
+            f"{path}: {asked[0]}: linear layers of {network.panel.architecture} get tokens, of "
+            "which the units of a point are not defined; remove it, or train the network in a "
+            "study of its own"
+        )
+
+
 def _check_size(path: str | Path, panel: Panel, shape: ImageShape) -> None:
     """Raise ``StudyError`` where images are too small for a network."""
     smallest = plans.architecture(panel.architecture).minimum_image_size
@@ -131,6 +149,26 @@ def _check_size(path: str | Path, panel: Panel, shape: ImageShape) -> None:
                 if facts.minimum_image_size <= shape.image_size
             )
         )
+
+
+def _check_steps(study: Study, network: Network, path: str | Path) -> None:
+    """Raise ``StudyError`` where what events take would not be back in time.
+
+    Where the study does not say how many images there are, the job does.
+    """
+    fitted = study.datasets[network.panel.dataset].fitted(study.selection)
+    for method in network.methods:
+        definition = study.pruning(method)
+        if fitted is None or definition is None or definition.events is None:
+            continue
+        own, batches = definition.events, -(-fitted // network.recipe.training.batch_size)
+        where = f"{network.panel.architecture} on {network.panel.dataset}"
+        try:
+            check_steps(
+                where, own.start, own.every or own.end + 1, own.end, own.steps or 0, batches
+            )
+        except NetworkError as error:
+            raise StudyError(f"{path}: key 'methods.{method}.events.steps': {error}") from None
 
 
 def schema() -> str:

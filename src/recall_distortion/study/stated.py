@@ -7,6 +7,7 @@ from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED
 from recall_distortion.compression.facts import RETRAININGS, WEIGHT
+from recall_distortion.study.events import LOWEST
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.vocabulary import CONTROLS, format_ratio
@@ -21,7 +22,7 @@ def of_study(study: Any) -> dict[str, Any]:
     return {
         "name": study.folder,
         "description": study.description,
-        "datasets": {name: dataset.source for name, dataset in study.datasets.items()},
+        "datasets": {name: dataset.label for name, dataset in study.datasets.items()},
         "seeds": study.replicate_seeds(),
         "ratios": [format_ratio(ratio) for ratio in study.ratios],
         "count": study.count,
@@ -68,6 +69,10 @@ def of_method(
         found["retraining"] = method.retraining
     if RETRAININGS[method.retraining].rewinds:
         found["rewind_epochs"] = method.rewind_epochs
+    if method.target != LOWEST:
+        found["target"] = method.target
+    if method.events is not None:
+        found["events"] = method.events.model_dump(exclude_none=True)
     if method.schedule == GRADUAL:
         found |= {"begin": method.begin, "end": method.end}
     criterion = method.facts

@@ -6,8 +6,18 @@ it, so that a better sentence retrains nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from recall_distortion.tables import units
+from recall_distortion.tables.columns import (
+    COUNT,
+    NUMBER,
+    RATIO,
+    SHARE,
+    TEXT,
+    TRUTH,
+    Column,
+    Table,
+)
+from recall_distortion.tables.events import EVENTS, JOB_EVENTS, STABILITY
 from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
@@ -18,41 +28,15 @@ from recall_distortion.vocabulary import (
     STATES,
 )
 
+__all__ = [
+    "ALL", "COLUMNS", "CONTROLLED", "COUNT", "COUNTED", "CURVATURE", "DEAD_UNITS",
+    "DENSE_MULTIPLY_ADDS",
+    "EMPTIED", "NUMBER", "OTHERS", "PUBLISHED_CELL", "QUANTIZED", "RATIO", "SHARE", "SOMETIMES",
+    "SOMETIMES_TOGETHER", "STABILITY", "SUMMARIZED", "TABLES", "TEXT", "TRUTH", "Column", "Table",
+]  # fmt: skip
+
 #: A published cell names no recipe: there is one, the paper's.
 PUBLISHED_CELL = [key for key in CELL if key != "recipe"]
-
-# Kinds of columns: words, even where one looks like a number ("1", "NA"); True, False or nothing;
-# any number; a number from 0 to 1; a whole number from 0 on; a ratio from 1 on.
-TEXT, TRUTH, NUMBER, SHARE, COUNT, RATIO = "text", "truth", "number", "share", "count", "ratio"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its name, kind and meaning, and the words that it may hold if these are few.
-
-    ``later`` marks what tables of earlier versions lack; it is read as empty there.
-    """
-
-    name: str
-    kind: str
-    meaning: str
-    words: tuple[str, ...] = ()
-    later: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: what a row is, the columns that identify one, and all columns in their order."""
-
-    row: str
-    key: list[str]
-    columns: list[Column]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of all columns."""
-        return [column.name for column in self.columns]
-
 
 _SHARED: dict[str, Column] = {
     column.name: column
@@ -200,8 +184,12 @@ CURVATURE: tuple[Column, ...] = tuple(
         ("surviving", COUNT, "Parameters that no mask removes."),
     )
 )  # fmt: skip
+#: The same where a study counts dead units.
+DEAD_UNITS: tuple[Column, ...] = tuple(Column(*one, later=True) for one in units.COLUMNS)
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE)
+SOMETIMES_TOGETHER = (
+    COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, DEAD_UNITS, STABILITY
+)  # fmt: skip
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -353,9 +341,10 @@ TABLES: dict[str, Table] = {
     "published": _PUBLISHED,
     "summary": _SUMMARY,
     "images": _IMAGES,
+    "events": EVENTS,
 }
 #: Those that the summary counts in, in the order of its arguments.
-SUMMARIZED = [name for name in TABLES if name not in ("summary", "images")]
+SUMMARIZED = [name for name in TABLES if name not in ("summary", "images", "events")]
 #: What jobs hand to each other, and facts that ship with the package.
 OTHERS: dict[str, Table] = {
     "frequencies": _table(
@@ -377,6 +366,8 @@ OTHERS: dict[str, Table] = {
           ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
     ),
     "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
+    "dead_units": _table("a network", NETWORK, *NETWORK, *DEAD_UNITS),
+    "job_events": JOB_EVENTS,
     "published_verdicts": _table(
         "a published cell",
         PUBLISHED_CELL,

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.tables.forgetting import FORGETTING
+from recall_distortion.tables.learning import LEARNING
 from recall_distortion.tables.parts import (
     ACCURACY,
     ACCURACY_DENSER,
@@ -52,6 +53,7 @@ from recall_distortion.tables.parts import (
     interval,
 )
 from recall_distortion.tables.schema import COLUMNS, TABLES, TEXT
+from recall_distortion.tables.stability import STABILITY_VIEWS
 from recall_distortion.tables.tickets import TICKETS
 from recall_distortion.vocabulary import (
     ALL_CLASSES,
@@ -269,7 +271,9 @@ VIEWS: dict[str, View] = {
         ]
     ),
     **FORGETTING,
+    **STABILITY_VIEWS,
     **TICKETS,
+    **LEARNING,
 }  # fmt: skip
 #: The quantities that views name themselves; no measure may be called like one.
 NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}

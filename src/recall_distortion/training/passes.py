@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -23,7 +23,10 @@ class Pass:
 
     With ``dropout`` its masks are drawn batch by batch, by generators that ``run`` is given. So is
     what a user's network draws in its steps, which is then the only one of the stack.
+    ``after_step`` is called after each batch.
     """
+
+    after_step: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -70,6 +73,8 @@ class Pass:
                     self.stack, self.optimizer, batch, labels, self.masks, self.objective, masks
                 )
             total += losses * index.shape[1]
+            if self.after_step is not None:
+                self.after_step()
         return (total / len(images)).tolist()
 
     def _draw(self, orders: Sequence[torch.Generator]) -> Tensor:

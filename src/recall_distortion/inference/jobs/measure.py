@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from recall_distortion.measures.networks import further, measure
-from recall_distortion.measures.of_weights import with_curvature
+from recall_distortion.measures.of_weights import with_measured
+from recall_distortion.measures.stability import stability
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
 from recall_distortion.tables.files import earlier_tables, read_table, write_table
@@ -19,6 +20,7 @@ from recall_distortion.tables.schema import (
     DENSE_MULTIPLY_ADDS,
     EMPTIED,
     QUANTIZED,
+    Column,
 )
 from recall_distortion.vocabulary import NETWORK, PANEL, Panel
 
@@ -33,22 +35,38 @@ def write_measures(
     *,
     splits: int = 20,
     curvature: Iterable[str | Path] = (),
+    dead_units: Iterable[str | Path] = (),
+    events: Iterable[str | Path] = (),
+    events_csv: str | Path | None = None,
 ) -> None:
-    """Write the tables recall and networks of a study from its files of predictions.
+    """Write the tables recall, networks and events of a study from its files of predictions.
 
-    ``sparsity`` are the tables that pruning jobs write beside their networks, ``curvature`` those
-    of the jobs that measure it.
+    ``sparsity`` are the tables that pruning jobs write beside their networks, ``events`` those of
+    what they removed meanwhile, ``curvature`` and ``dead_units`` those of the jobs that measure
+    these. Without ``events_csv`` events are not written.
     """
     parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
     known: set[tuple[str, ...]] = {(*part.panel, part.method) for part in parts}
-    rows = [_sparsities(path, known) for path in sparsity]
+    rows = [_of_methods(path, "sparsity", known, _FURTHER) for path in sparsity]
+    of_jobs = [_of_methods(path, "job_events", known) for path in events]
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
-    curved = _curvatures(curvature, parts)
+    measured = [
+        _measured(curvature, "curvature", parts),
+        _measured(dead_units, "dead_units", parts),
+    ]
     recall, networks = measure(parts, sparsities, failures, splits=splits)
-    if curved is not None:
-        networks = with_curvature(networks, curved)
+    for table in measured:
+        if table is not None:
+            networks = with_measured(networks, table)
+    removals, networks = stability(
+        parts,
+        pd.concat(of_jobs) if of_jobs else pd.DataFrame(columns=COLUMNS["job_events"]),
+        networks,
+    )
     write_table(recall_csv, "recall", recall)
+    if events_csv is not None:
+        write_table(events_csv, "events", removals)
     write_table(networks_csv, "networks", networks, further(networks))
     if old := earlier_tables(Path(recall_csv).parent):
         warn(
@@ -58,8 +76,10 @@ def write_measures(
         )
 
 
-def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd.DataFrame | None:
-    """Return the tables of curvature as one, of networks that have predictions; None for none."""
+def _measured(
+    paths: Iterable[str | Path], name: str, parts: Iterable[Predictions]
+) -> pd.DataFrame | None:
+    """Return tables of a name as one, of networks that have predictions; None for none."""
     known = {
         (*part.panel, part.method, float(part.ratio), part.state, seed)
         for part in parts
@@ -67,7 +87,7 @@ def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd
     }
     tables = []
     for path in paths:
-        table = read_table(path, "curvature")
+        table = read_table(path, name)
         for line, key in enumerate(table[NETWORK].itertuples(index=False, name=None), start=2):
             if key not in known:
                 raise TableError(
@@ -78,9 +98,11 @@ def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def _sparsities(path: str | Path, known: set[tuple[str, ...]]) -> pd.DataFrame:
-    """Return a block's table of sparsities; ``known`` are networks and methods with predictions."""
-    table = read_table(path, "sparsity", further=_FURTHER)
+def _of_methods(
+    path: str | Path, name: str, known: set[tuple[str, ...]], further: Sequence[Column] = ()
+) -> pd.DataFrame:
+    """Return a block's table; ``known`` are networks and methods with predictions."""
+    table = read_table(path, name, further=further)
     for line, row in enumerate(table.to_dict("records"), start=2):
         panel = Panel(*(row[key] for key in PANEL))
         if (*panel, row["method"]) not in known:

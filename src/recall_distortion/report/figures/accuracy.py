@@ -26,6 +26,7 @@ from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.vocabulary import (
     COMPRESSED,
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
@@ -42,6 +43,7 @@ _LINES = {
     DENSE: (style.INK, "-"),
     CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
     CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),
+    CONTROL_EVENTS: (style.CONTROL_COLOUR, (0, (1, 3))),
     CONTROL_REWIND: (style.CONTROL_COLOUR, (0, (7, 2, 1, 2))),
     CONTROL_REWIND_RATE: (style.CONTROL_COLOUR, (0, (3, 1))),
     CONTROL_REINIT: (style.CONTROL_COLOUR, (0, (2, 3))),
