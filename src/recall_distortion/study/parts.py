@@ -29,6 +29,7 @@ from recall_distortion.compression.facts import (
     WEIGHT,
     Criterion,
 )
+from recall_distortion.networks.plans import KNOWN
 from recall_distortion.study import beginning
 from recall_distortion.study import events as of_events
 from recall_distortion.study.architectures import ArchitectureName
@@ -351,7 +352,9 @@ class Panel(Strict):
 
     dataset: Name = Field(description="The name of a data set of this study.")
     architectures: list[ArchitectureName] = Field(
-        min_length=1, description="The networks to train on it."
+        min_length=1,
+        description=f"The networks to train on it: {', '.join(KNOWN)}, or one's own that this "
+        "study names under architectures.",
     )
     methods: list[Name] = Field(
         min_length=1,

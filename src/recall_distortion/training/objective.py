@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recall_distortion import networks
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.recipe import Recipe, Regularizer
@@ -110,11 +111,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
 
 def _layers(regularizer: Regularizer, network: nn.Module) -> list[str]:
     """Return the convolutions and linear layers, the classifier among them where all are asked."""
+    classifier = networks.classifier(network)
     found = [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
-        and (regularizer.layers == "all" or module is not network.classifier)
+        and (regularizer.layers == "all" or module is not classifier)
     ]
     if not found:
         raise NetworkError(f"jumpstart: {type(network).__name__} has no hidden layer")
