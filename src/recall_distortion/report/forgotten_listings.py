@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recall_distortion.report.curvature import CURVATURE
+from recall_distortion.report.instability import INSTABILITY
 from recall_distortion.report.listings import CELL, LISTINGS, PLACE, Listing, shown
 
 FAIRNESS_KEYS = shown(*PLACE, "worse_by|measures that say worse|whole")
@@ -101,4 +102,4 @@ FORGOTTEN: dict[str, Listing] = {
     ),
 }  # fmt: skip
 #: Every listing of the page.
-EVERY = {**LISTINGS, **CURVATURE, **FORGOTTEN}
+EVERY = {**LISTINGS, **CURVATURE, **INSTABILITY, **FORGOTTEN}
