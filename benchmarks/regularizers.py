@@ -15,6 +15,7 @@ import time
 from side_by_side import machine, print_table
 from steps import CASES, Case, Running
 
+from recall_distortion.networks.sizes import parted
 from recall_distortion.system import processor
 from recall_distortion.training.engines import FASTER_VECTORIZED
 from recall_distortion.training.recipe import Regularizer
@@ -65,7 +66,7 @@ def main() -> None:
     for case in {case.network: case for case in reversed(CASES)}.values():
         if case.network not in asked.only:
             continue
-        for at_once in dict.fromkeys((1, FASTER_VECTORIZED.get(case.network, 1))):
+        for at_once in dict.fromkeys((1, FASTER_VECTORIZED.get(parted(case.network)[0], 1))):
             for name in asked.added:
                 if name == "batch norm L1" and not case.network.startswith("resnet"):
                     continue

@@ -53,6 +53,8 @@ CASES = [
     Case("mlp", 1, 28, 64),
     Case("cnn", 1, 8, 64),
     Case("cnn", 1, 28, 128),
+    Case("thin_mlp_20x8", 1, 8, 64),
+    Case("thin_cnn_10x8", 1, 8, 64),
     Case("lenet300", 1, 28, 64),
     Case("lenet5", 1, 28, 128),
     Case("resnet20", 3, 32, 128, ("flip", "crop")),

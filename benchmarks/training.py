@@ -102,6 +102,8 @@ class Options:
             found,
             fit_index=found.fit_index[: self.images],
             holdout_index=found.holdout_index[:held_out],
+            test_images=found.test_images[: self.images],
+            test_labels=found.test_labels[: self.images],
         )
 
 
@@ -303,7 +305,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=cores())
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--images", type=int, help="train on so many images only")
+    parser.add_argument("--images", type=int, help="train and test on so many images only")
     parser.add_argument("--peak-seconds", type=float, default=1.0, help="of matrix products")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from recall_distortion.tables.schema import (
     CONTROLLED,
     COUNTED,
     CURVATURE,
+    DEAD_UNITS,
     EMPTIED,
     QUANTIZED,
     STABILITY,
@@ -107,7 +108,8 @@ def page() -> str:
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
         counted=COUNTED, stability=STABILITY,
-        curvature=CURVATURE, titles={one.column.name: one for one in of_weights.MEASURES},
+        curvature=CURVATURE, dead_units=DEAD_UNITS,
+        titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip
 
 

@@ -59,6 +59,26 @@ class Ways:
         rows = [self.row(place, "accuracy", method, ratio) for ratio in ratios]
         return [f"{100 * row['mean']:.2f}" for row in rows]
 
+    def multiply_adds(self, place: tuple[str, str], method: str, ratio: float) -> float:
+        """Return the share of the dense network's multiply-adds that a cell's networks keep."""
+        study, architecture = place
+        networks = self.tables(study, "networks")
+        of = (networks["architecture"] == architecture) & (networks["state"] == RETRAINED)
+        cell = networks[of & (networks["method"] == method) & (networks["ratio"] == ratio)]
+        dense = self.tables(study, "networks").loc[of & (networks["ratio"] == 1), "multiply_adds"]
+        return float(cell["multiply_adds"].mean() / dense.mean())
+
+    def structure(self, place: tuple[str, str], method: str, ratio: float) -> list[str]:
+        """Return what a cell keeps, its accuracy and slope beyond the control's, with intervals."""
+        effect = self.row(place, "effects", method, ratio)
+        ends = [
+            f"{effect[name]:+.2f}"
+            for name in ("crossfit_difference", "crossfit_low", "crossfit_high")
+        ]
+        share = f"{100 * self.multiply_adds(place, method, ratio):.0f}"
+        beyond = "{} [{}, {}]".format(*ends).replace("-", "−")
+        return [share, self.said(place, method, ratio), beyond]
+
     def control(self, study: str, method: str) -> str:
         """Return the control that a method is read against."""
         return Controls.of(self.tables(study, "networks")).arm(method)

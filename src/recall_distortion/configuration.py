@@ -62,9 +62,7 @@ def configure(config: Mapping[str, Any]) -> Configuration:
         raise StudyError(f"key 'jobs_per_gpu': a whole number from 1 on, not {sharing!r}")
     path = STUDIES / f"{name}.yaml"
     study = load(path, {key: _plain(key, value) for key, value in values.items()})
-    shapes = {
-        key: describe(dataset.source, path=dataset.path) for key, dataset in study.datasets.items()
-    }
+    shapes = {key: describe(**dataset.which()) for key, dataset in study.datasets.items()}
     for key, dataset in study.datasets.items():
         # Snakemake puts values of its own in place of both, to watch the data for changes.
         if dataset.path and re.search("[{}]|<[a-z][a-z0-9_]*>", dataset.path):

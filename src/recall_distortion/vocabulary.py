@@ -47,9 +47,11 @@ NETWORK = [*CELL_STATE, "seed"]
 DENSE = "dense"  # trained, nothing removed
 CONTROL = "control"  # the same retraining with nothing removed
 CONTROL_GRADUAL = "control_gradual"  # the same training from other weights with nothing removed
+CONTROL_EVENTS = "control_events"  # the dense network's own training, its best epoch a late one
 CONTROL_REWIND = "control_rewind"  # the same after rewinding weights
 CONTROL_REWIND_RATE = "control_rewind_rate"  # the same after rewinding the learning rate
 CONTROL_REINIT = "control_reinit"  # the same from fresh weights
+CONTROL_TRANSFER = "control_transfer"  # the same from another data set's early weights
 CONTROL_ITERATIVE = "control_iterative"  # as many rounds of fine-tuning, nothing removed in any
 CONTROL_ITERATIVE_RATE = "control_iterative_rate"  # as many rounds of rewinding the learning rate
 RESEED = "reseed"  # between two dense networks of different seeds
@@ -58,11 +60,16 @@ OF_ROUNDS = (CONTROL_ITERATIVE, CONTROL_ITERATIVE_RATE)
 CONTROLS = (
     CONTROL,
     CONTROL_GRADUAL,
+    CONTROL_EVENTS,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
     CONTROL_REINIT,
+    CONTROL_TRANSFER,
     *OF_ROUNDS,
 )
+# Controls of what begins with weights of its own: such networks were never dense, pruned, and their
+# slopes hold them against dense networks that share no training with them.
+NEVER_DENSE = (CONTROL_GRADUAL, CONTROL_REWIND, CONTROL_REINIT, CONTROL_TRANSFER)
 REFERENCE_ARMS = (DENSE, *CONTROLS, RESEED)
 
 # The compression ratio of networks that nothing was taken from, as a number and as it is written.

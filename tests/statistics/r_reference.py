@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from recall_distortion.inference.mixed.fitters import r_stack
 from recall_distortion.system.errors import SetupError
 
 
+@functools.cache
 def r_missing() -> str:
     """Return why the R stack cannot be used, or an empty string."""
     try:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_map_only
 
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
 
@@ -79,20 +78,25 @@ class _Names(TorchFunctionMode):
                 return META
             return value
 
-        named = dict(named or {})
-        if function in (torch.tensor, torch.as_tensor) and name(named.get("device")) == META:
+        named = {key: name(value) for key, value in (named or {}).items()}
+        if function in (torch.tensor, torch.as_tensor) and named.get("device") == META:
             # torch fills them before any operation can be looked at.
             del named["device"]
             return function(*arguments, **named).to(META)
-        return function(*tree_map(name, tuple(arguments)), **tree_map(name, named))
+        return function(*map(name, arguments), **named)
 
 
 class _Dispatch(TorchDispatchMode):
     """Carries operations out on the CPU, after a look at where their tensors are."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled: no look at that in each of the many thousand operations."""
+        return False
+
     def __torch_dispatch__(self, operation, types, arguments=(), named=None):
         named = dict(named or {})
-        flat, _ = tree_flatten((arguments, named))
+        flat = list(_flat((*arguments, *named.values())))
         tensors = [value for value in flat if isinstance(value, Tensor)]
         there = [value for value in tensors if isinstance(value, Elsewhere)]
         here = [value for value in tensors if not isinstance(value, Elsewhere)]
@@ -114,7 +118,8 @@ class _Dispatch(TorchDispatchMode):
             on_gpu = isinstance(arguments[0], Elsewhere)
         if target is not None:
             named["device"] = torch.device("cpu")
-        found = operation(*_numbers(arguments), **_numbers(named))
+        numbers_of = {name: _changed(Elsewhere, _numbers, value) for name, value in named.items()}
+        found = operation(*_changed(Elsewhere, _numbers, arguments), **numbers_of)
         # An operation in place, or into given tensors, returns those tensors.
         own = {id(value.numbers): value for value in there}
 
@@ -123,11 +128,29 @@ class _Dispatch(TorchDispatchMode):
                 return own[id(value)]
             return Elsewhere(value) if on_gpu else value
 
-        return tree_map_only(Tensor, wrap, found)
+        return _changed(Tensor, wrap, found)
 
 
-def _numbers(values):
-    return tree_map_only(Elsewhere, lambda value: value.numbers, values)
+# What operations take and return are values and lists of them; torch's own functions for trees take
+# most of the time of a deep network's steps.
+def _flat(values):
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _changed(kind, change, value):
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return type(value)([_changed(kind, change, part) for part in value])
+    return value
+
+
+def _numbers(value):
+    return value.numbers
 
 
 @contextmanager

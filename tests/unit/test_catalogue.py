@@ -14,7 +14,7 @@ from recall_distortion.compression.ratios import fraction_to_keep, largest_ratio
 from recall_distortion.data import sources
 from recall_distortion.data.sources import MODULES, SOURCES
 from recall_distortion.networks.parameters import Counts
-from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
+from recall_distortion.networks.plans import ARCHITECTURES, SIZED, parameter_counts
 from recall_distortion.system.errors import NetworkError
 
 # docs/methods.md, section 4: total, prunable and the fraction kept at 2, 4, 10, 20, 50.
@@ -108,15 +108,16 @@ def test_the_catalogue_agrees_with_criteria_and_networks():
     from recall_distortion.compression.pruning import scores
 
     assert set(CRITERIA) == {module.name for module in pkgutil.iter_modules(scores.__path__)}
-    families = {facts.family for facts in ARCHITECTURES.values()}
+    families = {*(facts.family for facts in ARCHITECTURES.values()), *SIZED}
     modules = [import_module(f"{networks.__name__}.{family}") for family in families]
-    assert set(ARCHITECTURES) == {name for module in modules for name in module.NETWORKS}
+    assert {*ARCHITECTURES, *SIZED} == {name for module in modules for name in module.NETWORKS}
 
 
 def test_every_source_has_a_name_of_its_own():
     modules = [
         import_module(f"{sources.__name__}.{m.name}")
         for m in pkgutil.iter_modules(sources.__path__)
+        if not m.name.startswith("_")
     ]
     assert sorted(SOURCES) == sorted(name for module in modules for name in module.SOURCES)
     assert all(name in import_module(MODULES[name]).SOURCES for name in SOURCES)

@@ -27,7 +27,7 @@ from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import TrainingImages, fit
 from recall_distortion.training.randomness import generator
 
-NAMES = ["mlp", "lenet300", "cnn", "lenet5", "resnet20"]
+NAMES = ["mlp", "lenet300", "cnn", "lenet5", "resnet20", "thin_mlp_3x5", "thin_cnn_2x3"]
 
 
 def random_network(name, seed=0, channels=1, classes=4):
@@ -46,7 +46,7 @@ def random_network(name, seed=0, channels=1, classes=4):
 
 
 def images_for(name, count=6, seed=0, channels=1):
-    size = max(plans.ARCHITECTURES[name].minimum_image_size, 12)
+    size = max(plans.architecture(name).minimum_image_size, 12)
     drawn = torch.Generator().manual_seed(seed)
     return torch.randn(count, channels, size, size, generator=drawn)
 

@@ -20,12 +20,12 @@ from recall_distortion.report.page import build_report
 from recall_distortion.run import planned, work
 from recall_distortion.study import Study, load, measuring
 from recall_distortion.system.errors import TableError
-from recall_distortion.tables.schema import COLUMNS, CURVATURE
+from recall_distortion.tables.schema import COLUMNS, CURVATURE, DEAD_UNITS
 from recall_distortion.tables.views import NAMED
-from recall_distortion.vocabulary import DENSE, RESEED, RETRAINED
+from recall_distortion.vocabulary import DENSE, NETWORK, RESEED, RETRAINED
 
 ASKED = {"images": 40, "eigenvalues": 2}
-NAMES = [column.name for column in CURVATURE]
+NAMES = [column.name for column in (*CURVATURE, *DEAD_UNITS)]
 
 
 def values(asked: dict | None, **panel: object) -> dict:
@@ -44,6 +44,9 @@ def test_off_by_default_it_adds_no_job_and_changes_none() -> None:
     assert [job for job in more if job.rule != "curvature"] == list(jobs)
     assert "curvature" not in {job.rule for job in jobs}
     assert planned.plan(Study.model_validate(values(None) | {"curvature": None})).jobs == jobs
+    counting = planned.plan(Study.model_validate(values(None) | {"dead_units": True})).jobs
+    assert [job for job in counting if job.rule != "dead_units"] == list(jobs)
+    assert len(counting) == len(more)
 
 
 def test_one_job_a_bundle_and_block_of_what_has_weights() -> None:
@@ -89,6 +92,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a small study that measures curvature, by ``run``, without Snakemake."""
     folder = tmp_path_factory.mktemp("study")
     plain = values(ASKED, methods=["control", "magnitude"]) | {"ratios": [10], "methods": {}}
+    plain["dead_units"] = True
     plain["jobs"] = {"replicates": 5}
     plain["seeds"] = 5
     path = write(folder, plain)
@@ -108,14 +112,14 @@ def infer(results: Path, tables: Path, *, curved: bool) -> None:
         end: sorted(results.glob(f"{folder}/**/*.{end}"))
         for folder, end in (
             ("predictions", "safetensors"), ("compressed", "sparsity.csv"),
-            ("predictions", "curvature.csv"),
+            ("predictions", "curvature.csv"), ("predictions", "dead_units.csv"),
         )
     }  # fmt: skip
-    evaluated, sparsity, curvatures = files.values()
-    assert len(curvatures) == len(evaluated) == 3
+    evaluated, sparsity, curvatures, counted = files.values()
+    assert len(curvatures) == len(counted) == len(evaluated) == 3
     write_measures(
         evaluated, sparsity, tables / "recall.csv", tables / "networks.csv",
-        curvature=curvatures if curved else (),
+        curvature=curvatures if curved else (), dead_units=counted if curved else (),
     )  # fmt: skip
     outputs = {name: tables / f"{name}.csv" for name in ("estimates", "tests", "published")}
     write_estimates(
@@ -134,8 +138,12 @@ def test_networks_have_their_columns_where_a_study_asks(results: Path) -> None:
     pd.testing.assert_frame_equal(networks.drop(columns=NAMES), plain)
     own = networks[networks["method"] != RESEED]
     assert own[NAMES].notna().all(axis=None)
-    blocks = pd.concat(map(pd.read_csv, results.glob("predictions/**/*.curvature.csv")))
-    assert len(blocks) == len(own)
+    curved, counted = (
+        pd.concat(map(pd.read_csv, results.glob(f"predictions/**/*.{name}.csv")))
+        for name in ("curvature", "dead_units")
+    )
+    blocks = curved.merge(counted, on=NETWORK)
+    assert len(blocks) == len(curved) == len(own)
     both = own.merge(blocks, on=["method", "ratio", "state", "seed"], suffixes=("", "_own"))
     for name in NAMES:
         assert (both[name] == both[f"{name}_own"]).all(), name
@@ -170,7 +178,7 @@ def test_each_is_held_against_control_dense_and_another_seed(results: Path) -> N
         own = estimates.query("quantity == @measure.title and state == 'retrained'")
         own = own.query("method == 'magnitude' and against == 'control'").iloc[0]
         p = stats.ttest_rel(pruned, values["control", RETRAINED]).pvalue
-        assert own["p"] == pytest.approx(p)
+        assert own["p"] == pytest.approx(p, nan_ok=True)
         assert np.isnan(own["verdict"])  # neither flat nor sharp is worse
     compressed = estimates.query("quantity == 'weight norm' and state == 'compressed'")
     assert set(compressed["against"].dropna()) == {DENSE}
@@ -188,8 +196,9 @@ def test_the_page_lists_them_where_there_are_any(results: Path, undrawn: None) -
         build_report(results / name, results / f"{name}.html", study=facts)
         pages[name] = (results / f"{name}.html").read_text("utf-8")
     assert "Curvature of the loss" in pages["tables"]
+    assert "Dead units" in pages["tables"]
     assert "trace of the gradients’ covariance" in pages["tables"]
-    for words in ("Curvature", "Hessian", "curvature"):
+    for words in ("Curvature", "Hessian", "curvature", "Dead", "dead units"):
         assert words not in pages["plain"]
 
 

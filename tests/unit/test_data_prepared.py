@@ -266,3 +266,22 @@ def test_two_files_of_one_source_are_an_error(tmp_path):
     assert done.stderr.splitlines()[-1].endswith(
         "sources.again and recall_distortion.data.sources.digits both have a source 'digits'"
     )
+
+
+def test_a_part_of_the_training_images_is_taken_from_each_class(tmp_path):
+    """The test set stays; what is taken is drawn by the seed, and as many as were asked for."""
+    whole, some, same, other = (
+        prepare(tmp_path / f"{number}.safetensors", training_images=images, seed=seed)
+        for number, (images, seed) in enumerate(((None, 0), (200, 0), (200, 0), (200, 1)))
+    )
+    assert (len(some.train_labels), len(some.fit_index), len(some.holdout_index)) == (200, 180, 20)
+    assert np.array_equal(some.test_images, whole.test_images)
+    counts = np.bincount(some.train_labels, minlength=10)
+    shares = 200 * np.bincount(whole.train_labels, minlength=10) / len(whole.train_labels)
+    assert (abs(counts - shares) < 1).all()
+    assert np.array_equal(some.train_images, same.train_images)
+    assert not np.array_equal(some.train_images, other.train_images)
+    of_whole = {image.tobytes() for image in whole.train_images}
+    assert {image.tobytes() for image in some.train_images} <= of_whole
+    with pytest.raises(DataError, match=r"training_images: there are \d+, not 5000"):
+        prepare(tmp_path / "none.safetensors", training_images=5000)

@@ -159,7 +159,9 @@ def test_a_failed_download_leaves_no_half_file(tmp_path, mirror, monkeypatch, fa
         def interrupt(*arguments, **options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("recall_distortion.data.sources.torchvision_sets.os.replace", interrupt)
+        monkeypatch.setattr(
+            "recall_distortion.data.sources._torchvision_files.os.replace", interrupt
+        )
         error = KeyboardInterrupt
     with pytest.raises(error):
         prepare(tmp_path, "mnist", root)

@@ -50,17 +50,26 @@ FACTS = {
         "networks.structure",
         "compression.channel_ratios",
         "compression.controls",
+        "compression.event_facts",
         "compression.facts",
         "compression.formats",
         "compression.ratios",
+        "compression.spans",
     },
-    "report": {"compression.controls", "compression.facts", "compression.formats"},
+    "report": {
+        "compression.controls",
+        "compression.event_facts",
+        "compression.facts",
+        "compression.formats",
+    },
 }
 
 TORCH = {"networks", "fast", "training", "compression", "evaluation"}
 TORCH_OF_RUN = {"run.work", "run.duration"}
 NO_TORCH = FACTS["study"]
-TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu", "data.sources.torchvision_sets"}
+TORCH_IN_FUNCTIONS = {"system.processor", "system.gpu"} | {
+    f"data.sources._torchvision_{part}" for part in ("files", "read")
+}
 # What is installed with the package alone reads predictions: these of its modules use nothing else.
 WITHOUT_EXTRAS = {*READS, "simulation", "command", ""}
 # The names by which packages are imported where they differ from those they are installed by.
@@ -81,6 +90,7 @@ TABLES_OF_JOBS = {"tables.schema", "tables.files"}
 STARTS = {("command", "simulation"), ("command", "run"), ("run", "configuration")}
 
 LOADS_BY_NAME = {
+    "compression.blocks",
     "compression.pruning.channels",
     "compression.pruning.criteria",
     "compression.pruning.units",

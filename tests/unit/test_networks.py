@@ -26,6 +26,8 @@ PUBLISHED = {
     ("resnet56", 100): (858_868, 848_304, (0.49377, 0.24066, 0.08879, 0.03817, 0.00780)),
 }
 
+THIN = ("thin_mlp_3x5", "thin_cnn_2x3")
+
 
 def test_names_are_those_of_the_catalogue():
     assert all(callable(networks.constructor(name)) for name in plans.ARCHITECTURES)
@@ -65,7 +67,34 @@ def test_lenet300_counts():
     assert [round(100 * one / weights, 1) for one in left] == [51.3, 21.1, 13.5, 3.6]
 
 
-@pytest.mark.parametrize("name", plans.ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [("20x8", 11_490), ("10x16", 21_658), ("20x32", 177_258), ("10x64", 335_434)],
+)
+def test_thin_cnns_are_those_of_riera_et_al(size, parameters):
+    """For CIFAR-10, by the layers of their public configuration."""
+    assert plans.parameter_counts(f"thin_cnn_{size}", 3, 10).total == parameters
+
+
+@pytest.mark.parametrize("side", [8, 12])
+def test_thin_networks_are_the_plain_ones(side):
+    mlp, cnn = (networks.build(name, channels=2, classes=4) for name in THIN)
+    images = torch.randn(5, 2, side, side)
+    layers = [part for layer in mlp.hidden for part in (layer, nn.ReLU())]
+    plain = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), *layers, mlp.classifier)
+    torch.testing.assert_close(mlp(images), plain(images))
+    x = nn.Sequential(*(part for layer in cnn.hidden for part in (layer, nn.ReLU())))(images)
+    pooled = torch.cat([nn.AdaptiveAvgPool2d(1)(x), nn.AdaptiveMaxPool2d(1)(x)], dim=1)
+    torch.testing.assert_close(cnn(images), cnn.classifier(pooled.flatten(1)))
+
+
+@pytest.mark.parametrize("name", ["thin_mlp", "thin_mlp_0x8", "thin_mlp_08x8", "thin_cnn_2x3x1"])
+def test_a_thin_network_without_a_size(name):
+    with pytest.raises(NetworkError, match=rf"'{name}'.*thin_mlp_<depth>x<width>"):
+        networks.build(name, channels=1, classes=10)
+
+
+@pytest.mark.parametrize("name", [*plans.ARCHITECTURES, *THIN])
 @pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
 def test_counts_agree_with_the_catalogue(name, channels, classes):
     network = networks.build(name, channels=channels, classes=classes)
@@ -76,9 +105,9 @@ def test_counts_agree_with_the_catalogue(name, channels, classes):
     ("name", "size"),
     [
         (name, size)
-        for name, architecture in plans.ARCHITECTURES.items()
+        for name in (*plans.ARCHITECTURES, *THIN)
         for size in (8, 28, 32)
-        if size >= architecture.minimum_image_size
+        if size >= plans.architecture(name).minimum_image_size
     ],
 )
 def test_forward_shapes(name, size):
@@ -87,9 +116,9 @@ def test_forward_shapes(name, size):
         assert network(torch.rand(2, channels, size, size)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20", *THIN])
 def test_forward_at_the_smallest_size_and_of_oblong_images(name):
-    smallest = plans.ARCHITECTURES[name].minimum_image_size
+    smallest = plans.architecture(name).minimum_image_size
     network = networks.build(name, channels=1, classes=3)
     for height, width in ((smallest, smallest), (smallest, smallest + 3), (30, 41)):
         images = torch.rand(2, 1, height, width)
@@ -129,7 +158,7 @@ def test_lenet300_at_28_is_the_plain_network_and_averages_larger_images():
     torch.testing.assert_close(network(larger), network(images))
 
 
-@pytest.mark.parametrize("name", plans.ARCHITECTURES)
+@pytest.mark.parametrize("name", [*plans.ARCHITECTURES, *THIN])
 def test_prunable_are_all_weights_but_the_classifiers(name):
     network = networks.build(name, channels=1, classes=10)
     expected = [
@@ -153,7 +182,7 @@ def same(left, right):
     return all(torch.equal(left[key], right[key]) for key in left)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", "resnet20", *THIN])
 def test_initialize_depends_on_the_generator_only(name):
     network = networks.build(name, channels=1, classes=10)
     networks.initialize(network, torch.Generator().manual_seed(1))
@@ -181,7 +210,7 @@ def test_initialize_depends_on_the_generator_only(name):
     assert not any(torch.equal(first[key], other.state_dict()[key]) for key in drawn)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lenet300", "lenet5", *THIN])
 def test_default_scheme_is_pytorchs(name):
     # The layers draw weight, then bias, in the order in which they are built. A convolution's
     # numbers come in another order than torch's: always that of the channels last.
@@ -247,6 +276,8 @@ def test_shortcut_of_equal_width_is_the_identity():
         ("lenet5", 28),
         ("lenet5", 32),
         ("resnet20", 8),
+        ("thin_mlp_3x5", 12),
+        ("thin_cnn_2x3", 8),
     ],
 )
 def test_stacked_replicates_have_the_gradients_of_single_ones(name, size):

@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from recall_distortion import networks
 from recall_distortion.compression.blocks import Paths, compress_block
 from recall_distortion.compression.facts import CRITERIA
+from recall_distortion.compression.pruning.scores import synflow
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.training import DeviceImages, Run, TrainingImages, train_block, unfinished
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
@@ -89,6 +90,12 @@ def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
             there.numpy()
 
 
+@pytest.fixture
+def _few_rounds(monkeypatch):
+    """Rounds of pruning after the second do what it does."""
+    monkeypatch.setattr(synflow, "ROUNDS", 3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_are_drawn_on_the_cpu_wherever_the_network_lies(name):
     network = networks.build(name, channels=3, classes=4)
@@ -148,6 +155,7 @@ def chain(folder, device, case, at_once, scope="global"):
 FILES = ("dense", "compressed", "predicted-dense", "predicted-all")
 
 
+@pytest.mark.usefixtures("_few_rounds")
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 @pytest.mark.parametrize(("at_once", "scope"), [(1, "global"), (4, "layer")])
 def test_the_whole_chain_leaves_nothing_on_the_cpu(tmp_path, monkeypatch, case, at_once, scope):
@@ -205,6 +213,7 @@ def test_rounds_leave_nothing_on_the_cpu(tmp_path, monkeypatch, unit):
         assert torch.equal(value, there[name]), name
 
 
+@pytest.mark.usefixtures("_few_rounds")
 def test_what_is_deterministic_leaves_nothing_on_the_cpu(tmp_path):
     """The CNN on 12 x 12 pools windows that overlap, which is done otherwise there."""
     torch.use_deterministic_algorithms(True)

@@ -46,5 +46,6 @@ def test_every_control_is_found(said):
 def test_nothing_is_said_to_be_fine_tuned_that_is_not(said):
     for words in (
         "the same network fine-tuned", "fine-tuning without pruning", "pruned and fine-tuned cell",
+        "after fine-tuning", "before fine-tuning", "state fine-tuned", "pruning and fine-tuning",
     ):  # fmt: skip
         assert words not in said

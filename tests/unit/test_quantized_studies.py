@@ -150,7 +150,7 @@ def test_the_page_says_what_each_quantizer_is() -> None:
     for words in ("5 bits", "256 of them", "99.9 and 0.1", "a ratio of its own: 6.4"):
         assert words in said["p"].sentence
     of_pruned = said["magnitude_int8"].sentence
-    assert "the networks of magnitude, after fine-tuning" in of_pruned
+    assert "the networks of magnitude, after retraining" in of_pruned
     assert "read against magnitude; at ratios of its own: 8 and 40." in of_pruned
     (without,) = definitions({}, ["int8_dynamic"])
     assert "the image’s own range" in without.sentence

@@ -124,7 +124,7 @@ class TestCells:
          ("", "verdict", "", ""), ("one", "question", "1", "one"),
          (DEINTENSIFICATION, "against", "intensifies less", DEINTENSIFICATION),
          ("regularized_gradient", "method", "regularized gradient", "regularized_gradient"),
-         ("retrained", "method", "fine-tuned", "retrained"),
+         ("retrained", "method", "retrained", "retrained"),
          ("a,b\"c", "text", "a,b\"c", "a,b\"c")],
     )  # fmt: skip
     def test_a_cell_keeps_what_the_file_says(
@@ -159,7 +159,7 @@ class TestListings:
         shown = [heading.name for heading in table.headings]
         assert sorted([*same, *shown]) == sorted(effects.columns)
         assert same["state"] == "retrained"
-        assert "state fine-tuned" in table.note
+        assert "state retrained" in table.note
 
     @pytest.mark.parametrize(
         "name",

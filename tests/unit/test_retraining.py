@@ -20,6 +20,7 @@ from recall_distortion.compression.methods import Cell, GradualPlan, RetrainingP
 from recall_distortion.compression.pruning.selection import method_masks
 from recall_distortion.compression.retraining import after, prepare, until
 from recall_distortion.compression.schedules.gradual import Gradual
+from recall_distortion.compression.transfers import TRANSFERS
 from recall_distortion.data.prepared import load
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.inference.estimates import answers
@@ -91,7 +92,7 @@ def test_every_way_has_a_control_and_every_control_a_way():
     assert set(WAY_OF) == set(CONTROL_OF.values()) == set(CONTROLS)
     for arm, way in WAY_OF.items():
         assert CONTROL_OF[way] == control_of(*way) == arm
-    assert {retraining for _, retraining in CONTROL_OF} == set(RETRAININGS)
+    assert {retraining for _, retraining in CONTROL_OF} == {*RETRAININGS, *TRANSFERS}
     assert {schedule for schedule, _ in CONTROL_OF} == set(SCHEDULES)
     for name in RETRAININGS:  # one that nobody knows is a schedule of rounds at once
         assert control_of("twice", name) == control_of("one_shot", name)

@@ -20,10 +20,12 @@ from recall_distortion.compression.channel_ratios import (
 from recall_distortion.networks import plans, structure
 from recall_distortion.system.errors import NetworkError
 
+THIN = ("thin_mlp_3x40", "thin_cnn_2x24")
 NAMES = [name for name in plans.ARCHITECTURES if name not in ("resnet32", "resnet44", "resnet110")]
+NAMES += THIN
 
 
-@pytest.mark.parametrize("name", plans.ARCHITECTURES)
+@pytest.mark.parametrize("name", [*plans.ARCHITECTURES, *THIN])
 @pytest.mark.parametrize(("channels", "classes"), [(1, 10), (3, 7)])
 def test_the_plan_has_the_layers_of_the_module(name, channels, classes):
     network = networks.build(name, channels=channels, classes=classes)
@@ -46,7 +48,7 @@ def test_the_plan_has_the_layers_of_the_module(name, channels, classes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_plan_knows_the_images_that_layers_make(name):
-    smallest = plans.ARCHITECTURES[name].minimum_image_size
+    smallest = plans.architecture(name).minimum_image_size
     network = networks.build(name, channels=3, classes=4).train()
     for image in ((smallest, smallest), (smallest + 5, smallest), (33, 38)):
         layers = plans.layers(name, 3, 4, image)
@@ -83,7 +85,7 @@ def test_the_network_of_a_ratio_is_the_largest_that_is_small_enough(name, count)
         own = widths(layers, step / 1200 - 1 / 5000)
         every[size(layers, own, count)] = own
     for ratio in (1, 1.5, 2, 3.54, 4, 7.3, 10):
-        fitting = [many for many in every if many * Fraction(ratio) <= whole]
+        fitting = [many for many in every if many * Fraction(str(ratio)) <= whole]
         expected = every[max(fitting)] if ratio > 1 else widths(layers, 1)
         assert widths(layers, fraction_of_channels(layers, ratio, count)) == expected
 
@@ -97,12 +99,12 @@ def test_a_ratio_is_reached_and_the_next_network_is_too_large(ratio, name, count
     layers = plans.layers(name, 1, 10, (32, 32))
     whole, every = size(layers, {}, count), fractions(layers)
     found = fraction_of_channels(layers, ratio, count)
-    assert size(layers, widths(layers, found), count) * Fraction(ratio) <= whole
+    assert size(layers, widths(layers, found), count) * Fraction(str(ratio)) <= whole
     place = every.index(found)
     if place + 1 < len(every):
         above = widths(layers, every[place + 1])
         assert above != widths(layers, found)
-        assert size(layers, above, count) * Fraction(ratio) > whole
+        assert size(layers, above, count) * Fraction(str(ratio)) > whole
     for group in structure.groups(layers).values():
         assert 1 <= widths(layers, found)[group.name] <= group.size
 
@@ -125,6 +127,19 @@ def test_a_ratio_beyond_one_channel_a_group_names_the_largest():
         fraction_of_channels(layers, 0.5, "total")
     with pytest.raises(NetworkError, match="one of total, prunable, multiply_adds"):
         fraction_of_channels(layers, 2, "flops")
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "classes", "count", "ratio"),
+    [("mlp", 3, 7, "multiply_adds", 36.96), ("cnn", 3, 10, "prunable", 85.4)],
+)
+def test_a_ratio_is_the_decimal_that_is_written(name, channels, classes, count, ratio):
+    """Where it is reached exactly, as these largest ones are, though their floats lie above."""
+    layers = plans.layers(name, channels, classes)
+    one = fraction_of_channels(layers, ratio, count)
+    assert set(widths(layers, one).values()) == {1}
+    with pytest.raises(NetworkError, match=rf"feasible ratio is {ratio}\."):
+        fraction_of_channels(layers, ratio + 0.01, count)
 
 
 def test_a_residual_network_s_stages_stay_padded_alike():

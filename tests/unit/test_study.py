@@ -136,7 +136,7 @@ WRONG = [
         "panels.0.architectures",
         ["vgg16"],
         "panels.0.architectures.0",
-        ["'vgg16'", *ARCHITECTURES],
+        ["'vgg16'", *ARCHITECTURES, "thin_mlp_<depth>x<width>"],
     ),
     ("panels.0.architectures", ["mlp", "mlp"], None, ["panels.0.architectures", "listed twice"]),
     ("panels.0.architectures", [], "panels.0.architectures", ["at least 1 item"]),

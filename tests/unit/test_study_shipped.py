@@ -11,7 +11,6 @@ from study_helpers import changed, write
 
 from recall_distortion import study as study_module
 from recall_distortion.data import Shape, describe
-from recall_distortion.data.sources import SOURCES
 from recall_distortion.study import check_feasible, load
 from recall_distortion.system.errors import StudyError
 
@@ -59,9 +58,7 @@ def test_there_are_studies_to_check():
 def test_a_shipped_study_is_valid_and_feasible(path):
     study = load(path)
     shapes = {
-        name: FROM_FILES[name]
-        if SOURCES[dataset.source].needs_path
-        else describe(dataset.source, path=dataset.path)
+        name: FROM_FILES[name] if dataset.facts.needs_path else describe(**dataset.which())
         for name, dataset in study.datasets.items()
     }
     check_feasible(study, path, shapes)

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "dvc.yaml", ".dvcignore")
 COMMAND = ("snakemake", "--cores", "2")  # as a user gives it
 NOTHING = "Nothing to be done"
-TABLES = 9  # files in the tables folder of a finished study
+TABLES = 10  # files in the tables folder of a finished study
 #: One block of seeds, all methods and ratios in one job: every rule, in few jobs.
 FEW_JOBS = "  replicates: 3\n  ratios: 3\n  bundles: {both: [magnitude, control]}\n"
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@localhost")
@@ -167,7 +167,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made_once(
         tmp_path_factory,
         "finished",
-        lambda folder: copy_project(folder).run(*COMMAND, "--config", "study=test"),
+        lambda folder: copy_project(folder).snakemake("--config", "study=test"),
     )
 
 

@@ -1,11 +1,11 @@
-"""A study that measures curvature, by the workflow: which jobs it adds, and what they write."""
+"""A study that measures curvature and dead units, by the workflow: its jobs, what they write."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from recall_distortion.tables.schema import CURVATURE
+from recall_distortion.tables.schema import CURVATURE, DEAD_UNITS
 from tests.workflow.conftest import NOTHING, Project
 
 STUDY = ("--config", "study=test")
@@ -18,14 +18,16 @@ def test_a_finished_study_that_asks_for_it_computes_that_alone(finished_copy: Pr
     assert text.count("curvature: null\n") == 1
     results = finished_copy.folder / "results/test"
     plain = pd.read_csv(results / "tables/networks.csv")
-    study.write_text(text.replace("curvature: null", "curvature: {images: 60, eigenvalues: 3}"))
+    counting = text.replace("dead_units: false", "dead_units: true")
+    asked = counting.replace("curvature: null", "curvature: {images: 60, eigenvalues: 3}")
+    study.write_text(asked)
     planned = finished_copy.planned(*STUDY)
-    assert planned["curvature"] == 2 * 3  # blocks; dense, control, magnitude
+    assert planned["curvature"] == planned["dead_units"] == 2 * 3  # dense, control, magnitude
     assert {"measure", "estimate", "report"} <= planned.keys()
     assert not {"prepare", "train", "compress", "evaluate"} & planned.keys()
 
     finished_copy.snakemake(*STUDY)
-    names = [column.name for column in CURVATURE]
+    names = [column.name for column in (*CURVATURE, *DEAD_UNITS)]
     networks = pd.read_csv(results / "tables/networks.csv")
     pd.testing.assert_frame_equal(networks.drop(columns=names), plain)
     assert networks[names].notna().all(axis=None)
@@ -33,10 +35,13 @@ def test_a_finished_study_that_asks_for_it_computes_that_alone(finished_copy: Pr
     assert not (results / "unfinished").exists()
     assert NOTHING in finished_copy.snakemake("-n", *STUDY)
 
-    # More eigenvalues are measured anew; without the key the tables are what they were.
-    study.write_text(text.replace("curvature: null", "curvature: {images: 60, eigenvalues: 4}"))
-    assert finished_copy.planned(*STUDY)["curvature"] == 6
+    # More eigenvalues are measured anew; without the keys the tables are what they were.
+    study.write_text(asked.replace("eigenvalues: 3", "eigenvalues: 4"))
+    planned = finished_copy.planned(*STUDY)
+    assert planned["curvature"] == 6
+    assert "dead_units" not in planned
     study.write_text(text)
     planned = finished_copy.planned(*STUDY)
     assert "measure" in planned
-    assert not {"curvature", "prepare", "train", "compress", "evaluate"} & planned.keys()
+    others = {"curvature", "dead_units", "prepare", "train", "compress", "evaluate"}
+    assert not others & planned.keys()

@@ -66,7 +66,7 @@ def test_cores_order_and_jobs_change_no_byte(sequential: Project, tmp_path: Path
     edits = SEQUENTIAL | {"  replicates: 2": jobs}
     other = run(tmp_path, edits, "measure_all", *options, start=Project.warm)
     assert len(list((other.folder / "results/test/compressed").rglob("*.safetensors"))) == 1
-    assert_same(tables(sequential), tables(other), count=2)
+    assert_same(tables(sequential), tables(other), count=3)
 
 
 def test_vectorized_the_same_blocks_give_the_same_bytes(
@@ -74,15 +74,26 @@ def test_vectorized_the_same_blocks_give_the_same_bytes(
 ) -> None:
     """Beside threads that the caller's environment grants, and another order of hashed sets.
 
-    Up to the measured tables; what follows reads them alone, and is compared between processes by
-    the tests of a cluster and of kills.
+    The first block of two, up to the measured recalls; what follows reads them and the predictions
+    alone, and is compared between processes by the tests of a cluster and of kills.
     """
     monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(os.cpu_count()))
     monkeypatch.setenv("PYTHONHASHSEED", "1")
-    other = run(tmp_path, {}, "--cores", "2", "measure_all")
-    measured = tables(other)
-    assert_same({name: tables(finished)[name] for name in measured}, measured, count=2)
+    other = run(tmp_path, {"seeds: 3": "seeds: 2"}, "--cores", "2", "measure_all")
+    ours, theirs = (project.folder / "results/test" for project in (other, finished))
+    blocks = sorted(path.relative_to(ours) for path in ours.rglob("seeds-*.safetensors"))
+    # Dense, control, magnitude at two ratios; predictions of the first two and of magnitude.
+    assert len(blocks) == 4 + 3
+    for path in blocks:
+        found, expected = (load_file(results / path) for results in (ours, theirs))
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            assert values.tobytes() == expected[name].tobytes(), (path, name)
+    header, *rows = (theirs / "tables/recall.csv").read_text().splitlines(keepends=True)
+    seed = header.split(",").index("seed")
+    expected = [header, *(row for row in rows if row.split(",")[seed] != "2")]
+    assert (ours / "tables/recall.csv").read_text() == "".join(expected)
 
 
 #: What rounding moves a probability by, at most: as parameters and losses in

@@ -13,8 +13,8 @@ import yaml
 
 from recall_distortion.compression.facts import CHANNEL_CRITERIA, CRITERIA, SCHEDULES, UNITS
 from recall_distortion.data.sources import MODULES
-from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import Study, quantizing
+from recall_distortion.networks.plans import ARCHITECTURES, SIZED
+from recall_distortion.study import Study, quantizing, transferring
 from recall_distortion.system.code import deciding
 from tests.workflow.conftest import NOTHING, PROJECT, Project
 
@@ -41,7 +41,7 @@ STUDIES = [
 RULES_OF = {
     "train": ("prepare", "train"),
     "compress": ("compress", "quantize"),
-    "evaluate": ("evaluate", "curvature"),
+    "evaluate": ("evaluate", "curvature", "dead_units"),
     "measure": ("measure",),
     "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures", "thumbnails"),
@@ -118,7 +118,7 @@ def wanted_code(stage: str) -> list[str]:
     them needs a line of its own.
     """
     source = PROJECT / "src"
-    families = {facts.family for facts in ARCHITECTURES.values()}
+    families = {*(facts.family for facts in ARCHITECTURES.values()), *SIZED}
     networks = [
         f"recall_distortion.{room}.{name}" for room in ROOMS_OF_NETWORKS for name in families
     ]
@@ -130,7 +130,7 @@ def wanted_code(stage: str) -> list[str]:
     told = {
         "get_source_modules": set(MODULES.values()),
         "get_network_modules": networks,
-        "get_compression_modules": [*networks, *methods],
+        "get_compression_modules": [*networks, *methods, transferring.MODULE],
         "get_evaluation_modules": [*networks, quantizing.EVALUATION],
     }
     files: set[Path] = set()

@@ -6,9 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.workflow.conftest import NOTHING, Project
 
@@ -20,6 +18,10 @@ PREDICTIONS = "results/test/predictions/digits/mlp/tiny/magnitude/seeds-000-001.
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """Return the address of a server on this machine that speaks S3, with a bucket in it."""
+    # Not imported by every process that collects tests.
+    import boto3
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

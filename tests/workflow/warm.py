@@ -47,8 +47,8 @@ _IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "statsmode
 _PLUGINS = ("snakemake_executor_plugin_", "snakemake_logger_plugin_", "snakemake_storage_plugin_")
 _COMMANDS = {"snakemake": "snakemake.cli", "dvc": "dvc.cli"}
 # Whatever else runs Python gets Python; a fit starts itself anew, at fixed addresses.
-_SCRIPTS = ("train", "compress", "evaluate", "measure", "estimate", "compare_fits", "summarize")
-_SCRIPTS += ("figures", "report")
+_SCRIPTS = Path(__file__).resolve().parents[2].joinpath("workflow/scripts").glob("*.py")
+_NAMES = sorted(path.stem for path in _SCRIPTS if path.stem != "fit")
 
 _LAUNCHER = """#!{python} -IS
 import json, os, socket, sys
@@ -82,7 +82,7 @@ def commands() -> str:
     while not address.exists():
         assert server.poll() is None, "what commands are forked from does not start"
         time.sleep(0.02)
-    scripts = tuple(f".{name}.py" for name in _SCRIPTS)
+    scripts = tuple(f".{name}.py" for name in _NAMES)
     text = _LAUNCHER.format(python=sys.executable, scripts=scripts, address=str(address))
     for name in ("python", *_COMMANDS):
         (folder / name).write_text(text)

@@ -144,6 +144,20 @@ def get_curvature_files():
     ]
 
 
+def get_dead_units_files():
+    """Return every table of dead units; none where the study does not ask for them."""
+    return [
+        path
+        for network in STUDY.networks()
+        for path in expand(
+            f"{PREDICTIONS}.dead_units.csv",
+            **network.panel._asdict(),
+            bundle=measuring.bundles_of_dead_units(STUDY, network),
+            block=STUDY.blocks(),
+        )
+    ]
+
+
 def get_data_files():
     """Return the prepared data by data set.
 
@@ -201,6 +215,23 @@ def get_origins(wildcards):
             **{**dict(wildcards.items()), "bundle": bundle, "ratios": ratios}
         )
         for bundle, ratios in found
+    ]
+
+
+def get_source_of_tickets(wildcards):
+    """Return the data that the weights of a job's tickets come from; none of most jobs."""
+    panel = get_panel(wildcards)
+    source, _ = transferring.inputs(STUDY, panel, wildcards.bundle, wildcards.ratios)
+    return DATA.format(dataset=source) if source else []
+
+
+def get_tickets(wildcards):
+    """Return the files of the networks of another data set whose tickets a job trains."""
+    panel = get_panel(wildcards)
+    _, tickets = transferring.inputs(STUDY, panel, wildcards.bundle, wildcards.ratios)
+    return [
+        f"{COMPRESSED}.safetensors".format(**{**dict(wildcards.items()), **ticket})
+        for ticket in tickets
     ]
 
 

@@ -2,6 +2,8 @@ rule compress:
     input:
         data=DATA,
         dense=f"{DENSE}.safetensors",
+        source=get_source_of_tickets,
+        tickets=get_tickets,
     output:
         weights=f"{COMPRESSED}.safetensors",
         sparsity=f"{COMPRESSED}.sparsity.csv",

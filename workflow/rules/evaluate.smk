@@ -57,10 +57,40 @@ rule curvature:
         "../scripts/curvature.py"
 
 
+rule dead_units:
+    input:
+        data=DATA,
+        dense=f"{DENSE}.safetensors",
+        compressed=get_compressed_of_bundle,
+    output:
+        dead_units=f"{PREDICTIONS}.dead_units.csv",
+    log:
+        f"{LOGS}/dead_units/{paths.EVALUATE_JOB}.log",
+    wildcard_constraints:
+        bundle=get_bundles(quantizing_ones=False),
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        gpu=min(CONFIGURATION.gpus, 1),
+        jobs_per_gpu=CONFIGURATION.jobs_per_gpu,
+        mem_mb=2000,
+    params:
+        code=get_code("dead_units", get_network_modules),
+        deterministic=STUDY.deterministic,
+        selection=STUDY.selection,
+    message:
+        "Counting dead units of {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe}),"
+        " {wildcards.bundle}, {wildcards.block}"
+    script:
+        "../scripts/dead_units.py"
+
+
 rule evaluate_all:
     input:
         get_prediction_files(),
         get_curvature_files(),
+        get_dead_units_files(),
 
 
 rule measure:
@@ -68,6 +98,7 @@ rule measure:
         predictions=get_prediction_files(),
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
         curvature=get_curvature_files(),
+        dead_units=get_dead_units_files(),
         events=get_event_files(),
     output:
         recall=f"{TABLES}/recall.csv",

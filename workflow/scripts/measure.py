@@ -12,6 +12,7 @@ with job_log(snakemake.log[0]):
         snakemake.output.networks,
         splits=snakemake.params.splits,
         curvature=snakemake.input.get("curvature", []),
+        dead_units=snakemake.input.get("dead_units", []),
         events=snakemake.input.get("events", []),
         events_csv=snakemake.output.events,
     )

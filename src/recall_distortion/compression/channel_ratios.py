@@ -5,7 +5,6 @@ One fraction is common to all groups of channels: of a group of n, max(1, round(
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
@@ -64,14 +63,15 @@ def fraction_of_channels(
         raise NetworkError(f"a compression ratio is at least 1, not {ratio!r}")
     whole = size(layers, {}, count)
     every = fractions(layers)
+    # A ratio is the decimal number that is written, which its binary form may lie just above.
     fitting = bisect_right(
         every,
-        whole / Fraction(ratio),
+        whole / Fraction(str(ratio)),
         key=lambda fraction: Fraction(size(layers, widths(layers, fraction), count)),
     )
     if not fitting:
         least = size(layers, widths(layers, every[0]), count)
-        largest = math.floor(100 * whole / least) / 100
+        largest = 100 * whole // least / 100
         raise NetworkError(
             f"{network} cannot reach ratio {format_ratio(ratio)} with unit: channel and count: "
             f"{count}, because a channel of every layer stays; its largest feasible ratio is "

@@ -265,6 +265,12 @@ SCHEDULES: dict[str, Schedule] = {
             "and Gupta, arXiv 1710.01878; what went may return until the last is removed",
             of_dense=False,
         ),
+        Schedule(
+            "events",
+            "pruned at events of the dense network's own training, from its initial weights and in "
+            "its order, as by Bartoldson et al., arXiv 1906.03728",
+            of_dense=False,
+        ),
     )
 }
 

@@ -15,6 +15,21 @@ from recall_distortion.training.recipe import Computing, Recipe
 
 
 @dataclass(frozen=True)
+class MethodEvents:
+    """When a method's events come in a training, and what becomes of what they take.
+
+    The first is after ``start`` epochs, the others ``every`` so many epochs, as far as they come no
+    later than those of the plan end. ``removal`` is a word of ``training.events``, for ``steps``
+    batches of training.
+    """
+
+    start: int
+    every: int
+    removal: str = "permanent"
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Method:
     """A way of pruning.
 
@@ -26,7 +41,9 @@ class Method:
     stay of each group where no fraction says so. ``retraining`` says what follows. Where
     ``of_sparsity`` a ratio stands for the share of prunable weights that goes, 1 - 1 / ratio to two
     decimals. ``at`` says which weights are scored: those of the trained network, those that the
-    retraining begins with, or the initial ones.
+    retraining begins with, or the initial ones. ``target`` says whether the lowest or the highest
+    scores go; ``events`` are those of the schedule of this name. With ``ticket`` nothing is scored:
+    masks are those of this method's networks of another data set.
     """
 
     criterion: str
@@ -40,6 +57,9 @@ class Method:
     at: str = TRAINED
     feature_images: int = 0
     channels: Mapping[str, int] | None = None
+    target: str = "lowest"
+    events: MethodEvents | None = None
+    ticket: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,18 @@ class GradualPlan:
 
     recipe: Recipe
     begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class EventsPlan:
+    """What decides networks with events in their training, and their control.
+
+    ``recipe`` is that of the training. No event comes after more than ``end`` epochs, and the best
+    epoch is one of those that follow.
+    """
+
+    recipe: Recipe
     end: int
 
 
@@ -71,11 +103,12 @@ class CompressionPlan:
     """What decides the pruned networks of a bundle of methods, besides ratios, data and weights.
 
     ``methods`` are by name; a control's is None: nothing is pruned and the same retraining follows.
-    ``gradual`` is there where any is of that schedule, and ``retrainings`` has by its name each
-    that is no fine-tuning. ``count`` says what a ratio counts; ``recipe`` is that of the
-    fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``. ``unit`` is what the
-    rounds of a control are counted in. ``plan`` is a word for the network's layers, where their
-    groups of channels decide what is removed.
+    ``gradual`` and ``events`` are there where any is of that schedule, and ``retrainings`` has by
+    its name each that is no fine-tuning. ``count`` says what a ratio counts; ``recipe`` is that of
+    the fine-tuning, and ``selection`` and ``engine`` are as in ``TrainingPlan``. ``unit`` is what
+    the rounds of a control are counted in. ``plan`` is a word for the network's layers, where their
+    groups of channels decide what is removed. ``source`` is there where any method begins
+    with another data set's weights: how these were trained, and after which epoch they are taken.
     """
 
     methods: Mapping[str, Method | None]
@@ -87,6 +120,8 @@ class CompressionPlan:
     retrainings: Mapping[str, RetrainingPlan] = field(default_factory=dict)
     unit: str = "weight"
     plan: str = ""
+    events: EventsPlan | None = None
+    source: RetrainingPlan | None = None
 
     def schedule(self, name: str) -> str:
         """Return the schedule of a method, or that which a control is of."""

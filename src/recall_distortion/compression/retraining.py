@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression.controls import EARLY, FINETUNE, GRADUAL, INITIALIZATION
+from recall_distortion.compression.controls import (
+    EARLY,
+    FINETUNE,
+    GRADUAL,
+    INITIALIZATION,
+    TRANSFER,
+    TRANSFER_SHUFFLED,
+    WHILE_TRAINED,
+)
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import (
@@ -35,8 +43,12 @@ from recall_distortion.training.replicates import FINE_TUNING, TRAINING, Block, 
 SHUFFLED = "shuffled"
 #: Those that begin with the weights of an epoch of the training.
 STARTING_EARLY = frozenset({"rewind", SHUFFLED})
-#: What random streams are called after: a shuffled mask is trained as what it is read against.
-_STAGES = {FINETUNE: FINE_TUNING, SHUFFLED: "rewind"}
+#: What random streams are called after: a shuffled mask is trained as what it is read against, and
+#: what comes from another data set as what is rewound on this one.
+_STAGES = {
+    FINETUNE: FINE_TUNING,
+    **dict.fromkeys((SHUFFLED, TRANSFER, TRANSFER_SHUFFLED), "rewind"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,13 @@ class Retraining:
 
     ``starts`` has by seed the weights that it begins with, and is empty where it goes on with those
     that are left. ``of_dense`` says whether a network just before it was the dense one, pruned.
+    ``lost`` says of seeds that cannot begin why.
     """
 
     name: str
     recipe: Recipe
     starts: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    lost: Mapping[int, str] = field(default_factory=dict)
 
     def stage(self, number: int) -> str:
         """Return what the random streams of a round are called after.
@@ -63,19 +77,19 @@ class Retraining:
     @property
     def of_dense(self) -> bool:
         """Whether it goes on with the weights that are left."""
-        return not self.starts
+        return not self.starts and not self.lost
 
     def masks(self, masks: Mapping[str, Tensor], seed: int) -> Mapping[str, Tensor]:
         """Return the masks to retrain under.
 
         Shuffled ones are permuted within each layer, by one order at all ratios.
         """
-        if self.name != SHUFFLED:
+        if self.name not in (SHUFFLED, TRANSFER_SHUFFLED):
             return masks
-        drawn = generator(seed, "mask shuffle")
+        drawing = generator(seed, "mask shuffle")
         found = {}
         for name, mask in masks.items():
-            order = torch.randperm(mask.numel(), generator=drawn).to(mask.device)
+            order = torch.randperm(mask.numel(), generator=drawing).to(mask.device)
             found[name] = mask.flatten()[order].view_as(mask)
         return found
 
@@ -96,15 +110,17 @@ def prepare(
     """
     found = Retraining(name, _recipe(plan, name))
     if name == "reinit":
-        return replace(found, starts=_drawn(network, seeds, "reinit initialization"))
+        return replace(found, starts=drawn(network, seeds, "reinit initialization"))
     if name not in STARTING_EARLY:
         return found
     own = plan.retrainings[name]
-    starts: Mapping[int, Mapping[str, Tensor]] = _drawn(network, seeds, "initialization")
+    starts: Mapping[int, Mapping[str, Tensor]] = drawn(network, seeds, "initialization")
     if own.epochs:
-        starts = _trained(
+        starts, lost = trained(
             network, images, until(own.recipe, own.epochs), starts, engine, unfinished
         )
+        for error in lost.values():
+            raise error
     return replace(found, starts=starts)
 
 
@@ -117,7 +133,7 @@ def scored(
     retraining begins with.
     """
     if at == INITIALIZATION:
-        return _drawn(network, dense.seeds, "initialization")
+        return drawn(network, dense.seeds, "initialization")
     if at == EARLY:
         return retraining.starts
     return {seed: dense.state(seed) for seed in dense.seeds}
@@ -125,9 +141,11 @@ def scored(
 
 def recipe_of(plan: CompressionPlan, name: str) -> Recipe:
     """Return the recipe that a method's networks, or a control's, are trained by."""
-    if plan.schedule(name) == GRADUAL:
-        assert plan.gradual is not None  # the study has said so of every bundle with such a method
-        return plan.gradual.recipe
+    schedule = plan.schedule(name)
+    if schedule in WHILE_TRAINED:
+        own = plan.gradual if schedule == GRADUAL else plan.events
+        assert own is not None  # the study has said so of every bundle with such a method
+        return own.recipe
     return _recipe(plan, plan.retraining(name))
 
 
@@ -162,7 +180,8 @@ def _cut(recipe: Recipe, begin: int, end: int) -> Recipe:
     return replace(recipe, phases=tuple(phases))
 
 
-def _drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
+def drawn(network: nn.Module, seeds: Sequence[int], purpose: str) -> dict[int, dict[str, Tensor]]:
+    """Return by seed the initial weights that a purpose's stream draws."""
     found = {}
     for seed in seeds:
         networks.initialize(network, generator(seed, purpose))
@@ -181,22 +200,27 @@ class _Last:
         """Return nothing: all stays."""
 
 
-def _trained(
+def trained(
     network: nn.Module,
     images: TrainingImages,
     recipe: Recipe,
     starts: Mapping[int, Mapping[str, Tensor]],
     engine: Engine,
     unfinished: Unfinished,
-) -> dict[int, Mapping[str, Tensor]]:
-    """Return the weights after a recipe's last epoch, in the order of the dense networks."""
+) -> tuple[dict[int, Mapping[str, Tensor]], dict[int, NonFiniteLoss]]:
+    """Return the weights after a recipe's last epoch, in the order of the dense networks.
+
+    By seed, and apart from them what became of those whose loss is not finite.
+    """
     runs = [Run(seed, state, removal=_Last(recipe.epochs)) for seed, state in starts.items()]
     fitted = fit_runs(
         network, images, recipe, runs, engine=engine, stage=TRAINING, unfinished=unfinished
     )
     found: dict[int, Mapping[str, Tensor]] = {}
+    lost = {}
     for run, one in zip(runs, fitted, strict=True):
         if isinstance(one, NonFiniteLoss):
-            raise one
-        found[run.seed] = one.state
-    return found
+            lost[run.seed] = one
+        else:
+            found[run.seed] = one.state
+    return found, lost

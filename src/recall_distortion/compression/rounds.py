@@ -99,12 +99,13 @@ def start(
     """Return the walks of a block: each replicate by each method that has ``ratios``, by its name.
 
     ``image`` is the height and width of images. Those that begin with the same weights follow each
-    other. Raises ``NetworkError`` for a ratio that the network cannot reach.
+    other; a seed that has none is left out. Raises ``NetworkError`` for a ratio that the network
+    cannot reach.
     """
     chains: dict[str, list[Chain]] = {}
     for name, own in ratios.items():
         method, schedule = plan.methods[name], plan.schedule(name)
-        if method is None and schedule == ONE_SHOT:
+        if schedule == ONE_SHOT and (method is None or method.ticket):
             chains[name] = [(Round(1.0, ratio),) for ratio in own]
             continue
         # A control of rounds has those of what it is the control of, and removes nothing in any.
@@ -119,6 +120,7 @@ def start(
         Walk(name, seed, chain, states[at][seed])
         for seed in dense.seeds
         for at, names in by_time.items()
+        if seed in states[at]
         for name in names
         for chain in chains[name]
     ]
@@ -192,7 +194,7 @@ def prune(
     walks: Sequence[Walk],
     number: int,
 ) -> None:
-    """Set the masks of walks for a round; the control's have none.
+    """Set the masks of walks for a round; the control's have none, and tickets have theirs.
 
     From one state a gradient is computed once for all methods and ratios, and a method's scores
     once for all ratios; walks from one state follow each other.
@@ -203,7 +205,7 @@ def prune(
         gradients: dict[int, dict[str, Tensor]] = {}  # by number of examples
         for name, those in groupby(same, key=lambda walk: walk.method):
             method, own = plan.methods[name], list(those)
-            if method is None:
+            if method is None or method.ticket:
                 continue
             seed, examples = own[0].seed, method.gradient_examples
             if needs_gradient(method) and examples not in gradients:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,34 @@ class Source:
     def needs_path(self) -> bool:
         """Whether it reads a user's own data."""
         return not isinstance(self.shape, Shape)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Data sets of one kind by name, and by split where a set has several.
+
+    ``sets`` has them by name and split, which is "" where a set has but one. ``refused`` says of
+    names that somebody may try why they cannot be used, and what can be done.
+    """
+
+    description: str
+    sets: Mapping[str, Mapping[str, Source]]
+    refused: Mapping[str, str]
+
+    def find(self, name: str | None, split: str | None) -> Source:
+        """Return a set; raises ``DataError`` for what there is not, naming what there is."""
+        if name in self.refused:
+            raise DataError(f"{name} {self.refused[name]}")
+        if name not in self.sets:
+            what = f"there is no name {name!r}" if name else "a name is missing"
+            raise DataError(f"{what} for {self.description}; valid: {', '.join(self.sets)}")
+        splits = self.sets[name]
+        if (split or "") in splits:
+            return splits[split or ""]
+        if split and "" in splits:
+            raise DataError(f"{name} has no splits to choose from; remove split")
+        what = f"has no split {split!r}" if split else "needs a split"
+        raise DataError(f"{name} {what}; valid: {', '.join(splits)}")
 
 
 def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from recall_distortion.data.images import Place, RawData, Source, unusual_values
 from recall_distortion.data.imbalance import held_out_of_each, long_tailed
 from recall_distortion.data.prepared import Shape
-from recall_distortion.data.sources import SOURCES
+from recall_distortion.data.sources import find
 from recall_distortion.data.splits import stratified_split
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import DataError
@@ -24,15 +24,19 @@ DEFAULT_TEST_FRACTION = 0.5
 _TEST_STREAM = 0
 _HOLDOUT_STREAM = 1
 _TAIL_STREAM = 2
+_PART_STREAM = 3
 
 
-def describe(source: str, *, path: str | None = None) -> Shape:
+def describe(
+    source: str, *, path: str | None = None, name: str | None = None, split: str | None = None
+) -> Shape:
     """Return channels, image size and classes of a source, without torch and without its images.
 
-    ``path`` is the file or folder of a source of one's own data. Raises ``DataError``
-    for an unknown source, or a path that is missing or does not hold such a data set.
+    ``path`` is the file or folder of a source of one's own data, ``name`` and ``split`` say which
+    set of torchvision. Raises ``DataError`` for an unknown source or set, or a path that is missing
+    or does not hold such a data set.
     """
-    shape = _known(source, path).shape
+    shape = _known(source, path, name, split).shape
     return shape if isinstance(shape, Shape) else shape(_user_path(path))
 
 
@@ -46,32 +50,33 @@ def prepare(
     test_fraction: float | None,
     seed: int,
     imbalance: float | None = None,
+    training_images: int | None = None,
+    name: str | None = None,
+    split: str | None = None,
     download: bool = True,
 ) -> None:
     """Write a source as one sealed file at ``output``, all of it or nothing.
 
-    ``holdout`` is the fraction of the training images held out of fitting, ``test_fraction`` that
-    of all images that become the test set where the source has none of its own (default 0.5);
-    both splits are stratified by class and follow from ``seed``. ``imbalance`` thins the training
-    images to a long tail before (``data.imbalance``); 20 of each class are held out then, whatever
-    ``holdout`` says. torchvision's sets are looked for
-    under ``data_root`` and downloaded where missing unless ``download`` is False. The same
-    arguments and source give the same bytes. Raises ``DataError``.
+    ``path``, ``name`` and ``split`` are as in ``describe``. ``holdout`` is the fraction of the
+    training images held out of fitting, ``test_fraction`` that of all images that become the test
+    set where the source has none of its own (default 0.5); both splits are stratified by class and
+    follow from ``seed``. ``imbalance`` thins the training images to a long tail before
+    (``data.imbalance``); 20 of each class are held out then, whatever ``holdout`` says. Before
+    either only ``training_images`` of them are taken, from each class in proportion. torchvision's
+    sets are looked for under ``data_root`` and, unless ``download`` is False, downloaded where
+    missing. The same arguments and source give the same bytes. Raises ``DataError``.
     """
-    known = _known(source, path)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
+    _check_seed(seed)
+    known = _known(source, path, name, split)
     if known.has_test_set and not known.needs_path:
-        _refuse_test_fraction(test_fraction, source)
-    raw = known.read(Place(_user_path(path), _expanded(data_root), download))
-    _check_shape(raw, known, source)
-    if known.needs_path:
-        for words in _unusual(raw, path):
-            warn(words)
+        _refuse_test_fraction(test_fraction, name or source)
+    place = Place(_user_path(path), _expanded(data_root), download)
+    raw = _read(known, path, place, name or source)
     try:
-        raw, (fit_index, holdout_index) = _split(raw, holdout, test_fraction, imbalance, seed)
+        raw = _part(_tested(raw, test_fraction, seed), training_images, seed)
+        raw, (fit_index, holdout_index) = _split(raw, holdout, imbalance, seed)
     except DataError as error:
-        raise DataError(f"{path or source}: {error}") from None
+        raise DataError(f"{path or name or source}: {error}") from None
     mean, std = _moments(raw.train_images, fit_index)
     tensors = {
         "train_images": raw.train_images,
@@ -85,20 +90,31 @@ def prepare(
     }
     metadata = {
         "class_names": list(raw.class_names),
-        "source": source,
+        "source": " ".join(filter(None, (source, name, split))),
         "checksum": raw.checksum,
         "holdout": float(holdout),
         "seed": seed,
     }
-    if imbalance is not None:
-        metadata["imbalance"] = float(imbalance)
+    asked = {"imbalance": imbalance and float(imbalance), "training_images": training_images}
+    metadata |= {key: value for key, value in asked.items() if value is not None}
     sealed.write(output, tensors, metadata)
 
 
-def _known(source: str, path: str | None) -> Source:
-    if source not in SOURCES:
-        raise DataError(f"unknown data source {source!r}; known are {', '.join(SOURCES)}")
-    known = SOURCES[source]
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DataError(f"the seed of a split is a whole number from 0 on, not {seed!r}")
+
+
+def _read(known: Source, path: str | None, place: Place, name: str) -> RawData:
+    raw = known.read(place)
+    _check_shape(raw, known, name)
+    for words in _unusual(raw, path) if known.needs_path else ():
+        warn(words)
+    return raw
+
+
+def _known(source: str, path: str | None, name: str | None, split: str | None) -> Source:
+    known = find(source, name, split)
     if known.needs_path and not path:
         raise DataError(f"the source {source!r} needs a path to {known.description}")
     if path and not known.needs_path:
@@ -150,10 +166,9 @@ def _unusual(raw: RawData, path: str | None) -> Iterator[str]:
 
 
 def _split(
-    raw: RawData, holdout: float, test_fraction: float | None, imbalance: float | None, seed: int
+    raw: RawData, holdout: float, imbalance: float | None, seed: int
 ) -> tuple[RawData, tuple[np.ndarray, np.ndarray]]:
-    """Return the data with a test set, and which training images are fitted to and held out."""
-    raw = _tested(raw, test_fraction, seed)
+    """Return the data, and which training images are fitted to and held out."""
     if imbalance is None:
         return raw, _held_out(raw, holdout, seed)
     raw = _thinned(raw, imbalance, seed)
@@ -168,6 +183,23 @@ def _tested(raw: RawData, test_fraction: float | None, seed: int) -> RawData:
         return raw
     fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
     return _with_test_set(raw, fraction, seed)
+
+
+def _part(raw: RawData, count: int | None, seed: int) -> RawData:
+    """Return the data with so many of the training images, or with all."""
+    whole = len(raw.train_labels)
+    if count is None or count == whole:
+        return raw
+    if not 0 < count < whole:
+        raise DataError(f"training_images: there are {whole}, not {count}; choose at most these")
+    _, taken = stratified_split(
+        raw.train_labels,
+        count / whole,
+        _generator(seed, _PART_STREAM),
+        part="part of the training set",
+        class_names=raw.class_names,
+    )
+    return replace(raw, train_images=raw.train_images[taken], train_labels=raw.train_labels[taken])
 
 
 def _thinned(raw: RawData, imbalance: float, seed: int) -> RawData:

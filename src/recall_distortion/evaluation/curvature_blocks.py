@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,14 @@ import torch
 from torch import Tensor
 
 from recall_distortion import networks
-from recall_distortion.compression.files import load_compressed
 from recall_distortion.data.prepared import load
 from recall_distortion.evaluation import curvature, eigenvalues
 from recall_distortion.evaluation.curvature import Curvature, Loss, measure
-from recall_distortion.evaluation.states import before, retrained
+from recall_distortion.evaluation.every_network import every_network
 from recall_distortion.training import DeviceImages, TrainingImages, Unfinished
 from recall_distortion.training.randomness import generator
-from recall_distortion.training.replicates import Block, load_block, write_rows
-from recall_distortion.vocabulary import (
-    COMPRESSED,
-    DENSE,
-    NETWORK,
-    RETRAINED,
-    UNCOMPRESSED_TEXT,
-    Panel,
-)
+from recall_distortion.training.replicates import load_block, write_rows
+from recall_distortion.vocabulary import NETWORK, Panel
 
 COLUMNS = (*NETWORK, *(field.name for field in fields(Curvature)))
 
@@ -42,15 +34,6 @@ class CurvaturePlan:
     eigenvalues: int
     seed: int
     selection: str
-
-
-@dataclass(frozen=True)
-class _Network:
-    """One network of a block: method, ratio, state and seed, its tensors and its masks."""
-
-    place: tuple[str, str, str, int]
-    tensors: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
 
 
 def measure_curvature(
@@ -87,7 +70,7 @@ def measure_curvature(
     kept = Unfinished(unfinished, facts | {f"file {n}": Path(name) for n, name in enumerate(files)})
     done = [row for _, row in kept.fitted()]
     rows: list[dict[str, Any]] = []
-    for number, one in enumerate(_networks(dense, compressed_paths)):
+    for number, one in enumerate(every_network(dense, compressed_paths)):
         if number < len(done):
             rows.append(done[number])
             continue
@@ -117,23 +100,3 @@ def _drawn(images: DeviceImages, plan: CurvaturePlan) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(images), generator=generator(plan.seed, "curvature"))
     index = order[: plan.images].sort().values.to(images.labels.device)
     return images.batch(index), images.labels[index]
-
-
-def _networks(dense: Block, compressed_paths: Sequence[str | Path]) -> Iterator[_Network]:
-    """Yield the dense networks, or, where there are files of them, the compressed ones."""
-    if not compressed_paths:
-        for seed in dense.seeds:
-            yield _Network((DENSE, UNCOMPRESSED_TEXT, DENSE, seed), dense.state(seed), {})
-    for path in compressed_paths:
-        for part in load_compressed(path):
-            own = part.cell.method, part.cell.ratio
-            masks = {
-                seed: {name: mask[row] for name, mask in part.masks.items()}
-                for row, seed in enumerate(part.mask_seeds)
-            }
-            states = [(RETRAINED, part.seeds, retrained(part))]
-            if part.masks and part.of_dense:
-                states.insert(0, (COMPRESSED, part.mask_seeds, before(dense, part)))
-            for state, seeds, tensors in states:
-                for seed, found in zip(seeds, tensors, strict=True):
-                    yield _Network((*own, state, seed), found, masks.get(seed, {}))

@@ -20,6 +20,7 @@ from recall_distortion.inference.questions import (
     instability,
     intercepts,
     leading,
+    learning,
     measures,
     other_images,
     pooled,
@@ -80,6 +81,7 @@ def answers(
         "slopes_over_both": over_both[0],
         "classes_over_both": over_both[1],
         "instability": instability.instability(networks, level),
+        "learning": learning.learning(recall, networks, level),
         "equivalence": equivalence.accuracies_equivalent(networks, margins or {}, level),
     }
 

@@ -35,6 +35,7 @@ from recall_distortion.tables.schema import (
     CONTROLLED,
     COUNTED,
     CURVATURE,
+    DEAD_UNITS,
     DENSE_MULTIPLY_ADDS,
     EMPTIED,
     QUANTIZED,
@@ -173,8 +174,8 @@ def further(networks: pd.DataFrame) -> list[Column]:
     """Return the columns of networks.csv behind the schema's: measures, and what some studies have.
 
     The latter are of quantized networks, of methods with a control of their own, of networks that
-    lost all of a layer, of those whose multiply-adds were counted, of the loss's curvature, and of
-    pruning events.
+    lost all of a layer, of those whose multiply-adds were counted, of the loss's curvature, of dead
+    units, and of pruning events.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
     controlled = "control" in networks and (networks["control"] != "").any()
@@ -187,6 +188,7 @@ def further(networks: pd.DataFrame) -> list[Column]:
         *(CONTROLLED if controlled else ()),
         *(EMPTIED if emptied else ()),
         *(CURVATURE if "surviving" in networks and networks["surviving"].notna().any() else ()),
+        *(DEAD_UNITS if "units" in networks and networks["units"].notna().any() else ()),
         *(STABILITY if "instability" in networks and networks["instability"].notna().any() else ()),
     ]
 

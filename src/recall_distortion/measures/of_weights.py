@@ -1,4 +1,4 @@
-"""Measures of networks by their weights and gradients, which jobs of their own compute.
+"""Measures of networks by their weights, gradients and units, which jobs of their own compute.
 
 Each is a column of networks.csv where a study asks for it. Its means, its change from the dense
 networks and its difference from the control stand in estimates.csv and on the page, as those of the
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from recall_distortion.measures.distortion import reseed_pairs
-from recall_distortion.tables.schema import CURVATURE, Column
+from recall_distortion.tables.schema import CURVATURE, DEAD_UNITS, Column
 from recall_distortion.vocabulary import DENSE, NETWORK, PANEL, RESEED
 
 
@@ -20,7 +20,7 @@ from recall_distortion.vocabulary import DENSE, NETWORK, PANEL, RESEED
 class OfWeights:
     """A number of a network's weights: its column, what pages call it, where it is from.
 
-    Neither higher nor lower values are worse: a flat loss is no aim in itself.
+    Neither higher nor lower values are worse: a flat loss is no aim in itself, nor is a unit.
     """
 
     column: Column
@@ -43,24 +43,34 @@ _TITLES = {
     "weight_norm": ("weight norm", "here"),
     "train_loss": ("training loss", "here"),
     "test_loss": ("test loss", "here"),
+    "dead_units": ("dead units", "Riera et al. 2022, arXiv 2201.12795, there over a batch"),
+    "linear_units": ("linear units", "Riera et al. 2022, arXiv 2201.12795, there over a batch"),
+    "dead_points": ("dead points", "Riera et al. 2022, arXiv 2201.12795, there of a layer"),
 }
-#: Every measure of weights, in the order of their columns.
-MEASURES = [
-    OfWeights(column, *_TITLES[column.name]) for column in CURVATURE if column.name in _TITLES
-]
 
 
-def with_curvature(networks: pd.DataFrame, curvature: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of networks with the columns of curvature, a row of which is a network's.
+def _of(columns: tuple[Column, ...]) -> list[OfWeights]:
+    return [
+        OfWeights(column, *_TITLES[column.name]) for column in columns if column.name in _TITLES
+    ]
+
+
+#: The measures of curvature and of units, and all, in the order of their columns.
+OF_CURVATURE, OF_UNITS = _of(CURVATURE), _of(DEAD_UNITS)
+MEASURES = [*OF_CURVATURE, *OF_UNITS]
+
+
+def with_measured(networks: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of networks with the columns of another, a row of which is a network's.
 
     A row of ``reseed`` has that of the second network of its pair, which stands in the compressed
     one's place. What was not measured is missing.
     """
-    dense = curvature[curvature["method"] == DENSE]
+    dense = measured[measured["method"] == DENSE]
     pairs = []
     for _, own in dense.groupby(PANEL, sort=False):
         second = {two: one for one, two in reseed_pairs(sorted(own["seed"]))}
         own = own[own["seed"].isin(second)]
         pairs.append(own.assign(method=RESEED, seed=own["seed"].map(second)))
-    found = pd.concat([curvature, *pairs], ignore_index=True)
+    found = pd.concat([measured, *pairs], ignore_index=True)
     return networks.merge(found.astype({"ratio": float}), on=NETWORK, how="left")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recall_distortion.networks import structure
+from recall_distortion.networks import sizes, structure
 from recall_distortion.networks.parameters import Counts
 from recall_distortion.networks.structure import Group, Layer, batch_norm, convolution, linear
 from recall_distortion.system.errors import NetworkError
@@ -96,18 +96,49 @@ def _resnet(blocks: int) -> Callable[[int, int, Image], list[Layer]]:
     return layers
 
 
+def _thin_mlp(depth: int, width: int) -> Callable[[int, int, Image], list[Layer]]:
+    def layers(channels: int, classes: int, image: Image) -> list[Layer]:
+        hidden = [Group(f"hidden.{number}", width) for number in range(depth)]
+        inputs = [64 * channels, *hidden]
+        found = [linear(own.name, of, own) for of, own in zip(inputs, hidden, strict=False)]
+        return [*found, linear("classifier", inputs[-1], classes, prunable=False)]
+
+    return layers
+
+
+def _thin_cnn(depth: int, width: int) -> Callable[[int, int, Image], list[Layer]]:
+    def layers(channels: int, classes: int, image: Image) -> list[Layer]:
+        hidden = [Group(f"hidden.{number}", width) for number in range(depth)]
+        inputs = [channels, *hidden]
+        found = [
+            convolution(own.name, of, own, 3, image)
+            for of, own in zip(inputs, hidden, strict=False)
+        ]
+        # The classifier reads each channel twice: its mean and its maximum.
+        return [*found, linear("classifier", (hidden[-1],) * 2, classes, prunable=False)]
+
+    return layers
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """A network by name; ``depth`` orders the networks of one ``family`` from small to large.
+    """A network by name; ``depth`` orders the networks of one ``series`` from small to large.
 
     The module ``recall_distortion.networks.<family>`` builds it. ``layers`` gives its layers for
-    images of so many channels, so many classes, and images of a height and width.
+    images of so many channels, so many classes, and images of a height and width. A series is the
+    family, or those of it that differ in depth alone.
     """
 
     family: str
     depth: int
     minimum_image_size: int
     layers: Callable[[int, int, Image], list[Layer]]
+    width: int | None = None
+
+    @property
+    def series(self) -> str:
+        """What is compared from small to large."""
+        return self.family if self.width is None else f"{self.family} of width {self.width}"
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -120,24 +151,37 @@ ARCHITECTURES: dict[str, Architecture] = {
         for blocks in (3, 5, 7, 9, 18)
     },
 }
+#: Networks whose names say their depth and width, with the smallest image and what gives layers.
+SIZED: dict[str, tuple[int, Callable[[int, int], Callable[[int, int, Image], list[Layer]]]]] = {
+    "thin_mlp": (8, _thin_mlp),
+    "thin_cnn": (3, _thin_cnn),
+}
+#: Every network, as messages list them.
+KNOWN = (*ARCHITECTURES, *(f"{name}_<depth>x<width>" for name in SIZED))
 
 
-def layers(
-    architecture: str, channels: int, classes: int, image: Image | None = None
-) -> list[Layer]:
+def architecture(name: str) -> Architecture:
+    """Return a network's facts; raises ``NetworkError`` for an unknown one."""
+    network, size = sizes.parted(name)
+    if size:
+        smallest, layers_of = SIZED[network]
+        depth, width = size["depth"], size["width"]
+        return Architecture(network, depth + 1, smallest, layers_of(depth, width), width)
+    if name not in ARCHITECTURES:
+        raise NetworkError(f"unknown architecture {name!r}; known are {', '.join(KNOWN)}")
+    return ARCHITECTURES[name]
+
+
+def layers(name: str, channels: int, classes: int, image: Image | None = None) -> list[Layer]:
     """Return a network's layers for images of ``channels`` and ``classes``.
 
     ``image`` is their height and width, by default the smallest that the network takes; only
     multiply-adds depend on it. Raises ``NetworkError`` for an unknown network.
     """
-    if architecture not in ARCHITECTURES:
-        raise NetworkError(
-            f"unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}"
-        )
-    facts = ARCHITECTURES[architecture]
+    facts = architecture(name)
     return facts.layers(channels, classes, image or (facts.minimum_image_size,) * 2)
 
 
-def parameter_counts(architecture: str, channels: int, classes: int) -> Counts:
+def parameter_counts(name: str, channels: int, classes: int) -> Counts:
     """Return the parameter counts of a network for images of ``channels`` and ``classes``."""
-    return structure.counts(layers(architecture, channels, classes))
+    return structure.counts(layers(name, channels, classes))

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.networks.parameters import Counts
-from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.networks.plans import architecture
+from recall_distortion.networks.sizes import parted
 from recall_distortion.system.errors import NetworkError
 
 
 def constructor(name: str) -> Callable[[int, int], nn.Module]:
     """Return what makes a network of (channels, classes); raises ``NetworkError`` if unknown."""
-    if name not in ARCHITECTURES:
-        raise NetworkError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     # By name, so that a job depends on the code of no network but its own.
-    module = import_module(f"recall_distortion.networks.{ARCHITECTURES[name].family}")
-    return module.NETWORKS[name]
+    module = import_module(f"recall_distortion.networks.{architecture(name).family}")
+    network, size = parted(name)
+    return functools.partial(module.NETWORKS[network], **size)
 
 
 def build(name: str, *, channels: int, classes: int) -> nn.Module:

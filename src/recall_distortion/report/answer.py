@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recall_distortion.inference.questions.pooled import NEVER_NAMED, ONE_EACH
-from recall_distortion.inference.questions.summary_items import EFFECTS, NONE
+from recall_distortion.inference.questions.summary_items import APART, EFFECTS, NONE
 from recall_distortion.report import style
 from recall_distortion.report.numbers import STUDY, Numbers, numbers
 from recall_distortion.report.phrases import (
@@ -23,7 +23,7 @@ from recall_distortion.report.phrases import (
     span_of,
 )
 from recall_distortion.report.tables import ReportTables
-from recall_distortion.tables.controls import Controls
+from recall_distortion.report.while_training import of_arm, while_training
 from recall_distortion.tables.parts import CROSSFIT, MEAN
 from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import (
@@ -32,7 +32,6 @@ from recall_distortion.vocabulary import (
     CELL,
     CELL_STATE,
     CONTROL,
-    CONTROL_GRADUAL,
     CONTROLS,
     DEINTENSIFICATION,
     DENSE,
@@ -257,22 +256,17 @@ def _reference_facts(row: pd.Series | None) -> dict[str, Any] | None:
 def _own_controls(data: ReportTables, panel: Panel) -> list[dict[str, Any]]:
     """Return the panel's controls of other trainings, and what is read against each."""
     return [
-        {**facts, "name": arm, "methods": _named(data, arm)}
+        {**facts, "name": arm, "methods": of_arm(data, arm)}
         for arm in CONTROLS[1:]
         if (facts := _reference_facts(reference(data, panel, arm)))
     ]
-
-
-def _named(data: ReportTables, arm: str) -> str:
-    of = Controls.of(data.networks).arm
-    return join([style.label(name) for name in data.methods if of(name) == arm])
 
 
 def _counts(found: Numbers) -> dict[str, Any]:
     """Return how many cells there are, have each verdict against 1, have each effect."""
     return {
         "cells": found.count("cells"),
-        "verdicts": {word: found.count(f"cells/{word}") for word in (*VERDICTS, NONE)},
+        "verdicts": {word: found.count(f"cells/{word}") for word in (*VERDICTS, NONE, APART)},
         "effects": {item: found.count(f"effects/{item}") for item in (*EFFECTS, NONE)},
     }
 
@@ -356,7 +350,7 @@ def answer_facts(data: ReportTables) -> dict[str, Any]:
         "quantizers": len(data.quantizers),
         "ratios": [format_ratio(ratio) for ratio in data.ratios],
         "levels": _levels(found),
-        "while_training": _named(data, CONTROL_GRADUAL),
+        **while_training(data),
         "own_controls": bool(data.recall["method"].isin(CONTROLS[1:]).any()),
         "has_control": bool(data.recall["method"].isin(CONTROLS).any()),
         "control_failed": found.count("control_failures"),

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, ITERATIVE, control_of
+from recall_distortion.compression.event_facts import PERMANENT, REMOVALS
 from recall_distortion.compression.facts import (
     ACTIVATIONS,
     BUILT_IN,
@@ -32,12 +33,14 @@ from recall_distortion.report.phrases import join
 from recall_distortion.report.style import label
 from recall_distortion.vocabulary import (
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     DENSE,
     RESEED,
     format_ratio,
@@ -57,10 +60,13 @@ SYMBOLS_OF_CHANNELS = (
 )
 NOT_DEFINED = "Not defined in these tables."
 _NO_SCORE = "–"
+_MORCOS = "Morcos et al., NeurIPS 2019, arXiv 1906.02773"
 _ARMS = {
     CONTROL: "The same retraining with nothing removed.",
     CONTROL_GRADUAL: "The training of what is pruned gradually, from the same initial weights and "
     "in the same order, with nothing removed. Its best epoch is one of the same.",
+    CONTROL_EVENTS: "The dense network's own training, with nothing removed; its best epoch is one "
+    "of those after the end of the events.",
     CONTROL_REWIND: "The retraining of what is rewound: the weights of the same epoch, trained in "
     "the same order, with nothing removed.",
     CONTROL_REWIND_RATE: "The dense network trained once more by the rewound schedule, with "
@@ -70,6 +76,8 @@ _ARMS = {
     CONTROL_ITERATIVE_RATE: "As many rounds of training by the rewound schedule, with nothing "
     "removed in any.",
     CONTROL_REINIT: "The training of the same fresh weights with nothing removed.",
+    CONTROL_TRANSFER: "The weights of another data set’s training that its tickets begin with, "
+    "trained here in the same order, with nothing removed.",
     DENSE: "The trained network, from which nothing is removed.",
     RESEED: "Two dense networks of different seeds, one beside the other.",
 }
@@ -133,6 +141,8 @@ def symbols(study_facts: Mapping[str, Any]) -> str:
 def _definition(name: str, facts: Any) -> Definition:
     if isinstance(facts, Mapping) and isinstance(facts.get("quantizer"), Mapping):
         return _quantizer(name, facts["quantizer"], facts.get("ratios"))
+    if isinstance(facts, Mapping) and isinstance(facts.get("transfer"), Mapping):
+        return Definition(name, _NO_SCORE, _transfer(facts["transfer"]), _MORCOS)
     if not isinstance(facts, Mapping) or "criterion" not in facts:
         if name in _ARMS:
             return Definition(name, _NO_SCORE, _ARMS[name])
@@ -150,10 +160,14 @@ def _definition(name: str, facts: Any) -> Definition:
     schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
+        "the other way round: those with the highest scores go"
+        if facts.get("target") == "highest"
+        else "",
         f"removes {unit.meaning}" if unit != WEIGHT else "",
         _scope(unit, facts),
         *_trained(schedule, RETRAININGS.get(str(facts.get("retraining"))), facts),
         _span(facts.get("begin"), facts.get("end")),
+        *_events(facts.get("events")),
         _sparsities(facts.get("sparsities")) or _ratios(facts.get("ratios")),
         _gradient(facts.get("gradient_examples")) if criterion.needs_gradient else "",
         _images(facts.get("feature_images")) if criterion.needs_images else "",
@@ -162,6 +176,22 @@ def _definition(name: str, facts: Any) -> Definition:
     said = "; ".join(setting for setting in settings if setting)
     sentence = f"{criterion.meaning} {said[:1].upper()}{said[1:]}.".removesuffix(" .")
     return Definition(name, criterion.formula, sentence, criterion.source)
+
+
+def _transfer(facts: Mapping[str, Any]) -> str:
+    """Return what is trained of another data set's tickets."""
+    retraining = str(facts.get("retraining", "rewind"))
+    shuffled = ", permuted at random within each layer" if retraining == "shuffled" else ""
+    masks = f"The masks of {label(str(facts.get('of')))} on {label(str(facts.get('ticket_from')))}"
+    if "recipe" in facts:
+        masks += f" ({label(str(facts['recipe']))})"
+    if retraining == "reinit":
+        return f"{masks}; under them fresh weights are trained here; read against {CONTROL_REINIT}."
+    return (
+        f"{masks}{shuffled}; under them the weights that it rewound to there are trained here, by "
+        "the training’s schedule from that epoch on. An output layer for another number of classes "
+        f"is drawn anew; read against {CONTROL_TRANSFER}."
+    )
 
 
 def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
@@ -176,7 +206,7 @@ def _quantizer(name: str, facts: Mapping[str, Any], ratios: Any) -> Definition:
             ends = facts["percentile"], round(100 - facts["percentile"], 9)
             said += f" ({' and '.join(map(_decimal, ends))})"
     of = str(facts.get("of"))
-    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after fine-tuning"
+    kind = "dense networks" if of == DENSE else f"the networks of {label(of)}, after retraining"
     parts = [
         weights_meaning(weights),
         f"{said[:1].upper()}{said[1:]}." if is_integer(weights) else "",
@@ -230,6 +260,25 @@ def _span(begin: Any, end: Any) -> str:
         return ""
     ends = " to ".join(_decimal(round(100 * share, 9)) for share in (begin, end))
     return f"from {ends} % of the epochs; read against {CONTROL_GRADUAL}"
+
+
+def _events(events: Any) -> list[str]:
+    """Return when events come and what they do."""
+    if not isinstance(events, Mapping):
+        return []
+    start, end, every = (events.get(name) for name in ("start", "end", "every"))
+    when = f"after epoch {start}"
+    if every is not None:
+        when += f" and then every {every} epochs, up to epoch {end}"
+    found = [f"{when}; the best epoch is one of those after epoch {end}"]
+    removal = str(events.get("removal"))
+    if removal in REMOVALS and removal != PERMANENT:
+        steps = f"{events.get('steps')} steps"
+        found.append(
+            f"removal {removal}: {REMOVALS[removal].replace('so many steps', steps)}, so that the "
+            "ratio is nominal and nothing is missing in the end"
+        )
+    return [*found, f"read against {CONTROL_EVENTS}"]
 
 
 def _gradient(examples: Any) -> str:

@@ -44,7 +44,7 @@ def metrics(tables: Path) -> dict[str, Any]:
 
 
 def plot_data(data: ReportTables) -> pd.DataFrame:
-    """Return one row per cell after fine-tuning: what leads there, as on the page, and accuracy.
+    """Return one row per cell after retraining: what leads there, as on the page, and accuracy.
 
     The difference from the control, on the slope's basis, stands at the end; it is NaN without a
     control. Every number is one of estimates.csv.

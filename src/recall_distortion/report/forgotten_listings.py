@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from recall_distortion.report.curvature import CURVATURE
+from recall_distortion.report.curvature import OF_WEIGHTS
 from recall_distortion.report.instability import INSTABILITY
+from recall_distortion.report.learning import LEARNING
 from recall_distortion.report.listings import CELL, LISTINGS, PLACE, Listing, shown
 
 FAIRNESS_KEYS = shown(*PLACE, "worse_by|measures that say worse|whole")
@@ -25,7 +26,7 @@ FORGOTTEN: dict[str, Listing] = {
         "the same seeds and of other ones, with the range of nine in ten: the count falls with "
         "the number of networks, so that only counts at one number compare. The vote distance is "
         "the mean share of networks that would have to change their label. Accuracies are of "
-        "single networks; null PIEs are the control’s, before fine-tuning and of the control "
+        "single networks; null PIEs are the control’s, before retraining and of the control "
         "those of the dense halves.",
         shown(
             *CELL, "n||whole", "pies|PIEs|whole", "share||percent", "control|control’s|whole",
@@ -102,4 +103,4 @@ FORGOTTEN: dict[str, Listing] = {
     ),
 }  # fmt: skip
 #: Every listing of the page.
-EVERY = {**LISTINGS, **CURVATURE, **INSTABILITY, **FORGOTTEN}
+EVERY = {**LISTINGS, **OF_WEIGHTS, **LEARNING, **INSTABILITY, **FORGOTTEN}

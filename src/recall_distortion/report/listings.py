@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recall_distortion.measures.measure import Measure
 from recall_distortion.measures.of_networks import MEASURES
 from recall_distortion.tables.schema import TABLES
 from recall_distortion.vocabulary import BOOTSTRAP, FITTERS, PYMER4, STATSMODELS
@@ -56,6 +57,14 @@ PLACE = ("dataset", "architecture|network", "recipe", "method||method", "ratio||
 CELL = (*PLACE, "state||method")
 _LEVEL = ("level||percent", "family_size|family|whole")
 _ERROR = ("std_error|standard error|four", "df||whole")
+
+
+def _meaning(measure: Measure) -> str:
+    """Return what a measure is, its title first, which some meanings begin with themselves."""
+    title, meaning = measure.title, measure.column.meaning
+    if meaning.casefold().startswith(title.casefold()):
+        return meaning
+    return f"{title[:1].upper()}{title[1:]}: {meaning}"
 
 
 def _fitter(name: str) -> tuple[str, ...]:
@@ -189,13 +198,10 @@ LISTINGS: dict[str, Listing] = {
     ),
     "measures": Listing(
         "Further measures",
-        " ".join(
-            f"{measure.title[:1].upper()}{measure.title[1:]}: {measure.column.meaning}"
-            for measure in MEASURES
-        )
+        " ".join(map(_meaning, MEASURES))
         + " Means over networks with t intervals. The change is from the dense networks; the "
         "difference from the control is paired by seed. In rows of reseed another dense network "
-        "takes the place of the compressed one. Before fine-tuning: in the file.",
+        "takes the place of the compressed one. Before retraining: in the file.",
         shown(
             *CELL, "measure", "n||whole", "mean||four", "low||four", "high||four",
             "before|dense|four", "change||four", "control|control’s|four",
@@ -293,7 +299,7 @@ LISTINGS: dict[str, Listing] = {
     ),
     "equal_sparsity": Listing(
         "At equal sparsity",
-        "Methods whose realised ratio is more than 1 % off what others reach, after fine-tuning, "
+        "Methods whose realised ratio is more than 1 % off what others reach, after retraining, "
         "against each other method: at the same nominal ratio, with the other method "
         "interpolated, seed by seed, to the ratio that each network realised, and with its next "
         "denser networks as they are. Differences of the cross-fitted slopes of all networks with "
@@ -332,14 +338,14 @@ LISTINGS: dict[str, Listing] = {
     ),
     "failures": Listing(
         "Replicates that failed",
-        "A network that could not be trained or fine-tuned is missing from every table above.",
+        "A network that could not be trained or retrained is missing from every table above.",
         shown(*PLACE, "state|state not reached|method", "seed||whole", "failure|why"),
         "networks",
     ),
     "engines": Listing(
         "What computed the networks",
         "How, how precisely and where each cell’s networks were trained or, where pruned, "
-        "fine-tuned, and with which version of torch; seeds counts the replicates that were "
+        "retrained, and with which version of torch; seeds counts the replicates that were "
         "computed so.",
         shown(*PLACE, "seeds||whole", "engine", "device", "torch"),
         "networks",

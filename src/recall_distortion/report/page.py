@@ -149,7 +149,7 @@ def _panel_pictures(
         "balances": f"Scatterplots of normalized recall balance after against before, methods in "
         f"rows and ratios in columns, {where}. The slopes are in the table of pooled slopes.",
         "accuracy": f"Mean test accuracy by compression ratio for each method, {where}, after and "
-        "before fine-tuning, with the dense and the control networks as lines.",
+        "before retraining, with the dense and the control networks as lines.",
         "recall": "Heatmaps of the change in each class’s recall by ratio, one per method, "
         f"{where}.",
     }

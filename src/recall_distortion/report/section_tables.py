@@ -30,12 +30,12 @@ def _beside(table: pd.DataFrame, other: pd.DataFrame, **columns: str) -> pd.Data
 
 
 def _by_state(key: str, table: pd.DataFrame, title: str, data: ReportTables) -> list[HtmlTable]:
-    """Return a table of the pruned cells after fine-tuning, and one of those before it."""
+    """Return a table of the pruned cells after retraining, and one of those before it."""
     table = pruned(table, data)
     before = table["state"] == COMPRESSED
     return [
-        listing(key, table[~before], title=f"{title} after fine-tuning"),
-        listing(key, table[before], suffix="-compressed", title=f"{title} before fine-tuning"),
+        listing(key, table[~before], title=f"{title} after retraining"),
+        listing(key, table[before], suffix="-compressed", title=f"{title} before retraining"),
     ]
 
 
@@ -149,6 +149,12 @@ def _measures_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
+def _learning_tables(data: ReportTables) -> list[HtmlTable]:
+    """Return the table of seeds that learn; none where all do."""
+    table = data.view("learning")
+    return [] if table.empty else [listing("learning", table)]
+
+
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
     """Return the tables by the section that they stand in; those without rows too."""
     slopes_over_both, classes_over_both = over_both_tables(data)
@@ -161,6 +167,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "alpha": verdict_tables(data),
         "tradeoff": [
             tradeoff_table(data),
+            *_learning_tables(data),
             listing("equivalence", data.view("equivalence")),
             listing("equal_accuracy", data.view("equal_accuracy")),
             listing("instability", of_instability(data.estimates)),

@@ -13,7 +13,6 @@ from recall_distortion.vocabulary import (
     INCONCLUSIVE,
     INTENSIFICATION,
     NOT_DISTINGUISHABLE,
-    RETRAINED,
 )
 
 # Okabe and Ito's palette, told apart by people with any common colour blindness.
@@ -76,8 +75,6 @@ def look(verdict: str, reading: str = "") -> Look:
     return LOOKS.get((verdict, reading), _NOTHING)
 
 
-_STATES = {RETRAINED: "fine-tuned"}
-
 # Characters that no font has, line breaks that would tear a label, and what
 # turns a line's direction.
 _UNPRINTABLE = re.compile(
@@ -97,7 +94,7 @@ def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
 
 def plain(name: object) -> str:
     """Return a method's or state's name as words: regularized_gradient → regularized gradient."""
-    return label(_STATES.get(str(name), str(name).replace("_", " ")))
+    return label(str(name).replace("_", " "))
 
 
 def printable(text: str) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
-from recall_distortion.compression.controls import GRADUAL
+from recall_distortion.compression.controls import TRANSFER, TRANSFER_SHUFFLED, WHILE_TRAINED
 from recall_distortion.compression.methods import CompressionPlan
 from recall_distortion.compression.retraining import STARTING_EARLY, recipe_of, until
 from recall_distortion.data.prepared import PreparedData, load
@@ -81,8 +81,11 @@ def _works(job: Job, seeds: Mapping[str, int]) -> list[_Work]:
         recipe = recipe_of(plan, name)
         of_recipes[recipe] = of_recipes.get(recipe, 0) + _rounds(plan, name, ratios)
     # What is rewound to a later epoch is first trained up to it, once for all methods.
-    for name in {plan.retraining(name) for name in values["ratios"]} & STARTING_EARLY:
-        own = plan.retrainings[name]
+    ways = {plan.retraining(name) for name in values["ratios"]}
+    begun = [plan.retrainings[name] for name in ways & STARTING_EARLY]
+    # On another data set's images, of which there may be more or fewer.
+    begun += [plan.source for _ in ways & {TRANSFER, TRANSFER_SHUFFLED} if plan.source]
+    for own in begun:
         if own.epochs:
             early = until(own.recipe, own.epochs)
             of_recipes[early] = of_recipes.get(early, 0) + 1
@@ -95,7 +98,7 @@ def _works(job: Job, seeds: Mapping[str, int]) -> list[_Work]:
 
 def _rounds(plan: CompressionPlan, name: str, ratios: Sequence[str]) -> int:
     """Return how often each of a method's networks is trained, as if ratios counted weights."""
-    if plan.schedule(name) == GRADUAL:
+    if plan.schedule(name) in WHILE_TRAINED:
         return len(ratios)
     chains = schedules.load(plan.schedule(name))({ratio: 1 / float(ratio) for ratio in ratios})
     return sum(map(len, chains))

@@ -13,7 +13,7 @@ from recall_distortion import __version__
 from recall_distortion.system.errors import PlanError
 
 FORMAT = 1
-RULES = ("prepare", "train", "compress", "quantize", "evaluate", "curvature")
+RULES = ("prepare", "train", "compress", "quantize", "evaluate", "curvature", "dead_units")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from recall_distortion.run.jobs import Job, Plan, with_words
-from recall_distortion.study import Study, measuring, paths, quantizing
+from recall_distortion.study import Study, measuring, paths, quantizing, transferring
 from recall_distortion.study.models import Network
 from recall_distortion.study.quantizing import quantizes
 from recall_distortion.system.files import sha256
@@ -20,10 +21,31 @@ def plan(study: Study) -> Plan:
     is broken off, as many predictions as possible are there.
     """
     results = f"results/{study.folder}"
-    jobs = with_words([*_prepare(study, results), *_compute(study, results)])
+    jobs = with_words(_in_order([*_prepare(study, results), *_compute(study, results)]))
     data = [job.outputs["data"] for job in jobs if job.rule == "prepare"]
     checksums = {path: sha256(path) for path in data if Path(path).exists()}
     return Plan(study.folder, results, study.deterministic, tuple(jobs), checksums)
+
+
+def _in_order(jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs with each behind those that make its inputs, and else in their order.
+
+    Tickets may come from a data set that is listed later.
+    """
+    to_come = {path for job in jobs for path in job.outputs.values()}
+    found: list[Job] = []
+    left = list(jobs)
+    while left:
+        waiting = []
+        for job in left:
+            if to_come.isdisjoint(job.input_paths()):
+                found.append(job)
+                to_come -= set(job.outputs.values())
+            else:
+                waiting.append(job)
+        assert len(waiting) < len(left)  # no job waits for itself, as the study has checked
+        left = waiting
+    return found
 
 
 def _prepare(study: Study, results: str) -> Iterator[Job]:
@@ -41,6 +63,9 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
             curved = measuring.bundles(study, network)
             if DENSE in curved:
                 yield _curvature(study, results, network, block, DENSE, [])
+            counted = measuring.bundles_of_dead_units(study, network)
+            if DENSE in counted:
+                yield _dead_units(study, results, network, block, DENSE, [])
             bundles = list(study.bundles(network.panel))
             # What quantizes reads what others made.
             last = [bundle for bundle in bundles if quantizes(study, network.panel, bundle)]
@@ -56,6 +81,8 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
                 yield _evaluate(results, network, block, bundle, {kind: weights})
                 if bundle in curved:
                     yield _curvature(study, results, network, block, bundle, weights)
+                if bundle in counted:
+                    yield _dead_units(study, results, network, block, bundle, weights)
 
 
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
@@ -82,7 +109,7 @@ def _compress(
     unfinished = f"{results}/{paths.UNFINISHED}/compress-{paths.COMPRESS_JOB}"
     return Job(
         "compress",
-        _of_dense(results, about),
+        {**_of_dense(results, about), **_transferred(study, results, network, about)},
         {
             "weights": f"{stem}.safetensors",
             "sparsity": f"{stem}.sparsity.csv",
@@ -96,6 +123,16 @@ def _compress(
         },
         list(network.panel),
     )
+
+
+def _transferred(
+    study: Study, results: str, network: Network, about: dict[str, str]
+) -> dict[str, Any]:
+    """Return the files of another data set that a job reads; none but where it takes tickets."""
+    source, tickets = transferring.inputs(study, network.panel, about["bundle"], about["ratios"])
+    files = [f"{results}/{paths.COMPRESSED}.safetensors".format(**about | t) for t in tickets]
+    found: dict[str, Any] = {"tickets": files} if files else {}
+    return found | ({"source": f"{results}/{paths.DATA}".format(dataset=source)} if source else {})
 
 
 def _quantize(
@@ -145,6 +182,19 @@ def _curvature(
         {**_of_dense(results, about), "compressed": weights},
         {"curvature": f"{results}/{paths.PREDICTIONS}.curvature.csv".format(**about)},
         {"curvature": measuring.parameters(study), "unfinished": unfinished.format(**about)},
+        list(network.panel),
+    )
+
+
+def _dead_units(
+    study: Study, results: str, network: Network, block: str, bundle: str, weights: list[str]
+) -> Job:
+    about = network.panel._asdict() | {"block": block, "bundle": bundle}
+    return Job(
+        "dead_units",
+        {**_of_dense(results, about), "compressed": weights},
+        {"dead_units": f"{results}/{paths.PREDICTIONS}.dead_units.csv".format(**about)},
+        {"selection": study.selection},
         list(network.panel),
     )
 

@@ -17,6 +17,7 @@ from recall_distortion.compression.quantization.blocks import Paths as Quantizin
 from recall_distortion.compression.quantization.blocks import quantize_block
 from recall_distortion.compression.quantization.plan import QuantizationPlan
 from recall_distortion.evaluation.curvature_blocks import CurvaturePlan, measure_curvature
+from recall_distortion.evaluation.dead_units_blocks import count_dead_units
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.run.made import Made
@@ -165,6 +166,16 @@ def _look(job: Job, panel: Panel, device: str) -> None:
             read(CurvaturePlan, job.parameters["curvature"], "curvature"),
             panel=panel,
             unfinished=job.parameters["unfinished"],
+            device=device,
+        )
+    elif job.rule == "dead_units":
+        count_dead_units(
+            job.inputs["data"],
+            job.inputs["dense"],
+            job.inputs["compressed"],
+            job.outputs["dead_units"],
+            selection=job.parameters["selection"],
+            panel=panel,
             device=device,
         )
     else:

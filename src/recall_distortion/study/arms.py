@@ -11,17 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recall_distortion.compression import controls
-from recall_distortion.compression.controls import FINETUNE, GRADUAL
+from recall_distortion.compression.controls import EVENTS, FINETUNE, GRADUAL, WHILE_TRAINED
 from recall_distortion.study.parts import Method
 from recall_distortion.study.recipes import Recipe
 from recall_distortion.vocabulary import (
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     CONTROLS,
 )
 
@@ -30,6 +32,7 @@ Methods = Mapping[str, Method | None]  # of one network, by name; controls and q
 # What a control stands beside, for messages, and a method that would do.
 _BESIDE = {
     CONTROL_GRADUAL: ("is pruned gradually", "gradual, or a method of that schedule"),
+    CONTROL_EVENTS: ("has events in its training", "a method with schedule: events"),
     CONTROL_REWIND: (
         "is rewound",
         "a method with retraining: rewind, or at: initialization",
@@ -41,6 +44,10 @@ _BESIDE = {
         "a method with schedule: iterative and retraining: rewind_rate",
     ),
     CONTROL_REINIT: ("gets fresh weights", "a method with retraining: reinit"),
+    CONTROL_TRANSFER: (
+        "begins with another data set's weights",
+        "a method with ticket_from and no retraining: reinit",
+    ),
 }
 
 
@@ -79,6 +86,8 @@ def check(where: str, methods: Methods, recipe: Recipe) -> None:
         )
     if _of_arm(CONTROL_GRADUAL, methods):
         _span(where, methods, recipe)
+    if _of_arm(CONTROL_EVENTS, methods):
+        _last(where, methods, recipe)
     epochs = _epochs(recipe)
     for name, pruning in methods.items():
         if pruning is not None and pruning.rewind_epochs >= epochs:
@@ -97,18 +106,20 @@ def parameters(
     if GRADUAL in ways.values():
         begin, end = _span(where, methods, recipe)
         found["gradual"] = {"recipe": recipe.parameters(), "begin": begin, "end": end}
-    if retrainings := sorted({*ways.values()} - {GRADUAL, FINETUNE}):
+    if EVENTS in ways.values():
+        found["events"] = {"recipe": recipe.parameters(), "end": _last(where, methods, recipe)}
+    if retrainings := sorted({*ways.values()} - {*WHILE_TRAINED, FINETUNE}):
         found["retrainings"] = {
-            name: {"recipe": recipe.parameters(), "epochs": _rewound(name, methods)}
+            name: {"recipe": recipe.parameters(), "epochs": rewound(name, methods)}
             for name in retrainings
         }
     return found
 
 
 def _way(name: str, method: Method | None) -> str:
-    """Return the schedule, if it is gradual, or the retraining of a method or a control."""
+    """Return the schedule of what is pruned while trained, or else the retraining."""
     found = controls.WAY_OF[name] if method is None else (method.schedule, method.retraining)
-    return GRADUAL if found[0] == GRADUAL else found[1]
+    return found[0] if found[0] in WHILE_TRAINED else found[1]
 
 
 def _of_arm(arm: str, methods: Methods) -> dict[str, Method]:
@@ -119,12 +130,16 @@ def _shared(method: Method) -> tuple[float, ...]:
     """Return what a method has in common with its control."""
     if method.schedule == GRADUAL:
         return method.begin, method.end
+    if method.events is not None:
+        return (method.events.end,)
     return (method.rewind_epochs,)
 
 
 def _words(method: Method) -> str:
     if method.schedule == GRADUAL:
         return f"begin {method.begin:g} and end {method.end:g}"
+    if method.events is not None:
+        return f"events that end after {method.events.end} epochs"
     return f"rewind_epochs {method.rewind_epochs}"
 
 
@@ -132,7 +147,7 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.epochs
 
 
-def _rewound(retraining: str, methods: Methods) -> int:
+def rewound(retraining: str, methods: Methods) -> int:
     """Return the epoch that a retraining begins after; a control's is that of its methods."""
     arms = {arm for (_, name), arm in controls.CONTROL_OF.items() if name == retraining}
     return next(m.rewind_epochs for m in methods.values() if m and control_of(m) in arms)
@@ -150,3 +165,17 @@ def _span(where: str, methods: Methods, recipe: Recipe) -> tuple[int, int]:
             "must follow. Change begin or end, or train longer"
         )
     return begin, end
+
+
+def _last(where: str, methods: Methods, recipe: Recipe) -> int:
+    """Return after how many epochs the last event may come."""
+    name, method = next(iter(_of_arm(CONTROL_EVENTS, methods).items()))
+    assert method.events is not None  # every method of the schedule has them
+    epochs, end = _epochs(recipe), method.events.end
+    if end >= epochs:
+        raise ValueError(
+            f"methods.{name}.events: {where} is trained for {epochs} epochs, and the best one is "
+            f"among those after the end of the events, {end}; choose an end of at most "
+            f"{epochs - 1}, or train longer"
+        )
+    return end

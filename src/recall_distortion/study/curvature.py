@@ -1,6 +1,8 @@
-"""What a study may say of the curvature of the loss at its networks."""
+"""What a study may ask of its networks beside their predictions."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field
 
@@ -24,3 +26,12 @@ class Curvature(Strict):
         "most four Hessian-vector products each.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="What the images are drawn by.")
+
+
+DeadUnits = Annotated[
+    bool,
+    Field(
+        description="Whether dead and linear units of each network are counted, and training "
+        "images that no unit of a layer lets through."
+    ),
+]

@@ -1,4 +1,4 @@
-"""The jobs of a study that measure the curvature of the loss: of which networks, and how."""
+"""The jobs of a study that measure networks themselves: of which networks, and how."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ def bundles(study: Study, network: Network) -> list[str]:
 
     None where a study does not ask for it, and none that quantizes: rounding has no derivatives.
     """
-    if study.curvature is None:
-        return []
+    return [] if study.curvature is None else _with_weights(study, network)
+
+
+def bundles_of_dead_units(study: Study, network: Network) -> list[str]:
+    """Return the bundles of a network whose dead units are counted, as ``bundles`` does."""
+    return _with_weights(study, network) if study.dead_units else []
+
+
+def _with_weights(study: Study, network: Network) -> list[str]:
     names = study.bundles(network.panel).items()
     return [DENSE, *(name for name, own in names if not any(map(study.quantizer, own)))]
 

@@ -11,11 +11,11 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from recall_distortion import vocabulary
 from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
-from recall_distortion.networks.plans import ARCHITECTURES
-from recall_distortion.study import arms, references, stated, units
-from recall_distortion.study.curvature import Curvature
+from recall_distortion.networks import plans
+from recall_distortion.study import arms, references, stated, transferring, units
+from recall_distortion.study.curvature import Curvature, DeadUnits
 from recall_distortion.study.datasets import Dataset
-from recall_distortion.study.naming import groups, in_order, joined, slug
+from recall_distortion.study.naming import fits, groups, in_order, joined, slug
 from recall_distortion.study.parts import (
     METHODS,
     Jobs,
@@ -27,6 +27,7 @@ from recall_distortion.study.parts import (
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.recipes import Recipe, RecipePair
 from recall_distortion.study.strict import Name, Strict
+from recall_distortion.study.transfers import Transfer
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import (
     CONTROL,
@@ -36,10 +37,6 @@ from recall_distortion.vocabulary import (
     UNCOMPRESSED,
     format_ratio,
 )
-
-# Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
-# network; with many networks, jobs of a few each still fill the cores.
-NETWORKS_PER_FIT = 4
 
 
 class Study(Strict):
@@ -66,7 +63,8 @@ class Study(Strict):
     methods: dict[Name, OwnMethod] = Field(
         {},
         description="Methods beyond the built-in ones, each by a name: one with a criterion "
-        "prunes, one that says what weights are kept in quantizes.",
+        "prunes, one that says what weights are kept in quantizes, one with ticket_from trains "
+        "tickets of another data set.",
     )
     panels: list[Panel] = Field(
         min_length=1,
@@ -117,6 +115,7 @@ class Study(Strict):
     curvature: Curvature | None = Field(
         None, description="What is measured of each network's loss beside its predictions, if so."
     )
+    dead_units: DeadUnits = False
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property
@@ -138,12 +137,14 @@ class Study(Strict):
     @model_validator(mode="after")
     def _references_hold(self) -> Study:
         references.check_methods(self.methods)
+        transferring.check_methods(self.methods)
         for index, panel in enumerate(self.panels):
             references.check_panel(
                 f"panels.{index}", panel, self.datasets, self.recipes, self.methods
             )
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
+        transferring.check(self)
         for network in self.networks():
             references.check_origins(str(network.panel), network.methods, self.methods)
             where, methods, recipe = self._trained(network)
@@ -158,14 +159,16 @@ class Study(Strict):
         references.check_job_names("-".join([*panel, bundle]) for panel, bundle in jobs)
         return self
 
-    def method(self, name: str) -> Method | Quantizer:
+    def method(self, name: str) -> Method | Quantizer | Transfer:
         """Return the definition of a method other than a control."""
         return self.methods[name] if name in self.methods else METHODS[name]
 
     def pruning(self, name: str) -> Method | None:
         """Return the definition of a method that prunes; None of controls and quantizers."""
         method = None if name in CONTROLS else self.method(name)
-        return None if isinstance(method, Quantizer) else method
+        if isinstance(method, Transfer) and (source := self.pruning(method.of)):
+            return transferring.as_method(method, source)
+        return method if isinstance(method, Method) else None
 
     def quantizer(self, name: str) -> Quantizer | None:
         """Return the definition of a method that quantizes; None of any other."""
@@ -209,12 +212,13 @@ class Study(Strict):
         return list(found.values())
 
     def architectures(self) -> dict[str, tuple[str, int]]:
-        """Return the family and depth of each architecture that is trained, by its name.
+        """Return the series and depth of each architecture that is trained, by its name.
 
-        ``depth`` orders the networks of one family from small to large.
+        ``depth`` orders the networks of one series from small to large.
         """
         names = dict.fromkeys(network.panel.architecture for network in self.networks())
-        return {name: (ARCHITECTURES[name].family, ARCHITECTURES[name].depth) for name in names}
+        facts = {name: plans.architecture(name) for name in names}
+        return {name: (own.series, own.depth) for name, own in facts.items()}
 
     def network(self, panel: vocabulary.Panel) -> Network:
         """Return one (data set, architecture, recipe) of the study."""
@@ -261,19 +265,8 @@ class Study(Strict):
         return found
 
     def fits(self) -> dict[str, dict[str, Any]]:
-        """Return what each job that fits mixed models carries, by its name.
-
-        ``networks`` are up to ``NETWORKS_PER_FIT`` panels, as lists, which the name counts.
-        The last job, which may have the fewest of them, also has the models ``across`` all.
-        """
-        networks = [list(network.panel) for network in self.networks()]
-        found = {}
-        for start in range(0, len(networks), NETWORKS_PER_FIT):
-            part = networks[start : start + NETWORKS_PER_FIT]
-            end = start + len(part)
-            across = end == len(networks)
-            found[f"networks-{start + 1}-{end}"] = {"networks": part, "across": across}
-        return found
+        """Return what each job that fits mixed models carries, by its name (``naming.fits``)."""
+        return fits([list(network.panel) for network in self.networks()])
 
     def cells(self) -> Iterator[tuple[str, str, str, str, float]]:
         """Yield every cell (``vocabulary.CELL``), the dense networks left out."""
@@ -291,7 +284,7 @@ class Study(Strict):
         return {
             "name": self.folder,
             "description": self.description,
-            "datasets": {name: dataset.source for name, dataset in self.datasets.items()},
+            "datasets": {name: dataset.label for name, dataset in self.datasets.items()},
             "seeds": self.replicate_seeds(),
             "ratios": [format_ratio(ratio) for ratio in self.ratios],
             "count": self.count,
@@ -343,6 +336,7 @@ class Study(Strict):
             "engine": self._engine_parameters(),
             **arms.parameters(where, pruning, self.bundles(panel)[bundle], training),
             **units.parameters(panel.architecture, pruning, self.bundles(panel)[bundle]),
+            **transferring.parameters(self, panel, bundle),
         }
 
     def _trained(self, network: Network) -> tuple[str, dict[str, Method | None], Recipe]:
@@ -369,7 +363,7 @@ class Study(Strict):
 
         A module of its fast form is among them whether there is one or not.
         """
-        family = ARCHITECTURES[panel.architecture].family
+        family = plans.architecture(panel.architecture).family
         methods = self.bundles(panel)[bundle] if bundle else ()
         _, pruning, _ = self._trained(self.network(panel))
         return [
@@ -377,6 +371,7 @@ class Study(Strict):
             f"recall_distortion.fast.cpu.{family}",
             f"recall_distortion.fast.gpu.{family}",
             *units.modules(pruning, methods),
+            *transferring.modules(self, panel, bundle),
         ]
 
     def _engine_parameters(self) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from recall_distortion.vocabulary import format_ratio
 
 _T = TypeVar("_T")
 
+# Networks whose mixed models one job fits. Starting R takes as long as fitting those of one small
+# network; with many networks, jobs of a few each still fill the cores.
+NETWORKS_PER_FIT = 4
+
 
 def in_order(ratios: list[float]) -> list[float]:
     """Return ratios from small to large, having checked that none is listed twice."""
@@ -25,6 +29,20 @@ def groups(values: list[_T], size: int) -> list[list[_T]]:
 def joined(ratios: list[str]) -> str:
     """Return the name of the ratios that one job carries."""
     return "-".join(ratios)
+
+
+def fits(networks: list[list[str]]) -> dict[str, dict[str, Any]]:
+    """Return what each job that fits mixed models carries, by its name.
+
+    ``networks`` are panels, as lists; a job has up to ``NETWORKS_PER_FIT``, which its name counts.
+    The last job, which may have the fewest of them, also has the models ``across`` all.
+    """
+    found = {}
+    for start, part in enumerate(groups(networks, NETWORKS_PER_FIT)):
+        first = start * NETWORKS_PER_FIT + 1
+        end = first + len(part) - 1
+        found[f"networks-{first}-{end}"] = {"networks": part, "across": end == len(networks)}
+    return found
 
 
 def slug(value: Any) -> str:

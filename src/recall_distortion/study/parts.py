@@ -15,7 +15,9 @@ from recall_distortion.compression.controls import (
     GRADUAL,
     ITERATIVE,
     TRAINED,
+    WHILE_TRAINED,
 )
+from recall_distortion.compression.event_facts import TARGETS
 from recall_distortion.compression.facts import (
     BUILT_IN,
     CHANNEL,
@@ -27,17 +29,19 @@ from recall_distortion.compression.facts import (
     WEIGHT,
     Criterion,
 )
-from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.study import beginning
+from recall_distortion.study import events as of_events
+from recall_distortion.study.architectures import ArchitectureName
+from recall_distortion.study.events import Events, TargetName
 from recall_distortion.study.naming import in_order
 from recall_distortion.study.quantizers import BUILT_IN_QUANTIZERS, Quantizer
 from recall_distortion.study.strict import Name, Strict
+from recall_distortion.study.transfers import Transfer
 from recall_distortion.vocabulary import CONTROL, CONTROL_GRADUAL, CONTROLS
 
 Ratio = Annotated[float, Field(gt=1, le=1e6)]
 Sparsity = Annotated[float, Field(ge=0.01, le=0.99, multiple_of=0.01)]
 if TYPE_CHECKING:  # which a checker of types cannot follow
-    ArchitectureName = str
     CriterionName = str
     ScheduleName = str
     RetrainingName = str
@@ -45,7 +49,6 @@ if TYPE_CHECKING:  # which a checker of types cannot follow
     UnitName = str
     ProfileName = str
 else:
-    ArchitectureName = Literal[tuple(ARCHITECTURES)]
     CriterionName = Literal[tuple(dict.fromkeys(n for u in UNITS.values() for n in u.criteria))]
     ScheduleName = Literal[tuple(SCHEDULES)]
     RetrainingName = Literal[tuple(RETRAININGS)]
@@ -111,6 +114,15 @@ class Method(Strict):
         description="With schedule gradual: after which share of the training's epochs the last "
         "weight is pruned. The best epoch is one of those that follow.",
     )
+    target: TargetName = Field(
+        of_events.LOWEST,
+        description="What goes: "
+        + "; ".join(f"{name}, {meaning}" for name, meaning in TARGETS.items())
+        + ". With criterion random any alike goes.",
+    )
+    events: Events | None = Field(
+        None, description="With schedule events: when they come, and what becomes of what goes."
+    )
     gradient_examples: int = Field(
         128,
         ge=1,
@@ -167,7 +179,8 @@ class Method(Strict):
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
         apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs", "at"}
-        found = self.model_dump(exclude=apart | {"unit", "feature_images", "profile"})
+        apart |= {"unit", "feature_images", "profile", "target", "events"}
+        found = self.model_dump(exclude=apart)
         if self.unit != WEIGHT.name:
             found["unit"] = self.unit
         if self.facts.needs_images:
@@ -178,6 +191,10 @@ class Method(Strict):
             found["retraining"] = self.retraining
         if self.at != TRAINED:
             found["at"] = self.at
+        if self.target == of_events.HIGHEST:
+            found["target"] = self.target
+        if self.events is not None:
+            found["events"] = self.events.parameters()
         return found
 
     @model_validator(mode="before")
@@ -188,6 +205,11 @@ class Method(Strict):
     @model_validator(mode="after")
     def _check_beginning(self) -> Method:
         beginning.check(self.at, self.schedule, self.retraining, self.rewind_epochs)
+        return self
+
+    @model_validator(mode="after")
+    def _check_events(self) -> Method:
+        of_events.check(self.schedule, self.events, self.target, self.facts, self.profile)
         return self
 
     @field_validator("ratios", "sparsities")
@@ -244,10 +266,10 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _check_retraining(self) -> Method:
-        if self.schedule == GRADUAL and self.retraining != FINETUNE:
+        if self.schedule in WHILE_TRAINED and self.retraining != FINETUNE:
             raise ValueError(
-                f"retraining: nothing follows schedule {GRADUAL}, by which networks are trained "
-                "once; remove one of them"
+                f"retraining: nothing follows schedule {self.schedule}, by which networks are "
+                "trained once; remove one of them"
             )
         if self.schedule == ITERATIVE:
             known = [retraining for schedule, retraining in CONTROL_OF if schedule == ITERATIVE]
@@ -296,18 +318,29 @@ METHODS: dict[str, Method | Quantizer] = {
 _FURTHER = [arm for arm in CONTROLS if arm not in (CONTROL, CONTROL_GRADUAL)]
 
 #: What tells the kinds of a study's own methods apart, which messages leave out of a key.
-KINDS: dict[str, type[Strict]] = {"pruning": Method, "quantizing": Quantizer}
+KINDS: dict[str, type[Strict]] = {
+    "pruning": Method,
+    "quantizing": Quantizer,
+    "transferring": Transfer,
+}
 
 
 def _kind(values: Any) -> str:
-    """Return the kind of a method: one that says what weights are kept in quantizes."""
+    """Return the kind of a method: one that says what weights are kept in quantizes.
+
+    One that says where its ticket is from transfers it.
+    """
+    if isinstance(values, Transfer) or (isinstance(values, dict) and "ticket_from" in values):
+        return "transferring"
     if isinstance(values, Quantizer) or (isinstance(values, dict) and "weights" in values):
         return "quantizing"
     return "pruning"
 
 
 OwnMethod = Annotated[
-    Annotated[Method, Tag("pruning")] | Annotated[Quantizer, Tag("quantizing")],
+    Annotated[Method, Tag("pruning")]
+    | Annotated[Quantizer, Tag("quantizing")]
+    | Annotated[Transfer, Tag("transferring")],
     Discriminator(_kind),
 ]
 

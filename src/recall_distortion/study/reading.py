@@ -14,9 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.compression.ratios import fraction_to_keep
+from recall_distortion.compression.spans import check_steps
+from recall_distortion.networks import plans
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
-from recall_distortion.study import units
-from recall_distortion.study.models import Study
+from recall_distortion.study import transferring, units
+from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import KINDS
 from recall_distortion.system.errors import NetworkError, StudyError
 
@@ -94,7 +96,7 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
     for network in study.networks():
         panel = network.panel
         shape = shapes[panel.dataset]
-        smallest = ARCHITECTURES[panel.architecture].minimum_image_size
+        smallest = plans.architecture(panel.architecture).minimum_image_size
         if shape.image_size < smallest:
             raise StudyError(
                 f"{path}: key 'panels': {panel.architecture} needs images of at least "
@@ -106,11 +108,15 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                     if facts.minimum_image_size <= shape.image_size
                 )
             )
+        _check_steps(study, network, path)
         counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         where = f"{panel.architecture} on {panel.dataset}"
+        if misfit := transferring.check_shapes(study, panel, shapes):
+            raise StudyError(f"{path}: key 'methods': {misfit}")
         for method in network.methods:
             definition = study.pruning(method)
-            if definition is None or definition.sparsities or definition.profile:
+            taken = isinstance(definition, transferring.Transferred)
+            if definition is None or taken or definition.sparsities or definition.profile:
                 continue  # nothing is removed, or what every network has
             own = definition.ratios is not None
             for ratio in study.ratios_of(method):
@@ -123,6 +129,26 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                 except NetworkError as error:
                     key = f"methods.{method}.ratios" if own else "ratios"
                     raise StudyError(f"{path}: key {key!r}: {error}") from None
+
+
+def _check_steps(study: Study, network: Network, path: str | Path) -> None:
+    """Raise ``StudyError`` where what events take would not be back in time.
+
+    Where the study does not say how many images there are, the job does.
+    """
+    fitted = study.datasets[network.panel.dataset].fitted(study.selection)
+    for method in network.methods:
+        definition = study.pruning(method)
+        if fitted is None or definition is None or definition.events is None:
+            continue
+        own, batches = definition.events, -(-fitted // network.recipe.training.batch_size)
+        where = f"{network.panel.architecture} on {network.panel.dataset}"
+        try:
+            check_steps(
+                where, own.start, own.every or own.end + 1, own.end, own.steps or 0, batches
+            )
+        except NetworkError as error:
+            raise StudyError(f"{path}: key 'methods.{method}.events.steps': {error}") from None
 
 
 def schema() -> str:

@@ -7,25 +7,31 @@ from typing import Any
 
 from recall_distortion.compression.controls import FINETUNE, GRADUAL, TRAINED
 from recall_distortion.compression.facts import RETRAININGS, WEIGHT
+from recall_distortion.study.events import LOWEST
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
+from recall_distortion.study.transfers import Transfer
 from recall_distortion.vocabulary import format_ratio
 
 
 def of_method(
-    method: Method | Quantizer | None, ratios: Sequence[float], decays: Mapping[str, float]
+    method: Method | Quantizer | Transfer | None,
+    ratios: Sequence[float],
+    decays: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return what defines a method, without what it does not use; None's criterion is None.
 
     ``ratios`` are those that it runs at, ``decays`` the weight decay by the name of each recipe
     that trains networks for it: its ``epsilon`` where it sets none. A quantizer's facts are under
-    ``quantizer``, with its ratios beside them.
+    ``quantizer``, with its ratios beside them, a transfer's under ``transfer``.
     """
     if method is None:
         return {"criterion": None}
     own = [format_ratio(ratio) for ratio in ratios]
     if isinstance(method, Quantizer):
         return {"quantizer": _quantizer(method), "ratios": own}
+    if isinstance(method, Transfer):
+        return {"transfer": method.model_dump(exclude_none=True)}
     found = method.model_dump(include={"criterion", "scope", "schedule"})
     if method.unit != WEIGHT.name:
         found["unit"] = method.unit
@@ -41,6 +47,10 @@ def of_method(
         found["retraining"] = method.retraining
     if RETRAININGS[method.retraining].rewinds:
         found["rewind_epochs"] = method.rewind_epochs
+    if method.target != LOWEST:
+        found["target"] = method.target
+    if method.events is not None:
+        found["events"] = method.events.model_dump(exclude_none=True)
     if method.schedule == GRADUAL:
         found |= {"begin": method.begin, "end": method.end}
     criterion = method.facts

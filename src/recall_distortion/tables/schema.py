@@ -6,6 +6,7 @@ it, so that a better sentence retrains nothing.
 
 from __future__ import annotations
 
+from recall_distortion.tables import units
 from recall_distortion.tables.columns import (
     COUNT,
     NUMBER,
@@ -28,7 +29,8 @@ from recall_distortion.vocabulary import (
 )
 
 __all__ = [
-    "ALL", "COLUMNS", "CONTROLLED", "COUNT", "COUNTED", "CURVATURE", "DENSE_MULTIPLY_ADDS",
+    "ALL", "COLUMNS", "CONTROLLED", "COUNT", "COUNTED", "CURVATURE", "DEAD_UNITS",
+    "DENSE_MULTIPLY_ADDS",
     "EMPTIED", "NUMBER", "OTHERS", "PUBLISHED_CELL", "QUANTIZED", "RATIO", "SHARE", "SOMETIMES",
     "SOMETIMES_TOGETHER", "STABILITY", "SUMMARIZED", "TABLES", "TEXT", "TRUTH", "Column", "Table",
 ]  # fmt: skip
@@ -182,8 +184,12 @@ CURVATURE: tuple[Column, ...] = tuple(
         ("surviving", COUNT, "Parameters that no mask removes."),
     )
 )  # fmt: skip
+#: The same where a study counts dead units.
+DEAD_UNITS: tuple[Column, ...] = tuple(Column(*one, later=True) for one in units.COLUMNS)
 #: All columns that only some studies have, and the groups that a study has or has not.
-SOMETIMES_TOGETHER = (COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, STABILITY)
+SOMETIMES_TOGETHER = (
+    COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, DEAD_UNITS, STABILITY
+)  # fmt: skip
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
 _ESTIMATES = _table(
@@ -360,6 +366,7 @@ OTHERS: dict[str, Table] = {
           ("realised_ratio", "kept_fraction", "kept_prunable", "prunable", "total")),
     ),
     "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
+    "dead_units": _table("a network", NETWORK, *NETWORK, *DEAD_UNITS),
     "job_events": JOB_EVENTS,
     "published_verdicts": _table(
         "a published cell",

@@ -9,9 +9,17 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from recall_distortion.tables.controls import Controls
 from recall_distortion.tables.leading import leading
 from recall_distortion.tables.views import spread
-from recall_distortion.vocabulary import PANEL, REFERENCE_ARMS, RETRAINED, CellState, Panel
+from recall_distortion.vocabulary import (
+    NEVER_DENSE,
+    PANEL,
+    REFERENCE_ARMS,
+    RETRAINED,
+    CellState,
+    Panel,
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,23 @@ class StudyTables:
 
     @cached_property
     def leading(self) -> pd.DataFrame:
-        """What each cell shows where it leads (``leading.leading``)."""
-        return leading(self.estimates)
+        """What each cell shows where it leads (``leading.leading``).
+
+        Networks that were never dense have no verdict against 1.
+        """
+        found = leading(self.estimates)
+        found.loc[found["method"].isin(self.never_dense), "alpha_verdict"] = ""
+        return found
+
+    @cached_property
+    def never_dense(self) -> list[str]:
+        """The methods and controls whose networks began with weights of their own.
+
+        Their slopes hold them against dense networks that they never were: only the difference
+        from their control says something.
+        """
+        arm = Controls.of(self.networks).arm
+        return [name for name in self.recall["method"].unique() if arm(name) in NEVER_DENSE]
 
     @cached_property
     def panels(self) -> list[Panel]:

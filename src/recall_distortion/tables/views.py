@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from recall_distortion.tables.forgetting import FORGETTING
+from recall_distortion.tables.learning import LEARNING
 from recall_distortion.tables.parts import (
     ACCURACY,
     ACCURACY_DENSER,
@@ -272,6 +273,7 @@ VIEWS: dict[str, View] = {
     **FORGETTING,
     **STABILITY_VIEWS,
     **TICKETS,
+    **LEARNING,
 }  # fmt: skip
 #: The quantities that views name themselves; no measure may be called like one.
 NAMED = {part.quantity for view in VIEWS.values() for part in view.parts}

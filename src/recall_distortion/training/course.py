@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.training.descent import Descent
+from recall_distortion.training.events import Events
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.removal import Removal
 from recall_distortion.training.replicates import TRAINING
@@ -27,13 +28,19 @@ class Run:
     """One network to fit: whose random choices, from which state, with what of it pruned.
 
     ``masks`` maps parameters, biases and batch norm's among them, to booleans of their shapes,
-    false where pruned. ``removal`` removes others while the network is trained.
+    false where pruned. ``removal`` removes others while the network is trained, or ``events`` do.
     """
 
     seed: int
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] | None = None
     removal: Removal | None = None
+    events: Events | None = None
+
+    @property
+    def meanwhile(self) -> Removal | Events | None:
+        """What removes of the network while it is trained."""
+        return self.removal or self.events
 
 
 @dataclass(frozen=True)

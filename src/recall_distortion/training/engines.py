@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.fast import faster
+from recall_distortion.networks.sizes import parted
 from recall_distortion.training import fused as units
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.dropout import Dropout
@@ -26,7 +27,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 #: Networks at once on a CPU, where vectorizing was measured to be faster (docs/performance.md), and
 #: the largest side of the images that it was measured for, in pixels.
-FASTER_VECTORIZED = {"mlp": 60, "cnn": 60, "lenet5": 30}
+FASTER_VECTORIZED = {"mlp": 60, "cnn": 60, "lenet5": 30, "thin_mlp": 60, "thin_cnn": 10}
 LARGEST_MEASURED = 28
 #: Networks at once on a GPU, where vectorizing was measured to be faster for every network, and
 #: wherever a study asks for vectorizing without saying how many.
@@ -140,7 +141,7 @@ def choose(
     are fused instead of vectorized where that has proved itself (``training.proof``).
     """
     on_cpu = torch.device(device).type == "cpu"
-    fastest = FASTER_VECTORIZED.get(architecture) if on_cpu else AT_ONCE
+    fastest = FASTER_VECTORIZED.get(parted(architecture)[0]) if on_cpu else AT_ONCE
     if on_cpu and image_size > LARGEST_MEASURED:
         fastest = None
     if engine == "sequential" or (engine == "auto" and fastest is None):

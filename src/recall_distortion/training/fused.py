@@ -138,6 +138,8 @@ class Captured(Pass):
             self._graphs[size].replay()
         else:
             self._step(size)
+        if self.after_step is not None:
+            self.after_step()
 
     def _capture(self, size: int) -> torch.cuda.CUDAGraph:
         """Return a step as a graph, without making it."""

@@ -19,6 +19,7 @@ from recall_distortion.training import dropout
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import descent
 from recall_distortion.training.engines import Engine
+from recall_distortion.training.events import Happening
 from recall_distortion.training.images import DeviceImages, TrainingImages
 from recall_distortion.training.masks import check_apart, check_masks, factors
 from recall_distortion.training.objective import Objective, cross_entropy
@@ -127,9 +128,9 @@ def _facts(runs: Sequence[Run], watch: Watch | None) -> dict[str, Any]:
     for place, run in enumerate(runs):
         facts |= {f"state/{place}/{name}": value for name, value in run.state.items()}
         facts |= {f"mask/{place}/{name}": value for name, value in (run.masks or {}).items()}
-        if run.removal is not None:
-            facts[f"removal/{place}"] = repr(run.removal)
-            facts[f"removal/{place}/code"] = Path(inspect.getfile(type(run.removal)))
+        if run.meanwhile is not None:
+            facts[f"removal/{place}"] = repr(run.meanwhile)
+            facts[f"removal/{place}/code"] = Path(inspect.getfile(type(run.meanwhile)))
     return facts
 
 
@@ -172,7 +173,8 @@ def _fit_stack(
         for position, factor in masks.items():
             stack.parameters[position].mul_(factor)
     removed = Removed(stack, [run.removal for run in runs], masks)
-    course.further = removed.tensors
+    happening = Happening(stack, [run.events for run in runs], [run.seed for run in runs], masks)
+    course.further = removed.tensors | {f"event/{n}": v for n, v in happening.tensors.items()}
     course.go_on(unfinished)
 
     last = 0  # the last epoch of a phase
@@ -183,8 +185,10 @@ def _fit_stack(
         remembered = course.remembered if course.epoch >= first else {}
         course.optimizer = optimizer = descent(stack.parameters, recipe, remembered)
         one_pass = engine.passes(stack, optimizer, images.fit, recipe, masks)
+        one_pass.after_step = happening.after_step
         for epoch in range(course.epoch + 1, last + 1):
             seen = removed.update(epoch - 1, optimizer, course.failures, watch)
+            seen |= happening.update(epoch - 1, optimizer, course.failures, watch)
             course.saw(epoch - 1, seen)
             optimizer.rate = rate = phase.rate(epoch - first)
             training = one_pass.run(course.orders, course.choices, course.drops)
@@ -199,12 +203,12 @@ def _fit_stack(
             course.epoch = epoch
             if unfinished.due():
                 course.keep(unfinished)
-    return course.results(removed.masks)
+    return course.results(lambda k: (happening if runs[k].events else removed).masks(k))
 
 
 def _that_may_be_kept(runs: Sequence[Run], losses: list[float], epoch: int) -> list[float]:
     """Return losses, infinite for networks of which this epoch may not be the best."""
-    first = [run.removal.first if run.removal is not None else 0 for run in runs]
+    first = [run.meanwhile.first if run.meanwhile is not None else 0 for run in runs]
     return [loss if epoch >= first[k] else float("inf") for k, loss in enumerate(losses)]
 
 

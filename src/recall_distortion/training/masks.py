@@ -32,8 +32,10 @@ def check_masks(masks: Mapping[str, Tensor], network: nn.Module) -> None:
 
 
 def check_apart(run: Run) -> None:
-    """Raise ``NetworkError`` where a run's removal would take of what its masks are of."""
-    names = () if run.removal is None else run.removal.names
+    """Raise ``NetworkError`` where what removes of a run meanwhile has masks already."""
+    if run.removal is not None and run.events is not None:
+        raise NetworkError("a run has a removal or events; give it one of both")
+    names = () if run.meanwhile is None else run.meanwhile.names
     if both := [name for name in names if name in (run.masks or {})]:
         raise NetworkError(
             f"{', '.join(both)}: pruned by a mask and while it is trained; give a run one of both"
@@ -47,7 +49,7 @@ def factors(stack: Stack, runs: Sequence[Run]) -> dict[int, Tensor]:
     removed from it, is among them.
     """
     masked = {name for run in runs for name in run.masks or {}}
-    masked |= {name for run in runs if run.removal is not None for name in run.removal.names}
+    masked |= {name for run in runs if run.meanwhile is not None for name in run.meanwhile.names}
     return {
         position: torch.stack(
             [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ class Pass:
     """Passes of a stack over images with one optimizer; the last batch may be a short one.
 
     With ``dropout`` its masks are drawn batch by batch, by generators that ``run`` is given.
+    ``after_step`` is called after each batch.
     """
+
+    after_step: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -64,6 +67,8 @@ class Pass:
                 self.stack, self.optimizer, batch, labels, self.masks, self.objective, masks
             )
             total += losses * index.shape[1]
+            if self.after_step is not None:
+                self.after_step()
         return (total / len(images)).tolist()
 
     def _draw(self, orders: Sequence[torch.Generator]) -> Tensor:

@@ -39,7 +39,7 @@ def layers_of(network: nn.Module, image: tuple[int, int] | None = None) -> list[
     if name is None:
         raise NetworkError(
             f"{type(network).__name__} has no plan that says which channels go together; take one "
-            f"of networks.build: {', '.join(plans.ARCHITECTURES)}"
+            f"of networks.build: {', '.join(plans.KNOWN)}"
         )
     first = next(m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear))
     layers = plans.layers(str(name), 1, 2, image)

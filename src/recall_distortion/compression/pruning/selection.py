@@ -17,6 +17,9 @@ from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
 
+#: The target of methods that remove what scores highest.
+HIGHEST = "highest"
+
 
 def loss_gradient(
     network: nn.Module, images: DeviceImages, examples: int, *, seed: int
@@ -59,7 +62,8 @@ def method_masks(
     seed but not on the fraction, so the masks of one replicate are nested, and those at one
     fraction are the same whichever others are asked for. Only masks of a criterion of rounds are
     not nested, since each fraction has rounds of its own. ``images`` are the training images, for
-    criteria that look at feature maps, or need the shape of an image.
+    criteria that look at feature maps, or need the shape of an image. Where the method's target is
+    the highest scores these go.
     """
     unit, select = units.load(method.unit), None
     if unit.measure is not None:
@@ -72,6 +76,8 @@ def method_masks(
                 for fraction in fractions
             ]
         scores, select = _of_weights(network, method, gradients, unit, seed), criterion.select
+    if method.target == HIGHEST:
+        scores = {name: -value for name, value in scores.items()}
     left = None if within is None else unit.left(network, within)
     found = []
     for fraction in fractions:

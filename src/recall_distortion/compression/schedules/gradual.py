@@ -8,25 +8,21 @@ best epoch is one of those after the end. The control is the same training in wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from recall_distortion import networks
-from recall_distortion.compression import events
-from recall_distortion.compression.files import Made
-from recall_distortion.compression.methods import Cell, CompressionPlan, Method
+from recall_distortion.compression.events import Watch
+from recall_distortion.compression.methods import CompressionPlan, Method
 from recall_distortion.compression.pruning import criteria
 from recall_distortion.compression.pruning.masks import SCOPES
-from recall_distortion.compression.pruning.sparsity import Sparsity
+from recall_distortion.compression.retraining import drawn
 from recall_distortion.compression.rounds import Results, to_keep
-from recall_distortion.system.logs import progress
-from recall_distortion.training import Engine, NonFiniteLoss, Run, TrainingImages, Unfinished
-from recall_distortion.training.loop import fit_runs
-from recall_distortion.training.randomness import generator
-from recall_distortion.training.replicates import FINE_TUNING, Failure, copy_state
+from recall_distortion.compression.while_trained import Trained, train
+from recall_distortion.training import Engine, Run, TrainingImages, Unfinished
 from recall_distortion.vocabulary import CONTROL_GRADUAL
 
 #: What its random streams are of: weights, order and augmentation of its own.
@@ -80,71 +76,38 @@ def train_all(
     seeds: Sequence[int],
     engine: Engine,
     unfinished: Unfinished,
-    watch: events.Watch,
+    watch: Watch,
 ) -> Results:
     """Return what comes of networks trained by each method of ``ratios`` at its ratios.
 
     A method of the plan that is None is the control. ``watch`` counts what networks get right
-    before and after each removal. Raises ``NetworkError`` for a ratio that the
-    network cannot reach.
+    before and after each removal. Raises ``NetworkError`` for a ratio that the network cannot
+    reach.
     """
     gradual = plan.gradual
     assert gradual is not None  # the study has said so of every bundle with such a method
-    shown = images.fit.batch(slice(0, 1))
-    positions = networks.output_positions(network, shown)
-    starts = dict(_starts(network, seeds))
-    made: dict[Cell, Made] = {}
-    runs: list[tuple[Cell, Run]] = []
+    starts = drawn(network, seeds, f"{STAGE} initialization")
+    runs = {}
     for name, of_method in ratios.items():
         for ratio in of_method:
-            cell = Cell(name, ratio)
-            made[cell] = Made(of_dense=False, control=CONTROL_GRADUAL)
-            removal = _removal(network, plan, plan.methods[name], ratio, shown)
-            runs += [(cell, Run(seed, starts[seed], removal=removal)) for seed in seeds]
-    results = Results(made)
-    fitted = fit_runs(
-        network,
-        images,
-        gradual.recipe,
-        [run for _, run in runs],
-        engine=engine,
-        stage=STAGE,
-        report=progress([f"{cell}, seed {run.seed}" for cell, run in runs], gradual.recipe.epochs),
-        unfinished=unfinished,
-        watch=watch,
-    )
-    for (cell, run), found in zip(runs, fitted, strict=True):
-        named, seed = asdict(cell), run.seed
-        if isinstance(found, NonFiniteLoss):
-            print(f"error: {cell}: {found}; this replicate is left out", flush=True)
-            failure = Failure(**named, stage=FINE_TUNING, seed=seed, reason=str(found))
-            results.failures.append(failure)
-            continue
-        results.history += [{**named, **row} for row in found.history]
-        made[cell].retrained[seed] = found.state
-        if plan.methods[cell.method] is not None:
-            assert found.masks is not None  # there is a removal
-            made[cell].masks[seed] = found.masks
-            sparsity = Sparsity.of(found.masks, network, plan.count, positions)
-            results.sparsity.append({**named, "seed": seed, **asdict(sparsity)})
-            results.events += events.rows({**named, "seed": seed}, found.events, watch.support)
-    return results
-
-
-def _starts(network: nn.Module, seeds: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    for seed in seeds:
-        networks.initialize(network, generator(seed, f"{STAGE} initialization"))
-        yield seed, copy_state(network)
+            removal = _removal(network, plan, plan.methods[name], ratio, images.fit.shape[1:])
+            runs[name, ratio] = [Run(seed, starts[seed], removal=removal) for seed in seeds]
+    trained = Trained(gradual.recipe, STAGE, CONTROL_GRADUAL, watch)
+    return train(trained, network, images, plan, runs, engine, unfinished)
 
 
 def _removal(
-    network: nn.Module, plan: CompressionPlan, method: Method | None, ratio: str, shown: Tensor
+    network: nn.Module,
+    plan: CompressionPlan,
+    method: Method | None,
+    ratio: str,
+    image: tuple[int, ...],
 ) -> Gradual:
     assert plan.gradual is not None
     names = tuple(networks.prunable_parameters(network))
     begin, end = plan.gradual.begin, plan.gradual.end
     if method is None:
         return Gradual((), 1.0, begin, end)
-    image = shown.shape[2], shown.shape[3]
-    fraction = to_keep(network, method, ratio, plan.count, method.unit, image)
+    height, width = image
+    fraction = to_keep(network, method, ratio, plan.count, method.unit, (height, width))
     return Gradual(names, fraction, begin, end, method.criterion, method.scope)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from recall_distortion.measures.networks import further, measure
-from recall_distortion.measures.of_weights import with_curvature
+from recall_distortion.measures.of_weights import with_measured
 from recall_distortion.measures.stability import stability
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.logs import warn
@@ -35,14 +35,15 @@ def write_measures(
     *,
     splits: int = 20,
     curvature: Iterable[str | Path] = (),
+    dead_units: Iterable[str | Path] = (),
     events: Iterable[str | Path] = (),
     events_csv: str | Path | None = None,
 ) -> None:
     """Write the tables recall, networks and events of a study from its files of predictions.
 
     ``sparsity`` are the tables that pruning jobs write beside their networks, ``events`` those of
-    what they removed meanwhile, ``curvature`` those of the jobs that measure it. Without
-    ``events_csv`` events are not written.
+    what they removed meanwhile, ``curvature`` and ``dead_units`` those of the jobs that measure
+    these. Without ``events_csv`` events are not written.
     """
     parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
@@ -50,10 +51,14 @@ def write_measures(
     rows = [_of_methods(path, "sparsity", known, _FURTHER) for path in sparsity]
     of_jobs = [_of_methods(path, "job_events", known) for path in events]
     sparsities = pd.concat(rows) if rows else pd.DataFrame(columns=COLUMNS["sparsity"])
-    curved = _curvatures(curvature, parts)
+    measured = [
+        _measured(curvature, "curvature", parts),
+        _measured(dead_units, "dead_units", parts),
+    ]
     recall, networks = measure(parts, sparsities, failures, splits=splits)
-    if curved is not None:
-        networks = with_curvature(networks, curved)
+    for table in measured:
+        if table is not None:
+            networks = with_measured(networks, table)
     removals, networks = stability(
         parts,
         pd.concat(of_jobs) if of_jobs else pd.DataFrame(columns=COLUMNS["job_events"]),
@@ -71,8 +76,10 @@ def write_measures(
         )
 
 
-def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd.DataFrame | None:
-    """Return the tables of curvature as one, of networks that have predictions; None for none."""
+def _measured(
+    paths: Iterable[str | Path], name: str, parts: Iterable[Predictions]
+) -> pd.DataFrame | None:
+    """Return tables of a name as one, of networks that have predictions; None for none."""
     known = {
         (*part.panel, part.method, float(part.ratio), part.state, seed)
         for part in parts
@@ -80,7 +87,7 @@ def _curvatures(paths: Iterable[str | Path], parts: Iterable[Predictions]) -> pd
     }
     tables = []
     for path in paths:
-        table = read_table(path, "curvature")
+        table = read_table(path, name)
         for line, key in enumerate(table[NETWORK].itertuples(index=False, name=None), start=2):
             if key not in known:
                 raise TableError(

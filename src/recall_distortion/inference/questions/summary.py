@@ -6,6 +6,8 @@ whole study name no panel, rows of a data set nothing else of one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from recall_distortion.inference.questions import summary_forgotten as forgotten
 from recall_distortion.inference.questions import summary_sections as sections
 from recall_distortion.inference.questions.pooled import POOLED_ALONE
 from recall_distortion.inference.questions.slopes import compared
-from recall_distortion.inference.questions.summary_items import EFFECTS, NONE, effect, made
+from recall_distortion.inference.questions.summary_items import APART, EFFECTS, NONE, effect, made
 from recall_distortion.inference.questions.summary_sections import (
     STUDY,
     Place,
@@ -81,7 +83,7 @@ def _study(tables: StudyTables) -> Rows:
         "slopes": len(slopes),
         "slopes/not_finite": (~np.isfinite(slopes)).sum(),
         **seeds,
-        **_counts(cells),
+        **_counts(cells, tables.never_dense),
         **_crossed(cells),
         **_levels(cells),
     }  # fmt: skip
@@ -105,7 +107,7 @@ def _panels(tables: StudyTables) -> Rows:
         arms = of_panel(tables.leading, panel).set_index("method")
         number, accuracy = _dense(tables, panel)
         failures = len(of_panel(tables.failed, panel))
-        counts = _counts(cells)
+        counts = _counts(cells, tables.never_dense)
         against_control = (of_panel(effects, panel)["basis"] != "").any()
         yield panel, "metrics", {
             "dense_accuracy": accuracy,
@@ -145,11 +147,16 @@ def _with_effects(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(effect=[effect(*pair) for pair in pairs])
 
 
-def _counts(cells: pd.DataFrame) -> dict[str, float]:
-    """Return how many cells have each verdict against 1, and each effect against the control."""
+def _counts(cells: pd.DataFrame, never_dense: Collection[str]) -> dict[str, float]:
+    """Return how many cells have each verdict against 1, and each effect against the control.
+
+    Those of networks that were never dense are not held against 1, and counted apart.
+    """
     verdicts = {f"cells/{word}": (cells["alpha_verdict"] == word).sum() for word in VERDICTS}
     effects = {f"effects/{item}": (cells["effect"] == item).sum() for item in (*EFFECTS, NONE)}
-    none = {f"cells/{NONE}": (cells["alpha_verdict"] == "").sum()}
+    apart = cells["method"].isin(never_dense)
+    none = {f"cells/{NONE}": ((cells["alpha_verdict"] == "") & ~apart).sum()}
+    none[f"cells/{APART}"] = apart.sum()
     return {"cells": len(cells), **verdicts, **none, **effects}
 
 

@@ -23,6 +23,7 @@ EFFECTS = {
     "not_distinguishable": ("", NOT_DISTINGUISHABLE),
 }
 NONE = "none"  # counts cells without a verdict, or without an effect
+APART = "never_dense"  # counts cells of networks that were never dense
 OTHERS = "(others)"  # all references of a method but the first, together
 MADE_BY = ["device", "engine", "torch"]
 

@@ -124,7 +124,8 @@ def _classes(tables: StudyTables) -> dict[str, float]:
     """Return how many verdicts against 1 hang on a single class."""
     rows = tables.view("influence")
     slopes = tables.view("slopes")[[*CELL_STATE, "verdict"]]
-    rows = rows[rows["state"] == RETRAINED].merge(slopes, on=CELL_STATE, suffixes=("", "_all"))
+    rows = rows[(rows["state"] == RETRAINED) & ~rows["method"].isin(tables.never_dense)]
+    rows = rows.merge(slopes, on=CELL_STATE, suffixes=("", "_all"))
     # A mean without an interval has no verdict that could change.
     rows = rows[rows["low"].notna() & rows["high"].notna()]
     changed = rows[rows["changes"] == CHANGES]

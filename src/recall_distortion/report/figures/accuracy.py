@@ -1,4 +1,4 @@
-"""The mean accuracy by ratio and method, after fine-tuning beside before it."""
+"""The mean accuracy by ratio and method, after retraining beside before it."""
 
 from __future__ import annotations
 
@@ -26,35 +26,40 @@ from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.vocabulary import (
     COMPRESSED,
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_GRADUAL,
     CONTROL_ITERATIVE,
     CONTROL_ITERATIVE_RATE,
     CONTROL_REINIT,
     CONTROL_REWIND,
     CONTROL_REWIND_RATE,
+    CONTROL_TRANSFER,
     DENSE,
     OF_ROUNDS,
     RETRAINED,
 )
 
-TITLES = {RETRAINED: "after fine-tuning", COMPRESSED: "before fine-tuning"}
+TITLES = {RETRAINED: "after retraining", COMPRESSED: "before retraining"}
 _LINES = {
     DENSE: (style.INK, "-"),
     CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
     CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),
+    CONTROL_EVENTS: (style.CONTROL_COLOUR, (0, (1, 3))),
     CONTROL_REWIND: (style.CONTROL_COLOUR, (0, (7, 2, 1, 2))),
     CONTROL_REWIND_RATE: (style.CONTROL_COLOUR, (0, (3, 1))),
     CONTROL_REINIT: (style.CONTROL_COLOUR, (0, (2, 3))),
+    CONTROL_TRANSFER: (style.CONTROL_COLOUR, (0, (5, 2, 1, 2, 1, 2))),
     CONTROL_ITERATIVE: (style.CONTROL_COLOUR, (0, (9, 2))),
     CONTROL_ITERATIVE_RATE: (style.CONTROL_COLOUR, (0, (9, 2, 3, 2))),
 }
 
 
 def accuracy_figure(accuracy: pd.DataFrame) -> Drawing:
-    """Return mean accuracy by ratio and method for one panel, fine-tuned beside pruned only.
+    """Return mean accuracy by ratio and method for one panel, retrained beside pruned only.
 
     ``accuracy`` are the panel's rows of that view. Bars are t intervals of the mean over networks,
-    cut at 0 and 100 %; dense and controls are horizontal lines with their intervals as bands.
+    cut at 0 and 100 %; dense and controls are lines with their intervals as bands, horizontal
+    but for controls of rounds, which have a value at each ratio.
     """
     methods = methods_of(accuracy)
     cells = accuracy[accuracy["method"].isin(methods)]
@@ -87,9 +92,14 @@ def accuracy_figure(accuracy: pd.DataFrame) -> Drawing:
 def _references(axes: Axes, accuracy: pd.DataFrame) -> None:
     for name, (colour, dashes) in _LINES.items():
         rows = accuracy[accuracy["method"] == name]
-        if name in OF_ROUNDS:
+        if name in OF_ROUNDS and len(rows):
+            rows = rows.sort_values("ratio")
             axes.plot(
                 rows["ratio"], 100 * rows["mean"], color=colour, linewidth=1.3, linestyle=dashes
+            )
+            low, high = rows["low"].clip(lower=0), rows["high"].clip(upper=1)
+            axes.fill_between(
+                rows["ratio"], 100 * low, 100 * high, facecolor=colour, alpha=0.13, edgecolor="none"
             )
             continue
         for row in rows.itertuples():

@@ -1,4 +1,4 @@
-"""The fine-tuned slopes as boxplots, with their means, intervals and verdicts."""
+"""The retrained slopes as boxplots, with their means, intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class _Content:
 
 
 def alpha_figure(networks: pd.DataFrame, slopes: pd.DataFrame) -> Drawing:
-    """Return boxplots of the fine-tuned slopes by ratio, one axes per method, for one panel.
+    """Return boxplots of the retrained slopes by ratio, one axes per method, for one panel.
 
     ``networks`` and ``slopes`` are the panel's rows of that table and that view. Boxes span the
     quartiles, whiskers reach to the last network within 1.5 interquartile ranges, the diamond is

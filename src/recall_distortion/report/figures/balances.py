@@ -124,7 +124,7 @@ def _symmetric(values: pd.Series, share: float) -> float:
 
 
 def _headings(pooled: pd.DataFrame, accuracy: pd.DataFrame) -> dict[Cell, tuple[float, str]]:
-    """Return each fine-tuned cell's pooled slope, and its words above the axes."""
+    """Return each retrained cell's pooled slope, and its words above the axes."""
     cells = pooled.merge(accuracy[[*CELL_STATE, "mean"]], on=CELL_STATE, how="left")
     return {
         (row.method, row.ratio): (
@@ -178,7 +178,7 @@ def _name(axes: Axes, cell: Cell, row: int, column: int) -> None:
 def _words(figure: Figure, columns: int, beside: bool) -> None:
     """Write the figure's axes and its legend, ``beside`` the last row's first cell or below."""
     width, height = figure.get_size_inches()
-    figure.text(0.02, 0.5, "normalized recall balance after compression and fine-tuning",
+    figure.text(0.02, 0.5, "normalized recall balance after compression and retraining",
                 rotation=90, ha="center", va="center", fontsize=9.5)  # fmt: skip
     figure.text(0.5, (0.12 if beside else 0.36) / height, "normalized recall balance of the "
                 "dense network", ha="center", fontsize=9.5)  # fmt: skip

@@ -24,13 +24,11 @@ from recall_distortion.report.figures.drawing import (
 )
 from recall_distortion.report.figures.rendering import figure_style
 from recall_distortion.tables.controls import USUAL, Controls
-from recall_distortion.vocabulary import CONTROL, CONTROLS, OF_ROUNDS, RETRAINED, format_ratio
+from recall_distortion.vocabulary import CONTROL, CONTROLS, RETRAINED, format_ratio
 
 MOST_CLASSES = 24  # rows of a heatmap that stay readable
 LONGEST = 22  # characters of a class's name
 COLOURS = "PuOr"
-
-_AT_ONE_RATIO = [arm for arm in CONTROLS if arm not in OF_ROUNDS]
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ class _Content:
             cut = MOST_CLASSES // 2
             shown = pd.concat([order[:cut], order[-cut:]])
         of_arms = {
-            arm: rows.set_index("class")["change"]
-            for arm, rows in changes[changes["method"].isin(_AT_ONE_RATIO)].groupby("method")
+            key: rows.set_index("class")["change"]
+            for key, rows in changes[changes["method"].isin(CONTROLS)].groupby(["method", "ratio"])
         }
         blocks = {}
         for method in methods:
@@ -65,7 +63,9 @@ class _Content:
             block = own.pivot(index="class", columns="ratio", values="change")
             block = block.reindex(index=shown.index, columns=ratios)
             if of_arms:
-                control = of_arms.get(controls.arm(method), pd.Series(dtype=float))
+                # That of rounds has a ratio for each of the method's: as many rounds as the last.
+                beside = controls.at(method, own["ratio"].max())
+                control = of_arms.get(beside, pd.Series(dtype=float))
                 block.insert(0, CONTROL, control.reindex(shown.index))
             blocks[method] = 100 * block.to_numpy(dtype=float)
         columns = [CONTROL] if of_arms else []
@@ -91,8 +91,8 @@ def recall_figure(
 
     ``classes`` and ``dense`` are a panel's rows of the views ``classes`` and ``dense_classes``.
     Rows are classes from the weakest to the strongest of the dense networks, cells the change in
-    percentage points from dense to fine-tuned; the first column is each method's
-    control, where that has one ratio. Of many
+    percentage points from dense to retrained; the first column is each method's
+    control, of rounds that of the largest ratio. Of many
     classes the weakest and strongest are shown.
     """
     content = _Content.of(classes, dense, controls)

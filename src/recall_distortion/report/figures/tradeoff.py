@@ -46,7 +46,7 @@ def tradeoff_figure(
 ) -> Drawing:
     """Return α against the change in accuracy for one panel, one axes per method.
 
-    ``tradeoff`` and ``slopes`` are the panel's rows of these views; cells after fine-tuning are
+    ``tradeoff`` and ``slopes`` are the panel's rows of these views; cells after retraining are
     drawn with the intervals of both means and their ratio written beside them, the method's control
     as a grey cross. The quadrant of more accuracy and α below 1 is shaded.
     """
@@ -84,7 +84,7 @@ def tradeoff_figure(
 
 
 def _cells(tradeoff: pd.DataFrame, slopes: pd.DataFrame) -> pd.DataFrame:
-    """Return the fine-tuned cells: ``change`` of accuracy in points and α with their intervals."""
+    """Return the retrained cells: ``change`` of accuracy in points and α with their intervals."""
     cells = tradeoff.loc[tradeoff["state"] == RETRAINED, CELL_STATE]
     for name, column in (
         ("change", "accuracy_change"), ("change_low", "accuracy_low"),

@@ -37,7 +37,8 @@ class Unit:
     seed)`` gives scores by group by criteria of the unit's own; ``select`` chooses by scores in
     place of a scope; ``fraction(network, ratio, count, image)`` is what a ratio leaves; and
     ``check(network, state, masks, images)`` raises ``NetworkError`` where something of a removed
-    unit is left in a network.
+    unit is left in a network. Of units that are true by group, ``made_of`` gives masks of the
+    weights that make them, and ``statistics`` of batch norm's statistics of them.
     """
 
     scores: Translation
@@ -47,6 +48,8 @@ class Unit:
     select: Callable[..., dict[str, Tensor]] | None = None
     fraction: Callable[..., float] | None = None
     check: Callable[..., None] | None = None
+    made_of: Translation | None = None
+    statistics: Translation | None = None
 
 
 def load(name: str) -> Unit:
@@ -56,6 +59,8 @@ def load(name: str) -> Unit:
         raise NetworkError(f"unknown unit {name!r}; there is no module {module}")
     found = import_module(module)
     further = {
-        name: getattr(found, name, None) for name in ("measure", "select", "fraction", "check")
+        name: getattr(found, name, None)
+        for name in ("measure", "select", "fraction", "check", "made_of", "statistics")
     }
-    return Unit(getattr(found, "scores", _no_scores), found.left, found.masks, **further)
+    scores = getattr(found, "scores", _no_scores)
+    return Unit(scores, found.left, found.masks, **further)

@@ -18,7 +18,7 @@ from recall_distortion.compression.pruning.channels import channel_scores, layer
 from recall_distortion.compression.pruning.masks import layer_masks
 from recall_distortion.compression.pruning.smaller import check_smaller, kept_places
 from recall_distortion.networks import structure
-from recall_distortion.networks.structure import FILTER
+from recall_distortion.networks.structure import FILTER, STATISTIC
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
 
@@ -91,6 +91,29 @@ def masks(network: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for dimension, places in dimensions.items():
             mask &= places.view([-1 if i == dimension else 1 for i in range(mask.dim())])
         found[name] = mask.to(parameters[name].device)
+    return found
+
+
+def made_of(network: nn.Module, chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return masks of the layers that make channels, true at the filters of chosen ones."""
+    return _parts_of(network, chosen, FILTER)
+
+
+def statistics(network: nn.Module, chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return masks of batch norm's running statistics, true at those of chosen channels."""
+    return _parts_of(network, chosen, STATISTIC)
+
+
+def _parts_of(network: nn.Module, chosen: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
+    tensors = network.state_dict()
+    found: dict[str, Tensor] = {}
+    for name, parts in structure.parts(layers_of(network)).items():
+        for part in parts:
+            if part.role != role:
+                continue
+            tensor = tensors[part.tensor]
+            mask = found.setdefault(part.tensor, torch.zeros_like(tensor, dtype=torch.bool))
+            mask[part.first : part.first + len(chosen[name])][chosen[name]] = True
     return found
 
 
