@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recall_distortion.report.curvature import OF_WEIGHTS
+from recall_distortion.report.instability import INSTABILITY
 from recall_distortion.report.learning import LEARNING
 from recall_distortion.report.listings import CELL, LISTINGS, PLACE, Listing, shown
 
@@ -102,4 +103,4 @@ FORGOTTEN: dict[str, Listing] = {
     ),
 }  # fmt: skip
 #: Every listing of the page.
-EVERY = {**LISTINGS, **OF_WEIGHTS, **LEARNING, **FORGOTTEN}
+EVERY = {**LISTINGS, **OF_WEIGHTS, **LEARNING, **INSTABILITY, **FORGOTTEN}

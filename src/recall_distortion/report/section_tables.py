@@ -10,6 +10,7 @@ from recall_distortion.inference.questions.influence import CHANGES
 from recall_distortion.inference.questions.summary_items import MADE_BY, kind_of_model, made
 from recall_distortion.report.curvature import apart
 from recall_distortion.report.html_tables import HtmlTable, ended, foremost, listing
+from recall_distortion.report.instability import of_instability
 from recall_distortion.report.listings import MODELS, QUESTIONS, SEEDS_KEYS, Column
 from recall_distortion.report.tables import ReportTables, order_as, pruned
 from recall_distortion.tables.arranged import fitters_side_by_side, seeds_side_by_side
@@ -169,6 +170,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
             *_learning_tables(data),
             listing("equivalence", data.view("equivalence")),
             listing("equal_accuracy", data.view("equal_accuracy")),
+            listing("instability", of_instability(data.estimates)),
         ],
         "balances": [
             *_by_state("pooled", data.view("pooled"), "Pooled slopes", data),

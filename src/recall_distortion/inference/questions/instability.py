@@ -125,7 +125,8 @@ def instability(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFr
             chosen = [table for cell, table in own if ratio in (cell.ratio,) or np.isnan(ratio)]
             place = dict(zip(CELL_STATE, (*panel, EVERY, ratio, RETRAINED), strict=True))
             rows.append(place | _row(chosen, level))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    words = [name for name in COLUMNS if name.endswith(("_verdict", "note"))]
+    return pd.DataFrame(rows, columns=COLUMNS).fillna(dict.fromkeys(words, ""))
 
 
 def _arms(networks: pd.DataFrame, controls: Controls) -> Iterator[tuple[CellState, pd.DataFrame]]:
@@ -167,7 +168,7 @@ def _row(arms: Sequence[pd.DataFrame], level: float) -> dict[str, Any]:
     known = [arm[[*columns, *(halves if has_halves else [])]].dropna() for arm in arms]
     known = [arm for arm in known if len(arm) > 1]
     if not known:
-        return {"arms": 0, "n": 0, "level": level, "note": "no arm has two seeds with an outcome"}
+        return {"n": 0, "level": level, "note": "no arm has two seeds with an outcome"}
     seeds = known[0].index
     for arm in known[1:]:
         seeds = seeds.intersection(arm.index)
@@ -183,12 +184,15 @@ def _row(arms: Sequence[pd.DataFrame], level: float) -> dict[str, Any]:
         "level": level, "note": joined(*notes),
     }  # fmt: skip
     if len(seeds) < 2:
-        return row
+        return row | {"arms": np.nan}
     values = {name: np.array([arm.loc[seeds, name] for arm in known]) for name in known[0].columns}
     for outcome in OUTCOMES:
         if has_halves:
             row |= _slopes(values, outcome, level)
         row |= _taus(values["instability"], values[outcome], outcome, level)
+    # Said of what is over arms alone; elsewhere n is of networks.
+    if not any(np.isfinite(row.get(f"{outcome}_tau_arms", np.nan)) for outcome in OUTCOMES):
+        row["arms"] = np.nan
     return row
 
 
