@@ -109,7 +109,7 @@ LOADS_BY_NAME = {
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 # Numba compiles each of these as a whole.
-COMPILED = {"fast/cpu/kernels.py"}
+COMPILED = {"fast/cpu/extremes.py", "fast/cpu/kernels.py"}
 
 
 @cache

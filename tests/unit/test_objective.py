@@ -106,6 +106,13 @@ def test_jumpstarts_gradient_is_that_of_finite_differences(aggregation):
     assert torch.autograd.gradcheck(penalty, z)
 
 
+def test_compiled_extremes_refuse_a_second_derivative():
+    z = torch.randn(2, 3, 4, requires_grad=True)
+    high, *_ = compiled.Extremes.apply(z)
+    with pytest.raises(NetworkError, match="first derivatives alone"):
+        torch.autograd.grad(high.square().sum(), z, create_graph=True)
+
+
 def test_equal_extremes_share_a_gradient_as_in_pytorch():
     z = torch.tensor([[[1.0, 2.0], [1.0, -3.0], [0.0, 2.0]]], requires_grad=True)
     ours = Extremes.apply(z, 1, 2)

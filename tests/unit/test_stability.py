@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,10 @@ from measured_helpers import CELLS, CLASSES, DENSE, LABELS, PREDICTED, SEEDS, fa
 from recall_distortion.compression.events import EVENT_COLUMNS
 from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.measures.networks import further
+from recall_distortion.measures.stability import stability
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.predictions import read_all
 from recall_distortion.tables.schema import COLUMNS, STABILITY
 
 NAMES = [column.name for column in STABILITY]
@@ -121,6 +125,31 @@ def test_events_within_a_job_are_averaged_and_take_the_place_of_one_shot(tmp_pat
     assert of_seed["after"].tolist() == pytest.approx([a.sum() / 53 for _, a in expected])
     rest = networks[~networks.index.isin(own.index)]
     assert rest[NAMES].equals(of_one_shot[0].loc[rest.index, NAMES])
+
+
+@pytest.mark.parametrize(("control", "events"), [("control_events", [2]), ("control", [1, 2])])
+def test_what_goes_before_any_training_is_no_event(tmp_path, of_one_shot, control, events):
+    """Of a chain's rounds the first comes after no epoch of its retraining, and is one."""
+    predictions, _ = write_blocks(tmp_path / "study", [range(3), range(3, 6)])
+    parts, _ = read_all(predictions)
+    parts = [
+        dataclasses.replace(part, control=control) if part.method == "magnitude" else part
+        for part in parts
+        if part.method != "magnitude" or part.state != "compressed"
+    ]
+    place = ("small", "mlp", "usual", "magnitude", 10.0, 4)
+    rows = [
+        [*place, event, epoch, half, label, 5, 4, 3 - event]
+        for event, epoch in ((1, 0), (2, 3)) for half in (0, 1) for label in range(CLASSES)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(EVENT_COLUMNS))
+    networks = of_one_shot[0].drop(columns=NAMES)
+    removals, measured_networks = stability(parts, table, networks)
+    of_method = removals[removals["method"] == "magnitude"]
+    assert sorted(set(of_method["event"])) == events
+    row = measured_networks.set_index(["method", "ratio", "state", "seed"])
+    found = row.loc[("magnitude", 10.0, "retrained", 4), "instability"]
+    assert found == pytest.approx(np.mean([(4 - (3 - event)) / 4 for event in events]))
 
 
 def test_a_jobs_counts_without_predictions_are_refused(tmp_path):

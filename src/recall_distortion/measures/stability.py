@@ -24,6 +24,7 @@ from recall_distortion.vocabulary import (
     CELL,
     COMPRESSED,
     CONTROL,
+    CONTROL_EVENTS,
     CONTROL_REWIND_RATE,
     CONTROLS,
     DENSE,
@@ -62,7 +63,7 @@ def stability(
     job_events), ``networks`` the table of that name.
     """
     dense = _of_dense(parts)
-    found = dict(_of_jobs(of_jobs))
+    found = dict(_of_jobs(_of_trained(of_jobs, parts)))
     for key, event in _of_one_shot(parts, dense):
         found.setdefault(key, [event])
     order = dict.fromkeys(networks[[*CELL, "seed"]].itertuples(index=False, name=None))
@@ -86,6 +87,14 @@ def correct(part: Predictions) -> tuple[np.ndarray, np.ndarray]:
     ]
     shape = (HALVES, classes)
     return support.reshape(shape), np.reshape(counts, (len(counts), *shape)).astype(int)
+
+
+def _of_trained(table: pd.DataFrame, parts: Sequence[Predictions]) -> pd.DataFrame:
+    """Return the rows of events but those before any training, when all answers are by chance."""
+    while_trained = {(*part.panel, part.method) for part in parts if part.control == CONTROL_EVENTS}
+    places = table[[*CELL[:4]]].itertuples(index=False, name=None)
+    before = np.array([place in while_trained for place in places], dtype=bool)
+    return table[~(before & (table["epoch"] == 0).to_numpy())]
 
 
 def _of_jobs(table: pd.DataFrame) -> Iterator[tuple[_Key, list[Event]]]:

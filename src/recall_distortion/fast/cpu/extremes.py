@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
-_Array = NDArray[Any]
+from recall_distortion.system.errors import NetworkError
 
 
 def _compiled(function: Any) -> Any:
@@ -164,7 +163,15 @@ class Extremes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """Return the gradient of z, which equal extremes share."""
+        """Return the gradient of z, which equal extremes share.
+
+        Raises ``NetworkError`` where it is to have a gradient of its own (``create_graph=True``).
+        """
+        if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
+            raise NetworkError(
+                "extremes of pre-activations have first derivatives alone on a CPU: take "
+                "create_graph=True out, or the loss without Jumpstart"
+            )
         z, *values = ctx.saved_tensors
         if ctx.places is None:
             return _shared(z, values, gradients)
