@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recall_distortion.data.preparing import describe
-from recall_distortion.study import Study, check_feasible, load, parse
+from recall_distortion.study import Study, check_feasible, examine, load, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import CONTROL
@@ -71,7 +71,7 @@ def configure(config: Mapping[str, Any]) -> Configuration:
                 "angle brackets, which the workflow would take for a placeholder; make a link to "
                 "it with a plainer name"
             )
-    check_feasible(study, path, shapes)
+    check_feasible(study, path, shapes, examine(study, path, shapes))
     if gpus == "auto":
         found = devices.usable()
         for problem in found.problems:

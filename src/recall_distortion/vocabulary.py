@@ -117,3 +117,8 @@ def format_ratio(ratio: float) -> str:
     if math.isnan(ratio):
         return ""
     return str(int(ratio)) if float(ratio).is_integer() else repr(float(ratio))
+
+
+#: What stands for the engine of dense networks that were brought, not trained here.
+ONE_BROUGHT = "brought: one network for all seeds"
+EACH_BROUGHT = "brought: a network for each seed"

@@ -15,6 +15,7 @@ from recall_distortion.inference.questions.equal_accuracy import (
     BETTER,
     COLUMNS,
     NO_SEEDS,
+    NOT_BETWEEN,
     WORSE,
     equal_accuracy,
 )
@@ -122,6 +123,43 @@ def test_seeds_that_no_networks_share_are_not_compared() -> None:
     row = equal_accuracy(**study).iloc[0]
     assert (row["n"], row["note"]) == (0, NO_CONTROL)
     assert np.isnan(row["difference"])
+
+
+def of_seeds(study: dict[str, pd.DataFrame], method: str, ratio: float) -> pd.Series:
+    table = study["networks"]
+    return (table["method"] == method) & (table["ratio"] == ratio)
+
+
+def test_the_place_is_that_of_the_seeds_that_are_compared() -> None:
+    """Magnitude's seeds 5 to 9, which the other method lacks, would put it elsewhere.
+
+    On the first five magnitude at 2 and 4 both lie at 0.80, and the other at 0.84 lies 0.6 of the
+    way from the control to the latter, whose α is 0.5 beyond; between the two nothing would hold.
+    """
+    study = made(MAGNITUDE | {("other", 3.0): (1.2, 0.84)}, seeds=10)
+    table = study["networks"]
+    early = table["seed"] < 5
+    for ratio, first, later in ((2.0, 0.799, 0.89), (4.0, 0.80, 0.70)):
+        own = of_seeds(study, "magnitude", ratio)
+        table.loc[own, "accuracy"] = np.where(early[own], first, later)
+    study["networks"] = table[early | ~of_seeds(study, "other", 3.0)]
+    row = equal_accuracy(**study).iloc[0]
+    assert (row["n"], row["note"]) == (5, "between the control and magnitude at 4")
+    assert row["other"] == pytest.approx(0.6 * 0.5)
+    assert row["difference"] == pytest.approx(0.4 - 0.6 * 0.5)
+
+
+def test_a_place_that_fewer_seeds_leave_is_not_extrapolated_to() -> None:
+    """The other lies at 0.85 and on the seeds that magnitude at 4 has above magnitude at 2."""
+    study = made(MAGNITUDE | {("other", 3.0): (1.2, 0.85)}, seeds=10)
+    table = study["networks"]
+    late, own = table["seed"] >= 5, of_seeds(study, "other", 3.0)
+    table.loc[own, "accuracy"] = np.where(late[own], 0.89, 0.81)
+    study["networks"] = table[late | ~of_seeds(study, "magnitude", 4.0)]
+    row = equal_accuracy(**study).iloc[0]
+    assert row["note"] == NOT_BETWEEN.format("magnitude at 2", "magnitude at 4")
+    assert np.isnan([row["difference"], row["low"], row["high"], row["other"]]).all()
+    assert (row["n"], row["verdict"]) == (0, "")
 
 
 def test_one_method_alone_has_nothing_to_be_compared_with() -> None:

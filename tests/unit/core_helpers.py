@@ -132,15 +132,8 @@ def compression_plan(
 ) -> CompressionPlan:
     """Return what decides a bundle's pruned networks."""
     computing = read(Computing, engine or {}, "engine")
-    return CompressionPlan(
-        methods,
-        count,
-        plan,
-        selection,
-        computing,
-        gradual=gradual,
-        retrainings=retrainings or {},
-    )
+    further = {"gradual": gradual, "retrainings": retrainings or {}}
+    return CompressionPlan(methods, count, plan, selection, computing, **further)
 
 
 def ratios_of(methods: dict[str, Method | None], ratios: list[str]) -> dict[str, list[str]]:

@@ -48,6 +48,7 @@ WRONG = [
     ({"criterion": "l1_norm", "feature_images": 9}, "methods.mine", ["l1_norm looks at no"]),
     ({"feature_images": 0}, "methods.mine.feature_images", ["greater than or equal to 1"]),
     ({"profile": "chip_resnet56", "ratios": [2]}, "methods.mine", ["ratios say nothing"]),
+    ({"profile": "chip_resnet56", "schedule": "iterative"}, "methods.mine", ["remove profile"]),
     ({"profile": "chip"}, "methods.mine.profile", ["'chip_resnet56'"]),
 ]
 

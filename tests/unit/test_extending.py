@@ -205,7 +205,7 @@ built = networks.counts(networks.build("linear", channels=1, classes=10))
 assert built == parameter_counts("linear", 1, 10)
 study, found = run(architecture="linear")
 assert found.seeds == [0] and list(found.masks) == ["hidden.weight"]
-assert study.architectures() == {"linear": ("linear", 2)}
+assert study.series() == {"linear": ("linear", 2)}
 study, found = run(architecture="linear", criterion="l1_norm", unit="channel")
 assert found.masks["hidden.bias"].sum() < 24
 """

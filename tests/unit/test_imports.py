@@ -45,6 +45,7 @@ APART = {
 # what a criterion is.
 FACTS = {
     "study": {
+        "networks.definition",
         "networks.parameters",
         "networks.plans",
         "networks.structure",
@@ -101,6 +102,7 @@ LOADS_BY_NAME = {
     "fast.cpu",
     "fast.gpu",
     "measures.of_networks",
+    "networks.own",
     "networks.registry",
 }
 

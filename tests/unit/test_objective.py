@@ -13,6 +13,7 @@ from training_helpers import images_of, masks_of_all
 from unfinished_helpers import Killed, always_kept, assert_same, killing_after, train
 
 from recall_distortion import networks
+from recall_distortion.fast.cpu import extremes as compiled
 from recall_distortion.study import regularizers as facts
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import Engine, Run, fit_runs
@@ -112,6 +113,30 @@ def test_equal_extremes_share_a_gradient_as_in_pytorch():
     mine = torch.autograd.grad(sum((w * p).sum() for w, p in zip(weights, ours, strict=True)), z)
     plain = [z.amax(1, True), z.amin(1, True), z.amax(2, True), z.amin(2, True)]
     theirs = torch.autograd.grad(sum((w * p).sum() for w, p in zip(weights, plain, strict=True)), z)
+    torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("layout", ["linear", "one after another", "vectorized", "channels last"])
+def test_compiled_extremes_and_their_gradients_are_pytorchs(layout, ties):
+    """As linear layers, and convolutions alone and vectorized, lay their results out."""
+    z = {
+        "linear": torch.randn(3, 5, 4),
+        "one after another": torch.randn(3, 5, 4, 6, 2),
+        "vectorized": torch.randn(5, 3, 4, 6, 2).transpose(0, 1),
+        "channels last": torch.randn(3, 5, 6, 2, 4).permute(0, 1, 4, 2, 3),
+    }[layout]
+    z = (z.round() if ties else z).requires_grad_()
+    assert compiled.is_laid_out(z)
+    found = compiled.Extremes.apply(z)
+    inner = tuple(range(3, z.dim()))
+    plain = [kind(z, (over, *inner)) for over in (1, 2) for kind in (torch.amax, torch.amin)]
+    assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
+    weights = [torch.randn_like(one) for one in plain]
+    mine, theirs = (
+        torch.autograd.grad(sum((w * p).sum() for w, p in zip(weights, parts, strict=True)), z)
+        for parts in (found, plain)
+    )
     torch.testing.assert_close(mine, theirs)
 
 

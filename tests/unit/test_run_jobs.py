@@ -17,6 +17,7 @@ from recall_distortion.run.made import Made
 from recall_distortion.run.work import work
 from recall_distortion.system.errors import PlanError
 from recall_distortion.system.files import sha256
+from recall_distortion.training import TrainingPlan, read
 
 RESULTS = "results/small"
 COMPUTING = {"engine": "sequential", "at_once": None, "precision": "float32"}
@@ -332,7 +333,8 @@ def test_how_long_counts_rounds_and_what_is_trained_by_other_recipes() -> None:
         rule="compress", parameters={"compression": compression, "ratios": ratios},
         inputs={"dense": "dense"},
     )  # fmt: skip
-    works = duration._works(job, {"dense": 3})
+    dense = duration._Work(3, read(TrainingPlan, {"recipe": training, "selection": "test"}, "it"))
+    works = duration._works(job, {"dense": dense})
     found = {work.plan.recipe.epochs: work.networks for work in works}
     # Fine-tuned are 2 ratios and twice 6 rounds; 6 rounds are rewound, after 1 epoch to begin with.
     assert found == {2: 3 * (2 + 6 + 6), 4: 3 * 6, 1: 3, 5: 3 * 2}

@@ -10,7 +10,7 @@ from study_helpers import RECIPE, VALID, changed, message, write
 from recall_distortion.compression.facts import CRITERIA
 from recall_distortion.data.preparing import describe
 from recall_distortion.data.sources import SOURCES
-from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.networks.plans import KNOWN
 from recall_distortion.study import METHODS, check_feasible, load
 from recall_distortion.system.errors import StudyError
 
@@ -135,8 +135,8 @@ WRONG = [
     (
         "panels.0.architectures",
         ["vgg16"],
-        "panels.0.architectures.0",
-        ["'vgg16'", *ARCHITECTURES, "thin_mlp_<depth>x<width>"],
+        None,
+        ["panels.0.architectures", "'vgg16'", *KNOWN, "under architectures"],
     ),
     ("panels.0.architectures", ["mlp", "mlp"], None, ["panels.0.architectures", "listed twice"]),
     ("panels.0.architectures", [], "panels.0.architectures", ["at least 1 item"]),

@@ -310,7 +310,7 @@ def test_the_facts_agree_with_what_the_jobs_are_given():
 
 def test_architectures_are_told_with_family_and_depth():
     values = changed("panels.0.architectures", ["mlp", "resnet32", "resnet20"])
-    assert Study.model_validate(values).architectures() == {
+    assert Study.model_validate(values).series() == {
         "mlp": ("mlp", 3),
         "resnet32": ("resnet", 32),
         "resnet20": ("resnet", 20),

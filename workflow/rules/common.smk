@@ -205,6 +205,12 @@ def get_source(wildcards):
     return str(Path(path).expanduser()) if path else []
 
 
+def get_brought(wildcards):
+    """Return the files of dense networks of one's own, so that other ones rerun the study."""
+    seeds = STUDY.blocks()[wildcards.block]
+    return examined.brought(STUDY, get_panel(wildcards), seeds)
+
+
 def get_origins(wildcards):
     """Return the files of the compressed networks that a job quantizes."""
     found = quantizing.origins(

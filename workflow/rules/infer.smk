@@ -50,7 +50,7 @@ rule estimate:
         code=get_code("estimate"),
         level=STUDY.level,
         margins=STUDY.margins(),
-        architectures=STUDY.architectures(),
+        architectures=STUDY.series(),
     message:
         "Slopes, effects and t-tests"
     script:

@@ -23,7 +23,7 @@ if LEFT_OUT:
     )
 
 from recall_distortion.configuration import cautions, configure
-from recall_distortion.study import measuring, paths, quantizing, transferring
+from recall_distortion.study import examined, measuring, paths, quantizing, transferring
 from recall_distortion.system import machine
 from recall_distortion.system.code import by_room
 from recall_distortion.system.ending import LastLine

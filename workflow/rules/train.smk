@@ -1,6 +1,7 @@
 rule train:
     input:
         data=DATA,
+        brought=get_brought,
     output:
         weights=f"{DENSE}.safetensors",
         history=f"{DENSE}.history.csv",

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
 from recall_distortion import networks
@@ -28,11 +27,11 @@ from recall_distortion.training import (
     Engine,
     TrainingImages,
     Unfinished,
-    choose,
 )
 from recall_distortion.training.engines import choose_for_evaluation
 from recall_distortion.training.plain import plain
 from recall_distortion.training.replicates import Block, load_block, software, write_rows
+from recall_distortion.training.vectorizable import chosen
 from recall_distortion.vocabulary import CELL, Panel
 
 SPARSITY_COLUMNS = (*CELL, "seed", *(field.name for field in fields(Sparsity)))
@@ -89,22 +88,22 @@ def compress_block(
 
     ``ratios`` are by the method's name, from small to large; a control's is ``1``: nothing is
     pruned and the same retraining follows. What is pruned while it is trained begins with initial
-    weights, for the seeds of the dense networks. The networks are those of ``panel``, which the
-    table of sparsities names. A replicate whose loss is not finite is left out and recorded as a
-    failure; the others go on. ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for
-    a ratio that cannot be reached.
+    weights, for the seeds of the dense networks. The networks are ``panel``'s, which the table of
+    sparsities names. A replicate whose loss is not finite is left out and recorded as a failure.
+    ``unfinished`` is as in ``train_block``. Raises ``NetworkError`` for a ratio out of reach.
     """
     prepared = load(paths.data)
     dense = load_block(paths.dense)
     images: dict[tuple[str, ...], TrainingImages] = {}  # by how they are varied
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(memory_format=torch.channels_last).to(device)
-    way = choose(dense.architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
+    image = prepared.train_images.shape[2:]
+    network = networks.on_device(dense.module(image), device)
+    way = chosen(network, image, device, plan.engine)
     facts = {
         **paths.read(),
         "architecture": dense.architecture,
         "selection": plan.selection,
         "device": str(device),
+        "network": dense.network and plain(dense.network),
     }
     kept = Unfinished(unfinished, facts)
     watch, tickets = _watch(prepared, dense, device), _tickets(paths, plan, device)
@@ -122,7 +121,7 @@ def compress_block(
             continue
         again = _begin(name, paths, *inputs, dense.seeds, way, here)
         here = here.following("rewound") if again.starts else here
-        walks = start(network, dense, plan, own, prepared.train_images.shape[2:], again)
+        walks = start(network, dense, plan, own, image, again)
         if paths.tickets or paths.source:
             walks, known = _transfers().take(walks, plan, own, dense.seeds, tickets, again)
             found.add(known)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recall_distortion import networks
 from recall_distortion.data.prepared import load
 from recall_distortion.evaluation import curvature, eigenvalues
 from recall_distortion.evaluation.curvature import Curvature, Loss, measure
@@ -62,8 +61,7 @@ def measure_curvature(
         prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
     )
     # The plain module: a fast form has no second derivatives.
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device).eval()
+    network = dense.module(prepared.test_images.shape[2:]).to(device).eval()
     facts = {"plan": vars(plan), "panel": list(panel), "device": str(device)}
     code = [__file__, curvature.__file__, eigenvalues.__file__]
     files = [data_path, dense_path, *compressed_paths, *code]

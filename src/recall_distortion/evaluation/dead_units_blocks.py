@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from recall_distortion import networks
 from recall_distortion.data.prepared import load
 from recall_distortion.evaluation.dead_units import DeadUnits, count
 from recall_distortion.evaluation.every_network import every_network
@@ -39,12 +38,12 @@ def count_dead_units(
     ``NetworkError`` for a network without a rectifier.
     """
     dense = load_block(dense_path)
-    images = TrainingImages.of(load(data_path), selection=selection, device=device).fit
+    prepared = load(data_path)
+    images = TrainingImages.of(prepared, selection=selection, device=device).fit
     size = AT_ONCE[torch.device(device).type]
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
     # The plain module: a fast form has other operations than rectifiers.
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device)
+    network = dense.module(prepared.train_images.shape[2:]).to(device)
     rows = []
     for one in every_network(dense, compressed_paths):
         network.load_state_dict(one.tensors)

@@ -74,8 +74,7 @@ def evaluate_block(
     images = DeviceImages(
         prepared.test_images, prepared.test_labels, prepared.mean, prepared.std, device=device
     )
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(memory_format=torch.channels_last).to(device)
+    network = networks.on_device(dense.module(prepared.test_images.shape[2:]), device)
     engine = choose_for_evaluation(dense.architecture, device)
     parts, failures, trained = [], [], {}
     cells = _cells(dense, compressed_paths)

@@ -306,6 +306,8 @@ def _measured(cells: list[_Cell], splits: int) -> tuple[list[pd.DataFrame], list
             dense[panel] = part, own, halves
             table = pd.DataFrame({"seed": own.seeds, "accuracy": own.accuracy})
             networks.append(table.assign(**keys, **further_measures(part, None)).join(made))
+            if part.is_one:
+                continue  # between it and itself there is nothing
             reseed = panel._asdict() | dict.fromkeys(_MADE, "")
             firsts, seconds = ([pair[i] for pair in reseed_pairs(own.seeds)] for i in (0, 1))
             found = further_measures(taken(part, seconds), taken(part, firsts))

@@ -17,18 +17,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recall_distortion.networks.registry import (
         build,
+        classifier,
         constructor,
         counts,
+        draws,
         initialize,
+        known,
+        on_device,
         output_positions,
         prunable_parameters,
     )
 
 __all__ = [
     "build",
+    "classifier",
     "constructor",
     "counts",
+    "draws",
     "initialize",
+    "known",
+    "on_device",
     "output_positions",
     "prunable_parameters",
 ]

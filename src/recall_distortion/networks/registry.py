@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recall_distortion.networks.definition import Definition
 from recall_distortion.networks.parameters import Counts
 from recall_distortion.networks.plans import architecture
 from recall_distortion.networks.sizes import parted
 from recall_distortion.system.errors import NetworkError
+
+#: Layers whose weights a pruning may remove.
+WEIGHTED = nn.Linear, nn.modules.conv._ConvNd
+#: The attribute of a user's network that holds what is known of it (``networks.own``).
+OWN = "_recall_distortion"
 
 
 def constructor(name: str) -> Callable[[int, int], nn.Module]:
@@ -25,12 +31,23 @@ def constructor(name: str) -> Callable[[int, int], nn.Module]:
     return functools.partial(module.NETWORKS[network], **size)
 
 
-def build(name: str, *, channels: int, classes: int) -> nn.Module:
+def build(
+    name: str,
+    *,
+    channels: int,
+    classes: int,
+    own: Definition | None = None,
+    image: tuple[int, int] | None = None,
+) -> nn.Module:
     """Return the network ``name`` for images of ``channels``, with logits [N, ``classes``].
 
     Its initial weights come from PyTorch's global generator; ``initialize`` draws them again from
-    a generator of one's own. Raises ``NetworkError`` for an unknown name or impossible sizes.
+    a generator of one's own. With ``own`` a user's function makes it, and ``image`` is the height
+    and width of images. Raises ``NetworkError`` for an unknown name or impossible sizes.
     """
+    if own is not None:
+        found = import_module("recall_distortion.networks.own")
+        return found.build(name, own, channels=channels, classes=classes, image=image)  # type: ignore[no-any-return]
     make = constructor(name)
     if channels < 1 or classes < 2:
         raise NetworkError(
@@ -42,31 +59,69 @@ def build(name: str, *, channels: int, classes: int) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
+def known(network: nn.Module) -> Any:
+    """Return what is known of a network that a user's function made, None of one of these here."""
+    return getattr(network, OWN, None)
+
+
+def draws(network: nn.Module) -> bool:
+    """Return whether a network draws from the global generators while it is trained."""
+    return known(network) is not None and bool(known(network).draws)
+
+
+def on_device(network: nn.Module, device: str | torch.device) -> nn.Module:
+    """Return a network on a device, in the layout that is fastest for the networks here.
+
+    A user's module keeps the layout that it was written for.
+    """
+    if known(network) is None:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)
+
+
+def classifier(network: nn.Module) -> nn.Module:
+    """Return the last layer, which is never pruned."""
+    of_user = known(network)
+    found = network.classifier if of_user is None else network.get_submodule(of_user.classifier)
+    return found  # type: ignore[return-value]
+
+
 def initialize(network: nn.Module, generator: torch.Generator) -> None:
     """Draw every parameter anew from ``generator`` and reset every buffer, in place.
 
     The ResNets' weights are Kaiming-normal (He et al. 2015), those of the other networks and all
     biases uniform as PyTorch's layers have them. Draws go through the modules in order and are made
     by a CPU's ``generator``, so one generator state gives one network, whatever the network's
-    device and memory layout.
+    device and memory layout. A user's network is made anew under a seed from ``generator``.
     """
-    _initialize(network, generator)
+    if known(network) is not None:
+        known(network).initialize(network, generator)
+    else:
+        _initialize(network, generator)
 
 
 def prunable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return name -> weight of each convolution and linear layer but the classifier, in order."""
+    """Return name -> weight of each convolution and linear layer but the classifier, in order.
+
+    Of a user's network those that were found or named.
+    """
+    if known(network) is not None:
+        return {name: network.get_parameter(name) for name in known(network).prunable}
     return {f"{name}.weight": module.weight for name, module in _prunable_modules(network)}
 
 
 def counts(network: nn.Module) -> Counts:
     """Return the network's parameter counts as ``plans.parameter_counts`` does by name."""
-    modules = [module for _, module in _prunable_modules(network)]
+    weights = prunable_parameters(network)
+    modules = {name.rpartition(".")[0] for name in weights}
     return Counts(
         total=sum(parameter.numel() for parameter in network.parameters()),
         prunable_modules=sum(
-            parameter.numel() for module in modules for parameter in module.parameters()
+            parameter.numel()
+            for module in modules
+            for parameter in network.get_submodule(module).parameters(recurse=False)
         ),
-        prunable_weights=sum(module.weight.numel() for module in modules),
+        prunable_weights=sum(weight.numel() for weight in weights.values()),
     )
 
 
@@ -74,20 +129,26 @@ def counts(network: nn.Module) -> Counts:
 def output_positions(network: nn.Module, images: Tensor) -> dict[str, int]:
     """Return by weight how many places of an image its layer is applied to.
 
-    ``images`` [N, C, H, W] are shown to the network, whose layers' outputs are counted. Of a linear
-    layer it is 1.
+    ``images`` [N, C, H, W] are shown to the network, whose layers' outputs are counted, of all
+    calls. Of a linear layer that gets features it is 1, of one that gets tokens their number.
     """
     found: dict[str, int] = {}
     handles = []
+
+    def watch(name: str, weights: Sequence[str], width: int) -> None:
+        def see(layer: nn.Module, given: tuple[Tensor, ...], made: Any) -> None:
+            result = made[0] if isinstance(made, tuple) else made
+            for weight in weights:
+                places = result.numel() // (len(images) * width)
+                found[f"{name}.{weight}"] = found.get(f"{name}.{weight}", 0) + places
+
+        handles.append(network.get_submodule(name).register_forward_hook(see))
+
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-
-            def see(
-                layer: nn.Module, given: tuple[Tensor, ...], made: Tensor, name: str = name
-            ) -> None:
-                found[f"{name}.weight"] = made[0, 0].numel()
-
-            handles.append(module.register_forward_hook(see))
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            watch(name, ["in_proj_weight", "out_proj.weight"], module.embed_dim)
+        elif isinstance(module, WEIGHTED) and "weight" in module._parameters:
+            watch(name, ["weight"], len(module.weight))
     training = network.training
     try:
         network.eval()(images)

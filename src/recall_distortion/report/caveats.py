@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from recall_distortion.inference import one_dense
 from recall_distortion.inference.notes import DISAGREE, NOT_ESTIMATED
 from recall_distortion.inference.questions.summary_items import kind_of_model
 from recall_distortion.report import style
@@ -182,6 +183,13 @@ def missing(data: ReportTables) -> list[str]:
     elif len(data.ratios) == 1:
         found.append(
             "One compression ratio: whether a larger ratio intensifies more cannot be answered."
+        )
+    places = [data.place(Panel(*key)) for key in one_dense.panels(data.networks).to_numpy()]
+    if places:
+        found.append(
+            f"One dense network, which was brought and not trained here, for all seeds of "
+            f"{join(places)}: they vary by retraining alone, so intervals hold for this network, "
+            "and what another dense network would show, reseed among it, cannot be answered."
         )
     if limits.count("classes") == 1:
         found.append(

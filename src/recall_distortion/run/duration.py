@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from recall_distortion import networks
 from recall_distortion.compression import schedules
@@ -25,12 +24,12 @@ from recall_distortion.training import (
     Run,
     TrainingImages,
     TrainingPlan,
-    choose,
     fit_runs,
     read,
 )
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state
+from recall_distortion.training.vectorizable import chosen
 
 #: Steps of an epoch that is timed, and the epochs; the first, in which code is compiled, is not.
 STEPS, EPOCHS = 8, 4
@@ -51,12 +50,12 @@ def seconds(plan: Plan, device: str) -> float | None:
     the number of its images is unknown.
     """
     per_epoch: dict[str, float] = {}
-    seeds: dict[str, int] = {}  # by the file of their dense networks
+    trained: dict[str, _Work] = {}  # by the file of the dense networks
     total = 0.0
     for job in plan.jobs:
         if job.rule == "train":
-            seeds[job.outputs["weights"]] = len(job.parameters["seeds"])
-        for work in _works(job, seeds):
+            (trained[job.outputs["weights"]],) = _works(job, {})
+        for work in _works(job, trained):
             if not Path(job.inputs["data"]).exists():
                 return None
             recipe = dataclasses.replace(work.plan.recipe, phases=())
@@ -68,7 +67,7 @@ def seconds(plan: Plan, device: str) -> float | None:
     return total
 
 
-def _works(job: Job, seeds: Mapping[str, int]) -> list[_Work]:
+def _works(job: Job, trained: Mapping[str, _Work]) -> list[_Work]:
     """Return what a job trains, by each recipe; nothing for one that trains nothing."""
     values: dict[str, Any] = job.parameters
     if job.rule == "train":
@@ -89,9 +88,12 @@ def _works(job: Job, seeds: Mapping[str, int]) -> list[_Work]:
         if own.epochs:
             early = until(own.recipe, own.epochs)
             of_recipes[early] = of_recipes.get(early, 0) + 1
-    count = seeds[job.inputs["dense"]]
+    dense = trained[job.inputs["dense"]]
     return [
-        _Work(rounds * count, TrainingPlan(recipe, plan.selection, plan.engine))
+        _Work(
+            rounds * dense.networks,
+            TrainingPlan(recipe, plan.selection, plan.engine, dense.plan.network),
+        )
         for recipe, rounds in of_recipes.items()
     ]
 
@@ -106,10 +108,15 @@ def _rounds(plan: CompressionPlan, name: str, ratios: Sequence[str]) -> int:
 
 def _epoch(data: PreparedData, architecture: str, work: _Work, device: str) -> float:
     """Return the seconds that an epoch of a job's networks takes on all of a data set."""
-    channels, size = data.train_images.shape[1:3]
-    network = networks.build(architecture, channels=channels, classes=len(data.class_names))
-    network = network.to(memory_format=torch.channels_last).to(device)
-    engine = choose(architecture, size, device, **vars(work.plan.engine))
+    network = networks.build(
+        architecture,
+        channels=data.train_images.shape[1],
+        classes=len(data.class_names),
+        own=work.plan.network,
+        image=data.train_images.shape[2:],
+    )
+    network = networks.on_device(network, device)
+    engine = chosen(network, data.train_images.shape[2:], device, work.plan.engine)
     at_once = min(engine.at_once, work.networks)
     runs = []
     for seed in range(at_once):

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from recall_distortion.run.jobs import Job, Plan, with_words
-from recall_distortion.study import Study, measuring, paths, quantizing, transferring
+from recall_distortion.study import (
+    Study,
+    examined,
+    measuring,
+    paths,
+    quantizing,
+    transferring,
+)
 from recall_distortion.study.models import Network
 from recall_distortion.study.quantizing import quantizes
 from recall_distortion.system.files import sha256
@@ -88,14 +95,20 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
     about = network.panel._asdict() | {"block": block}
     stem = f"{results}/{paths.DENSE}".format(**about)
+    inputs: dict[str, Any] = {"data": f"{results}/{paths.DATA}".format(**about)}
+    further = {}
+    if files := examined.brought(study, network.panel, seeds):
+        inputs["brought"] = files
+        further["checksums"] = {path: sha256(path) for path in files}
     return Job(
         "train",
-        {"data": f"{results}/{paths.DATA}".format(**about)},
+        inputs,
         {"weights": f"{stem}.safetensors", "history": f"{stem}.history.csv"},
         {
             "training": study.training_parameters(network.panel),
             "seeds": seeds,
             "unfinished": f"{results}/{paths.UNFINISHED}/train-{paths.TRAIN_JOB}".format(**about),
+            **further,
         },
         list(network.panel),
     )

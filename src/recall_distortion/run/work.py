@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +22,8 @@ from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.run.made import Made
 from recall_distortion.system import gpu, processor
-from recall_distortion.system.errors import RecallDistortionError, SetupError
+from recall_distortion.system.errors import PlanError, RecallDistortionError, SetupError
+from recall_distortion.system.files import sha256
 from recall_distortion.training import TrainingPlan, read, train_block
 from recall_distortion.vocabulary import Panel
 
@@ -124,6 +125,7 @@ def _do(job: Job, device: str, data_root: str) -> None:
         return
     panel = Panel(*job.panel)
     if job.rule == "train":
+        _check_brought(values.get("checksums", {}))
         train_block(
             job.inputs["data"],
             job.outputs["weights"],
@@ -153,6 +155,18 @@ def _do(job: Job, device: str, data_root: str) -> None:
         )
     else:
         _look(job, panel, device)
+
+
+def _check_brought(checksums: Mapping[str, str]) -> None:
+    """Raise ``PlanError`` for a file of weights that is not the one of which the plan was made."""
+    for path, checksum in checksums.items():
+        if not Path(path).is_file():
+            raise PlanError(f"{path}: the plan reads weights from it; bring it to this place")
+        if sha256(path) != checksum:
+            raise PlanError(
+                f"{path}: holds other weights than when the plan was written; bring those, or "
+                "write the plan again"
+            )
 
 
 def _look(job: Job, panel: Panel, device: str) -> None:

@@ -9,6 +9,7 @@ holds. Nothing here imports torch, because the Snakefile loads a study at every 
 from __future__ import annotations
 
 from recall_distortion.study.datasets import Dataset
+from recall_distortion.study.examined import examine
 from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import METHODS, Jobs, Method, Panel
 from recall_distortion.study.quantizers import Quantizer
@@ -30,6 +31,7 @@ __all__ = [
     "RecipePair",
     "Study",
     "check_feasible",
+    "examine",
     "load",
     "parse",
     "schema",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -12,10 +12,20 @@ from recall_distortion import vocabulary
 from recall_distortion.compression.controls import ITERATIVE
 from recall_distortion.data.sources import MODULES
 from recall_distortion.networks import plans
-from recall_distortion.study import arms, references, stated, transferring, units
+from recall_distortion.networks.definition import Definition
+from recall_distortion.study import (
+    architectures,
+    arms,
+    own,
+    references,
+    stated,
+    transferring,
+    units,
+)
 from recall_distortion.study.curvature import Curvature, DeadUnits
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import fits, groups, in_order, joined, slug
+from recall_distortion.study.own import OwnNetwork
 from recall_distortion.study.parts import (
     METHODS,
     Jobs,
@@ -43,7 +53,9 @@ class Study(Strict):
     """A study: everything that decides its results."""
 
     _name: str = PrivateAttr("")
+    _beside: str = PrivateAttr(".")  # the folder of the study's file
     _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _definitions: dict[str, Definition] = PrivateAttr(default_factory=dict)
 
     description: str = Field(
         min_length=1, description="What the study asks, in one or two sentences."
@@ -59,6 +71,9 @@ class Study(Strict):
     )
     recipes: dict[Name, RecipePair] = Field(
         min_length=1, description="How networks are trained and fine-tuned, each way by a name."
+    )
+    architectures: dict[Name, OwnNetwork] = Field(
+        {}, description="Networks of one's own, each by a name."
     )
     methods: dict[Name, OwnMethod] = Field(
         {},
@@ -142,6 +157,8 @@ class Study(Strict):
             references.check_panel(
                 f"panels.{index}", panel, self.datasets, self.recipes, self.methods
             )
+        listed = [(f"panels.{i}", n) for i, p in enumerate(self.panels) for n in p.architectures]
+        architectures.check(self.architectures, listed)
         references.check_use(self.panels, self.datasets, self.recipes, self.methods)
         references.check_bundles(self.jobs.bundles, self.methods)
         transferring.check(self)
@@ -150,6 +167,9 @@ class Study(Strict):
             where, methods, recipe = self._trained(network)
             arms.check(where, methods, recipe)
             units.check(where, network.panel.architecture, methods, self.count)
+            if (mine := self.architectures.get(network.panel.architecture)) is not None:
+                quantizers = [name for name in network.methods if self.quantizer(name)]
+                own.check(where, mine, methods, quantizers, network.recipe)
             for name in network.methods:
                 references.check_ratios_differ(name, self.ratios_of(name))
         named = {name for panel in self.panels for name in panel.methods}
@@ -203,7 +223,7 @@ class Study(Strict):
         """Return each (data set, architecture, recipe) once, with all its methods."""
         found: dict[vocabulary.Panel, Network] = {}
         for panel in self.panels:
-            recipe = self._recipe_name(panel.recipe)
+            recipe = self.recipe_name(panel.recipe)
             for architecture in panel.architectures:
                 key = vocabulary.Panel(panel.dataset, architecture, recipe)
                 earlier = found[key].methods if key in found else ()
@@ -211,14 +231,24 @@ class Study(Strict):
                 found[key] = Network(key, self.recipes[recipe], methods)
         return list(found.values())
 
-    def architectures(self) -> dict[str, tuple[str, int]]:
+    def series(self) -> dict[str, tuple[str, int]]:
         """Return the series and depth of each architecture that is trained, by its name.
 
-        ``depth`` orders the networks of one series from small to large.
+        ``depth`` orders the networks of one series from small to large. One's own are alone.
         """
         names = dict.fromkeys(network.panel.architecture for network in self.networks())
-        facts = {name: plans.architecture(name) for name in names}
-        return {name: (own.series, own.depth) for name, own in facts.items()}
+        facts = {name: plans.architecture(name) for name in names if name not in self.architectures}
+        return {n: (facts[n].series, facts[n].depth) if n in facts else (n, 1) for n in names}
+
+    def definition(self, architecture: str) -> Definition | None:
+        """Return what makes a network of one's own; None of one of the package."""
+        if architecture not in self.architectures:
+            return None
+        if architecture not in self._definitions:
+            self._definitions[architecture] = own.definition(
+                architecture, self.architectures[architecture], self._beside
+            )
+        return self._definitions[architecture]
 
     def network(self, panel: vocabulary.Panel) -> Network:
         """Return one (data set, architecture, recipe) of the study."""
@@ -276,44 +306,23 @@ class Study(Strict):
                     yield *network.panel, method, ratio
 
     def facts(self) -> dict[str, Any]:
-        """Return what a report states of the study, as plain values.
+        """Return what a report states of the study, as plain values (``stated.of_study``)."""
+        return stated.of_study(self)
 
-        ``methods`` defines every method of the study (``stated.of_method``).
-        """
-        names = dict.fromkeys(name for panel in self.panels for name in panel.methods)
-        return {
-            "name": self.folder,
-            "description": self.description,
-            "datasets": {name: dataset.label for name, dataset in self.datasets.items()},
-            "seeds": self.replicate_seeds(),
-            "ratios": [format_ratio(ratio) for ratio in self.ratios],
-            "count": self.count,
-            "selection": self.selection,
-            "recipes": {name: recipe.model_dump() for name, recipe in self.recipes.items()},
-            "crossfit_splits": self.crossfit_splits,
-            "methods": {name: self._method_facts(name) for name in names},
-        }
-
-    def _method_facts(self, name: str) -> dict[str, Any]:
-        used = {self._recipe_name(p.recipe) for p in self.panels if name in p.methods}
-        decays = {
-            key: self.recipes[key].training.weight_decay for key in self.recipes if key in used
-        }
-        method = None if name in CONTROLS else self.method(name)
-        return stated.of_method(method, self.ratios_of(name), decays)
-
-    def _recipe_name(self, named: str | None) -> str:
+    def recipe_name(self, named: str | None) -> str:
         """Return the recipe that a panel names, or the only one where it names none."""
         return named or next(iter(self.recipes))
 
     def training_parameters(self, panel: vocabulary.Panel) -> dict[str, Any]:
         """Return exactly what decides the dense networks, besides data and seeds."""
         recipe = self.network(panel).recipe.training
-        return {
+        found = {
             "recipe": recipe.parameters(),
             "selection": self.selection,
             "engine": self._engine_parameters(),
         }
+        definition = self.definition(panel.architecture)
+        return found if definition is None else found | {"network": asdict(definition)}
 
     def compression_parameters(self, panel: vocabulary.Panel, bundle: str) -> dict[str, Any]:
         """Return exactly what decides a bundle's pruned networks, besides ratios and inputs."""
@@ -363,16 +372,14 @@ class Study(Strict):
 
         A module of its fast form is among them whether there is one or not.
         """
-        family = plans.architecture(panel.architecture).family
         methods = self.bundles(panel)[bundle] if bundle else ()
         _, pruning, _ = self._trained(self.network(panel))
-        return [
-            f"recall_distortion.networks.{family}",
-            f"recall_distortion.fast.cpu.{family}",
-            f"recall_distortion.fast.gpu.{family}",
-            *units.modules(pruning, methods),
-            *transferring.modules(self, panel, bundle),
-        ]
+        further = units.modules(pruning, methods) + transferring.modules(self, panel, bundle)
+        if panel.architecture in self.architectures:
+            return [*own.MODULES, *further]
+        family = plans.architecture(panel.architecture).family
+        rooms = ("networks", "fast.cpu", "fast.gpu")
+        return [*(f"recall_distortion.{room}.{family}" for room in rooms), *further]
 
     def _engine_parameters(self) -> dict[str, Any]:
         """Return what decides how networks are computed, besides the network and the device."""

@@ -29,6 +29,7 @@ from recall_distortion.compression.facts import (
     WEIGHT,
     Criterion,
 )
+from recall_distortion.networks.plans import KNOWN
 from recall_distortion.study import beginning
 from recall_distortion.study import events as of_events
 from recall_distortion.study.architectures import ArchitectureName
@@ -207,11 +208,6 @@ class Method(Strict):
         beginning.check(self.at, self.schedule, self.retraining, self.rewind_epochs)
         return self
 
-    @model_validator(mode="after")
-    def _check_events(self) -> Method:
-        of_events.check(self.schedule, self.events, self.target, self.facts, self.profile)
-        return self
-
     @field_validator("ratios", "sparsities")
     @classmethod
     def _ratios_differ(cls, ratios: list[float] | None) -> list[float] | None:
@@ -257,6 +253,12 @@ class Method(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_events(self) -> Method:
+        # After the unit, which says whether there are facts of the criterion.
+        of_events.check(self.schedule, self.events, self.target, self.facts, self.profile)
+        return self
+
+    @model_validator(mode="after")
     def _check_scope(self) -> Method:
         if self.facts.keeps_more and self.scope != "global":
             raise ValueError(f"{self.criterion} reproduces a global threshold; use scope: global")
@@ -281,7 +283,7 @@ class Method(Strict):
             if self.own_ratios is not None:
                 raise ValueError(
                     f"schedule {ITERATIVE} runs at the study's ratios, as its control does; remove "
-                    "ratios and sparsities"
+                    f"{'ratios and sparsities' if self.profile is None else 'profile'}"
                 )
         if self.rewind_epochs and not RETRAININGS[self.retraining].rewinds:
             names = [name for name, facts in RETRAININGS.items() if facts.rewinds]
@@ -350,7 +352,9 @@ class Panel(Strict):
 
     dataset: Name = Field(description="The name of a data set of this study.")
     architectures: list[ArchitectureName] = Field(
-        min_length=1, description="The networks to train on it."
+        min_length=1,
+        description=f"The networks to train on it: {', '.join(KNOWN)}, or one's own that this "
+        "study names under architectures.",
     )
     methods: list[Name] = Field(
         min_length=1,

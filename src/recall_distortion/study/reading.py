@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,18 +18,11 @@ from recall_distortion.compression.spans import check_steps
 from recall_distortion.networks import plans
 from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
 from recall_distortion.study import transferring, units
+from recall_distortion.study.examined import Found, ImageShape
 from recall_distortion.study.models import Network, Study
 from recall_distortion.study.parts import KINDS
 from recall_distortion.system.errors import NetworkError, StudyError
-
-
-class ImageShape(Protocol):
-    """What must be known of a data set before a network is built for it."""
-
-    channels: int
-    image_size: int
-    classes: int
-
+from recall_distortion.vocabulary import Panel
 
 # Keys that the command line may override: plain values. What describes the study's structure
 # belongs into a file, and two studies' keys are never merged.
@@ -72,7 +65,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
             )
     study = _validated(path, values, overrides)
     unchanged = _validated(path, values, {})
-    study._name = path.stem
+    study._name, study._beside = path.stem, str(path.parent)
     # An override that repeats the file's value, or its default, changes nothing, so it names no
     # folder.
     for key in overrides:
@@ -88,28 +81,29 @@ def _validated(path: Path, values: Mapping[str, Any], overrides: Mapping[str, An
         raise StudyError(_explain(path, error, overrides)) from None
 
 
-def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageShape]) -> None:
+def check_feasible(
+    study: Study,
+    path: str | Path,
+    shapes: Mapping[str, ImageShape],
+    found: Mapping[tuple[str, str], Found] | None = None,
+) -> None:
     """Raise ``StudyError`` where a network does not fit its images or cannot reach a ratio.
 
-    ``shapes`` gives for each data set of the study the channels, size and classes of its images.
+    ``shapes`` gives for each data set of the study the channels, size and classes of its images,
+    ``found`` what its own networks are, by architecture and data set.
     """
     for network in study.networks():
         panel = network.panel
         shape = shapes[panel.dataset]
-        smallest = plans.architecture(panel.architecture).minimum_image_size
-        if shape.image_size < smallest:
-            raise StudyError(
-                f"{path}: key 'panels': {panel.architecture} needs images of at least "
-                f"{smallest} x {smallest} pixels and {panel.dataset} has {shape.image_size}; "
-                f"valid here: "
-                + ", ".join(
-                    name
-                    for name, facts in ARCHITECTURES.items()
-                    if facts.minimum_image_size <= shape.image_size
-                )
-            )
         _check_steps(study, network, path)
-        counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
+        if panel.architecture in study.architectures:
+            own_network = (found or {})[panel.architecture, panel.dataset]
+            counts = own_network.counts
+            if own_network.tokens:
+                _refuse_of_tokens(path, network, study)
+        else:
+            _check_size(path, panel, shape)
+            counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
         where = f"{panel.architecture} on {panel.dataset}"
         if misfit := transferring.check_shapes(study, panel, shapes):
             raise StudyError(f"{path}: key 'methods': {misfit}")
@@ -129,6 +123,35 @@ def check_feasible(study: Study, path: str | Path, shapes: Mapping[str, ImageSha
                 except NetworkError as error:
                     key = f"methods.{method}.ratios" if own else "ratios"
                     raise StudyError(f"{path}: key {key!r}: {error}") from None
+
+
+def _refuse_of_tokens(path: str | Path, network: Network, study: Study) -> None:
+    """Raise ``StudyError`` for what counts units of layers, where a network's have tokens."""
+    recipes = network.recipe.training, network.recipe.finetuning
+    asked = ["regularizer jumpstart"] * any("jumpstart" in one.regularizers for one in recipes)
+    asked += ["dead_units"] * bool(study.dead_units)
+    if asked:
+        raise StudyError(
+            f"{path}: {asked[0]}: linear layers of {network.panel.architecture} get tokens, of "
+            "which the units of a point are not defined; remove it, or train the network in a "
+            "study of its own"
+        )
+
+
+def _check_size(path: str | Path, panel: Panel, shape: ImageShape) -> None:
+    """Raise ``StudyError`` where images are too small for a network."""
+    smallest = plans.architecture(panel.architecture).minimum_image_size
+    if shape.image_size < smallest:
+        raise StudyError(
+            f"{path}: key 'panels': {panel.architecture} needs images of at least "
+            f"{smallest} x {smallest} pixels and {panel.dataset} has {shape.image_size}; "
+            f"valid here: "
+            + ", ".join(
+                name
+                for name, facts in ARCHITECTURES.items()
+                if facts.minimum_image_size <= shape.image_size
+            )
+        )
 
 
 def _check_steps(study: Study, network: Network, path: str | Path) -> None:

@@ -11,7 +11,34 @@ from recall_distortion.study.events import LOWEST
 from recall_distortion.study.parts import Method
 from recall_distortion.study.quantizers import Quantizer
 from recall_distortion.study.transfers import Transfer
-from recall_distortion.vocabulary import format_ratio
+from recall_distortion.vocabulary import CONTROLS, format_ratio
+
+
+def of_study(study: Any) -> dict[str, Any]:
+    """Return what a report states of a study (``models.Study``).
+
+    ``methods`` defines every method of the study (``of_method``).
+    """
+    names = dict.fromkeys(name for panel in study.panels for name in panel.methods)
+    return {
+        "name": study.folder,
+        "description": study.description,
+        "datasets": {name: dataset.label for name, dataset in study.datasets.items()},
+        "seeds": study.replicate_seeds(),
+        "ratios": [format_ratio(ratio) for ratio in study.ratios],
+        "count": study.count,
+        "selection": study.selection,
+        "recipes": {name: recipe.model_dump() for name, recipe in study.recipes.items()},
+        "crossfit_splits": study.crossfit_splits,
+        "methods": {name: _method_of(study, name) for name in names},
+    }
+
+
+def _method_of(study: Any, name: str) -> dict[str, Any]:
+    used = {study.recipe_name(p.recipe) for p in study.panels if name in p.methods}
+    decays = {key: study.recipes[key].training.weight_decay for key in study.recipes if key in used}
+    method = None if name in CONTROLS else study.method(name)
+    return of_method(method, study.ratios_of(name), decays)
 
 
 def of_method(

@@ -141,6 +141,11 @@ def check_shapes(study: Study, panel: Panel, shapes: Mapping[str, ImageShape]) -
     place = source(study, panel)
     if place is None:
         return ""
+    if panel.architecture in study.architectures:
+        return (
+            f"tickets of {place.dataset} are trained on other data in networks of this package "
+            f"alone, and {panel.architecture} is your own; leave out ticket_from"
+        )
     own, other = (shapes[name] for name in (panel.dataset, place.dataset))
     layers = (
         plans.layers(panel.architecture, shape.channels, 2, (shape.image_size,) * 2)

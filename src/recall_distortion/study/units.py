@@ -9,11 +9,14 @@ from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.controls import ONE_SHOT, WAY_OF
 from recall_distortion.compression.facts import CHANNEL, CHANNEL_CRITERIA, PROFILES, WEIGHT
 from recall_distortion.networks import plans, structure
+from recall_distortion.study.architectures import is_built_in
 from recall_distortion.study.arms import control_of
 from recall_distortion.study.parts import Method
 from recall_distortion.vocabulary import CONTROLS, OF_ROUNDS
 
 Methods = Mapping[str, Method | None]  # of one network, by name; controls and quantizers are None
+
+_NORM = structure.BATCH_NORM
 
 
 def check(where: str, architecture: str, methods: Methods, count: str) -> None:
@@ -22,11 +25,13 @@ def check(where: str, architecture: str, methods: Methods, count: str) -> None:
     Raises ``ValueError`` for a criterion that the network has nothing for, for a count of nothing
     that a method removes, and where rounds of different units would share a control.
     """
-    kinds = {layer.kind for layer in plans.layers(architecture, 1, 2)}
+    # Those of one's own networks are found later, by a process that has torch.
+    is_known = is_built_in(architecture)
+    kinds = {layer.kind for layer in plans.layers(architecture, 1, 2)} if is_known else {_NORM}
     for name, method in methods.items():
         if method is None:
             continue
-        if method.facts.needs_batch_norm and structure.BATCH_NORM not in kinds:
+        if method.facts.needs_batch_norm and _NORM not in kinds:
             others = [n for n, facts in CHANNEL_CRITERIA.items() if not facts.needs_batch_norm]
             raise ValueError(
                 f"methods: {name} of {where} ranks channels by their batch norm, and "
@@ -69,7 +74,7 @@ def parameters(architecture: str, methods: Methods, bundle: Sequence[str]) -> di
     """Return what further decides a bundle's networks where units are no weights; else nothing."""
     found: dict[str, Any] = {}
     units = [_unit(name, methods) for name in bundle]
-    if CHANNEL.name in units:
+    if CHANNEL.name in units and is_built_in(architecture):
         found["plan"] = structure.word(plans.layers(architecture, 1, 2))
     rounds = [unit for name, unit in zip(bundle, units, strict=True) if name in OF_ROUNDS]
     if CHANNEL.name in rounds:

@@ -24,6 +24,7 @@ from recall_distortion.vocabulary import (
     CONTROLS,
     DENSE,
     ONE,
+    ONE_BROUGHT,
     PANEL,
     RETRAINED,
     STATES,
@@ -79,6 +80,11 @@ class Predictions:
     loss: np.ndarray | None = None
     probability: np.ndarray | None = None
     control: str = CONTROL
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the networks are one dense network that was brought, once for each seed."""
+        return bool(self.trained) and {made.engine for made in self.trained} == {ONE_BROUGHT}
 
     def __str__(self) -> str:
         return f"{self.panel}, {self.method} at {self.ratio}"

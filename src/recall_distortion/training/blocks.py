@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
-
 from recall_distortion import networks
 from recall_distortion.data.prepared import load
 from recall_distortion.system.errors import TrainingError
 from recall_distortion.system.logs import progress
+from recall_distortion.training.brought import read_all
 from recall_distortion.training.course import Fitted, NonFiniteLoss, Run
-from recall_distortion.training.engines import choose
 from recall_distortion.training.images import TrainingImages
 from recall_distortion.training.loop import fit_runs
+from recall_distortion.training.plain import plain
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.recipe import TrainingPlan
 from recall_distortion.training.replicates import (
@@ -28,6 +27,7 @@ from recall_distortion.training.replicates import (
     write_rows,
 )
 from recall_distortion.training.unfinished import Unfinished
+from recall_distortion.training.vectorizable import chosen
 from recall_distortion.vocabulary import DENSE, UNCOMPRESSED_TEXT
 
 HISTORY_COLUMNS = (
@@ -55,23 +55,25 @@ def train_block(
     device: str = "cpu",
     unfinished: str | Path | None = None,
 ) -> None:
-    """Train the dense networks of ``seeds`` and write their weights and training history.
+    """Write the dense networks of ``seeds``, trained or as they were brought, and their history.
 
     ``unfinished`` is a folder for half-trained networks, from which a killed job's training goes
     on; it is removed at the end. A replicate whose loss is not finite is left out and recorded as a
-    failure; the others go on. Raises ``TrainingError`` where every one of them failed.
+    failure. Raises ``TrainingError`` where every one of them failed.
     """
     prepared = load(data_path)
     images = TrainingImages.of(
-        prepared,
-        selection=plan.selection,
-        device=device,
-        augmentation=plan.recipe.augmentation,
+        prepared, selection=plan.selection, device=device, augmentation=plan.recipe.augmentation
     )
     channels, classes = prepared.train_images.shape[1], len(prepared.class_names)
-    network = networks.build(architecture, channels=channels, classes=classes)
-    network = network.to(memory_format=torch.channels_last).to(device)
-    way = choose(architecture, prepared.train_images.shape[2], device, **vars(plan.engine))
+    block = Block(architecture, channels, classes, [], {}, network=plan.network)
+    network = networks.on_device(block.module(prepared.train_images.shape[2:]), device)
+    if plan.network is not None and plan.network.weights:
+        read_all(network, block, seeds)
+        write_rows(history_path, HISTORY_COLUMNS, [])
+        save_block(weights_path, block)
+        return
+    way = chosen(network, prepared.train_images.shape[2:], device, plan.engine)
     runs = []
     for seed in seeds:
         networks.initialize(network, generator(seed, "initialization"))
@@ -82,6 +84,7 @@ def train_block(
         "architecture": architecture,
         "selection": plan.selection,
         "device": str(device),
+        "network": plan.network and plain(plan.network),
     }
     kept = Unfinished(unfinished, facts)
     fitted = fit_runs(
@@ -90,18 +93,22 @@ def train_block(
     trained, failures = _parted(architecture, seeds, fitted)
     if not trained:
         kept.remove()
-        raise TrainingError(
-            f"{architecture}: no replicate of seeds {seeds[0]} to {seeds[-1]} could be trained; "
-            f"the first: {failures[0].reason}. Try a smaller learning rate"
-        )
+        raise _none(architecture, failures)
     cell = {"method": DENSE, "ratio": UNCOMPRESSED_TEXT}
     history = [{**cell, **row} for found in trained.values() for row in found.history]
     write_rows(history_path, HISTORY_COLUMNS, history)
-    states = stack([found.state for found in trained.values()])
-    made = {"device": str(device), "engine": str(way), **software()}
-    block = Block(architecture, channels, classes, list(trained), states, failures, made)
+    block.seeds, block.failures = list(trained), failures
+    block.tensors = stack([found.state for found in trained.values()])
+    block.facts = {"device": str(device), "engine": str(way), **software()}
     save_block(weights_path, block)
     kept.remove()
+
+
+def _none(architecture: str, failures: Sequence[Failure]) -> TrainingError:
+    return TrainingError(
+        f"{architecture}: no replicate of seeds {failures[0].seed} to {failures[-1].seed} could be "
+        f"trained; the first: {failures[0].reason}. Try a smaller learning rate"
+    )
 
 
 def _parted(

@@ -107,7 +107,7 @@ class Course:
     def start(
         cls, stack: Stack, runs: Sequence[Run], stage: str, *, dropout: bool = False
     ) -> Course:
-        """Return the course before the first epoch."""
+        """Return the course before the first epoch; ``dropout`` where its steps draw, too."""
         prefix = "" if stage == TRAINING else f"{stage} "
         orders = [generator(run.seed, f"{prefix}order") for run in runs]
         choices = [generator(run.seed, f"{prefix}augmentation") for run in runs]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recall_distortion import networks
 from recall_distortion.training import dropout
 from recall_distortion.training.course import Course, Fitted, NonFiniteLoss, Run
 from recall_distortion.training.descent import descent
@@ -167,7 +168,8 @@ def _fit_stack(
     places: range,
     watch: Watch | None,
 ) -> list[Fitted | NonFiniteLoss]:
-    course = Course.start(stack, runs, stage, dropout=recipe.dropout > 0)
+    drops = recipe.dropout > 0 or networks.draws(stack.network)
+    course = Course.start(stack, runs, stage, dropout=drops)
     masks = factors(stack, runs)
     with torch.no_grad():
         for position, factor in masks.items():

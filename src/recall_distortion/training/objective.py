@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recall_distortion import networks
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.recipe import Recipe, Regularizer
@@ -110,11 +111,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
 
 def _layers(regularizer: Regularizer, network: nn.Module) -> list[str]:
     """Return the convolutions and linear layers, the classifier among them where all are asked."""
+    classifier = networks.classifier(network)
     found = [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
-        and (regularizer.layers == "all" or module is not network.classifier)
+        and (regularizer.layers == "all" or module is not classifier)
     ]
     if not found:
         raise NetworkError(f"jumpstart: {type(network).__name__} has no hidden layer")
@@ -144,6 +146,13 @@ def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     They are the largest and the smallest of each unit [K, units] and of each point [K, B].
     """
     z = z if z.dtype == torch.float64 else z.float()
+    if z.device.type == "cpu":
+        # Numba takes half a second to import, and where there is a GPU it need not be there.
+        from recall_distortion.fast.cpu import extremes
+
+        if extremes.is_laid_out(z):
+            found: tuple[Tensor, Tensor, Tensor, Tensor] = extremes.Extremes.apply(z)
+            return found
     if z.dim() == 3:
         units_highest, units_lowest, points_highest, points_lowest = Extremes.apply(z, 1, 2)
     else:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
+from recall_distortion import networks
+from recall_distortion.networks.seeded import seeded
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.dropout import Dropout
 from recall_distortion.training.images import DeviceImages
@@ -18,7 +21,8 @@ from recall_distortion.training.stacks import Stack
 class Pass:
     """Passes of a stack over images with one optimizer; the last batch may be a short one.
 
-    With ``dropout`` its masks are drawn batch by batch, by generators that ``run`` is given.
+    With ``dropout`` its masks are drawn batch by batch, by generators that ``run`` is given. So is
+    what a user's network draws in its steps, which is then the only one of the stack.
     ``after_step`` is called after each batch.
     """
 
@@ -41,6 +45,7 @@ class Pass:
         self.masks = masks
         self.objective = objective
         self.dropout = dropout
+        self._draws = networks.draws(stack.network)
 
     def run(
         self,
@@ -63,9 +68,10 @@ class Pass:
             flat = index.flatten()
             labels = images.labels.index_select(0, flat).view_as(index)
             batch = images.batch(flat, chosen)
-            losses = step(
-                self.stack, self.optimizer, batch, labels, self.masks, self.objective, masks
-            )
+            with seeded(drops[0]) if self._draws else nullcontext():
+                losses = step(
+                    self.stack, self.optimizer, batch, labels, self.masks, self.objective, masks
+                )
             total += losses * index.shape[1]
             if self.after_step is not None:
                 self.after_step()

@@ -65,6 +65,8 @@ def _names(kind: Any) -> str:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value is None and NoneType in inner:

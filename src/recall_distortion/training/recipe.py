@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recall_distortion.networks.definition import Definition
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -76,9 +78,11 @@ class Computing:
 class TrainingPlan:
     """What decides a panel's dense networks, besides the data and seeds.
 
-    ``selection`` is what the best epoch is chosen on: ``holdout`` or ``test``.
+    ``selection`` is what the best epoch is chosen on: ``holdout`` or ``test``. ``network`` says how
+    a network of a user's own is made.
     """
 
     recipe: Recipe
     selection: str
     engine: Computing = field(default_factory=Computing)
+    network: Definition | None = None

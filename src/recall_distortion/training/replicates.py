@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recall_distortion import networks
+from recall_distortion.networks.definition import Definition
 from recall_distortion.system import sealed
 from recall_distortion.system.errors import TableError
 from recall_distortion.system.files import replacing
+from recall_distortion.training.plain import plain, read
 
 #: The stages that a network goes through, as failures and random streams have them.
 TRAINING = "training"
@@ -33,7 +36,10 @@ class Failure:
 
 @dataclass
 class Block:
-    """Replicates of one architecture: ``tensors`` maps a name to [K, ...], K = len(seeds)."""
+    """Replicates of one architecture: ``tensors`` maps a name to [K, ...], K = len(seeds).
+
+    ``network`` says how a network of a user's own is made.
+    """
 
     architecture: str
     channels: int
@@ -42,6 +48,17 @@ class Block:
     tensors: dict[str, Tensor]
     failures: list[Failure] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    network: Definition | None = None
+
+    def module(self, image: tuple[int, int]) -> nn.Module:
+        """Return a module of the networks for images of a height and width, with any weights."""
+        return networks.build(
+            self.architecture,
+            channels=self.channels,
+            classes=self.classes,
+            own=self.network,
+            image=image,
+        )
 
     def state(self, seed: int) -> dict[str, Tensor]:
         """Return one replicate's parameters and buffers by name."""
@@ -85,6 +102,8 @@ def save_block(path: str | Path, block: Block) -> None:
         "failures": [vars(failure) for failure in block.failures],
         "facts": block.facts,
     }
+    if block.network is not None:
+        metadata["network"] = plain(block.network)
     save_tensors(path, block.tensors, metadata)
 
 
@@ -104,6 +123,7 @@ def load_block(path: str | Path) -> Block:
             tensors,
             failures,
             metadata["facts"],
+            read(Definition, own, "network") if (own := metadata.get("network")) else None,
         )
     except (KeyError, TypeError) as error:
         raise TableError(f"{path}: not a block of replicates ({error}); {sealed.REMEDY}") from None

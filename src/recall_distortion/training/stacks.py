@@ -110,6 +110,11 @@ def _take(taken: list[Tensor], module: nn.Module, given: tuple[Tensor], result: 
     taken.append(result)
 
 
+def _trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters but those that a user's network freezes, which stay as they are."""
+    return (named for named in network.named_parameters() if named[1].requires_grad)
+
+
 class Alone(Stack):
     """One network, in its own module."""
 
@@ -122,8 +127,8 @@ class Alone(Stack):
         super().__init__(network, dtype)
         (state,) = states
         network.load_state_dict(state)
-        self.names = [name for name, _ in network.named_parameters()]
-        self.parameters = list(network.parameters())
+        trained = dict(_trained(network))
+        self.names, self.parameters = list(trained), list(trained.values())
         self.tensors = {
             name: value.detach()[None] for name, value in network.state_dict(keep_vars=True).items()
         }
@@ -158,7 +163,7 @@ class Vectorized(Stack):
         super().__init__(network, dtype)
         device = next(network.parameters()).device
         stacked = {name: value.to(device) for name, value in replicates.stack(states).items()}
-        named = {name: stacked[name].requires_grad_() for name, _ in network.named_parameters()}
+        named = {name: stacked[name].requires_grad_() for name, _ in _trained(network)}
         self.names, self.parameters = list(named), list(named.values())
         self._buffers = {name: value for name, value in stacked.items() if name not in named}
         self._parameters = named

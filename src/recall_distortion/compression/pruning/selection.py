@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from recall_distortion import networks
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning import criteria, units
 from recall_distortion.compression.pruning.masks import SCOPES
+from recall_distortion.networks.seeded import seeded
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.engines import Engine
 from recall_distortion.training.images import DeviceImages
@@ -36,7 +38,8 @@ def loss_gradient(
     buffers = {name: value.clone() for name, value in network.named_buffers()}
     module = Engine().module(network)
     module.train()
-    loss = F.cross_entropy(module(images.batch(index)), images.labels[index])
+    with seeded(generator(seed, "criterion dropout")) if networks.draws(network) else nullcontext():
+        loss = F.cross_entropy(module(images.batch(index)), images.labels[index])
     weights = networks.prunable_parameters(network)
     gradients = torch.autograd.grad(loss, list(weights.values()))
     with torch.no_grad():

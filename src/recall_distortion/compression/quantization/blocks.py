@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recall_distortion import networks
 from recall_distortion.compression.files import load_compressed
 from recall_distortion.compression.methods import Cell
 from recall_distortion.compression.quantization.calibration import calibrate
@@ -76,8 +75,7 @@ def quantize_block(
     prepared = load(paths.data)
     dense = load_block(paths.dense)
     images = TrainingImages.of(prepared, selection=plan.selection, device=device).fit
-    network = networks.build(dense.architecture, channels=dense.channels, classes=dense.classes)
-    network = network.to(device)
+    network = dense.module(prepared.test_images.shape[2:]).to(device)
     layers = Layers.of(network, images.batch(slice(0, 1)))
     origins = _origins(dense, paths.origins)
     made: dict[Cell, dict[int, dict[str, Tensor]]] = {}

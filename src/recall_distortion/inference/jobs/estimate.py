@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from recall_distortion.inference import one_dense
 from recall_distortion.inference.consistency import require_agreement, require_sparsities
 from recall_distortion.inference.estimates import answers, estimates
 from recall_distortion.inference.questions import contrasts, published
@@ -53,7 +54,7 @@ def write_estimates(
     parts = (part for path in predictions for part in read_predictions(path)[0])
     found = answers(recall, networks, level, parts, images, margins)
     tables = {
-        "estimates": estimates(found, further),
+        "estimates": one_dense.without_replicates(estimates(found, further), networks),
         "tests": contrasts.tests(networks, architectures),
         "published": published.published(networks, found["slopes"], found["pooled"]),
     }

@@ -43,6 +43,7 @@ from recall_distortion.vocabulary import (
 BETTER = "more accurate beside its control than {} anywhere: no comparison at equal accuracy"
 WORSE = "less accurate beside its control than {} anywhere: no comparison at equal accuracy"
 NO_SEEDS = "no seed has every network that is compared"
+NOT_BETWEEN = "not between {} and {} on the seeds that have all three: no comparison"
 BETWEEN = "between {} and {}"
 
 _SUMS = ["crossfit_numerator", "crossfit_denominator"]
@@ -96,11 +97,19 @@ def equal_accuracy(
 
 @dataclass(frozen=True)
 class _Beside:
-    """A cell less its control: a row a seed, of both; ``accuracy`` is the mean difference."""
+    """A cell and its control: a row a seed, of both."""
 
     values: pd.DataFrame
-    accuracy: float
     places: frozenset[Place]
+
+    @property
+    def accuracy(self) -> float:
+        """The mean accuracy less the control's."""
+        return float((self.values["accuracy"] - self.values["accuracy_control"]).mean())
+
+    def among(self, seeds: pd.Index) -> _Beside:
+        """Return the same of those seeds alone; what is compared is of the same seeds."""
+        return _Beside(self.values.loc[self.values.index.intersection(seeds)], self.places)
 
 
 class _Panel:
@@ -143,7 +152,12 @@ class _Panel:
                 if own is None or not points:
                     yield row | {"note": NO_CONTROL}, None, False
                     continue
-                around = _around(own.accuracy, points)
+                near = [point.among(own.values.index) for point in points]
+                near = [point for point in near if not point.values.empty]
+                if not near:
+                    yield row | {"note": NO_SEEDS}, None, False
+                    continue
+                around = _around(own.accuracy, near)
                 if isinstance(around, str):
                     yield row | {"note": around.format(self.reference)}, None, False
                     continue
@@ -151,8 +165,12 @@ class _Panel:
                 if pair.empty:
                     yield row | {"note": NO_SEEDS}, None, False
                     continue
+                names = [self._name(one) for one in around]
+                if not _between(own, around, pair.index):
+                    yield row | {"note": NOT_BETWEEN.format(*names)}, None, False
+                    continue
                 used = own.places.union(*(one.places for one in around if one is not None))
-                note = BETWEEN.format(*(self._name(one) for one in around))
+                note = BETWEEN.format(*names)
                 yield row | {"n": len(pair), "note": note}, pair, used <= self.told
 
     def _beside(self, place: Place) -> _Beside | None:
@@ -163,8 +181,7 @@ class _Panel:
         values = self.cells[place].join(self.cells[arm].add_suffix("_control"), how="inner")
         if values.empty:
             return None
-        apart = values["accuracy"] - values["accuracy_control"]
-        return _Beside(values, float(apart.mean()), frozenset({place, arm}))
+        return _Beside(values, frozenset({place, arm}))
 
     def _name(self, one: _Beside | None) -> str:
         if one is None:
@@ -189,6 +206,12 @@ def _around(accuracy: float, points: list[_Beside]) -> tuple[_Beside | None, _Be
         at, point = min(above, key=lambda item: item[0])
         return (point, point) if at == accuracy else WORSE
     return min(above, key=lambda item: item[0])[1], max(below, key=lambda item: item[0])[1]
+
+
+def _between(own: _Beside, around: tuple[_Beside | None, _Beside | None], seeds: pd.Index) -> bool:
+    """Return whether a cell lies between both sides on these seeds, which may be fewer."""
+    above, below = (0.0 if one is None else one.among(seeds).accuracy for one in around)
+    return below <= own.among(seeds).accuracy <= above
 
 
 def _pair(own: _Beside, above: _Beside | None, below: _Beside | None) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def _of_panel(cells: Sequence[Predictions], most: int | None) -> Iterator[_Cell]
     panel = _Panel(dense, controls, min([len(dense.seeds), *sizes]) // 2, most)
     yield _Cell({**_keys(dense), "n": len(dense.seeds)}, [], _drawn(dense))
     null = None
-    if len(dense.seeds) > 1:
+    if len(dense.seeds) > 1 and not dense.is_one:
         null, reseed = _reseed(panel)
         yield reseed
     families: dict[tuple[str, str], set[str]] = {}
