@@ -126,7 +126,8 @@ def instability(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFr
             place = dict(zip(CELL_STATE, (*panel, EVERY, ratio, RETRAINED), strict=True))
             rows.append(place | _row(chosen, level))
     words = [name for name in COLUMNS if name.endswith(("_verdict", "note"))]
-    return pd.DataFrame(rows, columns=COLUMNS).fillna(dict.fromkeys(words, ""))
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    return found.astype(dict.fromkeys(words, object)).fillna(dict.fromkeys(words, ""))
 
 
 def _arms(networks: pd.DataFrame, controls: Controls) -> Iterator[tuple[CellState, pd.DataFrame]]:
