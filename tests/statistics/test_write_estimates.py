@@ -15,6 +15,7 @@ from recall_distortion.inference.questions import contrasts
 from recall_distortion.measures.of_networks import FURTHER
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.files import read_table, write_table
+from recall_distortion.tables.learning import SHARE_THAT_LEARNS
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.tables.views import SEEDS_NEEDED, VIEWS, spread
 from recall_distortion.vocabulary import CELL_STATE, CONTROL, DENSE, RESEED, RETRAINED
@@ -54,7 +55,8 @@ def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
     expected = answers(study["recall"], study["networks"], 0.95)
     assert set(expected) | OF_POPULATIONS == set(VIEWS)
     for name, table in expected.items():
-        if name in OF_PREDICTIONS | OF_IMAGES:
+        # Every network of the study learned.
+        if name in OF_PREDICTIONS | OF_IMAGES | {"learning"}:
             assert table.empty
             continue
         numbers = [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
@@ -181,11 +183,21 @@ def test_a_study_of_dense_networks_alone_has_no_slopes(tmp_path: Path, networks:
     found = written(tmp_path, of_dense)
     assert len(found["accuracy"]) == (1 if networks else 0)
     assert len(found["dense_classes"]) == (4 if networks else 0)
-    of_dense_too = {"accuracy", "dense_classes", "measures", "class_tests", "class_counts"}
+    # A network that failed has not learned.
+    assert found["learning"]["learn"].tolist() == ([1.0, 0.0] if networks else [0.0])
+    of_dense_too = {
+        "accuracy",
+        "dense_classes",
+        "measures",
+        "class_tests",
+        "class_counts",
+        "learning",
+    }
     others = set(VIEWS) - of_dense_too - {"class_measures"}
     assert all(found[name].empty for name in (*others, "tests"))
     assert not found["estimates"]["leads"].any()
-    assert set(found["estimates"]["method"]) <= {DENSE, RESEED}
+    of_others = found["estimates"][found["estimates"]["quantity"] != SHARE_THAT_LEARNS]
+    assert set(of_others["method"]) <= {DENSE, RESEED}
 
 
 def test_a_missing_column_names_the_file(tmp_path: Path) -> None:

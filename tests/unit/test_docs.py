@@ -22,8 +22,8 @@ DOCUMENTS = sorted(
 )
 STUDIES = {path.stem for path in REPOSITORY.glob("config/studies/*.yaml")}
 NAMES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
-# Words in commands that a reader's own study, written as docs/your-data.md says, would be named by.
-READERS_STUDIES = {"pets"}
+# What a reader's own study, written as docs/your-data.md or docs/your-network.md says, is called.
+READERS_STUDIES = {"own", "pets"}
 # Where tables of earlier versions are named, to say what became of them.
 OF_EARLIER_TABLES = {"CHANGELOG.md", "docs/tables.md"}
 # Tables of a study beside those in tables/, of a study's jobs, of the simulation, of an audit.
