@@ -67,9 +67,9 @@ CONTROLS = (
     CONTROL_TRANSFER,
     *OF_ROUNDS,
 )
-# Controls of what begins with weights of its own: such networks were never dense, pruned, and their
-# slopes hold them against dense networks that share no training with them.
-NEVER_DENSE = (CONTROL_GRADUAL, CONTROL_REWIND, CONTROL_REINIT, CONTROL_TRANSFER)
+# Controls of what is no trained network that was then pruned: such networks were never dense, and
+# their slopes hold them against networks that went another way from the start, or from an event on.
+NEVER_DENSE = (CONTROL_GRADUAL, CONTROL_EVENTS, CONTROL_REWIND, CONTROL_REINIT, CONTROL_TRANSFER)
 REFERENCE_ARMS = (DENSE, *CONTROLS, RESEED)
 
 # The compression ratio of networks that nothing was taken from, as a number and as it is written.

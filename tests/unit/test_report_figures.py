@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from recall_distortion.vocabulary import (
     INCONCLUSIVE,
     INTENSIFICATION,
 )
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,13 @@ class TestFiles:
         for name in figure_names([("../../etc", "a/b")]):
             assert Path(name).name == name
             assert not name.startswith(".")
+
+    def test_the_workflow_expects_every_kind(self) -> None:
+        """It names figures without the report package, which takes a second to import."""
+        rules = (REPOSITORY / "workflow/rules/common.smk").read_text()
+        body = rules[rules.index("def get_figure_names") :]
+        (listed,) = re.findall(r"kinds = \((.*?)\)", body.split("\n\n\n")[0], re.DOTALL)
+        assert tuple(re.findall(r"\w+", listed)) == KINDS
 
     def test_few_pixels_keep_their_colour(self, tmp_path: Path) -> None:
         from matplotlib.figure import Figure

@@ -178,7 +178,15 @@ def get_fit_files(suffix):
 
 def get_figure_names():
     """Return the names of the study's figures, as the report package names them."""
-    kinds = ("effects", "alpha", "tradeoff", "balances", "accuracy", "recall")
+    kinds = (
+        "effects",
+        "alpha",
+        "tradeoff",
+        "together",
+        "balances",
+        "accuracy",
+        "recall",
+    )
     networks = ["-".join(network.panel) for network in STUDY.networks()]
     return [f"{kind}-{network}" for kind in kinds for network in networks] + [
         "sparsity"
