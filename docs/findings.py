@@ -97,7 +97,7 @@ class Page:
     def offered(self) -> dict[str, Any]:
         """Return everything by its name in the template."""
         own = {name: getattr(self, name) for name in dir(self) if not name.startswith("_")}
-        own |= {"panels": PANELS, "level": LEVEL, "effect": EFFECT, "holds": holds}
+        own |= {"panels": PANELS, "level": LEVEL, "effect": EFFECT, "holds": holds, "span": span}
         own |= {"ratios": [f"{ratio:g}" for ratio in self.ratios], "methods": METHODS}
         own |= {"number": number, **{name: kind(self.tables) for name, kind in FURTHER.items()}}
         return own | {"n": self.replicates(*PANELS), **self._varied()}

@@ -68,6 +68,45 @@ class Ways:
         dense = self.tables(study, "networks").loc[of & (networks["ratio"] == 1), "multiply_adds"]
         return float(cell["multiply_adds"].mean() / dense.mean())
 
+    def instability(self, place: tuple[str, str], method: str, ratio: float) -> float:
+        """Return the mean share of the accuracy that a cell's events cost at once."""
+        networks = self.tables(place[0], "networks")
+        of = (networks["architecture"] == place[1]) & (networks["state"] == RETRAINED)
+        cell = networks[of & (networks["method"] == method) & (networks["ratio"] == ratio)]
+        return float(cell["instability"].mean())
+
+    def unstable(self, place: tuple[str, str], method: str, ratio: float) -> list[str]:
+        """Return an arm's instability, accuracy, and both differences from its control."""
+        _, *differences = self.structure(place, method, ratio)
+        share = self.instability(place, method, ratio)
+        return [
+            "–" if share != share else f"{share:.2f}",
+            *self.accuracies(place, method, [ratio]),
+            *differences,
+        ]
+
+    def below(self, place: tuple[str, str], methods: Sequence[str], ratio: float) -> bool:
+        """Return whether every method's accuracy is below its control's, the whole interval."""
+        return all(self.over(place, method, ratio)[2] < 0 for method in methods)
+
+    def beyond(self, place: tuple[str, str], method: str, ratio: float) -> list[float]:
+        """Return the cross-fitted slope beyond the control's with its interval's ends."""
+        effect = self.row(place, "effects", method, ratio)
+        return [effect[f"crossfit_{name}"] for name in ("difference", "low", "high")]
+
+    def between(self, study: str, ratio: float, outcome: str) -> list[float]:
+        """Return the slope of arms' outcomes on their instability with its interval's ends."""
+        rows = self.tables(study, "instability")
+        (row,) = rows[rows["ratio"] == ratio].to_dict("records")
+        return [row[f"{outcome}_between{end}"] for end in ("", "_low", "_high")]
+
+    def tau(self, place: tuple[str, str], ratio: float, outcome: str) -> float:
+        """Return Kendall's tau of networks' outcomes with their instability."""
+        rows = self.tables(place[0], "instability")
+        chosen = (rows["architecture"] == place[1]) & (rows["ratio"] == ratio)
+        (row,) = rows[chosen].to_dict("records")
+        return float(row[f"{outcome}_tau"])
+
     def structure(self, place: tuple[str, str], method: str, ratio: float) -> list[str]:
         """Return what a cell keeps, its accuracy and slope beyond the control's, with intervals."""
         effect = self.row(place, "effects", method, ratio)

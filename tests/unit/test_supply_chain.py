@@ -110,8 +110,9 @@ def test_no_process_is_started_through_a_shell() -> None:
         if "subprocess" in text:
             starts[path.name] = text
     # One asks R which packages it has, one nvidia-smi for the driver and a Python of its own which
-    # GPUs torch can use, and one tries fused units in a Python of its own.
-    assert set(starts) == {"r_stack.py", "devices.py", "proof.py"}
+    # GPUs torch can use, one tries fused units in a Python of its own, and one makes the networks
+    # of a user's own.
+    assert set(starts) == {"r_stack.py", "devices.py", "proof.py", "examined.py"}
 
 
 @pytest.fixture

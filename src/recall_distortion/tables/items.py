@@ -41,6 +41,7 @@ ITEMS: dict[str, dict[str, str]] = {
         "networks/most": "Networks of the cell that has the most.",
         "cells": "Cells of compression methods.",
         "cells/none": "Those without an interval.",
+        "cells/never_dense": "Those whose networks were never dense, which are not held against 1.",
         "effects/none": "Cells without an estimated effect.",
         **_COUNTS,
         **{
