@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from deep_narrow import DeepNarrow
 from equal_damage import EqualDamage
 from forgotten import Forgotten
 from ways import Ways
@@ -40,7 +41,9 @@ PAGE = DOCS / "findings.md"
 PANELS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
 #: What else the template may ask, by name.
-FURTHER = {"forgotten": Forgotten, "equal_damage": EqualDamage, "ways": Ways}
+FURTHER = {
+    "forgotten": Forgotten, "equal_damage": EqualDamage, "ways": Ways, "deep": DeepNarrow,
+}  # fmt: skip
 LEVEL = 0.99
 EFFECT = 0.05
 WIDTH = 120  # of a line of text on the page
