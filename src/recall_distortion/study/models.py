@@ -373,8 +373,9 @@ class Study(Strict):
         A module of its fast form is among them whether there is one or not.
         """
         methods = self.bundles(panel)[bundle] if bundle else ()
-        _, pruning, _ = self._trained(self.network(panel))
-        further = units.modules(pruning, methods) + transferring.modules(self, panel, bundle)
+        network = self.network(panel)
+        further = units.modules(self._trained(network)[1], methods)
+        further += transferring.modules(self, panel, bundle) + network.recipe.modules()
         if panel.architecture in self.architectures:
             return [*own.MODULES, *further]
         family = plans.architecture(panel.architecture).family

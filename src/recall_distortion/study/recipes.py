@@ -179,3 +179,7 @@ class RecipePair(Strict):
     finetuning: Recipe = Field(
         description="How networks are trained after pruning; the control alike, without pruning."
     )
+
+    def modules(self) -> list[str]:
+        """Return what jobs import by name for what is added to their losses."""
+        return regularizers.modules(self.training.regularizers, self.finetuning.regularizers)

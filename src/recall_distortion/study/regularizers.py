@@ -15,13 +15,17 @@ from recall_distortion.study.strict import Strict
 
 @dataclass(frozen=True)
 class RegularizerFacts:
-    """A penalty; ``meaning`` is a phrase of the schema's, ``own`` the options that it alone has."""
+    """A penalty; ``meaning`` is a phrase of the schema's, ``own`` the options that it alone has.
+
+    ``module`` is what jobs with it import by name.
+    """
 
     name: str
     formula: str
     meaning: str
     source: str
     own: tuple[str, ...] = ()
+    module: str = ""
 
 
 REGULARIZERS: dict[str, RegularizerFacts] = {
@@ -34,6 +38,7 @@ REGULARIZERS: dict[str, RegularizerFacts] = {
             "the smallest pre-activation in a batch, of an image in a layer those of the layer",
             "Riera et al., CPAIOR 2022, arXiv 2201.12795",
             own=("balance", "aggregation", "layers"),
+            module="recall_distortion.fast.cpu.extremes",
         ),
         RegularizerFacts(
             "batch_norm_l1",
@@ -94,3 +99,9 @@ def parameters(regularizers: dict[str, Regularizer]) -> list[dict[str, Any]]:
         {"name": name, **one.model_dump(include={"weight", *REGULARIZERS[name].own})}
         for name, one in regularizers.items()
     ]
+
+
+def modules(*used: dict[str, Regularizer]) -> list[str]:
+    """Return what jobs with these import by name."""
+    names = dict.fromkeys(name for regularizers in used for name in regularizers)
+    return [own for name in names if (own := REGULARIZERS[name].module)]

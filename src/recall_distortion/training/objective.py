@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recall_distortion import networks
+from recall_distortion.fast import cpu
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.recipe import Recipe, Regularizer
@@ -147,9 +148,7 @@ def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """
     z = z if z.dtype == torch.float64 else z.float()
     if z.device.type == "cpu":
-        # Numba takes half a second to import, and where there is a GPU it need not be there.
-        from recall_distortion.fast.cpu import extremes
-
+        extremes = cpu.load_extremes()
         if extremes.is_laid_out(z):
             found: tuple[Tensor, Tensor, Tensor, Tensor] = extremes.Extremes.apply(z)
             return found

@@ -42,6 +42,8 @@ class Stack(ABC):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         self.network = network
         self.dtype = dtype
+        # Of frozen parameters too, which a network may have alone.
+        self._first = next(name for name, _ in network.named_parameters())
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
@@ -70,7 +72,7 @@ class Stack(ABC):
         half = self.dtype != torch.float32
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
             logits, taken = self._outputs(images, training, dropped or {}, tapped)
-        return logits.to(self.parameters[0].dtype), taken
+        return logits.to(self.tensors[self._first].dtype), taken
 
     @abstractmethod
     def _outputs(

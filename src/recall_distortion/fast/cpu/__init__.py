@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from torch import nn
 
-__all__ = ["faster"]
+__all__ = ["faster", "load_extremes"]
 
 _PLAIN = "recall_distortion.networks"
 
@@ -26,3 +27,11 @@ def faster(network: nn.Module) -> nn.Module | None:
     if package != _PLAIN or find_spec(form) is None or find_spec("numba") is None:
         return None
     return import_module(form).FORM.of(network)
+
+
+def load_extremes() -> ModuleType:
+    """Return the compiled extremes of pre-activations, which Jumpstart's jobs alone depend on.
+
+    Numba takes half a second to import, and where there is a GPU it need not be there.
+    """
+    return import_module(f"{__name__}.extremes")
