@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from recall_distortion.study.models import NETWORKS_PER_FIT
+from recall_distortion.study.naming import NETWORKS_PER_FIT
 from recall_distortion.vocabulary import PYMER4, RESEED, STATSMODELS, Panel
 
 # A family of networks: each one's depth and parameters.

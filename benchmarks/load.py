@@ -28,7 +28,7 @@ import pandas as pd
 from inference import FITTERS, RATIOS, combine, figures, fit, page, summarize, tests
 from side_by_side import machine, print_table
 
-from recall_distortion.study.models import NETWORKS_PER_FIT
+from recall_distortion.study.naming import NETWORKS_PER_FIT
 from recall_distortion.tables.predictions import Predictions, Trained
 from recall_distortion.tables.schema import COLUMNS
 from recall_distortion.vocabulary import (

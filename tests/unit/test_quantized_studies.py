@@ -22,7 +22,7 @@ from recall_distortion.run import planned, work
 from recall_distortion.study import METHODS, Quantizer, Study, load, quantizing
 from recall_distortion.tables.items import ITEMS
 from recall_distortion.tables.predictions import read_predictions
-from recall_distortion.tables.schema import COLUMNS, QUANTIZED
+from recall_distortion.tables.schema import COLUMNS, QUANTIZED, STABILITY
 from recall_distortion.vocabulary import Panel
 
 MLP = Panel("digits", "mlp", "tiny")
@@ -190,7 +190,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_quantized_networks_are_in_the_tables_with_their_sizes(results: Path) -> None:
     networks = pd.read_csv(results / "tables/networks.csv")
-    assert list(networks)[-5:] == [column.name for column in QUANTIZED]
+    further = [column.name for column in (*QUANTIZED, *STABILITY)]
+    assert list(networks)[-len(further) :] == further
     own = networks[networks["bits"].notna()]
     assert set(own["method"]) == set(LISTED) - {"control", "magnitude"}
     assert set(own["state"]) == {"compressed"}
