@@ -102,7 +102,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, int]]]] = {
 OWN_TESTS = {
     "a method's epsilon, scope, gradient_examples, schedule, begin, end, retraining, rewind_epochs",
     "a method's ratios or sparsities",
-    "source, holdout, test_fraction, seed, imbalance of a data set; your own .npz file",
+    "source, holdout, test_fraction, seed, imbalance, training_images; your own file",
     "gpus, jobs_per_gpu, data_root, --cores",
     "a file of the package that decides numbers, a rule's script",
     "comments, docstrings, messages; errors, logs, files; other networks and criteria",

@@ -32,7 +32,9 @@ def read(project: Project, name: str) -> pd.DataFrame:
 def test_tables_have_the_contracts_columns(finished: Project) -> None:
     for name, table in schema.TABLES.items():
         further = (
-            [column.name for column in (*FURTHER, *schema.COUNTED)] if name == "networks" else []
+            [column.name for column in (*FURTHER, *schema.COUNTED, *schema.STABILITY)]
+            if name == "networks"
+            else []
         )
         assert list(read(finished, name).columns) == [*table.names, *further]
 
