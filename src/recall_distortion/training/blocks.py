@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from recall_distortion import networks
 from recall_distortion.data.prepared import load
@@ -93,7 +94,7 @@ def train_block(
     trained, failures = _parted(architecture, seeds, fitted)
     if not trained:
         kept.remove()
-        raise _none(architecture, failures)
+        _refuse(architecture, failures)
     cell = {"method": DENSE, "ratio": UNCOMPRESSED_TEXT}
     history = [{**cell, **row} for found in trained.values() for row in found.history]
     write_rows(history_path, HISTORY_COLUMNS, history)
@@ -104,8 +105,8 @@ def train_block(
     kept.remove()
 
 
-def _none(architecture: str, failures: Sequence[Failure]) -> TrainingError:
-    return TrainingError(
+def _refuse(architecture: str, failures: Sequence[Failure]) -> NoReturn:
+    raise TrainingError(
         f"{architecture}: no replicate of seeds {failures[0].seed} to {failures[-1].seed} could be "
         f"trained; the first: {failures[0].reason}. Try a smaller learning rate"
     )
