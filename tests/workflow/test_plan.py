@@ -184,7 +184,7 @@ def test_predictions_alone_become_the_same_tables_and_the_page_says_so(
 ) -> None:
     source, results = finished.folder / RESULTS, project.folder / RESULTS
     for path in files(source):
-        if path.parts[0] == "predictions" or path.name.endswith(".sparsity.csv"):
+        if path.parts[0] == "predictions" or path.name.endswith((".sparsity.csv", ".events.csv")):
             (results / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / path, results / path)
     said = project.snakemake("report_all", "--config", "study=test")

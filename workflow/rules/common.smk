@@ -98,10 +98,14 @@ def get_compressed_files(pattern):
 
 
 def get_event_files():
-    """Return what jobs counted at removals; those that quantize remove nothing."""
+    """Return what jobs counted at removals; those that quantize remove nothing.
+
+    Of networks whose predictions were computed elsewhere, and whose weights are not here, only
+    what was brought: they are not trained again for it.
+    """
     quantizing_ones = quantizing.bundles(STUDY)
-    return [
-        path
+    stems = [
+        path.removesuffix(".events.csv")
         for network in STUDY.networks()
         for bundle in STUDY.bundles(network.panel)
         if bundle not in quantizing_ones
@@ -112,6 +116,17 @@ def get_event_files():
             ratios=STUDY.ratio_groups(network.panel, bundle),
             block=STUDY.blocks(),
         )
+    ]
+    brought = {
+        stem
+        for stem in stems
+        if Path(f"{stem}.sparsity.csv").exists()
+        and not Path(f"{stem}.safetensors").exists()
+    }
+    return [
+        f"{stem}.events.csv"
+        for stem in stems
+        if stem not in brought or Path(f"{stem}.events.csv").exists()
     ]
 
 
