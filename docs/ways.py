@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from recall_distortion.tables.controls import Controls
-from recall_distortion.vocabulary import RETRAINED
+from recall_distortion.vocabulary import CONTROL, RETRAINED
 
 if TYPE_CHECKING:
     from findings import Tables
+
+#: What estimates.csv calls what is asked of the loss.
+SHARPNESS = "sum of leading Hessian eigenvalues"
+COVARIANCE = "trace of the gradients’ covariance"
+LOSS = "training loss"
 
 
 class Ways:
@@ -93,6 +98,35 @@ class Ways:
         """Return the cross-fitted slope beyond the control's with its interval's ends."""
         effect = self.row(place, "effects", method, ratio)
         return [effect[f"crossfit_{name}"] for name in ("difference", "low", "high")]
+
+    def further(self, place: tuple[str, str], method: str, ratio: float, name: str) -> list[float]:
+        """Return a further measure less the control's of the same seed, with its interval's ends.
+
+        ``name`` is what estimates.csv calls it.
+        """
+        rows = self.tables.cell(place[0], "estimates", method, ratio, RETRAINED)
+        of = (rows["quantity"] == name) & (rows["against"] == CONTROL)
+        (row,) = rows[of & (rows["architecture"] == place[1])].to_dict("records")
+        return [row[end] for end in ("estimate", "low", "high")]
+
+    def flatness(self, place: tuple[str, str], method: str, ratio: float) -> list[str]:
+        """Return by how much sharper a cell is than its control, and both training losses."""
+        found = [
+            "{:+.0f} [{:+.0f}, {:+.0f}]".format(*self.further(place, method, ratio, name))
+            for name in (SHARPNESS, COVARIANCE)
+        ]
+        found += ["{:+.2f} [{:+.2f}, {:+.2f}]".format(*self.further(place, method, ratio, LOSS))]
+        return [text.replace("-", "−") for text in found]
+
+    def sharpness(self, place: tuple[str, str], method: str, ratio: float) -> list[float]:
+        """Return the sum of leading eigenvalues less the control's, with its interval's ends."""
+        return self.further(place, method, ratio, SHARPNESS)
+
+    def sharper(self, place: tuple[str, str], methods: Sequence[str], ratio: float) -> bool:
+        """Return whether methods are sharper than their control, each more than the one before."""
+        found = [self.sharpness(place, method, ratio) for method in methods]
+        means = [mean for mean, _, _ in found]
+        return min(low for _, low, _ in found) > 0 and means == sorted(means)
 
     def between(self, study: str, ratio: float, outcome: str) -> list[float]:
         """Return the slope of arms' outcomes on their instability with its interval's ends."""
