@@ -12,27 +12,28 @@ from recall_distortion.vocabulary import DENSE, RETRAINED
 if TYPE_CHECKING:
     from findings import Tables
 
-STUDY = "digits_jumpstart"
-
 
 class DeepNarrow:
     """Networks of one study by depth and width, and recipe."""
 
-    study = STUDY
-
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, study: str = "digits_jumpstart") -> None:
         self.tables = tables
+        self.study = study
 
     def learn(self, size: str, recipe: str) -> list[float]:
         """Return the share of seeds whose dense networks learned, with its interval's ends."""
-        rows = self.tables(STUDY, "learning")
+        rows = self.tables(self.study, "learning")
         chosen = rows[(rows["architecture"] == f"thin_mlp_{size}") & (rows["method"] == DENSE)]
         (row,) = chosen[chosen["recipe"] == recipe].to_dict("records")
         return [row[name] for name in ("learn", "low", "high")]
 
+    def all_learn(self, sizes: Sequence[str], recipe: str) -> bool:
+        """Return whether every seed of every size learned."""
+        return all(self.learn(size, recipe)[0] == 1 for size in sizes)
+
     def networks(self, size: str, recipe: str, method: str, ratio: float) -> pd.DataFrame:
         """Return the dense or retrained networks of a cell."""
-        rows = self.tables(STUDY, "networks")
+        rows = self.tables(self.study, "networks")
         state = DENSE if method == DENSE else RETRAINED
         return rows[
             (rows["architecture"] == f"thin_mlp_{size}")
@@ -55,7 +56,7 @@ class DeepNarrow:
 
     def effect(self, recipe: str, method: str, ratio: float) -> list[float]:
         """Return the 5x16 cell's cross-fitted slope beyond the control's, with its ends."""
-        rows = self.tables(STUDY, "effects")
+        rows = self.tables(self.study, "effects")
         (row,) = rows[
             (rows["recipe"] == recipe)
             & (rows["method"] == method)

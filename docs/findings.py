@@ -13,6 +13,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
 #: What else the template may ask, by name.
 FURTHER = {
     "forgotten": Forgotten, "equal_damage": EqualDamage, "ways": Ways, "deep": DeepNarrow,
+    "deep_mnist": partial(DeepNarrow, study="mnist_jumpstart"),
 }  # fmt: skip
 LEVEL = 0.99
 EFFECT = 0.05
