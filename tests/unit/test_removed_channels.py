@@ -159,6 +159,18 @@ def test_what_does_not_say_it_is_told_nothing_of_it():
     assert not {"removed", "channels"} & told.keys()
 
 
+def test_published_numbers_may_go_at_events_as_well():
+    values = study(
+        {key: value for key, value in SEVEN.items() if key not in ("removed", "ratios")}
+        | {"profile": "chip_resnet56"},
+        architecture="resnet56",
+    )
+    panel = Panel("digits", "resnet56", "tiny")
+    told = Study.model_validate(values).compression_parameters(panel, "own")["methods"]["own"]
+    assert (told["channels"]["stage1.0.conv1"], told["channels"]["stage1"]) == (8, 9)
+    assert told["events"] == {"start": 1, "every": 1}
+
+
 WRONG = [
     ({"removed": {}}, "own.removed", "at least 1 item"),
     ({"removed": {"fc2": 1}}, "own.removed.fc2", "less than 1"),
@@ -192,7 +204,7 @@ def test_what_a_method_with_shares_cannot_say(tmp_path, further, key, words):
         (SHARES, "prunable", "leaves 27,906 of 60,630 prunable weights; write ratios: [2.17]"),
         # 784 * 150 + 100 * 2400 + 58920, and 784 * 150 + 100 * 1800 + 25200 + 756 + 90.
         (SHARES, "multiply_adds", "leaves 323,646 of 416,520 multiply-adds; write ratios: [1.29]"),
-        # A channel of conv1 has 26 parameters, and 400 read it.
+        # One unit of 84: 120 weights and a bias, and 10 weights that read it.
         ({"fc2": 0.012}, "total", "leaves 61,575 of 61,706 parameters, which is ratio 1 to two"),
     ],
 )
