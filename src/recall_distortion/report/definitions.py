@@ -291,7 +291,12 @@ def _scope(unit: Unit, facts: Mapping[str, Any]) -> str:
     """Return what scores are ranked over, and how much stays of it where that is published."""
     if unit != CHANNEL:
         return _SCOPES.get(str(facts.get("scope")), "")
-    profile = PROFILES.get(str(facts.get("profile")))
+    profile, removed = PROFILES.get(str(facts.get("profile"))), facts.get("removed")
+    if isinstance(removed, Mapping):
+        shares = join([f"{name} {_decimal(round(100 * s, 9))} %" for name, s in removed.items()])
+        return (
+            f"ranked within each group, of whose channels {shares} go, rounded down, and no other"
+        )
     return f"ranked within each group, {profile.meaning}" if profile else _SCOPES_OF_CHANNELS
 
 

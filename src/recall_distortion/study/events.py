@@ -78,9 +78,7 @@ class Events(Strict):
         return self
 
 
-def check(
-    schedule: str, events: Events | None, target: str, criterion: Criterion, profile: str | None
-) -> None:
+def check(schedule: str, events: Events | None, target: str, criterion: Criterion) -> None:
     """Check a method's target and events.
 
     Raises ``ValueError`` with a message that names the key and what would be valid.
@@ -104,5 +102,3 @@ def check(
             f"criterion: {criterion.name} looks at more than the weights of the time, and events "
             "rank by these alone; choose another criterion"
         )
-    if profile is not None:
-        raise ValueError(f"profile: schedule {EVENTS} goes to ratios; remove one of them")

@@ -30,7 +30,7 @@ from recall_distortion.compression.facts import (
     Criterion,
 )
 from recall_distortion.networks.plans import KNOWN
-from recall_distortion.study import beginning
+from recall_distortion.study import beginning, channels
 from recall_distortion.study import events as of_events
 from recall_distortion.study.architectures import ArchitectureName
 from recall_distortion.study.events import Events, TargetName
@@ -143,6 +143,12 @@ class Method(Strict):
         )
         + ".",
     )
+    removed: channels.Removed | None = Field(
+        None,
+        description="Which share of which layer's channels goes, as {conv2: 0.3, fc1: 0.9}; what "
+        "stays is rounded up, and layers that are not named stay whole. The ratio of what it "
+        "leaves, which names its cell, stands beside it: ratios: [2.5].",
+    )
     epsilon: float | None = Field(
         None,
         ge=0,
@@ -180,7 +186,7 @@ class Method(Strict):
     def parameters(self) -> dict[str, Any]:
         """Return what decides a job's networks, besides the ratios, which its cells have."""
         apart = {"ratios", "sparsities", "begin", "end", "retraining", "rewind_epochs", "at"}
-        apart |= {"unit", "feature_images", "profile", "target", "events"}
+        apart |= {"unit", "feature_images", "profile", "removed", "target", "events"}
         found = self.model_dump(exclude=apart)
         if self.unit != WEIGHT.name:
             found["unit"] = self.unit
@@ -235,12 +241,9 @@ class Method(Strict):
             raise ValueError(
                 f"feature_images: {self.criterion} looks at no feature maps; remove it"
             )
+        channels.check(self.unit, self.schedule, self.profile, self.removed, self.ratios)
         if unit != CHANNEL:
-            if self.profile is not None:
-                raise ValueError("profile: it is of channels; add unit: channel")
             return self
-        if self.profile is not None and self.ratios is not None:
-            raise ValueError("profile: it says what stays, so that ratios say nothing; remove one")
         if self.schedule == GRADUAL:
             raise ValueError(f"schedule {GRADUAL} removes single weights; remove unit or schedule")
         if self.retraining == "shuffled":
@@ -255,7 +258,7 @@ class Method(Strict):
     @model_validator(mode="after")
     def _check_events(self) -> Method:
         # After the unit, which says whether there are facts of the criterion.
-        of_events.check(self.schedule, self.events, self.target, self.facts, self.profile)
+        of_events.check(self.schedule, self.events, self.target, self.facts)
         return self
 
     @model_validator(mode="after")

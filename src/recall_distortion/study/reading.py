@@ -117,7 +117,7 @@ def check_feasible(
                 try:
                     if definition.unit == CHANNEL.name:
                         size = shape.channels, shape.image_size, shape.classes
-                        units.reach(panel.architecture, size, ratio, study.count, where)
+                        units.reach(panel.architecture, size, definition, ratio, study.count, where)
                     else:
                         fraction_to_keep(counts, ratio, study.count, where)
                 except NetworkError as error:

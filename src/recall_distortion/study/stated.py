@@ -64,6 +64,8 @@ def of_method(
         found["unit"] = method.unit
     if method.profile is not None:
         found["profile"] = method.profile
+    if method.removed is not None:
+        found["removed"] = method.removed
     if method.own_ratios is not None:
         found["ratios"] = own
     if method.sparsities is not None:

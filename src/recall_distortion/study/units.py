@@ -9,6 +9,7 @@ from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.controls import ONE_SHOT, WAY_OF
 from recall_distortion.compression.facts import CHANNEL, CHANNEL_CRITERIA, PROFILES, WEIGHT
 from recall_distortion.networks import plans, structure
+from recall_distortion.study import channels
 from recall_distortion.study.architectures import is_built_in
 from recall_distortion.study.arms import control_of
 from recall_distortion.study.parts import Method
@@ -43,6 +44,9 @@ def check(where: str, architecture: str, methods: Methods, count: str) -> None:
                 f"methods.{name}.profile: {profile.name} is of {profile.architecture}, and {where} "
                 "is another network; list the method in a panel of its own"
             )
+        if method.removed is not None and is_known:
+            of = structure.groups(plans.layers(architecture, 1, 2))
+            channels.check_groups(where, name, method.removed, of)
         if count == "multiply_adds" and method.unit != CHANNEL.name and not method.sparsities:
             raise ValueError(
                 f"count: multiply_adds is of networks without some channels, and {name} of {where} "
@@ -59,15 +63,24 @@ def check(where: str, architecture: str, methods: Methods, count: str) -> None:
 
 
 def reach(
-    architecture: str, shape: tuple[int, int, int], ratio: float, count: str, where: str
+    architecture: str,
+    shape: tuple[int, int, int],
+    method: Method,
+    ratio: float,
+    count: str,
+    where: str,
 ) -> None:
     """Raise ``NetworkError`` where a network cannot be so much smaller by its channels.
 
+    So it does where the method says which of them go, and leaves another ratio than it states.
     ``shape`` is the channels, the size and the classes of its images.
     """
-    channels, size, classes = shape
-    layers = plans.layers(architecture, channels, classes, (size, size))
-    fraction_of_channels(layers, ratio, count, where)
+    depth, size, classes = shape
+    layers = plans.layers(architecture, depth, classes, (size, size))
+    if method.removed is not None:
+        channels.check_ratio(layers, method.removed, ratio, count, where)
+    else:
+        fraction_of_channels(layers, ratio, count, where)
 
 
 def parameters(architecture: str, methods: Methods, bundle: Sequence[str]) -> dict[str, Any]:
@@ -85,10 +98,9 @@ def parameters(architecture: str, methods: Methods, bundle: Sequence[str]) -> di
 def method_parameters(architecture: str, method: Method) -> dict[str, Any]:
     """Return what decides the networks of a method on a network, but the ratios."""
     found = method.parameters()
-    if method.profile is not None:
-        groups = structure.groups(plans.layers(architecture, 1, 2)).values()
-        profile = PROFILES[method.profile]
-        found["channels"] = {one.name: profile.of(one.name, one.size) for one in groups}
+    if method.profile is not None or method.removed is not None:
+        layers = plans.layers(architecture, 1, 2)
+        found["channels"] = channels.counts(layers, method.profile, method.removed)
     return found
 
 

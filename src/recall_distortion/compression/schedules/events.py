@@ -3,16 +3,16 @@
 From the dense network's initial weights and in its order, so that the two are a pair. An event
 comes after every so many epochs; after i of n of them the share (1 - f) i / n of the units is
 chosen, f being what a ratio leaves ("The Generalization-Stability Tradeoff In Neural Network
-Pruning", arXiv 1906.03728). What becomes of what is chosen is the method's ``removal``. The best
-epoch is one of those after the end of the plan, for all of its methods and for the control, which
-loses nothing.
+Pruning", arXiv 1906.03728), or what the method leaves of each group. What becomes of what is chosen
+is the method's ``removal``. The best epoch is one of those after the end of the plan, for all of
+its methods and for the control, which loses nothing.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,20 @@ class OfMethod:
             return self.fraction  # exactly
         return 1 - (1 - self.fraction) * number / many
 
+    def counts(self, number: int, sizes: Mapping[str, int]) -> dict[str, int] | None:
+        """Return how many units of each group no event up to this one has chosen.
+
+        None where a share of all says so; ``sizes`` are the groups'. Rounded up, as in the
+        published code (GitHub bbartoldson/GeneralizationStabilityTradeoff, models.py).
+        """
+        last, many = self.method.channels, len(self.epochs)
+        if last is None:
+            return None
+        return {
+            name: last[name] - (last[name] - size) * (many - number) // many
+            for name, size in sizes.items()
+        }
+
     @torch.no_grad()
     def happen(self, epochs: int, state: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> Event:
         """Return the event after so many epochs."""
@@ -93,10 +107,13 @@ class OfMethod:
         assert number is not None  # as the one who calls has seen
         network, unit = self.scored, units.load(self.method.unit)
         network.load_state_dict(state)
+        before = unit.left(network, left)
+        counts = self.counts(number, {name: mask.numel() for name, mask in before.items()})
+        method = replace(self.method, channels=counts)
         (after,) = method_masks(
-            network, self.method, [self.share(number)], None, seed=self.seed, within=left
+            network, method, [self.share(number)], None, seed=self.seed, within=left
         )
-        before, kept = unit.left(network, left), unit.left(network, after)
+        kept = unit.left(network, after)
         chosen = {name: before[name] & ~kept[name] for name in before}
         if self.removal in (PERMANENT, RESTORE):
             without = unit.masks(network, {name: ~mask for name, mask in chosen.items()})
