@@ -114,7 +114,8 @@ def pseudo_values(of_seeds: np.ndarray) -> np.ndarray:
     if n < LEAST_SEEDS:
         return np.full_like(of_seeds, np.nan)
     mean = of_seeds.mean(-1, keepdims=True)
-    return mean + 2 * (n - 1) / (n - 2) * (of_seeds - mean)
+    found: np.ndarray = mean + 2 * (n - 1) / (n - 2) * (of_seeds - mean)
+    return found
 
 
 def _against(
