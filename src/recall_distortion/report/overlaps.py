@@ -11,28 +11,26 @@ OVERLAPS = {
         "Which weights two methods keep",
         "Do both methods keep the same weights? Shared is the share of the sparser mask’s weights "
         "that the other mask of the same seed and ratio keeps too, a mean over networks with its t "
-        "interval. Chance is twofold. Shuffled: the same masks permuted at random within each "
-        "layer, an exact mean; deviation is the standard deviation of one network’s share there. "
-        "Other seeds: the mask of either method against the other’s of every other seed, which "
-        "shares what the data alone make any network keep, but neither initial weights nor order "
-        "of the data. Differences, in points, and what their intervals say: more, fewer, or "
-        "inconclusive; those of other seeds have jackknife intervals. Beside them the "
-        "intersection over the union of both masks, and that of shuffled masks. By layer: "
+        "interval. It is held against two kinds of chance. Shuffled: the same masks permuted at "
+        "random within each layer, an exact mean; deviation is the standard deviation of one "
+        "network’s share there. Other seeds: the mask of either method against the other’s of "
+        "every other seed, which share what the data make any network keep, but neither initial "
+        "weights nor order of the data. Differences are in points, and their intervals say more, "
+        "fewer, or inconclusive; those of other seeds are jackknife intervals. Last, the "
+        "intersection over the union of both masks and that of shuffled masks. By layer: "
         "networks.csv.",
         shown(
-            *_PAIR, "shared||percent", "low||percent", "high||percent",
-            "over_shuffled_verdict|than shuffled",
+            *_PAIR, "shared||percent", "low||percent", "high||percent", "shuffled||percent",
+            "seeds|other seeds|percent", "over_shuffled_verdict|than shuffled",
+            "over_seeds_verdict|than other seeds",
             "over_shuffled|beyond shuffled|points", "over_shuffled_low|low|points",
             "over_shuffled_high|high|points", "over_shuffled_p_adjusted|adjusted p|p",
-            "shuffled||percent", "deviation||points off",
-            "over_seeds_verdict|than other seeds",
             "over_seeds|beyond other seeds|points", "over_seeds_low|low|points",
             "over_seeds_high|high|points", "over_seeds_p_adjusted|adjusted p|p",
-            "seeds|other seeds|percent",
             "seeds_over_shuffled_verdict|other seeds than shuffled",
             "seeds_over_shuffled|other seeds beyond shuffled|points",
             "seeds_over_shuffled_low|low|points", "seeds_over_shuffled_high|high|points",
-            "seeds_over_shuffled_p_adjusted|adjusted p|p",
+            "seeds_over_shuffled_p_adjusted|adjusted p|p", "deviation||points off",
             "iou|intersection over union|three", "iou_shuffled|shuffled|three",
             "df||whole", "level||percent", "family_size|family|whole", "note",
         ),
