@@ -24,6 +24,7 @@ from recall_distortion.tables.schema import (
     CURVATURE,
     DEAD_UNITS,
     EMPTIED,
+    OVERLAPS,
     QUANTIZED,
     STABILITY,
     TABLES,
@@ -108,7 +109,7 @@ def page() -> str:
         tables=TABLES, statements=statements(), items=ITEMS, earlier=EARLIER, modules=MODULES,
         measures=MEASURES, quantized=QUANTIZED, controlled=CONTROLLED, emptied=EMPTIED,
         counted=COUNTED, stability=STABILITY,
-        curvature=CURVATURE, dead_units=DEAD_UNITS,
+        curvature=CURVATURE, dead_units=DEAD_UNITS, overlaps=OVERLAPS,
         titles={one.column.name: one for one in of_weights.MEASURES},
     )  # fmt: skip
 

@@ -28,6 +28,8 @@ Study = dict[str, pd.DataFrame]
 OF_PREDICTIONS = {"slopes_over_both", "classes_over_both"}
 # Of unbalanced data sets alone.
 OF_IMAGES = {"frequency"}
+# Where a study names pairs.
+OF_PAIRS = {"overlaps", "pair_equivalence"}
 # Of a job of its own.
 OF_POPULATIONS = {"populations", "population_classes"}
 
@@ -56,7 +58,7 @@ def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
     assert set(expected) | OF_POPULATIONS == set(VIEWS)
     for name, table in expected.items():
         # Every network of the study learned.
-        if name in OF_PREDICTIONS | OF_IMAGES | {"learning"}:
+        if name in OF_PREDICTIONS | OF_IMAGES | OF_PAIRS | {"learning"}:
             assert table.empty
             continue
         numbers = [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
@@ -142,7 +144,7 @@ def test_a_study_that_cannot_answer_is_written_with_notes(
     assert (found[table]["note"] == "").all() == (note == "")
     empty = {name for name, rows in found.items() if rows.empty}
     # Of one seed there is no deviation; of one class there is no fit either.
-    nothing = OF_PREDICTIONS | OF_IMAGES | OF_POPULATIONS
+    nothing = OF_PREDICTIONS | OF_IMAGES | OF_POPULATIONS | OF_PAIRS
     nothing |= {"deviations"} if odd in ("one seed", "one class") else set()
     nothing |= {"class_counts"} if odd == "one seed" else set()
     nothing |= {"intercepts"} if odd == "one class" else set()

@@ -1,4 +1,4 @@
-"""A study that measures curvature and dead units, by the workflow: its jobs, what they write."""
+"""A study that measures curvature, dead units, masks, by the workflow: its jobs and their files."""
 
 from __future__ import annotations
 
@@ -45,3 +45,25 @@ def test_a_finished_study_that_asks_for_it_computes_that_alone(finished_copy: Pr
     assert "measure" in planned
     others = {"curvature", "dead_units", "prepare", "train", "compress", "evaluate"}
     assert not others & planned.keys()
+
+
+@pytest.mark.slow
+def test_a_finished_study_compares_masks_where_it_names_pairs(finished_copy: Project) -> None:
+    study = finished_copy.folder / "config/studies/test.yaml"
+    text = study.read_text().replace("[control, magnitude]", "[control, magnitude, mine]")
+    text = text.replace("methods: {}", "methods: {mine: {criterion: random, ratios: [2]}}")
+    study.write_text(text.replace("pairs: []", "pairs: [[magnitude, mine]]"))
+    planned = finished_copy.planned(*STUDY)
+    # What the added method needs in two blocks, and one job that compares.
+    assert [planned[name] for name in ("compress", "evaluate", "mask_overlap")] == [2, 2, 1]
+    assert {"measure", "estimate", "report"} <= planned.keys()
+    path = "results/test/predictions/digits/mlp/tiny/mask_overlap.csv"
+    finished_copy.snakemake(path, *STUDY)
+    table = pd.read_csv(finished_copy.folder / path)
+    assert table["seed"].tolist() == [0, 1, 2]
+    assert set(table["mask_other"]) == {"mine"}
+    # A pair the other way round is compared anew; without pairs nothing is.
+    study.write_text(text.replace("pairs: []", "pairs: [[mine, magnitude]]"))
+    assert finished_copy.planned(*STUDY)["mask_overlap"] == 1
+    study.write_text(text)
+    assert "mask_overlap" not in finished_copy.planned(*STUDY)

@@ -41,7 +41,7 @@ STUDIES = [
 RULES_OF = {
     "train": ("prepare", "train"),
     "compress": ("compress", "quantize"),
-    "evaluate": ("evaluate", "curvature", "dead_units"),
+    "evaluate": ("evaluate", "curvature", "dead_units", "mask_overlap"),
     "measure": ("measure",),
     "infer": ("populations", "frequencies", "estimate", "fit", "compare_fits", "summarize"),
     "report": ("report", "figures", "thumbnails"),

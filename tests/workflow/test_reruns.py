@@ -108,6 +108,7 @@ OWN_TESTS = {
     "comments, docstrings, messages; errors, logs, files; other networks and criteria",
     "a file's time, by git, dvc pull or touch",
     "curvature, dead_units",  # tests/workflow/test_curvature.py
+    "pairs",  # the same
 }
 
 

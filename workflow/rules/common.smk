@@ -173,6 +173,22 @@ def get_dead_units_files():
     ]
 
 
+def get_mask_overlap_files():
+    """Return every table of what masks share; none where the study compares none."""
+    return [
+        f"{RESULTS}/{paths.MASK_OVERLAP}".format(**network.panel._asdict())
+        for network in STUDY.networks()
+        if measuring.compared_masks(STUDY, network)[0]
+    ]
+
+
+def get_compared_masks(wildcards):
+    """Return the files of the networks whose masks are compared."""
+    network = STUDY.network(get_panel(wildcards))
+    _, places = measuring.compared_masks(STUDY, network)
+    return [f"{COMPRESSED}.safetensors".format(**place) for place in places]
+
+
 def get_data_files():
     """Return the prepared data by data set.
 

@@ -86,11 +86,35 @@ rule dead_units:
         "../scripts/dead_units.py"
 
 
+rule mask_overlap:
+    input:
+        compressed=get_compared_masks,
+    output:
+        mask_overlap=f"{RESULTS}/{paths.MASK_OVERLAP}",
+    log:
+        f"{LOGS}/mask_overlap/{paths.PANEL_JOB}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        code=get_code("mask_overlap"),
+        pairs=lambda wildcards: measuring.compared_masks(
+            STUDY, STUDY.network(get_panel(wildcards))
+        )[0],
+    message:
+        "Comparing masks of {wildcards.architecture} on {wildcards.dataset} ({wildcards.recipe})"
+    script:
+        "../scripts/mask_overlap.py"
+
+
 rule evaluate_all:
     input:
         get_prediction_files(),
         get_curvature_files(),
         get_dead_units_files(),
+        get_mask_overlap_files(),
 
 
 rule measure:
@@ -99,6 +123,7 @@ rule measure:
         sparsity=get_compressed_files(f"{COMPRESSED}.sparsity.csv"),
         curvature=get_curvature_files(),
         dead_units=get_dead_units_files(),
+        mask_overlap=get_mask_overlap_files(),
         events=get_event_files(),
     output:
         recall=f"{TABLES}/recall.csv",

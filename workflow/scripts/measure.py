@@ -13,6 +13,7 @@ with job_log(snakemake.log[0]):
         splits=snakemake.params.splits,
         curvature=snakemake.input.get("curvature", []),
         dead_units=snakemake.input.get("dead_units", []),
+        mask_overlap=snakemake.input.get("mask_overlap", []),
         events=snakemake.input.get("events", []),
         events_csv=snakemake.output.events,
     )

@@ -23,6 +23,7 @@ from recall_distortion.inference.questions import (
     learning,
     measures,
     other_images,
+    overlaps,
     pooled,
     quantized,
     seeds_needed,
@@ -83,6 +84,8 @@ def answers(
         "instability": instability.instability(networks, level),
         "learning": learning.learning(recall, networks, level),
         "equivalence": equivalence.accuracies_equivalent(networks, margins or {}, level),
+        "pair_equivalence": equivalence.pairs_equivalent(networks, margins or {}, level),
+        "overlaps": overlaps.overlaps(networks, level),
     }
 
 

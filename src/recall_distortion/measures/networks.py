@@ -38,6 +38,7 @@ from recall_distortion.tables.schema import (
     DEAD_UNITS,
     DENSE_MULTIPLY_ADDS,
     EMPTIED,
+    OVERLAPS,
     QUANTIZED,
     STABILITY,
     Column,
@@ -175,7 +176,7 @@ def further(networks: pd.DataFrame) -> list[Column]:
 
     The latter are of quantized networks, of methods with a control of their own, of networks that
     lost all of a layer, of those whose multiply-adds were counted, of the loss's curvature, of dead
-    units, and of pruning events.
+    units, of what masks share, and of pruning events.
     """
     quantized = "bits" in networks and networks["bits"].notna().any()
     controlled = "control" in networks and (networks["control"] != "").any()
@@ -189,6 +190,7 @@ def further(networks: pd.DataFrame) -> list[Column]:
         *(EMPTIED if emptied else ()),
         *(CURVATURE if "surviving" in networks and networks["surviving"].notna().any() else ()),
         *(DEAD_UNITS if "units" in networks and networks["units"].notna().any() else ()),
+        *(OVERLAPS if "mask_iou" in networks and networks["mask_iou"].notna().any() else ()),
         *(STABILITY if "instability" in networks and networks["instability"].notna().any() else ()),
     ]
 

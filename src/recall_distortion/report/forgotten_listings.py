@@ -6,6 +6,7 @@ from recall_distortion.report.curvature import OF_WEIGHTS
 from recall_distortion.report.instability import INSTABILITY
 from recall_distortion.report.learning import LEARNING
 from recall_distortion.report.listings import CELL, LISTINGS, PLACE, Listing, shown
+from recall_distortion.report.overlaps import OVERLAPS
 
 FAIRNESS_KEYS = shown(*PLACE, "worse_by|measures that say worse|whole")
 
@@ -103,4 +104,4 @@ FORGOTTEN: dict[str, Listing] = {
     ),
 }  # fmt: skip
 #: Every listing of the page.
-EVERY = {**LISTINGS, **OF_WEIGHTS, **LEARNING, **INSTABILITY, **FORGOTTEN}
+EVERY = {**LISTINGS, **OF_WEIGHTS, **LEARNING, **INSTABILITY, **OVERLAPS, **FORGOTTEN}

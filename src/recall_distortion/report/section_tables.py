@@ -149,10 +149,10 @@ def _measures_tables(data: ReportTables) -> list[HtmlTable]:
     ]
 
 
-def _learning_tables(data: ReportTables) -> list[HtmlTable]:
-    """Return the table of seeds that learn; none where all do."""
-    table = data.view("learning")
-    return [] if table.empty else [listing("learning", table)]
+def _tables_if_any(key: str, data: ReportTables) -> list[HtmlTable]:
+    """Return the table of a question that few studies ask; none where it has no row."""
+    table = data.view(key)
+    return [] if table.empty else [listing(key, table)]
 
 
 def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
@@ -167,8 +167,9 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "alpha": verdict_tables(data),
         "tradeoff": [
             tradeoff_table(data),
-            *_learning_tables(data),
+            *_tables_if_any("learning", data),
             listing("equivalence", data.view("equivalence")),
+            *_tables_if_any("pair_equivalence", data),
             listing("equal_accuracy", data.view("equal_accuracy")),
             listing("instability", of_instability(data.estimates)),
         ],
@@ -181,6 +182,7 @@ def section_tables(data: ReportTables) -> dict[str, list[HtmlTable]]:
         "sparsity": [
             listing("equal_sparsity", data.view("equal_sparsity")),
             listing("sparsity", sparsity),
+            *_tables_if_any("overlaps", data),
         ],
         "tables": [
             listing("published", data.published[data.published["verdict"] != ""]),

@@ -13,7 +13,10 @@ from recall_distortion import __version__
 from recall_distortion.system.errors import PlanError
 
 FORMAT = 1
-RULES = ("prepare", "train", "compress", "quantize", "evaluate", "curvature", "dead_units")
+RULES = (
+    "prepare", "train", "compress", "quantize", "evaluate", "curvature", "dead_units",
+    "mask_overlap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

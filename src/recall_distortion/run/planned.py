@@ -90,6 +90,9 @@ def _compute(study: Study, results: str) -> Iterator[Job]:
                     yield _curvature(study, results, network, block, bundle, weights)
                 if bundle in counted:
                     yield _dead_units(study, results, network, block, bundle, weights)
+        pairs, places = measuring.compared_masks(study, network)
+        if pairs:
+            yield _mask_overlap(results, network, pairs, places)
 
 
 def _train(study: Study, results: str, network: Network, block: str, seeds: list[int]) -> Job:
@@ -208,6 +211,20 @@ def _dead_units(
         {**_of_dense(results, about), "compressed": weights},
         {"dead_units": f"{results}/{paths.PREDICTIONS}.dead_units.csv".format(**about)},
         {"selection": study.selection},
+        list(network.panel),
+    )
+
+
+def _mask_overlap(
+    results: str, network: Network, pairs: list[dict[str, Any]], places: list[measuring.Place]
+) -> Job:
+    overlap = f"{results}/{paths.MASK_OVERLAP}".format(**network.panel._asdict())
+    weights = [f"{results}/{paths.COMPRESSED}.safetensors".format(**place) for place in places]
+    return Job(
+        "mask_overlap",
+        {"compressed": weights},
+        {"mask_overlap": overlap},
+        {"pairs": pairs},
         list(network.panel),
     )
 

@@ -18,6 +18,7 @@ from recall_distortion.compression.quantization.blocks import quantize_block
 from recall_distortion.compression.quantization.plan import QuantizationPlan
 from recall_distortion.evaluation.curvature_blocks import CurvaturePlan, measure_curvature
 from recall_distortion.evaluation.dead_units_blocks import count_dead_units
+from recall_distortion.evaluation.mask_overlap import measure_mask_overlap
 from recall_distortion.evaluation.predictions import evaluate_block
 from recall_distortion.run.jobs import Job, Plan
 from recall_distortion.run.made import Made
@@ -191,6 +192,13 @@ def _look(job: Job, panel: Panel, device: str) -> None:
             selection=job.parameters["selection"],
             panel=panel,
             device=device,
+        )
+    elif job.rule == "mask_overlap":
+        measure_mask_overlap(
+            job.inputs["compressed"],
+            job.outputs["mask_overlap"],
+            pairs=job.parameters["pairs"],
+            panel=panel,
         )
     else:
         evaluate_block(

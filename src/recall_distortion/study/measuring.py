@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from recall_distortion.study.models import Network, Study
+from recall_distortion.study.pairs import pairs_of
 from recall_distortion.vocabulary import DENSE
+
+#: What a path is about: data set, architecture, recipe, bundle, ratios, block.
+Place = dict[str, str]
 
 
 def bundles(study: Study, network: Network) -> list[str]:
@@ -24,6 +28,33 @@ def bundles_of_dead_units(study: Study, network: Network) -> list[str]:
 def _with_weights(study: Study, network: Network) -> list[str]:
     names = study.bundles(network.panel).items()
     return [DENSE, *(name for name, own in names if not any(map(study.quantizer, own)))]
+
+
+def compared_masks(study: Study, network: Network) -> tuple[list[dict[str, Any]], list[Place]]:
+    """Return the pairs of a network's methods whose masks are compared, and where the masks lie.
+
+    A pair has a ``method``, the ``other`` and the ``ratios`` that both run at, as texts; a place is
+    of a file, by what paths have in braces. Both are empty where a study asks for none.
+    """
+    pairs = pairs_of(study, network.methods)
+    wanted = {
+        (pair[role], ratio)
+        for pair in pairs
+        for role in ("method", "other")
+        for ratio in pair["ratios"]
+    }
+    places = [
+        network.panel._asdict() | {"bundle": bundle, "ratios": group, "block": block}
+        for bundle in study.bundles(network.panel)
+        for group in study.ratio_groups(network.panel, bundle)
+        if wanted.intersection(
+            (name, ratio)
+            for name, ratios in study.job_ratios(network.panel, bundle, group).items()
+            for ratio in ratios
+        )
+        for block in study.blocks()
+    ]
+    return pairs, places
 
 
 def parameters(study: Study) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from recall_distortion import vocabulary
 from recall_distortion.compression.controls import ITERATIVE
@@ -26,6 +26,7 @@ from recall_distortion.study.curvature import Curvature, DeadUnits
 from recall_distortion.study.datasets import Dataset
 from recall_distortion.study.naming import fits, groups, in_order, joined, slug
 from recall_distortion.study.own import OwnNetwork
+from recall_distortion.study.pairs import Pairs, check_pairs
 from recall_distortion.study.parts import (
     METHODS,
     Jobs,
@@ -85,7 +86,7 @@ class Study(Strict):
         min_length=1,
         description="Which networks are trained on which data set, and how they are compressed.",
     )
-    ratios: list[Ratio] = Field(
+    ratios: Annotated[list[Ratio], AfterValidator(in_order)] = Field(
         [],
         description="The compression ratios: parameters before over parameters after. A method "
         "may have ratios or sparsities of its own; where all have, these are left out.",
@@ -131,6 +132,7 @@ class Study(Strict):
         None, description="What is measured of each network's loss beside its predictions, if so."
     )
     dead_units: DeadUnits = False
+    pairs: Pairs = Field([])
     jobs: Jobs = Field(Jobs(), description="How the work is cut into jobs.")
 
     @property
@@ -143,11 +145,6 @@ class Study(Strict):
         """The name of its results folder; overrides of the command line are part of it."""
         changed = [f"{key}={slug(value)}" for key, value in sorted(self._overrides.items())]
         return "+".join([self._name, *changed])
-
-    @field_validator("ratios")
-    @classmethod
-    def _ratios_differ(cls, ratios: list[float]) -> list[float]:
-        return in_order(ratios)
 
     @model_validator(mode="after")
     def _references_hold(self) -> Study:
@@ -174,6 +171,7 @@ class Study(Strict):
                 references.check_ratios_differ(name, self.ratios_of(name))
         named = {name for panel in self.panels for name in panel.methods}
         references.check_ratios_used({n: m for n in named if (m := self.pruning(n))}, self.ratios)
+        check_pairs(self)
         jobs = [(n.panel, bundle) for n in self.networks() for bundle in self.bundles(n.panel)]
         references.check_ratio_groups(group for job in jobs for group in self.ratio_groups(*job))
         references.check_job_names("-".join([*panel, bundle]) for panel, bundle in jobs)

@@ -8,9 +8,11 @@ DATA = "data/{dataset}.safetensors"
 DENSE = f"dense/{PANEL}/{{block}}"
 COMPRESSED = f"compressed/{PANEL}/{{bundle}}/{{ratios}}/{{block}}"
 PREDICTIONS = f"predictions/{PANEL}/{{bundle}}/{{block}}"
+MASK_OVERLAP = f"predictions/{PANEL}/mask_overlap.csv"
 # Half-trained networks.
 UNFINISHED = "unfinished"
 # What names a job in that folder, and its log.
+PANEL_JOB = PANEL.replace("/", "-")
 TRAIN_JOB, COMPRESS_JOB, EVALUATE_JOB = (
     path.partition("/")[2].replace("/", "-") for path in (DENSE, COMPRESSED, PREDICTIONS)
 )

@@ -6,7 +6,7 @@ it, so that a better sentence retrains nothing.
 
 from __future__ import annotations
 
-from recall_distortion.tables import units
+from recall_distortion.tables import overlaps, units
 from recall_distortion.tables.columns import (
     COUNT,
     NUMBER,
@@ -30,8 +30,8 @@ from recall_distortion.vocabulary import (
 
 __all__ = [
     "ALL", "COLUMNS", "CONTROLLED", "COUNT", "COUNTED", "CURVATURE", "DEAD_UNITS",
-    "DENSE_MULTIPLY_ADDS",
-    "EMPTIED", "NUMBER", "OTHERS", "PUBLISHED_CELL", "QUANTIZED", "RATIO", "SHARE", "SOMETIMES",
+    "DENSE_MULTIPLY_ADDS", "EMPTIED", "NUMBER", "OTHERS", "OVERLAPS",
+    "PUBLISHED_CELL", "QUANTIZED", "RATIO", "SHARE", "SOMETIMES",
     "SOMETIMES_TOGETHER", "STABILITY", "SUMMARIZED", "TABLES", "TEXT", "TRUTH", "Column", "Table",
 ]  # fmt: skip
 
@@ -186,9 +186,11 @@ CURVATURE: tuple[Column, ...] = tuple(
 )  # fmt: skip
 #: The same where a study counts dead units.
 DEAD_UNITS: tuple[Column, ...] = tuple(Column(*one, later=True) for one in units.COLUMNS)
+#: The same where a study holds masks against each other.
+OVERLAPS: tuple[Column, ...] = tuple(Column(*one, later=True) for one in overlaps.COLUMNS)
 #: All columns that only some studies have, and the groups that a study has or has not.
 SOMETIMES_TOGETHER = (
-    COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, DEAD_UNITS, STABILITY
+    COUNTED, QUANTIZED, CONTROLLED, EMPTIED, CURVATURE, DEAD_UNITS, OVERLAPS, STABILITY
 )  # fmt: skip
 SOMETIMES = tuple(column for columns in SOMETIMES_TOGETHER for column in columns)
 
@@ -367,6 +369,7 @@ OTHERS: dict[str, Table] = {
     ),
     "curvature": _table("a network", NETWORK, *NETWORK, *CURVATURE),
     "dead_units": _table("a network", NETWORK, *NETWORK, *DEAD_UNITS),
+    "mask_overlap": _table("a network", NETWORK, *NETWORK, *OVERLAPS),
     "job_events": JOB_EVENTS,
     "published_verdicts": _table(
         "a published cell",

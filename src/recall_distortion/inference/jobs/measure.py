@@ -36,14 +36,15 @@ def write_measures(
     splits: int = 20,
     curvature: Iterable[str | Path] = (),
     dead_units: Iterable[str | Path] = (),
+    mask_overlap: Iterable[str | Path] = (),
     events: Iterable[str | Path] = (),
     events_csv: str | Path | None = None,
 ) -> None:
     """Write the tables recall, networks and events of a study from its files of predictions.
 
     ``sparsity`` are the tables that pruning jobs write beside their networks, ``events`` those of
-    what they removed meanwhile, ``curvature`` and ``dead_units`` those of the jobs that measure
-    these. Without ``events_csv`` events are not written.
+    what they removed meanwhile, ``curvature``, ``dead_units`` and ``mask_overlap`` those of the
+    jobs that measure these. Without ``events_csv`` events are not written.
     """
     parts, failures = read_all(predictions)
     # All that can be damaged is read before anything is written.
@@ -54,6 +55,7 @@ def write_measures(
     measured = [
         _measured(curvature, "curvature", parts),
         _measured(dead_units, "dead_units", parts),
+        _measured(mask_overlap, "mask_overlap", parts),
     ]
     recall, networks = measure(parts, sparsities, failures, splits=splits)
     for table in measured:

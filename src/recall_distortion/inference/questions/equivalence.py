@@ -1,4 +1,4 @@
-"""Is a cell as accurate as its control, to within the margin that a study states?
+"""Is a cell as accurate as its control, or another method, to within a study's margin?
 
 That a difference is not found is no evidence that there is none: "lossless" takes an interval that
 lies within a margin. Two one-sided t-tests of the accuracies' differences, paired by seed.
@@ -27,6 +27,7 @@ COLUMNS = [
     "level", "family_size", "verdict", "note",
 ]  # fmt: skip
 _TEXTS = [*CELL_STATE, "verdict", "note"]
+NO_OTHER = "the other method has no network here: no comparison"
 
 
 def accuracies_equivalent(
@@ -44,6 +45,38 @@ def accuracies_equivalent(
     Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level or
     margin.
     """
+    cells = _cells(networks, margins, level)
+    controls = Controls.of(networks)
+    asked = [k for k in cells if k.method not in REFERENCE_ARMS and k.dataset in margins]
+    return _table(cells, {key: controls.cell(key) for key in asked}, margins, level, NO_CONTROL)
+
+
+def pairs_equivalent(
+    networks: pd.DataFrame, margins: Mapping[str, float], level: float = PAPER_LEVEL
+) -> pd.DataFrame:
+    """Return whether cells whose masks were compared are as accurate as the other method's.
+
+    As ``accuracies_equivalent``, with the cell of ``mask_other`` at the same ratio in the
+    control's place; the result has the other method besides, as ``reference``.
+    """
+    cells = _cells(networks, margins, level)
+    if "mask_other" not in networks:
+        return _table(cells, {}, margins, level, "").assign(reference="")
+    known = networks[networks["mask_other"].fillna("") != ""].astype({"ratio": float})
+    others = known.groupby(CELL_STATE, sort=False)["mask_other"].first()
+    asked = {
+        key: key._replace(method=other)
+        for key, other in zip(map(CellState._make, others.index), others, strict=True)
+        if key in cells and key.dataset in margins
+    }
+    found = _table(cells, asked, margins, level, NO_OTHER)
+    return found.assign(reference=[other.method for other in asked.values()])
+
+
+def _cells(
+    networks: pd.DataFrame, margins: Mapping[str, float], level: float
+) -> dict[CellState, pd.Series]:
+    """Return the accuracies by seed of every retrained cell, having checked all that is given."""
     require_level(level)
     for margin in margins.values():
         if not 0 < margin < 1:
@@ -54,24 +87,32 @@ def accuracies_equivalent(
     used = compared(networks).astype({"ratio": float})
     used = used[used["state"] == RETRAINED]
     require_unique(used, NETWORK, "the networks table")
-    cells = {
+    return {
         CellState(*key): group.set_index("seed")["accuracy"]
         for key, group in used.groupby(CELL_STATE, sort=False)
     }
-    controls = Controls.of(networks)
-    asked = [k for k in cells if k.method not in REFERENCE_ARMS and k.dataset in margins]
+
+
+def _table(
+    cells: Mapping[CellState, pd.Series],
+    asked: Mapping[CellState, CellState],
+    margins: Mapping[str, float],
+    level: float,
+    lacking: str,
+) -> pd.DataFrame:
+    """Return a row for each cell that is asked for, held against another; it may be ``lacking``."""
     families = Counter(key._replace(ratio=0) for key in asked)
     rows = []
-    for key in asked:
+    for key, against in asked.items():
         family = families[key._replace(ratio=0)]
-        control = cells.get(controls.cell(key))
+        other = cells.get(against)
         own, margin = cells[key], margins[key.dataset]
-        pairs = pd.concat([own, own.iloc[:0] if control is None else control], axis=1, join="inner")
+        pairs = pd.concat([own, own.iloc[:0] if other is None else other], axis=1, join="inner")
         moved = differences(*pairs.to_numpy(float).T)
         found = equivalence(moved, margin, level)
-        note = NO_CONTROL
-        if control is not None:
-            lost = lost_pairs(len(pairs), len(own.index.union(control.index)))
+        note = lacking
+        if other is not None:
+            lost = lost_pairs(len(pairs), len(own.index.union(other.index)))
             note = joined(ONE_PAIR if len(pairs) < 2 else "", lost)
         row = key._asdict() | {"n": len(pairs), "margin": margin, "level": level}
         row |= {"difference": found.mean, "low": found.low, "high": found.high}
