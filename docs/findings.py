@@ -23,6 +23,7 @@ import pandas as pd
 from deep_narrow import DeepNarrow
 from equal_damage import EqualDamage
 from forgotten import Forgotten
+from transferred import Transferred
 from ways import Ways
 
 from recall_distortion.inference.statistics.intervals import interval
@@ -44,7 +45,7 @@ METHODS = ["magnitude", "undecayed", "undecayed_signed", "gradient", "random"]
 #: What else the template may ask, by name.
 FURTHER = {
     "forgotten": Forgotten, "equal_damage": EqualDamage, "ways": Ways, "deep": DeepNarrow,
-    "deep_mnist": partial(DeepNarrow, study="mnist_jumpstart"),
+    "deep_mnist": partial(DeepNarrow, study="mnist_jumpstart"), "transferred": Transferred,
 }  # fmt: skip
 LEVEL = 0.99
 EFFECT = 0.05
