@@ -46,6 +46,8 @@ WRONG = [
     ({"retraining": "shuffled"}, "methods.mine", ["which would be no channels"]),
     ({"sparsities": [0.5]}, "methods.mine", ["shares of single weights"]),
     ({"criterion": "l1_norm", "feature_images": 9}, "methods.mine", ["l1_norm looks at no"]),
+    ({"criterion": "l1_norm", "gradient_examples": 9}, "methods.mine", ["looks at no gradient"]),
+    ({"criterion": "l1_norm", "epsilon": 0.1}, "methods.mine", ["epsilon: l1_norm has no such"]),
     ({"feature_images": 0}, "methods.mine.feature_images", ["greater than or equal to 1"]),
     ({"profile": "chip_resnet56", "ratios": [2]}, "methods.mine", ["ratios say nothing"]),
     ({"profile": "chip_resnet56", "schedule": "iterative"}, "methods.mine", ["remove profile"]),

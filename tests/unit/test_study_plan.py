@@ -242,7 +242,8 @@ def test_what_decides_a_result_is_complete_and_nothing_else():
         other = Study.model_validate(values)
         assert other.training_parameters(MLP) == training
         assert other.compression_parameters(MLP, "mine") == mine
-    own = Study.model_validate(changed("methods.mine.epsilon", 0.0))
+    undecayed = {"criterion": "undecayed", "epsilon": 0.0}
+    own = Study.model_validate(changed("methods.mine", undecayed))
     parameters = own.compression_parameters(MLP, "mine")
     assert parameters["methods"]["mine"]["epsilon"] == 0.0
     json.dumps([training, mine])  # plain values, as Snakemake's params need

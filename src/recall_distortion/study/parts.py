@@ -237,10 +237,13 @@ class Method(Strict):
             )
         if self.scope not in unit.scopes:
             raise ValueError(f"scope: unit {unit.name} takes {', '.join(unit.scopes)} alone")
-        if "feature_images" in given and not self.facts.needs_images:
-            raise ValueError(
-                f"feature_images: {self.criterion} looks at no feature maps; remove it"
-            )
+        for key, is_used, what in (
+            ("feature_images", self.facts.needs_images, "looks at no feature maps"),
+            ("gradient_examples", self.facts.needs_gradient, "looks at no gradient"),
+            ("epsilon", self.facts.uses_epsilon, "has no such number"),
+        ):
+            if key in given and not is_used:
+                raise ValueError(f"{key}: {self.criterion} {what}; remove it")
         channels.check(self.unit, self.schedule, self.profile, self.removed, self.ratios)
         if unit != CHANNEL:
             return self
