@@ -3,7 +3,8 @@
 Of a run of the test study most is spent on imports: each of its twenty jobs is a process that
 imports torch or pandas, and Snakemake with its plugins takes longer to import than to plan. Here
 each is a process of its own as well, with its own folder, environment and output, but a fork of one
-that has imported their libraries. It has imported nothing of the project: each copy has its own.
+that has imported their libraries; fits of one in which R has loaded its packages, too. Neither has
+imported anything of the project: each copy has its own. They serve all processes of a test run.
 
 Tests of how a study starts, runs and ends as a user's does (killed, in an odd folder, on a cluster,
 byte for byte) call the commands themselves.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
@@ -21,6 +23,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import shutil
 import signal
 import socket
@@ -32,6 +35,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 # What the commands were seen to import, and the jobs of the test study.
 _IMPORTED = (
@@ -46,68 +50,125 @@ _IMPORTED += ("jinja2", "pandas", "pydantic", "safetensors.torch", "scipy.stats"
 _IMPORTED += ("matplotlib.figure", "matplotlib.backends.backend_agg", "statsmodels.api")
 _PLUGINS = ("snakemake_executor_plugin_", "snakemake_logger_plugin_", "snakemake_storage_plugin_")
 _COMMANDS = {"snakemake": "snakemake.cli", "dvc": "dvc.cli"}
-# Whatever else runs Python gets Python; a fit starts itself anew, at fixed addresses.
+# Of pymer4, which starts R, the copy under test says how it is imported.
+_BESIDE_R = ("formulae", "great_tables", "polars")
+# Whatever else runs Python gets Python.
 _SCRIPTS = Path(__file__).resolve().parents[2].joinpath("workflow/scripts").glob("*.py")
-_NAMES = sorted(path.stem for path in _SCRIPTS if path.stem != "fit")
+_NAMES = sorted(path.stem for path in _SCRIPTS)
 
 _LAUNCHER = """#!{python} -IS
 import json, os, socket, sys
-if os.path.basename(sys.argv[0]) == "python" and not "".join(sys.argv[1:2]).endswith({scripts}):
+program = "".join(sys.argv[1:2])
+if os.path.basename(sys.argv[0]) == "python" and not program.endswith({scripts}):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 call = {{"arguments": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}}
 with socket.socket(socket.AF_UNIX) as server:
-    server.connect({address!r})
+    server.connect({folder!r} + ("/fits" if program.endswith(".fit.py") else "/socket"))
     socket.send_fds(server, [b"."], [0, 1, 2])
     server.sendall(json.dumps(call).encode())
     server.shutdown(socket.SHUT_WR)
     sys.exit(int(server.recv(9) or 137))  # killed: nothing was said
 """
-_PR_SET_PDEATHSIG = 1  # Linux's number (sys/prctl.h)
+# Linux's names and numbers (sys/personality.h, sys/prctl.h).
+_ADDR_NO_RANDOMIZE = 0x0040000
+_PR_SET_PDEATHSIG = 1
 
 
 @functools.cache
 def commands() -> str:
-    """Return a folder of commands that are forked, and start what they are forked from."""
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    address = folder / "socket"
-    # As Snakemake says it to each job; libraries read it when they are imported.
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    server = subprocess.Popen(
-        [sys.executable, __file__, str(address)],
-        env={**os.environ, **one, "PYTHONPATH": ""},
-        stdin=subprocess.DEVNULL,
-    )
-    atexit.register(server.terminate)
-    while not address.exists():
-        assert server.poll() is None, "what commands are forked from does not start"
-        time.sleep(0.02)
-    scripts = tuple(f".{name}.py" for name in _NAMES)
-    text = _LAUNCHER.format(python=sys.executable, scripts=scripts, address=str(address))
-    for name in ("python", *_COMMANDS):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+    """Return a folder of commands that are forked, and start what they are forked from.
+
+    It ends with the test run: with this process, or with that which shares tests out.
+    """
+    shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    run = os.getppid() if shared else os.getpid()
+    folder = Path(tempfile.gettempdir()) / f"warm-{shared or run}"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "snakemake").exists():
+            _start(folder, run)
     return str(folder)
 
 
-def _serve(address: str) -> None:
-    """Fork for each call of a command."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _start(folder: Path, run: int) -> None:
+    """Start what commands are forked from, and then write the commands."""
+    # As Snakemake says it to each job; libraries read it when they are imported.
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    libc = ctypes.CDLL(None)
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(folder), str(run)],
+        env={**os.environ, **one, "PYTHONPATH": ""},
+        stdin=subprocess.DEVNULL,
+        # A fit need not start itself anew, at fixed addresses.
+        preexec_fn=lambda: libc.personality(_ADDR_NO_RANDOMIZE),
+    )
+    while not (folder / "socket").exists():
+        assert server.poll() is None, "what commands are forked from does not start"
+        time.sleep(0.02)
+    scripts = tuple(f".{name}.py" for name in _NAMES)
+    text = _LAUNCHER.format(python=sys.executable, scripts=scripts, folder=str(folder))
+    for name in ("python", *_COMMANDS):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+
+def _serve(folder: Path, run: int) -> None:
+    """Fork for each call of a command, and end with a process."""
+    end = os.pidfd_open(run)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(address)
+    plugins = (module.name for module in pkgutil.iter_modules())
+    _import(*_IMPORTED, *(name for name in plugins if name.startswith(_PLUGINS)))
+    with socket.socket(socket.AF_UNIX) as of_fits, socket.socket(socket.AF_UNIX) as server:
+        of_fits.bind(str(folder / "fits"))
+        of_fits.listen()
+        if os.fork() == 0:
+            server.close()
+            _serve_fits(of_fits)
+        of_fits.close()
+        server.bind(str(folder / "socket"))
         server.listen()
-        plugins = (module.name for module in pkgutil.iter_modules())
-        for name in (*_IMPORTED, *(name for name in plugins if name.startswith(_PLUGINS))):
-            importlib.import_module(name)
-        gc.collect()
-        gc.freeze()  # what was imported stays: collections need not look at it
-        while True:
-            connection, _ = server.accept()
-            with connection:
-                if os.fork() == 0:
-                    server.close()
-                    _answer(connection)
+        while server in select.select([server, end], [], [])[0]:
+            _fork_for(server)
+    shutil.rmtree(folder)
+
+
+def _serve_fits(server: socket.socket) -> NoReturn:
+    """Fork for each call of a fit, and end with the process that this one was forked from."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    select.select([server], [], [])
+    _import(*_BESIDE_R)
+    os.environ["RPY2_CFFI_MODE"] = "ABI"
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # R calls programs while it loads
+    settings = ("R_PROFILE", "R_PROFILE_USER", "R_ENVIRON", "R_ENVIRON_USER")
+    os.environ.update(dict.fromkeys(settings, os.devnull))
+    from rpy2.rinterface_lib import embedded
+
+    embedded.set_initoptions(("rpy2", "--quiet", "--vanilla"))
+    from rpy2.robjects import r
+
+    r("{ loadNamespace('lmerTest'); La_version() }")  # which loads LAPACK; forks know no R_HOME
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        _fork_for(server)
+
+
+def _import(*names: str) -> None:
+    """Import modules, which stay: garbage collections, of which there are few, leave them out."""
+    for name in names:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
+def _fork_for(server: socket.socket) -> None:
+    """Fork for the next call."""
+    connection, _ = server.accept()
+    with connection:
+        if os.fork() == 0:
+            server.close()
+            _answer(connection)
 
 
 def _answer(connection: socket.socket) -> None:
@@ -167,4 +228,4 @@ def _become(
 
 if __name__ == "__main__":
     sys.path.pop(0)  # modules of this folder are not what is imported
-    _serve(sys.argv[1])
+    _serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -223,7 +223,7 @@ def _full(cell: HtmlCell) -> str:
 
 
 def _is_empty(values: pd.Series) -> bool:
-    return bool((values.isna() | (values.astype(str) == "")).all())
+    return all(value == "" or pd.isna(value) for value in values)
 
 
 def ended(table: pd.DataFrame) -> pd.DataFrame:

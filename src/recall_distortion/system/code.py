@@ -17,6 +17,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 #: Rooms of which nothing decides a number but what is named here: errors, files, logs, devices.
 _DECIDING = {"system": ("processor", "sealed")}
@@ -70,11 +71,9 @@ def parted(words: Mapping[str, str]) -> dict[str, str]:
     return {room: _digest("\n".join(lines)) for room, lines in rooms.items()}
 
 
-@cache
 def word(path: Path) -> str:
     """Return what a source file says as a word, the same as long as only people read the change."""
-    text = path.read_text(encoding="utf-8")
-    return _digest(said(text, _tree(path)))
+    return _read(path).word
 
 
 def _digest(text: str) -> str:
@@ -172,25 +171,40 @@ def _part(node: ast.expr) -> _Part:
     return (node.lineno - 1, node.col_offset), (node.end_lineno - 1, node.end_col_offset)
 
 
+class _Read(NamedTuple):
+    """What a source file was read for: its word, what it imports, whether it lists modules."""
+
+    word: str
+    names: tuple[str, ...]
+    lists: bool
+
+
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> _Read:
+    """Read a file once, and keep no tree of it.
+
+    All trees together are so many objects that Python's garbage collector, which goes through those
+    that are kept again and again, took as long as reading them.
+    """
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    nodes = ast.walk(tree) if "iter_modules(" in text else ()
+    lists = any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in nodes)
+    return _Read(_digest(said(text, tree)), tuple(_names(tree)), lists)
 
 
 @cache
 def _imported(path: Path, source: Path) -> tuple[str, ...]:
     """Return the modules of ``source`` that a file imports, and the packages that they lie in."""
     found = []
-    for name in [*_names(_tree(path)), *_listed(path, source)]:
+    for name in [*_read(path).names, *_listed(path, source)]:
         found += _existing(name, source)
     return tuple(dict.fromkeys(found))
 
 
 def _listed(path: Path, source: Path) -> Iterator[str]:
     """Yield the modules beside a file that imports whatever ``pkgutil`` finds there."""
-    text = path.read_text(encoding="utf-8") if path.is_relative_to(source) else ""
-    nodes = ast.walk(_tree(path)) if "iter_modules(" in text else ()
-    if any(isinstance(node, ast.Attribute) and node.attr == "iter_modules" for node in nodes):
+    if path.is_relative_to(source) and _read(path).lists:
         package = ".".join(path.parent.relative_to(source).parts)
         yield from (
             f"{package}.{module.name}" for module in pkgutil.iter_modules([str(path.parent)])
