@@ -55,6 +55,14 @@ class Transferred:
         """Return at each ratio whether a pair's masks share more than masks that are shuffled."""
         return [self.row(MASKS, dataset, method, r)["over_shuffled_verdict"] for r in ratios]
 
+    def start(self, dataset: str, method: str, ratios: Sequence[float]) -> list[str]:
+        """Return at each ratio whether a pair's masks share more than those of other seeds."""
+        return [self.row(MASKS, dataset, method, r)["over_seeds_verdict"] for r in ratios]
+
+    def data(self, dataset: str, method: str, ratios: Sequence[float]) -> list[str]:
+        """Return at each ratio whether masks of other seeds share more than shuffled ones."""
+        return [self.row(MASKS, dataset, method, r)["seeds_over_shuffled_verdict"] for r in ratios]
+
 
 def _points(values: Sequence[float]) -> str:
     return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * v for v in values)).replace("-", "−")

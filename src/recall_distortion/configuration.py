@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recall_distortion.data.preparing import describe
-from recall_distortion.study import Study, check_feasible, examine, load, parse
+from recall_distortion.study import Study, check_feasible, examine, load, measuring, parse
 from recall_distortion.system import devices
 from recall_distortion.system.errors import StudyError
 from recall_distortion.vocabulary import CONTROL
@@ -84,7 +84,11 @@ def configure(config: Mapping[str, Any]) -> Configuration:
 
 
 def cautions(study: Study) -> list[str]:
-    """Return what a study cannot answer, however it turns out, a line each."""
+    """Return what a study cannot answer, however it turns out, a line each.
+
+    Besides its own limits that is what a folder of results lacks where predictions alone were
+    brought.
+    """
     # Every job reads the workflow, and none needs this.
     from recall_distortion.inference.statistics.bootstrap import LEAST_REPLICATES
 
@@ -107,6 +111,11 @@ def cautions(study: Study) -> list[str]:
         f"{'further training' if arm == CONTROL else 'training again'}, will not be "
         f"answered; the method {arm} would."
         for arm, networks in lacking.items()
+    ]
+    found += [
+        f"{table} was not brought, nor were all weights that it is made of: what masks share there "
+        "will not be answered. Bring one of both."
+        for table in measuring.masks_not_brought(study, f"results/{study.folder}")
     ]
     return found
 

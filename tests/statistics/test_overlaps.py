@@ -109,6 +109,17 @@ def test_too_few_seeds_say_so() -> None:
         overlaps(plain, 1.5)
 
 
+def test_seeds_without_a_pair_are_told(shares: np.ndarray) -> None:
+    """One has no ticket, another no early cut: five of seven seeds have both."""
+    whole = networks(shares)
+    lost = whole[~((whole["method"] == "once") & (whole["seed"] == 6))].copy()
+    lost = lost[~((lost["method"] == "ticket") & (lost["seed"] == 2))]
+    lost.loc[(lost["method"] == "once") & (lost["seed"] == 2), "mask_shared"] = np.nan
+    (row,) = overlaps(lost).to_dict("records")
+    assert (row["n"], row["note"]) == (5, "5 of 7 seeds make pairs")
+    assert overlaps(whole)["note"].tolist() == [""]
+
+
 def test_pairs_have_the_equivalence_of_their_accuracies(shares: np.ndarray) -> None:
     both = pd.concat([networks(shares), networks(shares, 10.0)], ignore_index=True)
     table = pairs_equivalent(both, {"digits": 0.01, "other": 0.1}, 0.95)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion.configuration import cautions, configure
+from recall_distortion.study import measuring
 from recall_distortion.system.devices import Usable, visible
 from recall_distortion.system.errors import DataError, StudyError
 
@@ -48,6 +51,26 @@ def test_a_study_without_a_control_is_told_what_it_cannot_answer():
     assert line.startswith(
         "No control for lenet5 on fashion_mnist (published): whether a change is pruning's"
     )
+
+
+def test_what_masks_share_is_not_trained_for_again(tmp_path, monkeypatch):
+    """Where predictions alone were brought, the terminal says what is lacking of one data set."""
+    study = configure({"study": "fashion_mnist_transfer", "gpus": 0}).study
+    monkeypatch.chdir(tmp_path)
+    usual = cautions(study)
+    results = tmp_path / "results/fashion_mnist_transfer"
+    place = results / "compressed/mnist/lenet300/short/tickets/1-2-10-50/seeds-000-004.safetensors"
+    place.parent.mkdir(parents=True)
+    place.with_suffix(".sparsity.csv").touch()
+    table = "results/fashion_mnist_transfer/predictions/mnist/lenet300/short/mask_overlap.csv"
+    (line,) = [line for line in cautions(study) if line not in usual]
+    assert line.startswith(f"{table} was not brought, nor")
+    place.touch()
+    assert measuring.masks_not_brought(study, results) == []
+    place.unlink()
+    Path(table).parent.mkdir(parents=True)
+    Path(table).touch()
+    assert cautions(study) == usual
 
 
 @pytest.mark.parametrize("name", ["digit", "../studies/test", "test.yaml", None, 3, ["test"]])

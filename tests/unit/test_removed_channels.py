@@ -196,6 +196,18 @@ def test_what_a_method_with_shares_cannot_say(tmp_path, further, key, words):
     assert f"key 'methods.{key}" in text or not key
 
 
+def test_halves_that_a_shortcut_pads_with_lose_as_many(tmp_path):
+    """A smaller ResNet pads with as many channels before as after; masked it would answer else."""
+    uneven = OWN | {"removed": {"stage3_after": 0.5}, "ratios": [1.09]}
+    text = message(write(tmp_path, study(uneven, architecture="resnet20")))
+    assert "give stage3_before and stage3_after the same share" in text
+    even = uneven | {"removed": {"stage3_before": 0.5, "stage3_after": 0.49}, "ratios": [1.21]}
+    again = message(write(tmp_path, study(even, architecture="resnet20")))
+    assert "give stage3_before" in again
+    both = {"stage1": 0.5, "stage3_before": 0.5, "stage3_after": 0.5}
+    load(write(tmp_path, study(uneven | {"removed": both}, architecture="resnet20")))
+
+
 @pytest.mark.parametrize(
     ("shares", "count", "words"),
     [

@@ -174,12 +174,20 @@ def get_dead_units_files():
 
 
 def get_mask_overlap_files():
-    """Return every table of what masks share; none where the study compares none."""
-    return [
+    """Return every table of what masks share; none where the study compares none.
+
+    As of events only what was brought of networks that were computed elsewhere. A job finds what
+    was made before it, and may find weights that were not there when the others were chosen.
+    """
+    tables = [
         f"{RESULTS}/{paths.MASK_OVERLAP}".format(**network.panel._asdict())
         for network in STUDY.networks()
         if measuring.compared_masks(STUDY, network)[0]
     ]
+    if not workflow.is_main_process:
+        return [table for table in tables if Path(table).exists()]
+    lacking = measuring.masks_not_brought(STUDY, RESULTS)
+    return [table for table in tables if table not in lacking]
 
 
 def get_compared_masks(wildcards):

@@ -19,6 +19,8 @@ from recall_distortion.vocabulary import UNCOMPRESSED, format_ratio
 #: By group of channels the share that goes.
 Removed = Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
 
+#: How plans name the halves that a shortcut pads with.
+_BEFORE, _AFTER = "_before", "_after"
 _COUNTED = {
     "total": "parameters",
     "prunable": "prunable weights",
@@ -75,7 +77,8 @@ def check_groups(
 ) -> None:
     """Raise ``ValueError`` for shares of what a network has not, or of less than a channel.
 
-    ``of`` are the network's groups of channels by name.
+    So it does where halves that a shortcut pads with would differ: the smaller network would be
+    padded otherwise. ``of`` are the network's groups of channels by name.
     """
     for name, share in removed.items():
         if name not in of:
@@ -86,6 +89,13 @@ def check_groups(
             raise ValueError(
                 f"methods.{method}.removed: {format_ratio(share)} of the {of[name].size} channels "
                 f"of {name} in {where} is less than one; choose more, or leave {name} out"
+            )
+    for first in of:
+        second = first.removesuffix(_BEFORE) + _AFTER
+        if first.endswith(_BEFORE) and left(of[first], removed) != left(of[second], removed):
+            raise ValueError(
+                f"methods.{method}.removed: shortcuts of {where} pad with as many channels before "
+                f"as after; give {first} and {second} the same share"
             )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from recall_distortion.study import paths
 from recall_distortion.study.models import Network, Study
 from recall_distortion.study.pairs import pairs_of
 from recall_distortion.vocabulary import DENSE
@@ -55,6 +57,26 @@ def compared_masks(study: Study, network: Network) -> tuple[list[dict[str, Any]]
         for block in study.blocks()
     ]
     return pairs, places
+
+
+def masks_not_brought(study: Study, results: str | Path) -> list[str]:
+    """Return the tables of what masks share that lack, as do weights that they are made of.
+
+    So it is of predictions that were computed elsewhere, in a folder of ``results``: networks are
+    not trained again for this.
+    """
+    found = []
+    for network in study.networks():
+        _, places = compared_masks(study, network)
+        stems = [f"{results}/{paths.COMPRESSED}".format(**place) for place in places]
+        elsewhere = any(
+            Path(f"{stem}.sparsity.csv").exists() and not Path(f"{stem}.safetensors").exists()
+            for stem in stems
+        )
+        table = f"{results}/{paths.MASK_OVERLAP}".format(**network.panel._asdict())
+        if elsewhere and not Path(table).exists():
+            found.append(table)
+    return found
 
 
 def parameters(study: Study) -> dict[str, Any]:

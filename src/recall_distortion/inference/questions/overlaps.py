@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recall_distortion.inference.notes import ONE_REPLICATE
+from recall_distortion.inference.notes import ONE_REPLICATE, joined, lost_pairs
 from recall_distortion.inference.questions.slopes import compared
 from recall_distortion.inference.statistics.intervals import (
     PAPER_LEVEL,
@@ -53,6 +53,7 @@ def overlaps(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
     a two-sided p, times ``family_size``, the pair's ratios, at most 1 (Bonferroni), and the verdict
     of the interval. Each pair of seeds counts for two seeds, so what is of other seeds has the
     interval of the delete-one jackknife (Arvesen, Annals of Mathematical Statistics 40, 1969).
+    ``note`` says what is missing, such as seeds of one of the two that make no pair.
 
     Raises ``TableError`` on a missing column, a replicate that occurs twice, a senseless level.
     """
@@ -60,15 +61,19 @@ def overlaps(networks: pd.DataFrame, level: float = PAPER_LEVEL) -> pd.DataFrame
     require_columns(networks, NETWORK, "the networks table")
     if "mask_shared" not in networks or networks["mask_shared"].isna().all():
         return pd.DataFrame(columns=COLUMNS)
-    used = compared(networks)
-    used = used[used["mask_shared"].notna()].astype({"ratio": float})
+    used = compared(networks).astype({"ratio": float})
+    seeds = {key: {*own["seed"]} for key, own in used.groupby(CELL_STATE, sort=False)}
+    used = used[used["mask_shared"].notna()]
     require_unique(used, NETWORK, "the networks table")
     cells = {key: own.set_index("seed") for key, own in used.groupby(CELL_STATE, sort=False)}
     places = {key: dict(zip(CELL_STATE, key, strict=True)) for key in cells}
     families = Counter(_family(place) for place in places.values())
-    rows = [
-        places[key] | _row(own, level, families[_family(places[key])]) for key, own in cells.items()
-    ]
+    rows = []
+    for key, own in cells.items():
+        row = places[key] | _row(own, level, families[_family(places[key])])
+        other = tuple((places[key] | {"method": row["reference"]}).values())
+        lost = lost_pairs(len(own), len(seeds[key] | seeds.get(other, set())))
+        rows.append(row | {"note": joined(row["note"], lost)})
     table = pd.DataFrame(rows, columns=COLUMNS)
     numbers = [name for name in COLUMNS if name not in _TEXTS and name != "n"]
     return table.astype(dict.fromkeys(numbers, float))
