@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from core_helpers import prepared, recipe, write_prepared
+from own_helpers import IMAGE, MODELS, built, definition
 from safetensors.torch import save_file
 from study_helpers import changed, write
 from training_helpers import images_of
@@ -21,7 +22,6 @@ from unfinished_helpers import Killed, always_kept, assert_same, killing_after
 from recall_distortion import networks
 from recall_distortion.compression.pruning.selection import loss_gradient
 from recall_distortion.inference import one_dense
-from recall_distortion.networks.definition import Definition
 from recall_distortion.study import check_feasible, examine, examined, load, own
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.training import (
@@ -37,21 +37,6 @@ from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import Block, copy_state, load_block, save_block
 from recall_distortion.training.vectorizable import able
 from recall_distortion.vocabulary import ONE_BROUGHT, PANEL
-
-MODELS = Path(own_models.__file__)
-IMAGE = (8, 8)
-
-
-def definition(function: str, **values: object) -> Definition:
-    """Return what a study says of a network that ``own_models`` makes."""
-    said = own.OwnNetwork(module=f"{MODELS.name}:{function}", **values)
-    return own.definition(function.lower(), said, str(MODELS.parent))
-
-
-def built(function: str, classes: int = 4, **values: object) -> torch.nn.Module:
-    return networks.build(
-        function, channels=1, classes=classes, own=definition(function, **values), image=IMAGE
-    )
 
 
 def runs_of(network: torch.nn.Module, count: int = 2) -> list[Run]:
@@ -213,6 +198,7 @@ def test_each_mistake_has_one_message_before_any_job_starts():
                 "classes": 4,
                 "image": [8, 8],
                 "files": [],
+                "groups": False,
             }
             for f, options, classifier in asked
         ]
@@ -390,7 +376,6 @@ def test_weights_that_do_not_fit_are_said(changes, words, tmp_path):
     ("methods", "words"),
     [
         ({"mine": {"criterion": "magnitude", "retraining": "rewind"}}, "goes back into a training"),
-        ({"mine": {"criterion": "l1_norm", "unit": "channel", "ratios": [2]}}, "unit: weight"),
         (
             {"mine": {"weights": "int8"}},
             "mine of mine on digits (tiny) quantizes, and networks of one's own",

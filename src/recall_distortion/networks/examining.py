@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recall_distortion.networks import registry
+from recall_distortion.networks import channel_groups, registry, structure
 from recall_distortion.networks.definition import Definition
 from recall_distortion.networks.own import build, raised, read_state, restore
 from recall_distortion.networks.seeded import seeded
@@ -35,11 +35,12 @@ def examine(
     classes: int,
     image: tuple[int, int],
     files: Sequence[str] = (),
+    groups: bool = False,
 ) -> dict[str, Any]:
     """Return what a study must know of a network, or raise ``NetworkError`` for what it is not.
 
     It is made, called in evaluation and in training and given gradients, as jobs will; ``files`` of
-    weights are read.
+    weights are read. With ``groups`` it has channels removed.
     """
     network = build(name, definition, channels=channels, classes=classes, image=image)
     where = f"architecture {name}"
@@ -52,12 +53,15 @@ def examine(
         read_state(name, network, path)
     counts = registry.counts(network)
     known = registry.known(network)
+    own = channel_groups.found(network) if groups else None
     return {
         "counts": asdict(counts),
         "classifier": known.classifier,
         "prunable": list(known.prunable),
         "draws": known.draws,
         "tokens": _has_tokens(network, images),
+        "layers": structure.plain(own.layers) if own else [],
+        "stay": dict(own.stay) if own else {},
     }
 
 
@@ -167,6 +171,7 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
                 classes=asked["classes"],
                 image=tuple(asked["image"]),
                 files=[path for path, *_ in asked["files"]],
+                groups=asked["groups"],
             )
         }
     except NetworkError as error:
