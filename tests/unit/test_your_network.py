@@ -91,7 +91,7 @@ def test_the_networks_of_the_page_go_through_a_whole_study(
     # What is made is kept, and an edit of the code has these networks trained again.
     capsys.readouterr()
     assert work.work(planned.plan(study), gpus=0, data_root="data") == work.DONE
-    assert "0 of 13 jobs are to be done" in capsys.readouterr().out
+    assert "0 of 17 jobs are to be done" in capsys.readouterr().out
     text = (beside / "my_models.py").read_text("utf-8")
     (beside / "my_models.py").write_text(f"# Seen.\n{text}", encoding="utf-8")
     again = planned.plan(configure({"study": "mine", "gpus": 0}).study)
@@ -99,4 +99,4 @@ def test_the_networks_of_the_page_go_through_a_whole_study(
     (beside / "my_models.py").write_text(text.replace("nn.GELU", "nn.ReLU"), encoding="utf-8")
     again = planned.plan(configure({"study": "mine", "gpus": 0}).study)
     same = [a.word == b.word for a, b in zip(again.jobs, plan.jobs, strict=True)]
-    assert same == [True] + [False] * 12  # all but the data
+    assert same == [True] + [False] * 16  # all but the data
