@@ -190,3 +190,31 @@ class Block(nn.Module):
         x = x + self.attention(y, y, y, need_weights=False)[0]
         x = x + self.mlp(self.norms[1](x))
         return self.head(x.mean(dim=1))
+
+
+class _Doubled(torch.autograd.Function):
+    """A function that says its gradient, and no more than that."""
+
+    @staticmethod
+    def forward(ctx, given):
+        """Return twice what is given."""
+        return 2 * given
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        """Return its gradient."""
+        return 2 * gradient
+
+
+class Once(nn.Module):
+    """Can be differentiated once."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(64 * channels, 8)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        return self.head(_Doubled.apply(self.inner(images.flatten(1)).tanh()))

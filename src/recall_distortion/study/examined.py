@@ -43,7 +43,8 @@ class ImageShape(Protocol):
 class Found:
     """What a study must know of a network of one's own, for images of a data set.
 
-    ``tokens`` says whether a linear layer of it gets more than features. Where channels are removed
+    ``tokens`` says whether a linear layer of it gets more than features, ``rectifiers`` whether it
+    calls one. Where channels are removed
     ``layers`` has its groups, and ``stay`` why the channels of other layers stay.
     """
 
@@ -52,6 +53,7 @@ class Found:
     prunable: tuple[str, ...]
     draws: bool
     tokens: bool
+    rectifiers: bool
     layers: tuple[Layer, ...] = ()
     stay: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ def examine(
                 "image": [shape.image_size, shape.image_size],
                 "files": [_seen(p) for p in definition.files(study.replicate_seeds())],
                 "groups": _removes_channels(study, panel),
+                "curvature": study.curvature is not None,
             }
             # As a file has it, to which it is compared.
             wanted[panel.architecture, panel.dataset] = json.loads(json.dumps(asked))

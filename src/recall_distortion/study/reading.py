@@ -100,6 +100,11 @@ def check_feasible(
         if panel.architecture in study.architectures:
             own_network = (found or {})[panel.architecture, panel.dataset]
             counts, layers = own_network.counts, own_network.layers
+            if study.dead_units and not own_network.rectifiers:
+                raise StudyError(
+                    f"{path}: dead_units: {panel.architecture} calls no rectifier (relu), whose "
+                    "units could be dead; remove it, or train the network in a study of its own"
+                )
             if own_network.tokens:
                 _refuse_of_tokens(path, network, study)
         else:
