@@ -30,7 +30,7 @@ Layout = tuple[int, int, int, int, int, int, bool]
 #: What counts as one in the upper half of a number, whose lower half holds a place.
 ONE = 1 << 32
 #: So many numbers at least are compared with as many others at a time, where units are few.
-_WIDE = 64
+_WIDE = 128
 
 
 def _compiled(function: Any) -> Any:
@@ -162,73 +162,72 @@ def _spread_points(z, layout, k, extremes, gradients, point, found):  # type: ig
 
 
 @_compiled
-def _search(z, layout, k, values, found):  # type: ignore[no-untyped-def]
-    """Write for each unit of network k at how many places its value is, and one of these."""
-    _, batch, units, places, of_network, of_image, inside = layout
+def _search(z, layout, highs, lows, found):  # type: ignore[no-untyped-def]
+    """Write of each unit's extremes in a network's numbers how many and where they are [2, units].
+
+    The number is in the upper half of what is written, and in the lower one where, if it is one.
+    """
+    _, batch, units, places, _, of_image, inside = layout
+    found[:] = 0
     size = units * places
     if not inside:
         for b in range(batch):
             for u in range(units):
-                start, value, here = k * of_network + b * of_image + u * places, values[u], 0
-                part = z[start : start + places]
+                start = b * of_image + u * places
+                part, high, low = z[start : start + places], highs[u], lows[u]
+                at_high, at_low = 0, 0
                 for i in range(places):
-                    here += ONE + i if part[i] == value else 0
-                found[0, u] += here >> 32
-                found[1, u] = start + here - ONE if here >> 32 == 1 else found[1, u]
+                    at_high += ONE + start + i if part[i] == high else 0
+                    at_low += ONE + start + i if part[i] == low else 0
+                found[0, u] += at_high
+                found[1, u] += at_low
         return
     if of_image == size:  # the images are as one
         batch, size = 1, batch * size
     wide = min(size, max(1, _WIDE // units) * units)
-    wanted, many, where = (
-        np.empty(wide, z.dtype),
-        np.zeros(wide, np.int64),
-        np.zeros(wide, np.int64),
-    )
+    wanted_highs, wanted_lows = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
+    at_highs, at_lows = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
     for i in range(wide):
-        wanted[i] = values[i % units]
+        wanted_highs[i], wanted_lows[i] = highs[i % units], lows[i % units]
     for b in range(batch):
-        start = k * of_network + b * of_image
-        for first in range(start, start + size, wide):
-            part = z[first : min(first + wide, start + size)]
+        for first in range(b * of_image, b * of_image + size, wide):
+            part = z[first : min(first + wide, b * of_image + size)]
             for i in range(len(part)):
-                many[i] += part[i] == wanted[i]
-            for i in range(len(part)):
-                where[i] = first + i if part[i] == wanted[i] else where[i]
+                at_highs[i] += ONE + first if part[i] == wanted_highs[i] else 0
+                at_lows[i] += ONE + first if part[i] == wanted_lows[i] else 0
     for i in range(wide):
-        found[0, i % units] += many[i]
-        found[1, i % units] = where[i] if many[i] else found[1, i % units]
+        found[0, i % units] += at_highs[i] + i if at_highs[i] else 0
+        found[1, i % units] += at_lows[i] + i if at_lows[i] else 0
 
 
 @_compiled
-def _spread_units(z, layout, k, values, gradients, found):  # type: ignore[no-untyped-def]
+def _spread_units(z, layout, k, extremes, gradients, unit, there, found):  # type: ignore[no-untyped-def]
     """Add the gradients of network k's units' extremes to what is found at their places."""
     _, batch, units, places, of_network, of_image, inside = layout
-    if not np.any(gradients):
+    start = k * of_network
+    of_units = gradients[:, k, unit : unit + units]
+    if not of_units.any():
         return
-    there = np.zeros((2, units), np.int64)
-    _search(z, layout, k, values, there)
-    for u in range(units):
-        if gradients[u] == 0:
-            continue
-        if there[0, u] == 1:
-            found[there[1, u]] += gradients[u]
-        else:
-            step = units if inside else 1
-            first = k * of_network + (u if inside else u * places)
-            last = first + (places - 1) * step + 1
-            _share(z, (batch, of_image, first, last, step), values[u], gradients[u], found)
+    values = extremes[:, k, unit : unit + units]
+    _search(z[start:], layout, values[0], values[1], there)
+    for kind in range(2):
+        for u in range(units):
+            if there[kind, u] >> 32 == 1:
+                found[start + there[kind, u] - ONE] += of_units[kind, u]
+            elif of_units[kind, u] != 0:
+                step = units if inside else 1
+                first = start + (u if inside else u * places)
+                span = batch, of_image, first, first + (places - 1) * step + 1, step
+                _share(z, span, values[kind, u], of_units[kind, u], found)
 
 
 @_compiled
 def _spread(z, layout, extremes, gradients, unit, point, found):  # type: ignore[no-untyped-def]
     """Write the gradient of a layer's pre-activations: of its extremes, at their places."""
-    last = unit + layout[2]
+    there = np.empty((2, layout[2]), np.int64)
     for k in range(layout[0]):
         _spread_points(z, layout, k, extremes, gradients, point, found)
-        for i in range(2):
-            _spread_units(
-                z, layout, k, extremes[i, k, unit:last], gradients[i, k, unit:last], found
-            )
+        _spread_units(z, layout, k, extremes, gradients, unit, there, found)
 
 
 def layout(z: Tensor) -> Layout | None:
