@@ -209,6 +209,26 @@ def test_the_loss_of_a_step_is_cross_entropy_and_the_penalty(tmp_path, name, lay
         assert found[k].item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_rectifier_in_place_leaves_the_pre_activations_that_are_taken(at_once):
+    states, taken = [], []
+    for in_place in (False, True):
+        network = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(4, 3),
+            torch.nn.ReLU(in_place),
+            torch.nn.Linear(3, 2),
+        )
+        states = states or [copy_state(network)] * at_once
+        stack = Engine(at_once).open(network, states)
+        images = torch.linspace(-3, 3, at_once * 20).reshape(-1, 1, 2, 2)
+        (z,) = stack.outputs(images, training=True, tapped=["1"])[1]["1"]
+        gradient = torch.autograd.grad(z.square().sum(), stack.parameters[0])
+        taken.append((z, *gradient))
+    torch.testing.assert_close(*taken)
+    assert taken[0][0].min() < 0
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 def test_label_smoothing_is_pytorchs_and_its_formula(smoothing):
     rng = torch.Generator().manual_seed(0)
