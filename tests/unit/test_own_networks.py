@@ -380,6 +380,17 @@ def test_weights_that_do_not_fit_are_said(changes, words, tmp_path):
     [
         ({"mine": {"criterion": "magnitude", "retraining": "rewind"}}, "goes back into a training"),
         (
+            {
+                "mine": {
+                    "criterion": "l1_norm",
+                    "unit": "channel",
+                    "removed": {"a": 0.5},
+                    "ratios": [2.0],
+                }
+            },
+            "methods.mine.removed: shares of layers are of the networks of this package",
+        ),
+        (
             {"mine": {"weights": "int8"}},
             "mine of mine on digits (tiny) quantizes, and networks of one's own",
         ),
