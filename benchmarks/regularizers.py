@@ -3,7 +3,8 @@
 ``python benchmarks/regularizers.py`` times steps on one core, alone and vectorized, with and
 without in turn, so that whatever else the machine does slows both alike. Times are those of the
 processor; reported are the median, least and largest ratio of the repeats. A step with Jumpstart is
-held against one of the plain modules, which it needs.
+held against one of the plain modules, which it needs, and where there are compiled loops, which
+compute a network without it, against one of these.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ ADDED = {
     "batch norm L1": {"regularizers": (Regularizer("batch_norm_l1", 1e-4),)},
     "adamw": {"optimizer": "adamw"},
 }
-NETWORKS = ("mlp", "cnn", "lenet5", "resnet20")
+NETWORKS = ("mlp", "cnn", "lenet5", "resnet20", "thin_mlp_20x8", "thin_cnn_10x8")
+COMPILED = ("cnn", "lenet5")
 
 
-def ratios(case: Case, at_once: int, name: str, repeats: int, at_least: float) -> list[float]:
-    """Return the ratio of a step with to one without, once for each repeat."""
-    fast = not name.startswith("jumpstart")
+def ratios(
+    case: Case, at_once: int, name: str, fast: bool, repeats: int, at_least: float
+) -> list[float]:
+    """Return the ratio of a step with to one without, ``fast`` or not, once for each repeat."""
+    tapped = name.startswith("jumpstart")
     without = Running(case, at_once, "float32", "cpu", fast=fast)
-    added = Running(case, at_once, "float32", "cpu", fast=fast, **ADDED[name])
+    added = Running(case, at_once, "float32", "cpu", fast=fast and not tapped, **ADDED[name])
     found = []
     for _ in range(repeats):
         taken = []
@@ -70,9 +74,12 @@ def main() -> None:
             for name in asked.added:
                 if name == "batch norm L1" and not case.network.startswith("resnet"):
                     continue
-                found = ratios(case, at_once, name, asked.repeats, asked.seconds)
-                middle = f"{statistics.median(found):.2f} ({min(found):.2f}..{max(found):.2f})"
-                rows.append((str(case), str(at_once), name, middle))
+                ways = (False, True) if name.startswith("jumpstart") else (True,)
+                for fast in ways if case.network in COMPILED else (True,):
+                    found = ratios(case, at_once, name, fast, asked.repeats, asked.seconds)
+                    middle = f"{statistics.median(found):.2f} ({min(found):.2f}..{max(found):.2f})"
+                    to = name if fast else f"{name}, to plain modules"
+                    rows.append((str(case), str(at_once), to, middle))
     print(machine())
     print_table(("network, images, batch", "at once", "added", "ratio of a step's time"), rows)
 

@@ -128,6 +128,13 @@ class Ways:
         means = [mean for mean, _, _ in found]
         return min(low for _, low, _ in found) > 0 and means == sorted(means)
 
+    def dead(self, place: tuple[str, str], method: str, ratio: float) -> float:
+        """Return the mean share of a cell's units that are dead."""
+        networks = self.tables(place[0], "networks")
+        of = (networks["architecture"] == place[1]) & (networks["state"] == RETRAINED)
+        cell = networks[of & (networks["method"] == method) & (networks["ratio"] == ratio)]
+        return float(cell["dead_units"].mean())
+
     def between(self, study: str, ratio: float, outcome: str) -> list[float]:
         """Return the slope of arms' outcomes on their instability with its interval's ends."""
         rows = self.tables(study, "instability")

@@ -106,11 +106,11 @@ def test_jumpstarts_gradient_is_that_of_finite_differences(aggregation):
     assert torch.autograd.gradcheck(penalty, z)
 
 
-def test_compiled_extremes_refuse_a_second_derivative():
+def test_compiled_penalties_refuse_a_second_derivative():
     z = torch.randn(2, 3, 4, requires_grad=True)
-    high, *_ = compiled.Extremes.apply(z)
+    found = compiled.Penalties.apply(0.5, "norm", [compiled.layout(z)], z)
     with pytest.raises(NetworkError, match="first derivatives alone"):
-        torch.autograd.grad(high.square().sum(), z, create_graph=True)
+        torch.autograd.grad(found.square().sum(), z, create_graph=True)
 
 
 def test_equal_extremes_share_a_gradient_as_in_pytorch():
@@ -123,28 +123,52 @@ def test_equal_extremes_share_a_gradient_as_in_pytorch():
     torch.testing.assert_close(mine, theirs)
 
 
+LAYOUTS = {
+    "linear": lambda: torch.randn(3, 5, 4),
+    "wide": lambda: torch.randn(3, 5, 70),
+    "one after another": lambda: torch.randn(3, 5, 4, 6, 2),
+    "vectorized": lambda: torch.randn(5, 3, 4, 6, 2).transpose(0, 1),
+    "channels last": lambda: torch.randn(3, 5, 6, 3, 7).permute(0, 1, 4, 2, 3),
+    "vectorized, channels last": lambda: torch.randn(5, 3, 9, 9, 4).permute(1, 0, 4, 2, 3),
+}
+
+
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("layout", ["linear", "one after another", "vectorized", "channels last"])
-def test_compiled_extremes_and_their_gradients_are_pytorchs(layout, ties):
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_compiled_penalties_and_their_gradients_are_pytorchs(aggregation, ties):
     """As linear layers, and convolutions alone and vectorized, lay their results out."""
-    z = {
-        "linear": torch.randn(3, 5, 4),
-        "one after another": torch.randn(3, 5, 4, 6, 2),
-        "vectorized": torch.randn(5, 3, 4, 6, 2).transpose(0, 1),
-        "channels last": torch.randn(3, 5, 6, 2, 4).permute(0, 1, 4, 2, 3),
-    }[layout]
-    z = (z.round() if ties else z).requires_grad_()
-    assert compiled.is_laid_out(z)
-    found = compiled.Extremes.apply(z)
-    inner = tuple(range(3, z.dim()))
-    plain = [kind(z, (over, *inner)) for over in (1, 2) for kind in (torch.amax, torch.amin)]
-    assert all(torch.equal(one, other) for one, other in zip(found, plain, strict=True))
-    weights = [torch.randn_like(one) for one in plain]
-    mine, theirs = (
-        torch.autograd.grad(sum((w * p).sum() for w, p in zip(weights, parts, strict=True)), z)
-        for parts in (found, plain)
+    layers = [make() for make in LAYOUTS.values()]
+    layers = [(z.round() if ties else z / 2).requires_grad_() for z in layers]
+    layouts = [compiled.layout(z) for z in layers]
+    assert None not in layouts
+    found = compiled.Penalties.apply(0.3, aggregation, layouts, *layers)
+    highest, lowest = (
+        torch.cat([kind(z, (over, *range(3, z.dim()))) for over in (1, 2) for z in layers], 1)
+        for kind in (torch.amax, torch.amin)
     )
+    slacks = 0.3 * F.relu(1 - highest) + 0.7 * F.relu(1 + lowest)
+    assert slacks.eq(0).any()
+    assert slacks.gt(0).any()
+    plain = AGGREGATIONS[aggregation](slacks, sum(z.shape[2] for z in layers))
+    torch.testing.assert_close(found, plain)
+    weights = torch.randn_like(plain)
+    mine, theirs = (torch.autograd.grad((weights * part).sum(), layers) for part in (found, plain))
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        torch.zeros(3, 5, 0),
+        torch.zeros(3, 5, 8)[..., :4],
+        torch.zeros(3, 5, 8)[..., ::2],
+        torch.zeros(3, 5, 4, 6, 2)[:, :, :, ::2],
+        torch.zeros(1, 5, 4).expand(3, 5, 4),
+        torch.zeros(3, 5, 4).double(),
+    ],
+)
+def test_what_has_gaps_or_double_precision_is_left_to_pytorch(z):
+    assert compiled.layout(z) is None
 
 
 def test_no_slack_is_no_penalty_and_no_gradient_that_is_no_number():
@@ -183,6 +207,26 @@ def test_the_loss_of_a_step_is_cross_entropy_and_the_penalty(tmp_path, name, lay
         expected = F.cross_entropy(logits, labels[k], label_smoothing=0.1).item()
         expected += 0.3 * jumpstart(arrays, 0.5, "norm")
         assert found[k].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_rectifier_in_place_leaves_the_pre_activations_that_are_taken(at_once):
+    states, taken = [], []
+    for in_place in (False, True):
+        network = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(4, 3),
+            torch.nn.ReLU(in_place),
+            torch.nn.Linear(3, 2),
+        )
+        states = states or [copy_state(network)] * at_once
+        stack = Engine(at_once).open(network, states)
+        images = torch.linspace(-3, 3, at_once * 20).reshape(-1, 1, 2, 2)
+        (z,) = stack.outputs(images, training=True, tapped=["1"])[1]["1"]
+        gradient = torch.autograd.grad(z.square().sum(), stack.parameters[0])
+        taken.append((z, *gradient))
+    torch.testing.assert_close(*taken)
+    assert taken[0][0].min() < 0
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from core_helpers import prepared, recipe, write_prepared
+from own_helpers import IMAGE, MODELS, built, definition
 from safetensors.torch import save_file
 from study_helpers import changed, write
 from training_helpers import images_of
@@ -20,8 +22,8 @@ from unfinished_helpers import Killed, always_kept, assert_same, killing_after
 
 from recall_distortion import networks
 from recall_distortion.compression.pruning.selection import loss_gradient
+from recall_distortion.evaluation.curvature import Loss
 from recall_distortion.inference import one_dense
-from recall_distortion.networks.definition import Definition
 from recall_distortion.study import check_feasible, examine, examined, load, own
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.training import (
@@ -37,21 +39,6 @@ from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import Block, copy_state, load_block, save_block
 from recall_distortion.training.vectorizable import able
 from recall_distortion.vocabulary import ONE_BROUGHT, PANEL
-
-MODELS = Path(own_models.__file__)
-IMAGE = (8, 8)
-
-
-def definition(function: str, **values: object) -> Definition:
-    """Return what a study says of a network that ``own_models`` makes."""
-    said = own.OwnNetwork(module=f"{MODELS.name}:{function}", **values)
-    return own.definition(function.lower(), said, str(MODELS.parent))
-
-
-def built(function: str, classes: int = 4, **values: object) -> torch.nn.Module:
-    return networks.build(
-        function, channels=1, classes=classes, own=definition(function, **values), image=IMAGE
-    )
 
 
 def runs_of(network: torch.nn.Module, count: int = 2) -> list[Run]:
@@ -213,6 +200,8 @@ def test_each_mistake_has_one_message_before_any_job_starts():
                 "classes": 4,
                 "image": [8, 8],
                 "files": [],
+                "groups": False,
+                "curvature": False,
             }
             for f, options, classifier in asked
         ]
@@ -390,7 +379,17 @@ def test_weights_that_do_not_fit_are_said(changes, words, tmp_path):
     ("methods", "words"),
     [
         ({"mine": {"criterion": "magnitude", "retraining": "rewind"}}, "goes back into a training"),
-        ({"mine": {"criterion": "l1_norm", "unit": "channel", "ratios": [2]}}, "unit: weight"),
+        (
+            {
+                "mine": {
+                    "criterion": "l1_norm",
+                    "unit": "channel",
+                    "removed": {"a": 0.5},
+                    "ratios": [2.0],
+                }
+            },
+            "methods.mine.removed: shares of layers are of the networks of this package",
+        ),
         (
             {"mine": {"weights": "int8"}},
             "mine of mine on digits (tiny) quantizes, and networks of one's own",
@@ -421,3 +420,61 @@ def test_one_dense_network_has_no_interval_and_no_reseed():
     )
     each = made.assign(engine="brought: a network for each seed")
     pd.testing.assert_frame_equal(one_dense.without_replicates(table, each), table)
+
+
+def slope(network, images, labels, moved):
+    """Return the gradient in double precision where the trained parameters are moved."""
+    network = copy.deepcopy(network).double()
+    trained = [value for value in network.parameters() if value.requires_grad]
+    with torch.no_grad():
+        for value, own in zip(
+            trained, moved.double().split([value.numel() for value in trained]), strict=True
+        ):
+            value += own.view_as(value)
+    loss = torch.nn.functional.cross_entropy(network(images.double()), labels)
+    return torch.cat([one.flatten() for one in torch.autograd.grad(loss, trained)])
+
+
+def test_curvature_is_found_of_attention_of_what_decides_and_beside_what_is_frozen(capsys):
+    """Against the whole Hessian; single gradients where torch.vmap fails."""
+    for function, frozen in (("Tokens", "mlp"), ("Deciding", "")):
+        network = built(function)
+        if frozen:
+            network.get_submodule(frozen).requires_grad_(False)
+        trained = [value for value in network.parameters() if value.requires_grad]
+        drawn = torch.Generator().manual_seed(0)
+        images, labels = torch.rand(3, 1, *IMAGE, generator=drawn), torch.tensor([0, 1, 2])
+        loss = Loss(network.eval(), images, labels)
+        assert len(loss) == sum(value.numel() for value in trained)
+        vector = torch.rand(len(loss), generator=drawn)
+
+        ahead, behind = (slope(network, images, labels, step * vector) for step in (1e-6, -1e-6))
+        expected = (ahead - behind) / 2e-6
+        torch.testing.assert_close(loss.product(vector).double(), expected, rtol=1e-3, atol=1e-4)
+        moment, covariance = loss.gradient_traces()
+        single = []
+        for image, label in zip(images, labels, strict=True):
+            own = torch.nn.functional.cross_entropy(network(image[None]), label[None])
+            single.append(torch.cat([one.flatten() for one in torch.autograd.grad(own, trained)]))
+        rows = torch.stack(single).double()
+        assert moment == pytest.approx(float(rows.square().sum(1).mean()), rel=1e-4)
+        less = float(rows.mean(0).square().sum())
+        assert covariance == pytest.approx(moment - less, rel=1e-3)
+        said = "gradients of images one after another: torch.vmap: " in capsys.readouterr().out
+        assert said == (function == "Deciding")
+
+
+def test_what_is_asked_of_a_network_that_has_none_of_it_is_said_before_any_job(tmp_path):
+    """Second derivatives, rectifiers."""
+    asked = {"definition": asdict(definition("Once")), "name": "mine", "channels": 1,
+             "classes": 4, "image": [8, 8], "files": [], "groups": False}  # fmt: skip
+    known, none = examined._ask([asked | {"curvature": own} for own in (False, True)])
+    assert not known["found"]["rectifiers"]
+    assert none["error"].startswith("architecture mine: curvature is of second derivatives, which")
+    values = changed("panels.0.architectures", ["mine"]) | {"dead_units": True}
+    values["architectures"] = {"mine": {"module": "models.py:Once"}}
+    shutil.copy(MODELS, tmp_path / "models.py")
+    path = write(tmp_path, values)
+    found = {("mine", "digits"): examined._found(known["found"])}
+    with pytest.raises(StudyError, match="dead_units: mine calls no rectifier"):
+        check_feasible(load(path), path, {"digits": None}, found)

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from core_helpers import REPOSITORY
 
+from recall_distortion.compression.channel_ratios import fraction_of_channels, widths
 from recall_distortion.configuration import configure
 from recall_distortion.inference.jobs.estimate import write_estimates
 from recall_distortion.inference.jobs.fit import write_fits, write_mixed_models
 from recall_distortion.inference.jobs.measure import write_measures
 from recall_distortion.inference.jobs.populations import write_populations
 from recall_distortion.inference.jobs.summarize import write_summary
+from recall_distortion.networks import structure
 from recall_distortion.report import build_report
 from recall_distortion.run import jobs, planned, work
 from recall_distortion.study import Study
@@ -74,6 +76,14 @@ def test_the_networks_of_the_page_go_through_a_whole_study(
         assert set(own["prunable"]) == {found["counts"]["prunable_weights"]}
         assert set(own["kept_prunable"]) == {round(found["counts"]["prunable_weights"] / 4)}
         assert own["alpha"].notna().all()
+    smaller = networks.query("method == 'units' and state == 'retrained'")
+    for name, own in smaller.groupby("architecture"):
+        found = json.loads((results / f"networks/{name}-digits.json").read_text("utf-8"))["found"]
+        layers = structure.read(found["layers"])
+        left = widths(layers, fraction_of_channels(layers, 1.5, "prunable"))
+        assert set(own["kept_total"]) == {structure.counts(layers, left).total}
+        assert set(own["multiply_adds"]) == {structure.multiply_adds(layers, left)}
+    assert len(smaller) == 6
     page = (results / "report.html").read_text("utf-8")
     assert "transformer on digits" in page
     assert "mobile on digits" in page
@@ -81,7 +91,7 @@ def test_the_networks_of_the_page_go_through_a_whole_study(
     # What is made is kept, and an edit of the code has these networks trained again.
     capsys.readouterr()
     assert work.work(planned.plan(study), gpus=0, data_root="data") == work.DONE
-    assert "0 of 13 jobs are to be done" in capsys.readouterr().out
+    assert "0 of 17 jobs are to be done" in capsys.readouterr().out
     text = (beside / "my_models.py").read_text("utf-8")
     (beside / "my_models.py").write_text(f"# Seen.\n{text}", encoding="utf-8")
     again = planned.plan(configure({"study": "mine", "gpus": 0}).study)
@@ -89,4 +99,4 @@ def test_the_networks_of_the_page_go_through_a_whole_study(
     (beside / "my_models.py").write_text(text.replace("nn.GELU", "nn.ReLU"), encoding="utf-8")
     again = planned.plan(configure({"study": "mine", "gpus": 0}).study)
     same = [a.word == b.word for a, b in zip(again.jobs, plan.jobs, strict=True)]
-    assert same == [True] + [False] * 12  # all but the data
+    assert same == [True] + [False] * 16  # all but the data

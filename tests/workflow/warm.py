@@ -82,8 +82,11 @@ def commands() -> str:
     """
     shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     run = os.getppid() if shared else os.getpid()
-    folder = Path(tempfile.gettempdir()) / f"warm-{shared or run}"
-    folder.mkdir(exist_ok=True)
+    if shared:
+        folder = Path(tempfile.gettempdir()) / f"warm-{shared}"
+        folder.mkdir(exist_ok=True)
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="warm-"))
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "snakemake").exists():
@@ -114,8 +117,7 @@ def _start(folder: Path, run: int) -> None:
 
 
 def _serve(folder: Path, run: int) -> None:
-    """Fork for each call of a command, and end with a process."""
-    end = os.pidfd_open(run)
+    """Fork for each call of a command, and end with the process ``run``."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     plugins = (module.name for module in pkgutil.iter_modules())
     _import(*_IMPORTED, *(name for name in plugins if name.startswith(_PLUGINS)))
@@ -128,8 +130,9 @@ def _serve(folder: Path, run: int) -> None:
         of_fits.close()
         server.bind(str(folder / "socket"))
         server.listen()
-        while server in select.select([server, end], [], [])[0]:
-            _fork_for(server)
+        while Path(f"/proc/{run}").exists():
+            if select.select([server], [], [], 1)[0]:
+                _fork_for(server)
     shutil.rmtree(folder)
 
 
@@ -137,11 +140,19 @@ def _serve_fits(server: socket.socket) -> NoReturn:
     """Fork for each call of a fit, and end with the process that this one was forked from."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     select.select([server], [], [])
+    if shutil.which("Rscript"):  # else the fit itself says what is missing
+        _load_r()
+    while True:
+        _fork_for(server)
+
+
+def _load_r() -> None:
+    """Start R as fits do, and load its packages."""
     _import(*_BESIDE_R)
     os.environ["RPY2_CFFI_MODE"] = "ABI"
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # R calls programs while it loads
     settings = ("R_PROFILE", "R_PROFILE_USER", "R_ENVIRON", "R_ENVIRON_USER")
     os.environ.update(dict.fromkeys(settings, os.devnull))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # R calls programs while it loads
     from rpy2.rinterface_lib import embedded
 
     embedded.set_initoptions(("rpy2", "--quiet", "--vanilla"))
@@ -149,8 +160,6 @@ def _serve_fits(server: socket.socket) -> NoReturn:
 
     r("{ loadNamespace('lmerTest'); La_version() }")  # which loads LAPACK; forks know no R_HOME
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        _fork_for(server)
 
 
 def _import(*names: str) -> None:

@@ -6,7 +6,7 @@ over the coordinates that pruning left: what a mask removes is no direction to m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recall_distortion.evaluation.eigenvalues import leading
+from recall_distortion.networks import registry
 from recall_distortion.training.randomness import generator
 
 #: Images whose second derivatives are held at once, and whose single gradients are. More gain the
@@ -50,7 +52,7 @@ class Loss:
 
     ``network`` is a plain module in evaluation mode, ``images`` [N, C, H, W] and ``labels`` [N] lie
     where it does. ``masks`` map parameters' names to booleans of their shapes; n of all parameters
-    are kept, in the order of ``named_parameters``.
+    are kept, in the order of ``named_parameters``. What a user's module freezes is none of them.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Loss:
         if network.training:
             raise ValueError("curvature is that of a network in evaluation mode")
         self.network, self.images, self.labels = network, images, labels
-        self.parameters = dict(network.named_parameters())
+        self.parameters = {n: own for n, own in network.named_parameters() if own.requires_grad}
         kept = [
             masks[name].to(value.device)
             if masks and name in masks
@@ -89,9 +91,11 @@ class Loss:
         ]
         found = torch.zeros_like(vector)
         for images, labels in self._batches(AT_ONCE):
-            loss = F.cross_entropy(self.network(images), labels, reduction="sum")
-            first = torch.autograd.grad(loss, parameters, create_graph=True)
-            second = torch.autograd.grad(first, parameters, parts, materialize_grads=True)
+            # Attention's fast forms have no second derivatives.
+            with sdpa_kernel(SDPBackend.MATH):
+                loss = F.cross_entropy(self.network(images), labels, reduction="sum")
+                first = torch.autograd.grad(loss, parameters, create_graph=True)
+                second = torch.autograd.grad(first, parameters, parts, materialize_grads=True)
             found += _flat(second)[self.kept]
         return found / len(self.labels)
 
@@ -106,18 +110,42 @@ class Loss:
             logits = functional_call(self.network, (parameters, buffers), (image[None],))
             return F.cross_entropy(logits, label[None])
 
-        single = vmap(grad(loss), in_dims=(None, 0, 0))
+        single: Callable[..., dict[str, Tensor]] = vmap(grad(loss), in_dims=(None, 0, 0))
+        at_once = SINGLE
+        if registry.known(self.network) is not None and not self._vectorizes(single):
+            single, at_once = self._one_by_one, 1
         detached = {name: value.detach() for name, value in self.parameters.items()}
         total, squares = 0.0, 0.0
         mean = torch.zeros(len(self), dtype=torch.float64)
-        for images, labels in self._batches(SINGLE):
-            found = single(detached, images, labels)
+        for images, labels in self._batches(at_once):
+            with sdpa_kernel(SDPBackend.MATH):
+                found = single(detached, images, labels)
             rows = torch.cat([found[name].flatten(1) for name in detached], dim=1)[:, self.kept]
             squares += float(rows.square().sum(1).double().sum())
             mean += rows.sum(0).double().cpu()
             total += len(labels)
         moment = squares / total
         return moment, moment - float((mean / total).square().sum())
+
+    def _vectorizes(self, single: Callable[..., dict[str, Tensor]]) -> bool:
+        """Return whether a user's module takes images at once; a line says why not."""
+        detached = {name: value.detach() for name, value in self.parameters.items()}
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                single(detached, self.images[:2], self.labels[:2])
+        except RuntimeError as error:
+            said = str(error).partition("\n")[0]
+            print(f"gradients of images one after another: torch.vmap: {said}", flush=True)
+            return False
+        return True
+
+    def _one_by_one(
+        self, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the gradients of the one image's own loss, as a row each."""
+        loss = F.cross_entropy(self.network(images), labels)
+        found = torch.autograd.grad(loss, list(self.parameters.values()), materialize_grads=True)
+        return {name: own[None] for name, own in zip(parameters, found, strict=True)}
 
     @torch.no_grad()
     def value(self) -> float:

@@ -18,8 +18,9 @@ class Definition:
     ``options`` are further arguments; ``code`` has a word for each file that it is made of
     (``system.own_code``), which a job compares with what it finds. ``classifier`` names the module
     that is never pruned and ``prunable`` patterns of the parameters that are, where they are not
-    found. ``weights`` is the file that the dense network is read from, one a seed where its name
-    has ``{seed}``; without it networks are trained.
+    found; so do ``channels``, by group, the layers that make (``made_by``) and read (``read_by``)
+    channels that go together. ``weights`` is the file that the dense network is read from, one a
+    seed where its name has ``{seed}``; without it networks are trained.
     """
 
     module: str
@@ -29,6 +30,7 @@ class Definition:
     classifier: str = ""
     prunable: tuple[str, ...] = ()
     weights: str = ""
+    channels: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     @property
     def is_one(self) -> bool:

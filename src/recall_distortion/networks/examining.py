@@ -16,9 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
-from recall_distortion.networks import registry
+from recall_distortion.networks import channel_groups, registry, structure
 from recall_distortion.networks.definition import Definition
+from recall_distortion.networks.functions import name_of
 from recall_distortion.networks.own import build, raised, read_state, restore
 from recall_distortion.networks.seeded import seeded
 from recall_distortion.system.errors import NetworkError
@@ -35,11 +38,14 @@ def examine(
     classes: int,
     image: tuple[int, int],
     files: Sequence[str] = (),
+    groups: bool = False,
+    curvature: bool = False,
 ) -> dict[str, Any]:
     """Return what a study must know of a network, or raise ``NetworkError`` for what it is not.
 
     It is made, called in evaluation and in training and given gradients, as jobs will; ``files`` of
-    weights are read.
+    weights are read. With ``groups`` it has channels removed, with
+    ``curvature`` it is differentiated twice.
     """
     network = build(name, definition, channels=channels, classes=classes, image=image)
     where = f"architecture {name}"
@@ -52,12 +58,18 @@ def examine(
         read_state(name, network, path)
     counts = registry.counts(network)
     known = registry.known(network)
+    if curvature:
+        _check_second(where, network, images)
+    own = channel_groups.found(network) if groups else None
     return {
         "counts": asdict(counts),
         "classifier": known.classifier,
         "prunable": list(known.prunable),
         "draws": known.draws,
         "tokens": _has_tokens(network, images),
+        "rectifiers": _has_rectifiers(network, images),
+        "layers": structure.plain(own.layers) if own else [],
+        "stay": dict(own.stay) if own else {},
     }
 
 
@@ -156,6 +168,43 @@ def _has_tokens(network: nn.Module, images: Tensor) -> bool:
     return any(shapes.get(name) != 2 for name in linear)
 
 
+def _check_second(where: str, network: nn.Module, images: Tensor) -> None:
+    """Check that a network has second derivatives, which curvature is."""
+    trained = [value for value in network.parameters() if value.requires_grad]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # attention's fast forms have none
+            logits = network.eval()(images)
+            first = torch.autograd.grad(logits.square().sum(), trained, create_graph=True)
+            # By this call: torch.autograd.grad passes over functions that have one derivative.
+            torch.stack([one.square().sum() for one in first]).sum().backward()
+    except RuntimeError as error:
+        raise NetworkError(
+            f"{where}: curvature is of second derivatives, which raised {raised(error)}; remove "
+            "curvature, or use functions that have them"
+        ) from None
+    finally:
+        network.zero_grad(set_to_none=True)
+
+
+class _Called(TorchFunctionMode):
+    """Gathers the names of torch's functions that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(name_of(func))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _has_rectifiers(network: nn.Module, images: Tensor) -> bool:
+    with _Called() as called:
+        network.eval()(images)
+    return "relu" in called.names
+
+
 def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     definition = Definition(**asked["definition"])
     try:
@@ -167,6 +216,8 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
                 classes=asked["classes"],
                 image=tuple(asked["image"]),
                 files=[path for path, *_ in asked["files"]],
+                groups=asked["groups"],
+                curvature=asked["curvature"],
             )
         }
     except NetworkError as error:

@@ -37,13 +37,15 @@ SEEN = 2
 class Own:
     """What is known of a network that a user's function makes.
 
-    ``make`` makes another one. ``classifier`` names the module that gives the logits, ``prunable``
-    the parameters that may be pruned, in order; ``draws`` says whether the module draws random
-    numbers while it is trained, as dropout does.
+    ``make`` makes another one, for images of ``channels`` and a height and width, ``image``.
+    ``classifier`` names the module that gives the logits, ``prunable`` the parameters that may be
+    pruned, in order; ``draws`` says whether the module draws random numbers while it is trained, as
+    dropout does.
     """
 
     definition: Definition
     channels: int
+    image: tuple[int, int]
     make: Callable[[], nn.Module]
     classifier: str
     prunable: tuple[str, ...]
@@ -77,7 +79,8 @@ def build(
     network.register_forward_pre_hook(_contiguous)
     classifier = _classifier(name, network, definition, shown, classes)
     prunable = _prunable(name, network, definition, classifier)
-    own = Own(definition, channels, make, classifier, prunable, _draws(name, network, shown))
+    draws = _draws(name, network, shown)
+    own = Own(definition, channels, image, make, classifier, prunable, draws)
     setattr(network, registry.OWN, own)
     network.architecture = name
     return network  # type: ignore[no-any-return]

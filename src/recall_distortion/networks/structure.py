@@ -7,12 +7,17 @@ removed together, as a shortcut adds them, are one unit of one group, whatever l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from recall_distortion.networks.parameters import Counts
 
 CONVOLUTION, LINEAR, BATCH_NORM = "convolution", "linear", "batch_norm"
+# A convolution of each channel by itself, and a parameter none of whose numbers is a channel's.
+DEPTHWISE, WHOLE = "depthwise", "whole"
+#: Layers whose weights have a column for each channel that they read.
+READS = (CONVOLUTION, LINEAR)
 
 # What a tensor's part is to a channel: the weights that make it, batch norm's factor of it, what
 # else moves with it, what the next layers read it by, and batch norm's running statistics.
@@ -33,7 +38,7 @@ Channels = tuple["Group | int", ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with parameters; ``name`` is its module's.
+    """A layer with parameters; ``name`` is its module's, or a whole parameter's own.
 
     ``area`` is how many weights lie between a channel that it reads and one that it makes: those of
     a kernel, or the pixels of a channel that a linear layer reads. ``positions`` counts the places
@@ -53,7 +58,8 @@ class Layer:
         """Return its weights in a network of ``widths`` channels by group; batch norm has none."""
         if self.kind == BATCH_NORM:
             return 0
-        return self.area * width(self.inputs, widths) * width(self.outputs, widths)
+        read = 1 if self.kind == DEPTHWISE else width(self.inputs, widths)
+        return self.area * read * width(self.outputs, widths)
 
     def others(self, widths: Mapping[str, int]) -> int:
         """Return its biases, or batch norm's factors and offsets."""
@@ -121,6 +127,45 @@ def batch_norm(name: str, channels: Channels | Group | int) -> Layer:
     return Layer(name, BATCH_NORM, own, own, prunable=False)
 
 
+def whole(name: str, numbers: int, *, positions: int, prunable: bool) -> Layer:
+    """Return a parameter of so many numbers that always stay."""
+    return Layer(name, WHOLE, (1,), (numbers,), 1, positions, False, prunable)
+
+
+def without(layers: Sequence[Layer], names: Collection[str]) -> list[Layer]:
+    """Return layers in which the channels of some groups always stay."""
+
+    def own(channels: Channels) -> Channels:
+        found: list[Group | int] = []
+        for one in channels:
+            if isinstance(one, Group) and one.name in names:
+                one = one.size
+            if isinstance(one, int) and found and isinstance(found[-1], int):
+                found[-1] += one
+            else:
+                found.append(one)
+        return tuple(found)
+
+    return [replace(one, inputs=own(one.inputs), outputs=own(one.outputs)) for one in layers]
+
+
+def plain(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return layers as JSON has them."""
+    return [asdict(layer) for layer in layers]
+
+
+def read(values: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    """Return the layers that ``plain`` wrote."""
+
+    def channels(given: Sequence[Any]) -> Channels:
+        return tuple(one if isinstance(one, int) else Group(**one) for one in given)
+
+    return [
+        Layer(**{**one, "inputs": channels(one["inputs"]), "outputs": channels(one["outputs"])})
+        for one in values
+    ]
+
+
 def width(channels: Channels, widths: Mapping[str, int]) -> int:
     """Return how many channels there are; a group that ``widths`` lacks is whole."""
     return sum(one if isinstance(one, int) else widths.get(one.name, one.size) for one in channels)
@@ -139,7 +184,7 @@ def parts(layers: Sequence[Layer]) -> dict[str, list[Part]]:
             found[group] += [
                 Part(f"{layer.name}.{name}", role, 0, first) for name, role in _made(layer)
             ]
-        if layer.kind == BATCH_NORM:
+        if layer.kind not in READS:
             continue
         each = layer.area if layer.kind == LINEAR else 1
         for group, first in _places(layer.inputs):

@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import recall_distortion
+from recall_distortion.compression.facts import CHANNEL
+from recall_distortion.networks import structure
 from recall_distortion.networks.parameters import Counts
+from recall_distortion.networks.structure import Layer
 from recall_distortion.study.models import Study
 from recall_distortion.system import code
 from recall_distortion.system.errors import StudyError
@@ -22,6 +25,10 @@ from recall_distortion.vocabulary import Panel
 
 FOLDER = "networks"
 _EXAMINING = "recall_distortion.networks.examining"
+_LOOKING = (
+    *("examining", "own", "registry", "structure", "channel_groups", "functions", "grouping"),
+    *("identities", "reduced", "tracing"),
+)
 
 
 class ImageShape(Protocol):
@@ -36,7 +43,9 @@ class ImageShape(Protocol):
 class Found:
     """What a study must know of a network of one's own, for images of a data set.
 
-    ``tokens`` says whether a linear layer of it gets more than features.
+    ``tokens`` says whether a linear layer of it gets more than features, ``rectifiers`` whether it
+    calls one. Where channels are removed
+    ``layers`` has its groups, and ``stay`` why the channels of other layers stay.
     """
 
     counts: Counts
@@ -44,6 +53,9 @@ class Found:
     prunable: tuple[str, ...]
     draws: bool
     tokens: bool
+    rectifiers: bool
+    layers: tuple[Layer, ...] = ()
+    stay: Mapping[str, str] = field(default_factory=dict)
 
 
 def examine(
@@ -70,6 +82,8 @@ def examine(
                 "classes": shape.classes,
                 "image": [shape.image_size, shape.image_size],
                 "files": [_seen(p) for p in definition.files(study.replicate_seeds())],
+                "groups": _removes_channels(study, panel),
+                "curvature": study.curvature is not None,
             }
             # As a file has it, to which it is compared.
             wanted[panel.architecture, panel.dataset] = json.loads(json.dumps(asked))
@@ -92,6 +106,18 @@ def examine(
     return found
 
 
+def _removes_channels(study: Study, panel: Panel) -> bool:
+    """Return whether a method removes channels of a network, whatever its recipe."""
+    methods = {
+        method
+        for network in study.networks()
+        if network.panel[:2] == panel[:2]
+        for method in network.methods
+    }
+    pruning = (study.pruning(method) for method in methods)
+    return any(one is not None and one.unit == CHANNEL.name for one in pruning)
+
+
 def brought(study: Study, panel: Panel, seeds: Sequence[int]) -> list[str]:
     """Return the files of a panel's dense networks of one's own; none where they are trained."""
     definition = study.definition(panel.architecture)
@@ -100,7 +126,8 @@ def brought(study: Study, panel: Panel, seeds: Sequence[int]) -> list[str]:
 
 def _found(values: Mapping[str, Any]) -> Found:
     return Found(**{**values, "counts": Counts(**values["counts"]),
-                    "prunable": tuple(values["prunable"])})  # fmt: skip
+                    "prunable": tuple(values["prunable"]),
+                    "layers": tuple(structure.read(values["layers"]))})  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,8 +155,9 @@ def _software() -> dict[str, str]:
     except PackageNotFoundError:
         raise StudyError("one's own networks need torch, which is not installed here") from None
     rooms = Path(recall_distortion.__file__).parent
-    looking = [rooms / "networks" / f"{name}.py" for name in ("examining", "own", "registry")]
-    return {"torch": torch} | {path.stem: code.word(path) for path in looking}
+    return {"torch": torch} | {
+        name: code.word(rooms / "networks" / f"{name}.py") for name in _LOOKING
+    }
 
 
 def _ask(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -375,7 +375,7 @@ class Study(Strict):
         further = units.modules(self._trained(network)[1], methods)
         further += transferring.modules(self, panel, bundle) + network.recipe.modules()
         if panel.architecture in self.architectures:
-            return [*own.MODULES, *further]
+            return [*own.modules(further), *further]
         family = plans.architecture(panel.architecture).family
         rooms = ("networks", "fast.cpu", "fast.gpu")
         return [*(f"recall_distortion.{room}.{family}" for room in rooms), *further]

@@ -14,13 +14,26 @@ from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.networks.definition import SEED, Definition
 from recall_distortion.study.arms import Methods
 from recall_distortion.study.recipes import RecipePair
-from recall_distortion.study.strict import Strict
+from recall_distortion.study.strict import Name, Strict
 from recall_distortion.system import own_code
 from recall_distortion.system.errors import NetworkError, StudyError
 
-#: What jobs of one's own networks import by name.
-MODULES = ("recall_distortion.networks.own",)
+_OWN = "recall_distortion.networks.own"
+_GROUPS = "recall_distortion.networks.channel_groups"
+_CHANNEL = f".units.{CHANNEL.name}"
 _MODULE = r"^[^:\s]+:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class NamedChannels(Strict):
+    """Channels that go together, each kept or removed by itself, by the layers that have them."""
+
+    made_by: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Linear layers and convolutions whose outputs they are, and the batch norms "
+        "and depthwise convolutions behind these."
+    )
+    read_by: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Linear layers and convolutions that read them, and nothing beside."
+    )
 
 
 class OwnNetwork(Strict):
@@ -42,6 +55,11 @@ class OwnNetwork(Strict):
         None,
         description="The parameters that may be pruned, by name or pattern (blocks.*.weight); by "
         "default the weights of linear layers, convolutions and attention.",
+    )
+    channels: Annotated[dict[Name, NamedChannels], Field(min_length=1)] | None = Field(
+        None,
+        description="Channels that unit: channel may remove, by a name for each group; by default "
+        "those that a call of the network shows.",
     )
     weights: Annotated[str, StringConstraints(min_length=1)] | None = Field(
         None,
@@ -69,6 +87,12 @@ class OwnNetwork(Strict):
         return options
 
 
+def modules(further: Sequence[str]) -> list[str]:
+    """Return what jobs import by name: what makes the network, what finds its channels."""
+    removes_channels = any(name.endswith(_CHANNEL) for name in further)
+    return [_OWN, *[_GROUPS] * removes_channels]
+
+
 def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) for key in value) and all(map(_is_plain, value.values()))
@@ -94,6 +118,7 @@ def definition(name: str, own: OwnNetwork, folder: str) -> Definition:
         own.classifier or "",
         tuple(own.prunable or ()),
         str(Path(folder, Path(own.weights).expanduser())) if own.weights else "",
+        {name: one.model_dump() for name, one in (own.channels or {}).items()},
     )
 
 
@@ -116,10 +141,10 @@ def check(
                 f"into the module of {where}, which draws from each replicate's own stream"
             )
     for name, method in methods.items():
-        if method is not None and method.unit == CHANNEL.name:
+        if method is not None and method.removed is not None:
             raise ValueError(
-                f"methods: {name} of {where} removes channels, and which go together is known of "
-                "the networks of this package alone; use unit: weight"
+                f"methods.{name}.removed: shares of layers are of the networks of this package, "
+                f"and {where} is one's own; use ratios"
             )
         way = WAY_OF[name] if method is None else (method.schedule, method.retraining)
         early = method is not None and method.at != TRAINED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -15,12 +15,13 @@ from pydantic import BaseModel, ValidationError
 from recall_distortion.compression.facts import CHANNEL
 from recall_distortion.compression.ratios import fraction_to_keep
 from recall_distortion.compression.spans import check_steps
-from recall_distortion.networks import plans
-from recall_distortion.networks.plans import ARCHITECTURES, parameter_counts
+from recall_distortion.networks import plans, structure
+from recall_distortion.networks.plans import ARCHITECTURES
+from recall_distortion.networks.structure import Layer
 from recall_distortion.study import transferring, units
 from recall_distortion.study.examined import Found, ImageShape
 from recall_distortion.study.models import Network, Study
-from recall_distortion.study.parts import KINDS
+from recall_distortion.study.parts import KINDS, Method
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.vocabulary import Panel
 
@@ -98,31 +99,53 @@ def check_feasible(
         _check_steps(study, network, path)
         if panel.architecture in study.architectures:
             own_network = (found or {})[panel.architecture, panel.dataset]
-            counts = own_network.counts
+            counts, layers = own_network.counts, own_network.layers
+            if study.dead_units and not own_network.rectifiers:
+                raise StudyError(
+                    f"{path}: dead_units: {panel.architecture} calls no rectifier (relu), whose "
+                    "units could be dead; remove it, or train the network in a study of its own"
+                )
             if own_network.tokens:
                 _refuse_of_tokens(path, network, study)
         else:
             _check_size(path, panel, shape)
-            counts = parameter_counts(panel.architecture, shape.channels, shape.classes)
+            layers = tuple(
+                plans.layers(
+                    panel.architecture, shape.channels, shape.classes, (shape.image_size,) * 2
+                )
+            )
+            counts = structure.counts(layers)
         where = f"{panel.architecture} on {panel.dataset}"
         if misfit := transferring.check_shapes(study, panel, shapes):
             raise StudyError(f"{path}: key 'methods': {misfit}")
         for method in network.methods:
             definition = study.pruning(method)
             taken = isinstance(definition, transferring.Transferred)
-            if definition is None or taken or definition.sparsities or definition.profile:
+            if definition is None or taken or definition.profile:
                 continue  # nothing is removed, or what every network has
+            if definition.unit == CHANNEL.name:
+                _check_scales(path, where, method, definition, layers)
+            if definition.sparsities:
+                continue
             own = definition.ratios is not None
             for ratio in study.ratios_of(method):
                 try:
                     if definition.unit == CHANNEL.name:
-                        size = shape.channels, shape.image_size, shape.classes
-                        units.reach(panel.architecture, size, definition, ratio, study.count, where)
+                        units.reach(layers, definition, ratio, study.count, where)
                     else:
                         fraction_to_keep(counts, ratio, study.count, where)
                 except NetworkError as error:
                     key = f"methods.{method}.ratios" if own else "ratios"
                     raise StudyError(f"{path}: key {key!r}: {error}") from None
+
+
+def _check_scales(
+    path: str | Path, where: str, name: str, method: Method, layers: Sequence[Layer]
+) -> None:
+    try:
+        units.check_scales(where, name, method, layers)
+    except NetworkError as error:
+        raise StudyError(f"{path}: key 'methods': {error}") from None
 
 
 def _refuse_of_tokens(path: str | Path, network: Network, study: Study) -> None:

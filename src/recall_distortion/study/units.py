@@ -9,10 +9,12 @@ from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.controls import ONE_SHOT, WAY_OF
 from recall_distortion.compression.facts import CHANNEL, CHANNEL_CRITERIA, PROFILES, WEIGHT
 from recall_distortion.networks import plans, structure
+from recall_distortion.networks.structure import Layer
 from recall_distortion.study import channels
 from recall_distortion.study.architectures import is_built_in
 from recall_distortion.study.arms import control_of
 from recall_distortion.study.parts import Method
+from recall_distortion.system.errors import NetworkError
 from recall_distortion.vocabulary import CONTROLS, OF_ROUNDS
 
 Methods = Mapping[str, Method | None]  # of one network, by name; controls and quantizers are None
@@ -62,25 +64,28 @@ def check(where: str, architecture: str, methods: Methods, count: str) -> None:
             )
 
 
-def reach(
-    architecture: str,
-    shape: tuple[int, int, int],
-    method: Method,
-    ratio: float,
-    count: str,
-    where: str,
-) -> None:
-    """Raise ``NetworkError`` where a network cannot be so much smaller by its channels.
+def reach(layers: Sequence[Layer], method: Method, ratio: float, count: str, where: str) -> None:
+    """Raise ``NetworkError`` where a network of ``layers`` cannot be so much smaller by channels.
 
     So it does where the method says which of them go, and leaves another ratio than it states.
-    ``shape`` is the channels, the size and the classes of its images.
     """
-    depth, size, classes = shape
-    layers = plans.layers(architecture, depth, classes, (size, size))
     if method.removed is not None:
         channels.check_ratio(layers, method.removed, ratio, count, where)
     else:
         fraction_of_channels(layers, ratio, count, where)
+
+
+def check_scales(where: str, name: str, method: Method, layers: Sequence[Layer]) -> None:
+    """Check that a criterion of batch norm has one of each group; raises ``NetworkError``."""
+    if not method.facts.needs_batch_norm:
+        return
+    for group, parts in structure.parts(layers).items():
+        if not any(part.role == structure.SCALE for part in parts):
+            others = [n for n, facts in CHANNEL_CRITERIA.items() if not facts.needs_batch_norm]
+            raise NetworkError(
+                f"{name} of {where} ranks channels by their batch norm, and those of {group} have "
+                f"none; choose one of {', '.join(others)}"
+            )
 
 
 def parameters(architecture: str, methods: Methods, bundle: Sequence[str]) -> dict[str, Any]:

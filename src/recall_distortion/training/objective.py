@@ -74,7 +74,8 @@ class Objective:
         logits, taken = stack.outputs(images, training=True, dropped=dropped, tapped=[*tapped])
         losses = cross_entropy(logits, labels, self.label_smoothing).mean(1)
         for one in self.regularizers:
-            losses = losses + one.weight * REGULARIZERS[one.name].penalty(one, stack, taken)
+            penalties = REGULARIZERS[one.name].penalty(one, stack, taken)
+            losses = torch.add(losses, penalties, alpha=one.weight)
         return losses
 
 
@@ -132,13 +133,28 @@ def _jumpstart(regularizer: Regularizer, stack: Stack, taken: PreActivations) ->
     M <= 0 it is dead, where m > 0 linear; a slack, balance max(1 - M, 0) + (1 - balance)
     max(1 + m, 0), is zero where it is neither by a margin of 1. Equal extremes share a gradient.
     """
-    found = [_extremes(z) for calls in taken.values() for z in calls]
-    units_highest, units_lowest, points_highest, points_lowest = (
-        torch.cat(parts, 1) for parts in zip(*found, strict=True)
+    # In single precision, whatever autocast leaves a layer's results in.
+    layers = [
+        z if z.dtype == torch.float64 else z.float() for calls in taken.values() for z in calls
+    ]
+    balance, aggregation = regularizer.balance, regularizer.aggregation
+    if all(z.device.type == "cpu" for z in layers):
+        extremes = cpu.load_extremes()
+        layouts = [extremes.layout(z) for z in layers]
+        if None not in layouts:
+            found: Tensor = extremes.Penalties.apply(balance, aggregation, layouts, *layers)
+            return found
+    return AGGREGATIONS[aggregation](_slacks(balance, layers), sum(z.shape[2] for z in layers))
+
+
+def _slacks(balance: float, layers: Sequence[Tensor]) -> Tensor:
+    """Return the slacks of all units and then all points of layers, [K, units + points]."""
+    units_highest, units_lowest, points_highest, points_lowest = zip(
+        *map(_extremes, layers), strict=True
     )
-    units = _slack(regularizer.balance, units_highest, units_lowest)
-    points = _slack(regularizer.balance, points_highest, points_lowest)
-    return AGGREGATIONS[regularizer.aggregation](units, points)
+    highest = torch.cat([*units_highest, *points_highest], 1)
+    lowest = torch.cat([*units_lowest, *points_lowest], 1)
+    return balance * F.relu(1 - highest) + (1 - balance) * F.relu(1 + lowest)
 
 
 def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -146,12 +162,6 @@ def _extremes(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     They are the largest and the smallest of each unit [K, units] and of each point [K, B].
     """
-    z = z if z.dtype == torch.float64 else z.float()
-    if z.device.type == "cpu":
-        extremes = cpu.load_extremes()
-        if extremes.is_laid_out(z):
-            found: tuple[Tensor, Tensor, Tensor, Tensor] = extremes.Extremes.apply(z)
-            return found
     if z.dim() == 3:
         units_highest, units_lowest, points_highest, points_lowest = Extremes.apply(z, 1, 2)
     else:
@@ -198,15 +208,11 @@ class Extremes(torch.autograd.Function):
         return total, *[None] * (len(found) // 2)
 
 
-def _slack(balance: float, highest: Tensor, lowest: Tensor) -> Tensor:
-    return balance * F.relu(1 - highest) + (1 - balance) * F.relu(1 + lowest)
-
-
-#: How slacks of units [K, U] and points [K, P] become one number a network.
-AGGREGATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "norm": lambda units, points: torch.linalg.vector_norm(torch.cat([units, points], 1), dim=1),
-    "mean": lambda units, points: torch.cat([units, points], 1).mean(1),
-    "balanced": lambda units, points: units.mean(1) + points.mean(1),
+#: How slacks [K, units + points], of so many units, become one number a network.
+AGGREGATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "norm": lambda slacks, units: torch.linalg.vector_norm(slacks, dim=1),
+    "mean": lambda slacks, units: slacks.mean(1),
+    "balanced": lambda slacks, units: slacks[:, :units].mean(1) + slacks[:, units:].mean(1),
 }
 
 

@@ -42,6 +42,8 @@ class Stack(ABC):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         self.network = network
         self.dtype = dtype
+        # What a layer gave is then overwritten by what comes after it, so that a copy is taken.
+        self._in_place = any(getattr(module, "inplace", False) for module in network.modules())
         # Of frozen parameters too, which a network may have alone.
         self._first = next(name for name, _ in network.named_parameters())
 
@@ -86,7 +88,7 @@ class Stack(ABC):
 
 @contextmanager
 def _hooked(
-    network: nn.Module, dropped: Mapping[str, Tensor], tapped: Sequence[str]
+    network: nn.Module, dropped: Mapping[str, Tensor], tapped: Sequence[str], copied: bool
 ) -> Iterator[dict[str, list[Tensor]]]:
     """Within the context multiply what layers get by ``dropped``, and take what others give."""
     taken: dict[str, list[Tensor]] = {name: [] for name in tapped}
@@ -95,7 +97,7 @@ def _hooked(
         thin = functools.partial(_thinned, mask)
         handles.append(network.get_submodule(name).register_forward_pre_hook(thin))
     for name in tapped:
-        take = functools.partial(_take, taken[name])
+        take = functools.partial(_take, taken[name], copied)
         handles.append(network.get_submodule(name).register_forward_hook(take))
     try:
         yield taken
@@ -108,8 +110,10 @@ def _thinned(mask: Tensor, module: nn.Module, given: tuple[Tensor]) -> tuple[Ten
     return (given[0] * mask.to(given[0].dtype),)
 
 
-def _take(taken: list[Tensor], module: nn.Module, given: tuple[Tensor], result: Tensor) -> None:
-    taken.append(result)
+def _take(
+    taken: list[Tensor], copied: bool, module: nn.Module, given: tuple[Tensor], result: Tensor
+) -> None:
+    taken.append(result.clone() if copied else result)
 
 
 def _trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -143,7 +147,7 @@ class Alone(Stack):
         tapped: Sequence[str],
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         own = {name: mask[0] for name, mask in dropped.items()}
-        with _hooked(self.network, own, tapped) as taken:
+        with _hooked(self.network, own, tapped, self._in_place) as taken:
             logits: Tensor = self.network(images)
         stacked = {name: [value[None] for value in values] for name, values in taken.items()}
         return logits[None], stacked
@@ -188,7 +192,7 @@ class Vectorized(Stack):
             dropped: dict[str, Tensor],
         ) -> tuple[Tensor, dict[str, list[Tensor]]]:
             # What is taken leaves as a result of the call, in which alone it is one network's.
-            with _hooked(self.network, dropped, tapped) as taken:
+            with _hooked(self.network, dropped, tapped, self._in_place) as taken:
                 found: Tensor = functional_call(self.network, (parameters, buffers), (images,))
             return found, taken
 

@@ -11,10 +11,12 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from recall_distortion.networks import plans, structure
-from recall_distortion.networks.structure import FILTER, INPUT, SCALE, Group, Part
+from recall_distortion.networks import plans, registry, structure
+from recall_distortion.networks.structure import FILTER, INPUT, LINEAR, READS, SCALE, Group, Part
 from recall_distortion.system.errors import NetworkError
 
+#: Of a user's network alone, so by name.
+_FOUND = "recall_distortion.networks.channel_groups"
 _SCORES = "recall_distortion.compression.pruning.channel_scores"
 
 
@@ -34,7 +36,13 @@ class Channels:
 
 
 def layers_of(network: nn.Module, image: tuple[int, int] | None = None) -> list[structure.Layer]:
-    """Return the layers of a network that ``networks.build`` made, for images of a size."""
+    """Return the layers of a network that ``networks.build`` made, for images of a size.
+
+    Those of a user's network are found in it, for the images that it was made for.
+    """
+    if registry.known(network) is not None:
+        found: list[structure.Layer] = import_module(_FOUND).layers(network)
+        return found
     name = getattr(network, "architecture", None)
     if name is None:
         raise NetworkError(
@@ -112,7 +120,8 @@ def _observed(
 
     def watch(layer: structure.Layer) -> None:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            maps = given[0]
+            # A linear layer reads the last dimension, of tokens too.
+            maps = given[0].movedim(-1, 1) if layer.kind == LINEAR else given[0]
             count = structure.width(layer.inputs, {})
             maps = maps.reshape(len(maps), count, -1)
             maps = maps if maps.shape[2] > 1 else maps.permute(2, 1, 0)
@@ -121,7 +130,7 @@ def _observed(
         handles.append(network.get_submodule(layer.name).register_forward_pre_hook(see))
 
     for layer in layers:
-        if layer.kind != structure.BATCH_NORM and not isinstance(layer.inputs[0], int):
+        if layer.kind in READS and any(isinstance(one, Group) for one in layer.inputs):
             watch(layer)
     training = network.training
     try:

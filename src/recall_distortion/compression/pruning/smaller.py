@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.compression.pruning.channels import layers_of
-from recall_distortion.networks import structure
+from recall_distortion.networks import reduced
 from recall_distortion.networks.registry import output_positions
 from recall_distortion.system.errors import NetworkError
 
@@ -18,43 +18,12 @@ from recall_distortion.system.errors import NetworkError
 TOLERANCE = 1e-9
 
 
-def kept_places(network: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
-    """Return by tensor and dimension, as booleans, what the channels that are kept leave of it.
-
-    ``kept`` are booleans by group. Parameters and batch norm's statistics are among the tensors.
-    """
-    tensors = dict(network.state_dict())
-    found: dict[str, dict[int, Tensor]] = {}
-    for group, parts in structure.parts(layers_of(network)).items():
-        own = kept[group].cpu()
-        for part in parts:
-            length = tensors[part.tensor].shape[part.dimension]
-            of_tensor = found.setdefault(part.tensor, {})
-            places = of_tensor.setdefault(part.dimension, torch.ones(length, dtype=torch.bool))
-            places[part.first :][: len(own) * part.each] = own.repeat_interleave(part.each)
-    return found
-
-
-@torch.no_grad()
 def smaller(network: nn.Module, kept: Mapping[str, Tensor]) -> nn.Module:
-    """Return a network of the kept channels alone, with the network's numbers; it is a copy."""
-    found = copy.deepcopy(network)
-    for name, dimensions in kept_places(network, kept).items():
-        layer, _, part = name.rpartition(".")
-        module: nn.Module = found.get_submodule(layer)
-        tensor = getattr(module, part)
-        for dimension, places in dimensions.items():
-            tensor = tensor.index_select(dimension, places.nonzero()[:, 0].to(tensor.device))
-        tensor = tensor.contiguous()
-        setattr(module, part, nn.Parameter(tensor) if part in ("weight", "bias") else tensor)
-    for module in found.modules():
-        if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels = module.weight.shape[:2]
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, nn.BatchNorm2d):
-            module.num_features = len(module.weight)
-    return found
+    """Return a network of the kept channels alone, with the network's numbers; it is a copy.
+
+    ``kept`` are booleans by group.
+    """
+    return reduced.smaller(network, layers_of(network), kept)
 
 
 @torch.no_grad()

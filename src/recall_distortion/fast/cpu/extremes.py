@@ -1,11 +1,16 @@
-"""Extremes of pre-activations over units and over points, and where they are, compiled by Numba.
+"""Jumpstart's penalty by the extremes of pre-activations, compiled by Numba.
 
-The gradient of an extreme goes to its place alone: PyTorch's passes over all places, three for each
-extreme, are left out. Numbers are taken in the order in which they lie in memory.
+The layers of networks are taken together, and the gradient of an extreme goes to its place alone:
+PyTorch's passes over all places, three for each extreme, and its calls for each layer are left out.
+Numbers are taken in the order in which they lie in memory.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,6 +19,18 @@ from numba import njit
 from torch import Tensor
 
 from recall_distortion.system.errors import NetworkError
+
+#: How slacks become one number a network, by what the loops call it.
+NORM, MEAN, BALANCED = range(3)
+AGGREGATIONS = {"norm": NORM, "mean": MEAN, "balanced": BALANCED}
+#: How pre-activations [K, B, units, ...] lie in memory: the networks, the batch, the units and the
+#: places of a unit; how far apart networks and images are; and whether the units of a place lie
+#: side by side, or the places of a unit.
+Layout = tuple[int, int, int, int, int, int, bool]
+#: What counts as one in the upper half of a number, whose lower half holds a place.
+ONE = 1 << 32
+#: So many numbers at least are compared with as many others at a time, where units are few.
+_WIDE = 128
 
 
 def _compiled(function: Any) -> Any:
@@ -26,169 +43,275 @@ def _compiled(function: Any) -> Any:
 
 
 @_compiled
-def _find(z, sizes, strides, units_inside, values, places):  # type: ignore[no-untyped-def]
-    """Write the extremes and their places in z, and return whether any is at several places.
+def _find(z, layout, extremes, unit, point):  # type: ignore[no-untyped-def]
+    """Write a layer's extremes, of units from column ``unit`` on, of points from ``point``.
 
-    ``z`` is all memory between the first and the last number; of network k and image b the rows x
-    begin at k, b and x times ``strides``, and hold units, or the places of one unit.
+    ``z`` is all numbers as they lie in memory, and ``extremes`` [2, K, columns] the largest and the
+    smallest, of units only where they are beyond what stands there.
     """
-    networks, batch, rows, columns = sizes
-    high_units, low_units, high_points, low_points = values
-    at_high_units, at_low_units, at_high_points, at_low_points = places
-    several = False
+    networks, batch, units, places, of_network, of_image, inside = layout
+    size = units * places
+    wide = min(size, max(1, _WIDE // units) * units)
+    tops, bottoms = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
     for k in range(networks):
-        highs, lows = high_units[k], low_units[k]
-        at_highs, at_lows = at_high_units[k], at_low_units[k]
-        many_highs, many_lows = np.zeros(len(highs), np.int64), np.zeros(len(highs), np.int64)
+        high, low = extremes[0, k, unit : unit + units], extremes[1, k, unit : unit + units]
         for b in range(batch):
-            start = k * strides[0] + b * strides[1]
-            top, bottom = z[start], z[start]
-            for x in range(rows):
-                row = z[start + x * strides[2] : start + x * strides[2] + columns]
-                high, low = row[0], row[0]
-                for y in range(columns):
-                    high = row[y] if row[y] > high else high
-                    low = row[y] if row[y] < low else low
-                top = high if high > top else top
-                bottom = low if low < bottom else bottom
-                if units_inside:
-                    for y in range(columns):
-                        highs[y] = row[y] if row[y] > highs[y] else highs[y]
-                    for y in range(columns):
-                        lows[y] = row[y] if row[y] < lows[y] else lows[y]
-                else:
-                    highs[x] = high if high > highs[x] else highs[x]
-                    lows[x] = low if low < lows[x] else lows[x]
-            many, where, many_low, where_low = 0, 0, 0, 0
-            for x in range(rows):
-                row_at = start + x * strides[2]
-                row = z[row_at : row_at + columns]
-                for y in range(columns):
-                    is_top, is_bottom = np.int64(row[y] == top), np.int64(row[y] == bottom)
-                    many += is_top
-                    where += is_top * (row_at + y)
-                    many_low += is_bottom
-                    where_low += is_bottom * (row_at + y)
-            several |= many > 1 or many_low > 1
-            high_points[k, b], low_points[k, b] = top, bottom
-            at_high_points[k, b], at_low_points[k, b] = where, where_low
-        for b in range(batch):
-            for x in range(rows):
-                row_at = k * strides[0] + b * strides[1] + x * strides[2]
-                row = z[row_at : row_at + columns]
-                if units_inside:
-                    for y in range(columns):
-                        is_one = np.int64(row[y] == highs[y])
-                        many_highs[y] += is_one
-                        at_highs[y] += is_one * (row_at + y)
-                    for y in range(columns):
-                        is_one = np.int64(row[y] == lows[y])
-                        many_lows[y] += is_one
-                        at_lows[y] += is_one * (row_at + y)
-                else:
-                    many, where, many_low, where_low = 0, 0, 0, 0
-                    for y in range(columns):
-                        is_top = np.int64(row[y] == highs[x])
-                        is_bottom = np.int64(row[y] == lows[x])
-                        many += is_top
-                        where += is_top * (row_at + y)
-                        many_low += is_bottom
-                        where_low += is_bottom * (row_at + y)
-                    many_highs[x] += many
-                    at_highs[x] += where
-                    many_lows[x] += many_low
-                    at_lows[x] += where_low
-        for u in range(len(highs)):
-            several |= many_highs[u] > 1 or many_lows[u] > 1
-    return several
+            image = z[k * of_network + b * of_image :][:size]
+            top, bottom = image[0], image[0]
+            if places == 1:
+                for u in range(units):
+                    top = image[u] if image[u] > top else top
+                    bottom = image[u] if image[u] < bottom else bottom
+                for u in range(units):
+                    high[u] = image[u] if image[u] > high[u] else high[u]
+                for u in range(units):
+                    low[u] = image[u] if image[u] < low[u] else low[u]
+            elif inside:
+                tops[:], bottoms[:] = image[:wide], image[:wide]
+                for first in range(wide, size, wide):
+                    part = image[first : first + wide]
+                    for i in range(len(part)):
+                        tops[i] = part[i] if part[i] > tops[i] else tops[i]
+                        bottoms[i] = part[i] if part[i] < bottoms[i] else bottoms[i]
+                for first in range(0, wide, units):
+                    for u in range(units):
+                        i = first + u
+                        high[u] = tops[i] if tops[i] > high[u] else high[u]
+                        low[u] = bottoms[i] if bottoms[i] < low[u] else low[u]
+                for i in range(wide):
+                    top = tops[i] if tops[i] > top else top
+                    bottom = bottoms[i] if bottoms[i] < bottom else bottom
+            else:
+                for u in range(units):
+                    part = image[u * places : (u + 1) * places]
+                    most, least = part[0], part[0]
+                    for i in range(places):
+                        most = part[i] if part[i] > most else most
+                        least = part[i] if part[i] < least else least
+                    high[u], low[u] = max(high[u], most), min(low[u], least)
+                    top, bottom = max(top, most), min(bottom, least)
+            extremes[0, k, point + b], extremes[1, k, point + b] = top, bottom
 
 
 @_compiled
-def _spread(places, gradients, found):  # type: ignore[no-untyped-def]
-    """Add gradients to what is found at their places."""
-    for i in range(len(places)):
-        for at, gradient in zip(places[i].flat, gradients[i].flat):  # noqa: B905
-            found[at] += gradient
+def _aggregate(balance, aggregation, units, extremes, penalties, derivatives):  # type: ignore[no-untyped-def]
+    """Write penalties [K], and their derivatives by the extremes [2, K, units + points]."""
+    networks, columns = extremes.shape[1:]
+    slacks = np.empty(columns)
+    for k in range(networks):
+        square = 0.0
+        for i in range(columns):
+            high, low = extremes[0, k, i], extremes[1, k, i]
+            slacks[i] = balance * max(1 - high, 0) + (1 - balance) * max(1 + low, 0)
+            square += slacks[i] * slacks[i]
+        norm, total = math.sqrt(square), 0.0
+        for i in range(columns):
+            # The penalty's derivative by the slack, times which all slacks are the penalty.
+            if aggregation == NORM:
+                share = slacks[i] / norm if norm > 0 else 0.0
+            elif aggregation == MEAN:
+                share = 1 / columns
+            else:
+                share = 1 / units if i < units else 1 / (columns - units)
+            total += share * slacks[i]
+            derivatives[0, k, i] = -balance * share if extremes[0, k, i] < 1 else 0
+            derivatives[1, k, i] = (1 - balance) * share if extremes[1, k, i] > -1 else 0
+        penalties[k] = total
 
 
-class _Laid:
-    """How pre-activations [K, B, units, ...] lie in memory: as rows without gaps."""
+@_compiled
+def _share(z, places, value, gradient, found):  # type: ignore[no-untyped-def]
+    """Add a gradient to what is found at the places of a value, of these in z, in equal shares.
 
-    def __init__(self, z: Tensor) -> None:
-        networks, batch, units = z.shape[:3]
-        count = z[0, 0, 0].numel()
-        of_place = z.stride(-1) if z.dim() > 3 else 1
-        self.units_inside = z.stride(2) == 1 and (count == 1 or of_place != 1)
-        rows, columns = (count, units) if self.units_inside else (units, count)
-        of_row = of_place if self.units_inside else z.stride(2)
-        self.sizes = networks, batch, rows, columns
-        self.strides = z.stride(0), z.stride(1), of_row
-        last = sum((n - 1) * s for n, s in zip(self.sizes, (*self.strides, 1), strict=True))
-        self.span = last + 1
-
-
-def is_laid_out(z: Tensor) -> bool:
-    """Return whether the loops take pre-activations [K, B, units, ...] as they lie."""
-    if z.device.type != "cpu" or z.dtype not in (torch.float32, torch.float64) or not z.numel():
-        return False
-    step = z.stride(-1)
-    for size, stride in zip(reversed(z.shape[3:]), reversed(z.stride()[3:]), strict=True):
-        if size > 1 and stride != step:
-            return False
-        step *= size
-    return z.stride(2) == 1 or (z.dim() > 3 and z.stride(-1) == 1)
+    ``places`` are of some images the first and the last, how far apart, and of images how far.
+    """
+    images, of_image, first, last, step = places
+    many = 0
+    for b in range(images):
+        for at in range(first + b * of_image, last + b * of_image, step):
+            many += z[at] == value
+    for b in range(images):
+        for at in range(first + b * of_image, last + b * of_image, step):
+            if z[at] == value:
+                found[at] += gradient / many
 
 
-class Extremes(torch.autograd.Function):
-    """The largest and the smallest of each unit [K, units] and of each point [K, B]."""
+@_compiled
+def _spread_points(z, layout, k, extremes, gradients, point, found):  # type: ignore[no-untyped-def]
+    """Write zeros for network k, and the gradients of its points' extremes at their places."""
+    _, batch, units, places, of_network, of_image, _ = layout
+    size = units * places
+    for b in range(batch):
+        start = k * of_network + b * of_image
+        image = z[start : start + size]
+        high, low = extremes[0, k, point + b], extremes[1, k, point + b]
+        of_high, of_low = gradients[0, k, point + b], gradients[1, k, point + b]
+        found[start : start + size] = 0
+        if of_high == 0 and of_low == 0:
+            continue
+        # In the upper half how many there are, in the lower where, which holds of one alone.
+        at_high, at_low = 0, 0
+        for i in range(size):
+            at_high += ONE + i if image[i] == high else 0
+            at_low += ONE + i if image[i] == low else 0
+        for at, value, gradient in ((at_high, high, of_high), (at_low, low, of_low)):
+            if at >> 32 == 1:
+                found[start + at - ONE] += gradient
+            elif gradient != 0:
+                _share(z, (1, 0, start, start + size, 1), value, gradient, found)
+
+
+@_compiled
+def _search(z, layout, highs, lows, found):  # type: ignore[no-untyped-def]
+    """Write of each unit's extremes in a network's numbers how many and where they are [2, units].
+
+    The number is in the upper half of what is written, and in the lower one where, if it is one.
+    """
+    _, batch, units, places, _, of_image, inside = layout
+    found[:] = 0
+    size = units * places
+    if not inside:
+        for b in range(batch):
+            for u in range(units):
+                start = b * of_image + u * places
+                part, high, low = z[start : start + places], highs[u], lows[u]
+                at_high, at_low = 0, 0
+                for i in range(places):
+                    at_high += ONE + start + i if part[i] == high else 0
+                    at_low += ONE + start + i if part[i] == low else 0
+                found[0, u] += at_high
+                found[1, u] += at_low
+        return
+    if of_image == size:  # the images are as one
+        batch, size = 1, batch * size
+    wide = min(size, max(1, _WIDE // units) * units)
+    wanted_highs, wanted_lows = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
+    at_highs, at_lows = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
+    for i in range(wide):
+        wanted_highs[i], wanted_lows[i] = highs[i % units], lows[i % units]
+    for b in range(batch):
+        for first in range(b * of_image, b * of_image + size, wide):
+            part = z[first : min(first + wide, b * of_image + size)]
+            for i in range(len(part)):
+                at_highs[i] += ONE + first if part[i] == wanted_highs[i] else 0
+                at_lows[i] += ONE + first if part[i] == wanted_lows[i] else 0
+    for i in range(wide):
+        found[0, i % units] += at_highs[i] + i if at_highs[i] else 0
+        found[1, i % units] += at_lows[i] + i if at_lows[i] else 0
+
+
+@_compiled
+def _spread_units(z, layout, k, extremes, gradients, unit, there, found):  # type: ignore[no-untyped-def]
+    """Add the gradients of network k's units' extremes to what is found at their places."""
+    _, batch, units, places, of_network, of_image, inside = layout
+    start = k * of_network
+    of_units = gradients[:, k, unit : unit + units]
+    if not of_units.any():
+        return
+    values = extremes[:, k, unit : unit + units]
+    _search(z[start:], layout, values[0], values[1], there)
+    for kind in range(2):
+        for u in range(units):
+            if there[kind, u] >> 32 == 1:
+                found[start + there[kind, u] - ONE] += of_units[kind, u]
+            elif of_units[kind, u] != 0:
+                step = units if inside else 1
+                first = start + (u if inside else u * places)
+                span = batch, of_image, first, first + (places - 1) * step + 1, step
+                _share(z, span, values[kind, u], of_units[kind, u], found)
+
+
+@_compiled
+def _spread(z, layout, extremes, gradients, unit, point, found):  # type: ignore[no-untyped-def]
+    """Write the gradient of a layer's pre-activations: of its extremes, at their places."""
+    there = np.empty((2, layout[2]), np.int64)
+    for k in range(layout[0]):
+        _spread_points(z, layout, k, extremes, gradients, point, found)
+        _spread_units(z, layout, k, extremes, gradients, unit, there, found)
+
+
+def layout(z: Tensor) -> Layout | None:
+    """Return how pre-activations [K, B, units, ...] lie in memory, or None where loops take none.
+
+    Loops take single precision on a CPU without gaps, each image's numbers together.
+    """
+    if z.device.type != "cpu" or z.dtype != torch.float32:
+        return None
+    return _laid_out(z.shape, z.stride())
+
+
+@lru_cache
+def _laid_out(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout | None:
+    networks, batch, units, *inner = shape
+    of_network, of_image, of_unit, *of_inner = strides
+    places = math.prod(inner)
+    if not networks * batch * units * places:
+        return None
+    inside = places == 1 or of_unit == 1
+    within = [(units, of_unit), *zip(inner, of_inner, strict=True)]
+    if inside:
+        within = [*within[1:], within[0]]
+    without = sorted([(networks, of_network), (batch, of_image)], key=itemgetter(1), reverse=True)
+    expected = 1
+    for size, stride in reversed(without + within):
+        if size > 1 and stride != expected:
+            return None
+        expected *= size
+    return networks, batch, units, places, of_network, of_image, inside
+
+
+def _memory(z: Tensor) -> Any:
+    """Return all numbers in the order in which they lie in memory, in one dimension."""
+    return z.as_strided((z.numel(),), (1,)).numpy()
+
+
+def _columns(layouts: Sequence[Layout]) -> Iterator[tuple[int, int]]:
+    """Yield for each layer the columns from which on its units and its points stand."""
+    unit, point = 0, sum(layout[2] for layout in layouts)
+    for _, batch, units, *_ in layouts:
+        yield unit, point
+        unit, point = unit + units, point + batch
+
+
+class Penalties(torch.autograd.Function):
+    """Jumpstart's penalties [K] of pre-activations whose ``layout`` is not None."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor) -> tuple[Tensor, ...]:
-        """Return units' largest and smallest, then points', of z [K, B, units, ...]."""
-        laid = _Laid(z)
-        networks, batch, units = z.shape[:3]
-        low = torch.finfo(z.dtype).min
-        found = [z.new_full((networks, units), low), z.new_full((networks, units), -low)]
-        found += [z.new_empty(networks, batch), z.new_empty(networks, batch)]
-        places = tuple(np.zeros(one.shape, np.int64) for one in found)
-        flat = z.detach().as_strided((laid.span,), (1,)).numpy()
-        several = _find(
-            flat, laid.sizes, laid.strides, laid.units_inside,
-            tuple(one.numpy() for one in found), places,
-        )  # fmt: skip
-        ctx.places = None if several else places
-        ctx.span = laid.span
-        ctx.save_for_backward(z, *found)
-        return tuple(found)
+    def forward(
+        ctx: Any, balance: float, aggregation: str, layouts: Sequence[Layout], *layers: Tensor
+    ) -> Tensor:
+        """Return the penalties of pre-activations [K, B, units, ...], with each one's layout."""
+        units = sum(layout[2] for layout in layouts)
+        numbers = [_memory(z) for z in layers]
+        shape = 2, len(layers[0]), units + sum(layout[1] for layout in layouts)
+        extremes, derivatives = (np.empty(shape, numbers[0].dtype) for _ in range(2))
+        extremes[0], extremes[1] = -np.inf, np.inf
+        for z, layout, columns in zip(numbers, layouts, _columns(layouts), strict=True):
+            _find(z, layout, extremes, *columns)
+        penalties = layers[0].new_empty(len(layers[0]))
+        _aggregate(
+            balance, AGGREGATIONS[aggregation], units, extremes, penalties.numpy(), derivatives
+        )
+        ctx.save_for_backward(*layers)
+        ctx.found = layouts, extremes, derivatives
+        return penalties
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """Return the gradient of z, which equal extremes share.
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the layers, which equal extremes share.
 
-        Raises ``NetworkError`` where it is to have a gradient of its own (``create_graph=True``).
+        Raises ``NetworkError`` where they are to have gradients of their own
+        (``create_graph=True``).
         """
         if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
             raise NetworkError(
                 "extremes of pre-activations have first derivatives alone on a CPU: take "
                 "create_graph=True out, or the loss without Jumpstart"
             )
-        z, *values = ctx.saved_tensors
-        if ctx.places is None:
-            return _shared(z, values, gradients)
-        found = torch.zeros(ctx.span, dtype=z.dtype)
-        arrays = tuple(one.detach().contiguous().numpy() for one in gradients)
-        _spread(ctx.places, arrays, found.numpy())
-        return found.as_strided(z.shape, z.stride())
-
-
-def _shared(z: Tensor, values: list[Tensor], gradients: tuple[Tensor, ...]) -> Tensor:
-    """Return the gradient of z where an extreme is at several places, which share it."""
-    total = torch.zeros_like(z)
-    inner = (1,) * (z.dim() - 3)
-    for number, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
-        unit = number < 2
-        shape = (len(z), 1, -1, *inner) if unit else (len(z), -1, 1, *inner)
-        there = (z == value.reshape(shape)).to(z.dtype)
-        over = (1, *range(3, z.dim())) if unit else (*range(2, z.dim()),)
-        total.addcmul_(there, gradient.reshape(shape) / there.sum(over, keepdim=True))
-    return total
+        layouts, extremes, derivatives = ctx.found
+        derivatives = derivatives * gradient.numpy()[:, None]
+        found = []
+        for z, layout, columns in zip(ctx.saved_tensors, layouts, _columns(layouts), strict=True):
+            found.append(torch.empty_like(z))  # without gaps, so that it lies as z does
+            _spread(_memory(z), layout, extremes, derivatives, *columns, _memory(found[-1]))
+        return None, None, None, *found

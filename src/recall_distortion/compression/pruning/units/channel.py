@@ -16,8 +16,8 @@ from recall_distortion.compression import channel_ratios
 from recall_distortion.compression.methods import Method
 from recall_distortion.compression.pruning.channels import channel_scores, layers_of
 from recall_distortion.compression.pruning.masks import layer_masks
-from recall_distortion.compression.pruning.smaller import check_smaller, kept_places
-from recall_distortion.networks import structure
+from recall_distortion.compression.pruning.smaller import check_smaller
+from recall_distortion.networks import reduced, structure
 from recall_distortion.networks.structure import FILTER, STATISTIC
 from recall_distortion.training.images import DeviceImages
 from recall_distortion.training.randomness import generator
@@ -82,16 +82,7 @@ def left(network: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def masks(network: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return masks of all parameters that have a part of some channel."""
-    parameters = dict(network.named_parameters())
-    found = {}
-    for name, dimensions in kept_places(network, kept).items():
-        if name not in parameters:
-            continue
-        mask = torch.ones(parameters[name].shape, dtype=torch.bool)
-        for dimension, places in dimensions.items():
-            mask &= places.view([-1 if i == dimension else 1 for i in range(mask.dim())])
-        found[name] = mask.to(parameters[name].device)
-    return found
+    return reduced.masks(network, layers_of(network), kept)
 
 
 def made_of(network: nn.Module, chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
