@@ -90,9 +90,9 @@ def check_groups(
                 f"methods.{method}.removed: {format_ratio(share)} of the {of[name].size} channels "
                 f"of {name} in {where} is less than one; choose more, or leave {name} out"
             )
-    for first in of:
-        second = first.removesuffix(_BEFORE) + _AFTER
-        if first.endswith(_BEFORE) and left(of[first], removed) != left(of[second], removed):
+    halves = {name: name.removesuffix(_BEFORE) + _AFTER for name in of if name.endswith(_BEFORE)}
+    for first, second in halves.items():
+        if second in of and left(of[first], removed) != left(of[second], removed):
             raise ValueError(
                 f"methods.{method}.removed: shortcuts of {where} pad with as many channels before "
                 f"as after; give {first} and {second} the same share"
