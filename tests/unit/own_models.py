@@ -172,6 +172,39 @@ class Stubborn(nn.Module):
         return self.head(torch.cat([x.view(-1, 384), taken.flatten(1)], 1))
 
 
+class Apart(nn.Conv2d):
+    """Adds its bias by itself, as a layer that does something to its weight before."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what a convolution does."""
+        return torch.nn.functional.conv2d(x, self.weight) + self.bias.view(1, -1, 1, 1)
+
+
+class Spelled(nn.Module):
+    """Names arguments, adds a bias apart, and uses the weights of layers that it does not call."""
+
+    def __init__(self, channels: int, classes: int, cast: bool = False) -> None:
+        super().__init__()
+        self.cast = cast
+        self.a = nn.Conv2d(channels, 4, 3, padding=1)
+        self.steep = nn.PReLU()
+        self.b = nn.Conv2d(4, 5, 1)
+        self.apart = Apart(9, 6, 1)
+        self.c = nn.Conv2d(6, 7, 1)
+        self.silent = nn.Conv2d(7, 7, 1)
+        self.last = nn.Conv2d(7, 8, 1)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        a = torch.prelu(input=self.a(images), weight=self.steep.weight)
+        x = torch.cat(tensors=[a, self.b(a)], dim=1)
+        x = self.c(self.apart(torch.permute(input=x, dims=(0, 1, 3, 2))).relu())
+        x = x + torch.nn.functional.conv2d(x, self.silent.weight, self.silent.bias)
+        x = self.last(x.float() if self.cast else x).mean(axis=(2, 3), keepdims=True)
+        return self.head(torch.flatten(input=x, start_dim=1))
+
+
 class Block(nn.Module):
     """A transformer's block as the field writes it: norms before attention and hidden units."""
 

@@ -72,7 +72,7 @@ def test_channels_that_are_joined_go_together_and_are_counted():
     assert structure.counts(layers).prunable_weights == whole.prunable_weights
 
 
-@pytest.mark.parametrize("function", ["Joined", "mobile", "Block", "Stubborn"])
+@pytest.mark.parametrize("function", ["Joined", "mobile", "Block", "Stubborn", "Spelled"])
 def test_a_network_of_ones_own_without_some_channels_is_the_masked_one(function):
     unit, network = units.load("channel"), built(function)
     layers, generator = layers_of(network), torch.Generator().manual_seed(0)
@@ -129,6 +129,32 @@ def test_what_cannot_be_followed_stays_and_says_why():
     assert all(found.stay[name].startswith(why) for name, why in said.items())
     with pytest.raises(NetworkError, match=r"all its channels stay \(.*mlp: add in own_models.py"):
         layers_of(built("Tokens"))
+
+
+def test_arguments_may_be_named_and_weights_used_alone_stay():
+    network = built("Spelled")
+    found = channel_groups.found(network)
+    assert sizes(found.layers) == {"a": 4, "b": 5, "last": 8}
+    said = {
+        "apart": "add in own_models.py, line ",
+        "c": "conv2d in own_models.py, line ",
+        "silent.weight": "no layer that is called has it",
+    }
+    assert set(said) == set(found.stay)
+    assert all(found.stay[name].startswith(why) for name, why in said.items())
+    assert structure.counts(found.layers).total == networks.counts(network).total
+    kept = {"a": 2, "b": 3, "last": 5}
+    gone = 2 * (9 + 1) + (5 * (4 + 1) - 3 * (2 + 1)) + 6 * 4 + 3 * (7 + 1) + 3 * 4
+    counted = structure.counts(found.layers, kept).total
+    assert counted == networks.counts(network).total - gone
+
+
+def test_what_cannot_be_compared_or_seen_is_refused_with_what_to_do():
+    with pytest.raises(NetworkError, match=r"in double precision, .* the type of what it gets"):
+        layers_of(built("Spelled", options={"cast": True}))
+    named = {"made_by": ["c", "silent"], "read_by": ["silent", "last"]}
+    with pytest.raises(NetworkError, match="spelled: channels: silent is not called, so that nob"):
+        layers_of(built("Spelled", channels={"x": named}))
 
 
 def test_a_blocks_hidden_units_go_and_its_attention_stays():

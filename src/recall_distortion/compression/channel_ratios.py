@@ -74,7 +74,7 @@ def fraction_of_channels(
         largest = 100 * whole // least / 100
         raise NetworkError(
             f"{network} cannot reach ratio {format_ratio(ratio)} with unit: channel and count: "
-            f"{count}, because a channel of every layer stays; its largest feasible ratio is "
-            f"{format_ratio(largest)}. Use smaller ratios"
+            f"{count}, because a channel of every group stays, and all of layers without groups; "
+            f"its largest feasible ratio is {format_ratio(largest)}. Use smaller ratios"
         )
     return every[fitting - 1]

@@ -70,6 +70,12 @@ def _look(network: nn.Module) -> Groups:
             ) from None
         own, stay = grouping.grouped(network, known, seen)
     every = grouping.whole_network(network, known, own, images)
+    if silent := [one.name for one in every if one.kind in structure.READS and not one.positions]:
+        # Found groups have none of these.
+        raise NetworkError(
+            f"{where}: channels: {', '.join(silent)} is not called, so that nobody sees what it "
+            "reads; call the layer and not a function with its weight, or leave its group out"
+        )
     if wrong := _differs(network, every, images):
         if named:
             raise NetworkError(_of_named(where, network, every, images, wrong))
@@ -166,7 +172,8 @@ def _differs(network: nn.Module, every: Sequence[Layer], images: Tensor) -> str:
     except Exception as error:
         raise NetworkError(
             f"architecture {network.architecture}: in double precision, in which networks "
-            f"without channels are compared, it raised {raised(error)}"
+            f"without channels are compared, it raised {raised(error)}; have what it makes and "
+            "casts take the type of what it gets (x.dtype), or use unit: weight"
         ) from None
     for fraction in _TRIED:
         kept = _kept(every, fraction, drawn)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
 
@@ -47,6 +48,7 @@ POOLS = _words("""
     adaptive_avg_pool adaptive_max_pool avg_pool interpolate lp_pool max_pool upsample
 """)
 REDUCES = _words("amax amin logsumexp max mean min prod std sum var")
+_FIRST = ("input", "tensors", "tensor")
 #: What only asks for the form of a tensor.
 ASKS = _words("""
     data_ptr dim element_size get_device hash is_complex is_contiguous is_floating_point is_tensor
@@ -72,10 +74,37 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: s
     return args[place] if len(args) > place else kwargs.get(name)
 
 
+def by_place(
+    args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Return arguments of which the first is given by its place, as in ``cat(tensors=[x, y])``."""
+    given = dict(kwargs)
+    first = next((name for name in _FIRST if not args and name in given), None)
+    return (args, given) if first is None else ((given.pop(first),), given)
+
+
 def fits(shape: Sequence[int], into: Sequence[int]) -> bool:
     """Return whether a tensor of a shape can be broadcast into another."""
     own = zip(reversed(shape), reversed(into), strict=False)
     return len(shape) <= len(into) and all(a in (1, b) for a, b in own)
+
+
+@contextmanager
+def running(network: nn.Module) -> Iterator[set[str]]:
+    """Have a set hold the names of the modules whose forward runs, for as long as it does."""
+    names: set[str] = set()
+    handles = []
+    for name, module in network.named_modules():
+        begin = module.register_forward_pre_hook(lambda *_, name=name: names.add(name))
+        end = module.register_forward_hook(
+            lambda *_, name=name: names.discard(name), always_call=True
+        )
+        handles += [begin, end]
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def tensors(values: Any) -> Iterator[Tensor]:

@@ -150,12 +150,16 @@ def _staying(known: Any, seen: Trace, layers: Sequence[Layer]) -> dict[str, str]
         if not layer.prunable or all(isinstance(one, Group) for one in layer.outputs):
             continue
         reasons = (seen.channels.why(one) for one in seen.layers[layer.name].outputs.tolist())
-        alone = "each is one alone" if layer.kind != DEPTHWISE else "those that it gets stay"
+        alone = (
+            "each lies in other places where it is read, or is one alone"
+            if layer.kind != DEPTHWISE
+            else "those that it gets stay"
+        )
         found[layer.name] = next(filter(None, reasons), alone)
     names = {f"{layer.name}.weight" for layer in layers}
     for weight in known.prunable:
         if weight not in names and weight.removesuffix(".weight") not in found:
-            found[weight] = "no layer that is followed has it"
+            found[weight] = "no layer that is called has it"
     return found
 
 
@@ -168,7 +172,7 @@ def whole_network(
     for layer in layers:
         place = positions.get(f"{layer.name}.weight", 0) if layer.kind != BATCH_NORM else 1
         found.append(replace(layer, positions=place))
-        for own in ("weight", "bias"):
+        for own in ("weight", "bias") if layer.bias else ("weight",):
             parameters.pop(f"{layer.name}.{own}", None)
     return found + [
         structure.whole(

@@ -74,7 +74,7 @@ def trace(network: nn.Module, images: Tensor, *, prunable: Sequence[str]) -> Tra
     training = network.training
     try:
         network.eval()
-        with follower:
+        with functions.running(network) as follower.running, follower:
             found = network(images)
     finally:
         network.train(training)
@@ -109,6 +109,7 @@ class _Follower(TorchFunctionMode):
                         if not value.requires_grad}  # fmt: skip
         self._prunable = prunable
         self._place = ""
+        self.running: set[str] = set()
         self._of = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -126,6 +127,7 @@ class _Follower(TorchFunctionMode):
         self, func: Callable[..., Any], name: str, args: Any, kwargs: Any, result: Any
     ) -> None:
         made = [*tensors(result)]
+        args, kwargs = functions.by_place(args, kwargs)
         self._place = place_of(name)
         is_attribute = getattr(func, "__name__", "") == "__get__"
         if not made and (is_attribute or name in functions.ASKS):
@@ -140,7 +142,7 @@ class _Follower(TorchFunctionMode):
             rule = self._pad
         elif name in functions.OF_ONE:
             args, kwargs, rule = args[:1], {}, self._elementwise
-        elif name == "prelu" and args[1].numel() > 1:
+        elif name == "prelu" and argument(args, kwargs, 1, "weight").numel() > 1:
             rule = None  # a parameter of each channel
         elif name in functions.ELEMENTWISE and len(made) == 1:
             rule = self._elementwise
@@ -195,10 +197,10 @@ class _Follower(TorchFunctionMode):
         return own[:, 0].expand(numbers.shape[dimension])
 
     def _layer(self, weight: Any, bias: Any) -> str | None:
-        """Return the name of the module whose weight and bias these are; None of any other."""
+        """Return the name of the module that runs and has this weight and bias; None of others."""
         name = self._names.get(id(weight), "")
         layer, _, own = name.rpartition(".")
-        if not layer or own != "weight":
+        if layer not in self.running or not layer or own != "weight":
             return None
         if bias is not None and self._names.get(id(bias)) != f"{layer}.bias":
             return None
@@ -345,12 +347,16 @@ class _Follower(TorchFunctionMode):
     def _reduce(self, args: Any, kwargs: Any, result: Any) -> Tensor | list[Tensor] | None:
         given = argument(args, kwargs, 0, "input")
         dimensions = argument(args, kwargs, 1, "dim")
+        if dimensions is None:
+            dimensions = kwargs.get("axis")
         if isinstance(dimensions, Tensor):  # the larger of two tensors, element by element
             return self._elementwise(args, kwargs, result)
-        keepdim = bool(argument(args, kwargs, 2, "keepdim"))
+        keepdim = bool(argument(args, kwargs, 2, "keepdim") or kwargs.get("keepdims"))
         if isinstance(dimensions, int) and not isinstance(dimensions, bool):
             dimensions = (dimensions,)
         if not isinstance(dimensions, tuple | list) or not isinstance(given, Tensor):
+            return None
+        if not dimensions:  # which is all of them
             return None
         numbers = self._given(given)
         for one in dimensions:
@@ -364,7 +370,7 @@ class _Follower(TorchFunctionMode):
         self, func: Callable[..., Any], name: str, args: Any, kwargs: Any
     ) -> Tensor | list[Tensor] | None:
         first, *others = args
-        if any(isinstance(one, torch.dtype) for one in others):
+        if any(isinstance(one, torch.dtype) for one in others) or (name == "view" and kwargs):
             return None
         if name in functions.JOINS_TENSORS:
             first = [self._given(one) for one in tensors(first)]
