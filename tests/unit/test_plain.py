@@ -37,13 +37,14 @@ def test_a_recipe_is_read_with_its_parts():
 
 def test_what_a_study_gives_its_jobs_is_read_whole():
     """Every key of the study reaches the objects, and none is missing."""
-    own = Study.model_validate(changed("methods.mine.epsilon", 0.25))
+    undecayed = {"criterion": "undecayed", "scope": "layer", "epsilon": 0.25}
+    own = Study.model_validate(changed("methods.mine", undecayed))
     training = own.training_parameters(MLP)
     found = read(TrainingPlan, training, "training")
     assert found.recipe == Recipe((Phase(4, 0.05),), 128, 0.9, 5e-4, ())
     assert (found.selection, found.engine) == ("holdout", Computing("auto", None, "float32"))
     mine = read(CompressionPlan, own.compression_parameters(MLP, "mine"), "compression")
-    assert mine.methods == {"mine": Method("magnitude", "layer", "one_shot", 128, 0.25)}
+    assert mine.methods == {"mine": Method("undecayed", "layer", "one_shot", 128, 0.25)}
     assert (mine.count, mine.recipe.weight_decay) == ("prunable", 0.0)
     control = own.compression_parameters(MLP, "control")
     assert read(CompressionPlan, control, "compression").methods == {"control": None}
