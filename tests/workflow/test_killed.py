@@ -21,6 +21,8 @@ KILLS = 9
 #: How far the fits by R may differ from run to run: R's linear algebra rounds by where its numbers
 #: happen to lie in memory. Measured between undisturbed runs: 2e-8.
 R_TOLERANCE = 1e-5
+#: Rows of the summary that say how far R's fits are from statsmodels'.
+APART = ("mixed,terms/difference,", "mixed,terms/error_difference,")
 
 
 def start(project: Project, *arguments: str, overrides: Sequence[str] = ()) -> subprocess.Popen:
@@ -83,6 +85,14 @@ def assert_same_tables(left: Path, right: Path) -> None:
     assert names == sorted(path.name for path in right.glob("*.csv"))
     assert len(names) == TABLES
     for name in names:
+        if name == "summary.csv":
+            one, other = (
+                [row for row in (folder / name).read_text("utf-8").splitlines()
+                 if not any(apart in row for apart in APART)]
+                for folder in (left, right)
+            )  # fmt: skip
+            assert one == other
+            continue
         if not name.startswith("mixed_model"):
             assert (left / name).read_bytes() == (right / name).read_bytes(), name
             continue
