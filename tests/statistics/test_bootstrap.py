@@ -247,6 +247,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "kind", "expected"), EXPECTED)
 def test_intervals_cover_as_the_module_says(n: int, kind: str, expected: float) -> None:
     count, draws = 2000, 1999

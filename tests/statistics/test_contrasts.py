@@ -254,6 +254,7 @@ def test_equal_slopes_are_said_to_be_equal() -> None:
     assert (broken["note"], broken["n_right"]) == ("a slope is not finite", 1)
 
 
+@pytest.mark.slow
 def test_the_test_against_the_control_holds_its_level() -> None:
     """Without an effect, p falls below 0.05 in 5 % of studies, however much seeds share."""
     studies = 2000

@@ -289,6 +289,7 @@ def test_a_slope_without_classes_that_differ_has_no_ends() -> None:
 STUDIES = 250
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != SKEWED])
 def test_intervals_hold_the_truth_as_often_as_they_say(name: str) -> None:
     """At 95 %, where 250 studies tell more than at 99; docs/audit.md has more studies."""
@@ -300,6 +301,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name: str) -> None:
         assert found["alpha"] > 0.95 - 3 * error / np.sqrt(found["alpha known"])
 
 
+@pytest.mark.slow
 def test_an_excess_of_two_networks_holds_at_99_percent() -> None:
     """Where t is 64, both changes' intervals are cut off at all recalls there are."""
     found = coverage(SETTINGS["two seeds that differ much"], STUDIES, np.random.default_rng(11))
@@ -327,6 +329,7 @@ def test_the_drawn_recalls_are_the_true_ones_where_networks_collapse() -> None:
     assert population.change[0] == pytest.approx(-0.9 * 0.1 * 0.45)
 
 
+@pytest.mark.slow
 def test_intervals_over_seeds_take_their_effects_as_about_normal() -> None:
     """Of five networks none has what befalls one in ten with the probability 0.9 ** 5 = 0.59."""
     found = coverage(SETTINGS[SKEWED], 200, np.random.default_rng(10))

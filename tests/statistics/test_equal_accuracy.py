@@ -166,6 +166,7 @@ def test_one_method_alone_has_nothing_to_be_compared_with() -> None:
     assert equal_accuracy(**made(MAGNITUDE)).empty
 
 
+@pytest.mark.slow
 def test_methods_on_one_curve_are_told_apart_as_seldom_as_the_level_says() -> None:
     """400 studies of 20 seeds, whose accuracies scatter so much that they decide the place.
 

@@ -167,6 +167,7 @@ def test_what_is_missing_is_said(study: dict[str, pd.DataFrame]) -> None:
         accuracies_equivalent(networks.drop(columns="accuracy"), margins)
 
 
+@pytest.mark.slow
 def test_estimates_have_them_where_a_margin_is_stated(study: dict[str, pd.DataFrame]) -> None:
     margins = {dataset_of(study): 0.01}
     without = answers(study["recall"], study["networks"], 0.95)

@@ -140,6 +140,7 @@ def test_panels_are_resampled_by_themselves() -> None:
     np.testing.assert_allclose(errors[50.0], errors[0.0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_cover_a_known_level() -> None:
     """Of 60 panels, 12 seeds each, unequal scatter: 99 % intervals of a level."""
     inside = 0

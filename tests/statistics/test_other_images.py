@@ -177,6 +177,7 @@ def test_a_class_of_one_image_leaves_no_slope_and_every_change() -> None:
     assert len(classes) == 3
 
 
+@pytest.mark.slow
 def test_the_job_reads_the_files_of_predictions(study, tmp_path: Path) -> None:
     write_table(tmp_path / "recall.csv", "recall", study["recall"])
     write_table(tmp_path / "networks.csv", "networks", study["networks"], FURTHER)

@@ -189,6 +189,7 @@ def test_one_class_alone_has_no_excess() -> None:
     assert (found, low, high) == (0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "lost", "gained"),
     [

@@ -45,6 +45,7 @@ def of_known_balances(images: int, seeds: int = 300) -> tuple[pd.Series, float, 
     return of(pooled(**made), MAGNITUDE), float(attenuation), error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "marked"), [(50, (0.9, 1.0)), (200, (0.2, 0.7)), (1000, (0.0, 0.03))]
 )

@@ -87,6 +87,7 @@ def test_a_setting_s_coverage_is_right_within_its_error() -> None:
     assert (exact < 0.9).all()
 
 
+@pytest.mark.slow
 def test_the_table_does_not_depend_on_the_cores(tmp_path: Path, capsys) -> None:
     names = ["two classes", "no change at all"]
     paths = [tmp_path / f"{cores}.csv" for cores in (1, 2)]

@@ -63,6 +63,7 @@ def tables(study: Tables) -> Tables:
     return tables_of(study)
 
 
+@pytest.mark.slow
 def test_each_number_has_one_row_and_is_one(tables: Tables) -> None:
     table = summary(**tables)
     assert list(table.columns) == COLUMNS["summary"]
@@ -126,6 +127,7 @@ def test_metrics_of_a_panel(tables: Tables) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_without_a_control_there_are_no_effects(study: Tables) -> None:
     kept = {name: table[table["method"] != CONTROL] for name, table in study.items()}
     found = numbers(tables_of(kept), PANEL, "metrics")
@@ -134,6 +136,7 @@ def test_without_a_control_there_are_no_effects(study: Tables) -> None:
     assert numbers(tables_of(kept), PANEL, "answer")[f"effects/{NONE}"] == 6
 
 
+@pytest.mark.slow
 def test_failures_are_counted_and_are_no_networks(study: Tables) -> None:
     networks = study["networks"].copy()
     lost = networks.iloc[[-1]].assign(seed=99, failure="the loss was not finite", alpha=np.nan)
@@ -153,6 +156,7 @@ def test_levels_alone_and_together(tables: Tables) -> None:
     assert "level/2" not in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "one", "few"), [(1, 1, 0), (3, 0, 1), (7, 0, 0)])
 def test_few_seeds_are_a_limit(seeds: int, one: int, few: int) -> None:
     made_up = synthetic.random_study({"magnitude": [2.0]}, seeds=seeds)
@@ -170,6 +174,7 @@ def test_test_sets_by_class(tables: Tables) -> None:
     assert found["intercepts"] == 7  # six cells and the control
 
 
+@pytest.mark.slow
 def test_what_computed_the_networks(study: Tables, tables: Tables) -> None:
     way = "cpu/one after another, float32/2.9"
     networks = 7 * (1 + 1 + 6)  # dense, control, retrained
@@ -218,6 +223,7 @@ def test_comparisons_at_equal_sparsity(tables: Tables) -> None:
     assert found["wide/magnitude/comparisons"] == 2
 
 
+@pytest.mark.slow
 def test_methods_of_the_same_sparsity(study: Tables) -> None:
     networks = synthetic.with_sparsity(study["networks"])
     found = numbers(tables_of({**study, "networks": networks}), STUDY, "sparsity")

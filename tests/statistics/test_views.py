@@ -158,6 +158,7 @@ def told(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.astype(object).where(carried)[carried.any(axis=1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in VIEWS if name not in FROM_PREDICTIONS])
 def test_a_view_of_a_question_s_own_rows_is_its_table(found: Answers, name: str) -> None:
     table = found[name]
@@ -173,6 +174,7 @@ def test_a_view_of_a_question_s_own_rows_is_its_table(found: Answers, name: str)
     )
 
 
+@pytest.mark.slow
 def test_the_whole_table_is_its_views_through_a_file(found: Answers, tmp_path: Path) -> None:
     whole = estimates(found)
     assert not whole.duplicated(KEYS).any()
@@ -330,6 +332,7 @@ def test_slopes_that_nothing_can_be_told_of_lead_on_the_pooled_basis() -> None:
     assert set(table["reading"]) == {""}
 
 
+@pytest.mark.slow
 def test_each_cell_leads_once_against_one_and_against_the_control() -> None:
     for tables in (answers(**usual()), answers(**with_failures()), answered()):
         table = estimates(tables)

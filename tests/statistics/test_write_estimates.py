@@ -49,6 +49,7 @@ def sparse(study: Study, shares: dict[str, float] | None = None) -> Study:
     return study | {"networks": synthetic.with_sparsity(study["networks"], shares)}
 
 
+@pytest.mark.slow
 def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
     study = sparse(synthetic.random_study({"magnitude": [2, 4], "random": [2, 2.5]}))
     found = written(tmp_path, study)
@@ -90,6 +91,7 @@ def test_every_table_is_written_and_read_back_exactly(tmp_path: Path) -> None:
     np.testing.assert_allclose(control["p_adjusted"], found["effects"]["p_adjusted"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_method_that_keeps_more_weights_is_compared_at_equal_sparsity(tmp_path: Path) -> None:
     study = synthetic.random_study({"magnitude": [2, 4], "random": [2, 4]})
     assert written(tmp_path, sparse(study))["equal_sparsity"].empty

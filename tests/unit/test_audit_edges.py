@@ -273,6 +273,7 @@ def test_names_neither_speak_to_a_terminal_nor_end_a_line(tmp_path, capsys) -> N
         assert not any(line.startswith("x: within") for line in text.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quotes", [True, False])
 def test_the_page_with_images_keeps_its_size_whatever_the_names(tmp_path, quotes: bool) -> None:
     many = 100

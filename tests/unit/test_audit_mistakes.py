@@ -135,6 +135,7 @@ def unread(*words: str) -> tuple[int, bytes]:
     return process.returncode, complaint
 
 
+@pytest.mark.slow
 def test_a_reader_who_stops_reading_gets_the_files_and_no_traceback(files: Path) -> None:
     found = unread("audit", *GIVEN, "--after", "same=before.npy", "--out", "out")
     assert found == (141, b"")  # what a shell says of a tool that SIGPIPE ended

@@ -156,6 +156,7 @@ def test_a_level_is_not_so_near_to_one_that_no_number_is_left() -> None:
         rd.audit(LABELS, BEFORE, BEFORE, level=1 - 1e-16)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
 def test_a_full_disk_behind_what_is_printed_is_one_line(files: Path) -> None:
     with open("/dev/full", "w") as full:

@@ -99,6 +99,7 @@ def test_a_summary_decides_of_each_candidate() -> None:
     assert found.summary()["candidates"]["same"]["decision"] is None
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_finding_are_of_the_intervals_that_it_says() -> None:
     """Those of an audit at their levels, read from its tables."""
     found = audit(False)

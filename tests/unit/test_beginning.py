@@ -212,6 +212,7 @@ def _kept(monkeypatch):
     yield from always_kept(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_kept")
 @pytest.mark.parametrize("passes", [0, 7, 22])
 def test_a_killed_job_goes_on_to_the_same_bits(folder, tmp_path, monkeypatch, passes):

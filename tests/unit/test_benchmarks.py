@@ -68,6 +68,7 @@ def check(found, first):
         assert low - 0.01 <= ratio[0] <= high + 0.01
 
 
+@pytest.mark.slow
 def test_regularizers_prints_what_each_costs():
     text = output("regularizers", "--only", "mlp", "--repeats", 1, "--seconds", 0.01)
     rows = re.findall(
@@ -143,6 +144,7 @@ def test_growth_prints_costs_and_exponents():
             assert verdict == ("at most linear" if linear else "MORE THAN LINEAR")
 
 
+@pytest.mark.slow
 def test_rounds_prints_both_ways():
     text = output("rounds", "--images", 256, "--repeats", 1)
     assert "17 rounds of an epoch, 256 images" in text
@@ -151,6 +153,7 @@ def test_rounds_prints_both_ways():
     check(found, "without rounds")
 
 
+@pytest.mark.slow
 def test_quantization_prints_every_way_beside_the_plain_module():
     text = output("quantization", "--network", "mlp", "--images", 300, "--repeats", 1)
     found = rates(text, "way")
@@ -389,6 +392,7 @@ def test_audit_prints_its_time_beside_that_of_imports():
         assert 50 < int(memory) < 20_000
 
 
+@pytest.mark.slow
 def test_populations_prints_time_and_memory():
     text = output("populations", "--repeats", 1, "--only", 9, 500, 7)
     (row,) = re.findall(rf"^9 networks x 500 images x 7 classes\s+{SPREAD}\s+([\d.]+)$", text, re.M)
@@ -396,6 +400,7 @@ def test_populations_prints_time_and_memory():
     assert 0.02 < float(row[3]) < 5
 
 
+@pytest.mark.slow
 def test_steps_prints_a_time_and_a_rate_for_every_setting():
     text = output(
         "steps",

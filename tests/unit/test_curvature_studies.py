@@ -132,6 +132,7 @@ def infer(results: Path, tables: Path, *, curved: bool) -> None:
     write_summary(*(tables / f"{name}.csv" for name in names))
 
 
+@pytest.mark.slow
 def test_networks_have_their_columns_where_a_study_asks(results: Path) -> None:
     networks, plain = (pd.read_csv(results / f"{n}/networks.csv") for n in ("tables", "plain"))
     # Behind them stand those of pruning events.
@@ -191,6 +192,7 @@ def test_fairness_counts_none_of_them(results: Path) -> None:
     pd.testing.assert_frame_equal(summary, plain)
 
 
+@pytest.mark.slow
 def test_the_page_lists_them_where_there_are_any(results: Path, undrawn: None) -> None:
     facts = load(results.parents[1] / "mystudy.yaml").facts()
     pages = {}

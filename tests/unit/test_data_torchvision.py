@@ -136,6 +136,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
         """Keep the requests out of the tests' output."""
 
 
+@pytest.mark.slow
 def test_downloads_what_is_missing(tmp_path, mirror):
     root = tmp_path / "root"
     assert len(prepare(tmp_path, "mnist", root).train_images) == 60_000

@@ -54,6 +54,7 @@ def same(left, right):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels", "size", "augmentation", "rate"), CASES)
 def test_vectorized_is_one_after_another_but_for_rounding(
     tmp_path, name, channels, size, augmentation, rate
@@ -80,6 +81,7 @@ def test_vectorized_is_one_after_another_but_for_rounding(
     assert one[0].history[0]["training_loss"] != one[1].history[0]["training_loss"]
 
 
+@pytest.mark.slow
 def test_batch_norm_is_vectorized_with_its_running_statistics(tmp_path):
     """In double precision: where rounding flips a rectifier, single precision is off by 1 %."""
     network, images = setting(tmp_path, "resnet20", 3, 8, [])

@@ -37,6 +37,7 @@ def loss_of(network, images, labels):
     return F.cross_entropy(network(images), labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels", "height", "width"), CASES)
 def test_a_fast_form_is_its_plain_network(name, channels, height, width):
     network = plain(name, channels)
@@ -149,6 +150,7 @@ assert faster(networks.build("lenet5", channels=1, classes=10)) is None
 """
 
 
+@pytest.mark.slow
 def test_a_forward_that_was_replaced_before_anything_was_fast_is_computed():
     """Forms are imported when they are first needed, so what they find may be a replaced one."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}

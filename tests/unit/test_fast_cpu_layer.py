@@ -55,6 +55,7 @@ def gradients(found, tensors):
     return torch.autograd.grad((found * weights).sum(), tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_is_the_three_layers(shape):
     tensors, padding = inputs(shape)
@@ -84,6 +85,7 @@ def test_networks_under_vmap_are_the_networks_alone(shape, shared):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 def test_single_precision_differs_from_double_by_rounding_alone():
     for shape in SHAPES:
         doubles, padding = inputs(shape)
@@ -183,6 +185,7 @@ def test_a_damaged_cache_is_named(tmp_path):
     assert run().returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 6])
 @pytest.mark.parametrize("stacked", [False, True])
 def test_of_equal_maxima_one_alone_gets_the_gradient(channels, stacked):

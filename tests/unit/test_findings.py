@@ -38,6 +38,7 @@ def rows(study: str, table: str, **wanted: str) -> list[dict[str, str]]:
         ]
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_tables_give(page):
     assert (REPOSITORY / "docs/findings.md").read_text(encoding="utf-8") == page
 
@@ -153,6 +154,7 @@ def test_a_number_has_a_true_minus_sign_and_no_negative_zero(findings):
     assert [findings.number(value) for value in (-1.234, -0.001, 0.5)] == ["−1.23", "0.00", "0.50"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["findings.py", "tables.py"])
 def test_the_command_says_that_its_page_is_up_to_date(script):
     command = [sys.executable, REPOSITORY / "docs" / script, "--check"]

@@ -51,6 +51,7 @@ def section(tables: Path) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_first_thing_is_what_happens_without_compression(tables: Path, section: str) -> None:
     view = read_tables(tables).view("populations")
     control = view[(view["method"] == CONTROL) & (view["state"] == RETRAINED)].iloc[0]

@@ -122,6 +122,7 @@ def page(small_tables: Path, tmp_path: Path, pictures: Path | None, images=None)
     return (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_shows_them_with_labels_and_cells(
     images, data: Path, tmp_path: Path, small_tables: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_the_page_shows_them_with_labels_and_cells(
     assert "<summary>3 cells</summary>" in gallery
 
 
+@pytest.mark.slow
 def test_ones_own_images_are_not_in_the_page_unasked(
     images, data: Path, tmp_path: Path, small_tables: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_ones_own_images_are_not_in_the_page_unasked(
     assert '<div class="gallery">' not in text
 
 
+@pytest.mark.slow
 def test_without_pictures_there_is_no_gallery(tmp_path: Path, small_tables: Path, images) -> None:
     assert 'id="gallery"' not in page(small_tables, tmp_path, None, images)
 

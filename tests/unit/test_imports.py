@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+import pytest
 from core_helpers import REPOSITORY
 
 SOURCE = REPOSITORY / "src"
@@ -185,6 +186,7 @@ def test_no_module_imports_a_later_one():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_the_package_itself_imports_nothing_before_it_is_asked():
     """What a name needs is imported with it: torch for networks, and nothing of it for a slope."""
     check = (
@@ -399,6 +401,7 @@ def test_the_package_does_not_know_snakemake():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_importing_the_second_half_leaves_torch_out():
     """What reads predictions and what reads a study; each module, in one process."""
     rooms = {*READS, *APART, "study"}

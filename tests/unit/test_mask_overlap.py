@@ -271,6 +271,7 @@ def tables(results: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_table_of_networks_has_them_where_masks_were_compared(
     results: Path, tables: Path
 ) -> None:

@@ -155,6 +155,7 @@ def chain(folder, device, case, at_once, scope="global"):
 FILES = ("dense", "compressed", "predicted-dense", "predicted-all")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_rounds")
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 @pytest.mark.parametrize(("at_once", "scope"), [(1, "global"), (4, "layer")])

@@ -119,6 +119,7 @@ def test_vectorized_and_alone_agree(tmp_path, name, network):
             torch.testing.assert_close(value, right.state[key], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 2])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_killed_after_any_epoch_an_optimizer_goes_on(tmp_path, monkeypatch, name, at_once):

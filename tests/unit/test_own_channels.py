@@ -220,6 +220,7 @@ def study_of(tmp_path: Path, function: str, **method: object) -> Path:
     return write(tmp_path, values)
 
 
+@pytest.mark.slow
 def test_a_study_knows_the_groups_without_torch_and_looks_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shapes = {"digits": SimpleNamespace(channels=1, image_size=8, classes=4)}

@@ -32,6 +32,7 @@ def said(tmp_path_factory):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
 
 
+@pytest.mark.slow
 def test_every_control_is_found(said):
     assert "no control" not in said.lower()
     for arm, images in (

@@ -186,6 +186,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 def test_each_mistake_has_one_message_before_any_job_starts():
     """All in one process, as a study's networks are."""
     asked = [("Wrong", {"mistake": mistake}, None) for mistake in MISTAKES]
@@ -219,6 +220,7 @@ def test_each_mistake_has_one_message_before_any_job_starts():
             assert word in answer["error"], (what, answer["error"])
 
 
+@pytest.mark.slow
 def test_a_study_names_its_own_networks_and_looks_at_them_once(tmp_path, monkeypatch):
     """Again when the code changes, and not for a comment."""
     shutil.copy(MODELS, tmp_path / "models.py")
@@ -464,6 +466,7 @@ def test_curvature_is_found_of_attention_of_what_decides_and_beside_what_is_froz
         assert said == (function == "Deciding")
 
 
+@pytest.mark.slow
 def test_what_is_asked_of_a_network_that_has_none_of_it_is_said_before_any_job(tmp_path):
     """Second derivatives, rectifiers."""
     asked = {"definition": asdict(definition("Once")), "name": "mine", "channels": 1,

@@ -246,6 +246,7 @@ else:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_without_the_extras_the_command_answers(alone, tmp_path: Path) -> None:
     done = alone(COMMAND, "--help")
     assert done.returncode == 0, done.stderr
@@ -274,6 +275,7 @@ print(round(rd.slope(*(table["normalized_balance"] for table in tables)), 4))
     assert done.stdout == "1.3333\n", done.stderr
 
 
+@pytest.mark.slow
 def test_without_the_extras_every_module_that_reads_predictions_is_imported(alone) -> None:
     chosen = [name for name in modules() if name and room(name) in WITHOUT_EXTRAS]
     assert len(chosen) > 80

@@ -199,6 +199,7 @@ def test_a_loader_that_gives_every_image_in_its_order_is_taken(options) -> None:
     np.testing.assert_array_equal(rd.predict(nn.Identity(), DataLoader(DATA, **options))[1], IMAGES)
 
 
+@pytest.mark.slow
 def test_an_exported_program_needs_no_mode() -> None:
     linear = nn.Linear(4, 3)
     exported = torch.export.export(linear, (IMAGES,)).module()

@@ -31,6 +31,7 @@ print(torch.get_num_threads(), min(faults() for _ in range(3)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what glibc does is asked for")
 def test_memory_that_is_freed_and_asked_for_again_costs_no_page_faults():
     found = subprocess.run(

@@ -107,6 +107,7 @@ def test_half_precision_saturates_and_rounds_to_even() -> None:
     assert arithmetic.rounded(values[2:], "bfloat16").tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_batch_norm_is_folded_into_the_layer_that_it_follows(resnet: Trained) -> None:
     images, network = resnet.images().batch(slice(None)), resnet.network()
     state = load_block(resnet.dense).state(8)

@@ -44,6 +44,7 @@ def chain(dense: Trained, folder: Path, device: str, ways: dict[str, Quantizer])
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["mlp", "lenet5", "resnet20"])
 def test_jobs_that_quantize_leave_nothing_on_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str

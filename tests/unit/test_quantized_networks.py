@@ -30,6 +30,7 @@ def networks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return trained(tmp_path_factory.mktemp(request.param), request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activations", ["static", "dynamic"])
 def test_labels_are_those_of_exact_integers(networks: Trained, activations: str) -> None:
     way = quantizer(activations=activations)
@@ -71,6 +72,7 @@ def test_stored_weights_are_those_of_the_scheme(networks: Trained) -> None:
             assert (np.abs(own[f"{name}.weight"]).reshape(len(scale), -1).max(1) == 127).all()
 
 
+@pytest.mark.slow
 def test_8_bits_change_few_labels_and_3_bits_more(networks: Trained) -> None:
     images = networks.images().batch(slice(0, 2000))
     network, block = networks.network(), load_block(networks.dense)
@@ -136,6 +138,7 @@ def _kernels(stored: dict[str, np.ndarray], images: Tensor) -> Tensor:
     return linear("classifier", F.relu(linear("fc2", x)))
 
 
+@pytest.mark.slow
 def test_the_kernels_of_a_library_give_the_same_labels(tmp_path: Path) -> None:
     if not hasattr(torch.ops.onednn, "qconv2d_pointwise"):
         pytest.skip("this torch has no 8-bit kernels of oneDNN")

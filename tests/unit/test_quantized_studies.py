@@ -188,6 +188,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_quantized_networks_are_in_the_tables_with_their_sizes(results: Path) -> None:
     networks = pd.read_csv(results / "tables/networks.csv")
     further = [column.name for column in (*QUANTIZED, *STABILITY)]

@@ -49,6 +49,7 @@ def test_what_the_document_shows_of_scripts_is_in_them() -> None:
         assert " ".join(body.split()) in code
 
 
+@pytest.mark.slow
 def test_forests_end_in_an_audit(recipe, capsys: pytest.CaptureFixture[str]) -> None:
     recipe("scikit_learn").main(Path("forests"))
     assert command.main(words_of("scikit_learn")) == 0
@@ -128,6 +129,7 @@ def small(recipe, monkeypatch: pytest.MonkeyPatch):
     return script
 
 
+@pytest.mark.slow
 def test_ways_to_help_a_class_are_compared_beside_their_controls(
     recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +147,7 @@ def test_ways_to_help_a_class_are_compared_beside_their_controls(
     assert {line.split()[0] for line in table[1:]} == ways
 
 
+@pytest.mark.slow
 def test_every_way_keeps_as_many_weights_as_it_says(
     recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_an_end_beside_zero_shows_its_side() -> None:
 
 @pytest.mark.usefixtures("undrawn")
 class TestAnswer:
+    @pytest.mark.slow
     def test_it_counts_what_leads(self, large_tables: Path, tmp_path: Path) -> None:
         text = words(large_tables, tmp_path / "report.html")
         data = read_tables(large_tables)
@@ -91,6 +92,7 @@ class TestAnswer:
         assert f"between dense networks of different seeds {leading['alpha'][RESEED]:.2f}" in text
         assert f"n = {leading['n'][RESEED]:g} pairs) for mlp on digits" in text
 
+    @pytest.mark.slow
     def test_few_seeds_of_a_large_test_set_are_read_by_network(self, tmp_path: Path) -> None:
         """The bootstrap needs five; the slopes of single networks are stable."""
         tables = make(tmp_path / "tables", LARGE, seeds=4)
@@ -112,6 +114,7 @@ class TestAnswer:
         assert "The test set is too small for the slopes of single networks on digits / mlp" in text
         assert "cross-fitted slope of all networks together, bootstrap interval" in text
 
+    @pytest.mark.slow
     def test_without_a_control_nothing_is_credited_to_pruning(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables", LARGE, control=False)
         text = words(tables, tmp_path / "report.html")
@@ -119,6 +122,7 @@ class TestAnswer:
         assert "beyond the control at" not in text
         assert "de-intensifies at ratio 2" in text
 
+    @pytest.mark.slow
     def test_of_a_control_alone_it_claims_no_pruning(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables", LARGE, methods=())
         text = words(tables, tmp_path / "report.html")
@@ -149,6 +153,7 @@ class TestAnswer:
 
 @pytest.mark.usefixtures("undrawn")
 class TestEvidence:
+    @pytest.mark.slow
     def test_what_improves_both_is_named(self, large_tables: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(large_tables, tmp_path / "tables")
 
@@ -183,6 +188,7 @@ class TestEvidence:
         assert (facts["cells"], facts["hanging"], facts["changes"]) == (5, 1, 1)
         assert facts["most"] == ["class cow (1 cell)"]
 
+    @pytest.mark.slow
     def test_methods_that_reach_the_same_sparsity_are_not_compared_at_it(
         self, small_tables: Path, small_page: str, tmp_path: Path
     ) -> None:
@@ -203,6 +209,7 @@ class TestEvidence:
             change(folder, "networks", lost)
             assert "same sparsity" not in words(folder, tmp_path / "report.html")
 
+    @pytest.mark.slow
     def test_tables_without_the_comparison_claim_no_equal_sparsity(self, tmp_path: Path) -> None:
         methods = ("magnitude", "undecayed_signed")
         tables = make(tmp_path / "tables", methods=methods)
@@ -263,6 +270,7 @@ class TestEvidence:
         assert sentence in text
         assert "Against random, it intensifies less in 0 of 3 comparisons" in text
 
+    @pytest.mark.slow
     def test_what_survives_is_said_of_each_of_several_methods(self, tmp_path: Path) -> None:
         methods = ("magnitude", "gradient", "undecayed", "undecayed_signed", "random")
         tables = make(tmp_path / "tables", methods=methods)
@@ -286,6 +294,7 @@ class TestEvidence:
             "gradient, 1 of 2 against random."
         ) in text
 
+    @pytest.mark.slow
     def test_published_cells_are_shown_where_there_are_some(
         self, large_tables: Path, tmp_path: Path
     ) -> None:

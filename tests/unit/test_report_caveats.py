@@ -20,6 +20,7 @@ from recall_distortion.vocabulary import COMPRESSED, DENSE, RESEED, RETRAINED
 
 @pytest.mark.usefixtures("undrawn")
 class TestCaveats:
+    @pytest.mark.slow
     def test_notes_are_counted_by_table(self, tmp_path: Path) -> None:
         tables = make(tmp_path / "tables", seeds=1)
         data = read_tables(tables)
@@ -35,6 +36,7 @@ class TestCaveats:
         assert "one replicate: an interval needs two" in text
         assert "1 seeds" not in text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
@@ -51,6 +53,7 @@ class TestCaveats:
         tables = make(tmp_path / "tables", **options)
         assert sentence in words(tables, tmp_path / "report.html")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("seeds", "shown"), [(1, True), (4, True), (5, False)])
     def test_few_seeds_are_said_before_the_answer(
         self, seeds: int, shown: bool, tmp_path: Path
@@ -59,6 +62,7 @@ class TestCaveats:
         start = text.partition("α is the slope of a network’s class balances")[0]
         assert ("Few seeds." in start) == shown
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("shift", "said"),
         [(0.0, "less than 0.001"), (0.0004, "less than 0.001"), (0.434, "at most 0.434")],
@@ -85,6 +89,7 @@ class TestCaveats:
         assert "1 network failed" in text
         assert "not balanced" in text
 
+    @pytest.mark.slow
     def test_models_that_were_not_estimated_are_named(
         self, small_tables: Path, tmp_path: Path
     ) -> None:
@@ -121,6 +126,7 @@ class TestComputed:
         assert crossed_engines(data) == []
         assert "computed in the same way" not in small_page
 
+    @pytest.mark.slow
     def test_networks_that_differ_have_a_line_each(self, tmp_path: Path) -> None:
         data = self.changed(
             tmp_path, lambda _: None, failures=False, architectures=("cnn", "mlp", "deep")
@@ -131,6 +137,7 @@ class TestComputed:
         ]
         assert crossed_engines(data) == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("column", "value", "text"),
         [

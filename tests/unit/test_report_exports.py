@@ -87,6 +87,7 @@ def test_plot_data(small_tables: Path, tmp_path: Path) -> None:
     assert table["ratio"].dtype.kind == "i"
 
 
+@pytest.mark.slow
 def test_plots_show_what_leads_and_each_of_their_numbers_stands_in_estimates(
     large_tables: Path, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_metrics_need_the_summary(tmp_path: Path) -> None:
         metrics(tmp_path)
 
 
+@pytest.mark.slow
 def test_several_recipes_of_a_network_are_told_apart(tmp_path: Path) -> None:
     make(tmp_path, recipes=("long", "short"))
     found = metrics(tmp_path)

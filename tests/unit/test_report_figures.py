@@ -220,6 +220,7 @@ class TestBalances:
 
 
 class TestEffects:
+    @pytest.mark.slow
     def test_without_a_control_it_says_so(self, tmp_path: Path) -> None:
         drawing = figures.effects_figure(read_tables(make(tmp_path, control=False)).leading)
         assert "No difference from a control" in drawing.figure.texts[0].get_text()

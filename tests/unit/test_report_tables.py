@@ -32,6 +32,7 @@ from tests.synthetic.report import study_facts
 
 
 class TestReading:
+    @pytest.mark.slow
     def test_class_names_that_look_like_missing_values_stay(self, tmp_path: Path) -> None:
         names = ("NA", "None", "nan")
         make(tmp_path, class_names=names)

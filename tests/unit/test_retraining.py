@@ -304,6 +304,7 @@ def test_a_killed_job_goes_on(folder, made, tmp_path, monkeypatch, passes):
     assert not (tmp_path / "unfinished").exists()
 
 
+@pytest.mark.slow
 def test_tables_read_each_against_its_own_control(folder, made, tmp_path):
     inputs = folder / "data.safetensors", folder / "dense.safetensors"
     paths = [tmp_path / "dense.predictions", tmp_path / "all.predictions"]

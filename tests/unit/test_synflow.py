@@ -107,6 +107,7 @@ def by_backward(network, shape, fraction):
     return masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cnn", "lenet5", "resnet20"])
 @pytest.mark.parametrize("trained", [False, True])
 def test_masks_are_those_of_a_plain_loop(name, trained):

@@ -51,6 +51,7 @@ def infer(study: Study, results: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_page_go_through_a_whole_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
