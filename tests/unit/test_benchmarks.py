@@ -162,6 +162,15 @@ def test_quantization_prints_every_way_beside_the_plain_module():
     check(found, "plain module")
 
 
+@pytest.mark.slow
+def test_channels_prints_networks_without_some_beside_the_masked_one():
+    text = output("channels", "--network", "mlp", "--images", 300, "--repeats", 1)
+    found = rates(text, "way")
+    assert list(found) == ["masked", *(f"smaller, ratio {ratio}" for ratio in (2, 4, 10))]
+    check(found, "masked")
+    assert re.search(rf"built and compared in {SPREAD} ms", text)
+
+
 def test_growth_finds_exponents(benchmarks):
     growth = benchmarks("growth")
     assert growth.exponents([1, 4, 16], [3, 12, 48]) == pytest.approx((1, 1))
