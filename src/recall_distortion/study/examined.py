@@ -44,8 +44,8 @@ class Found:
     """What a study must know of a network of one's own, for images of a data set.
 
     ``tokens`` says whether a linear layer of it gets more than features, ``rectifiers`` whether it
-    calls one. Where channels are removed
-    ``layers`` has its groups, and ``stay`` why the channels of other layers stay.
+    calls one. Where channels are removed ``layers`` has its groups, and ``stay`` why the channels
+    of other layers stay.
     """
 
     counts: Counts

@@ -60,10 +60,10 @@ def compared_masks(study: Study, network: Network) -> tuple[list[dict[str, Any]]
 
 
 def masks_not_brought(study: Study, results: str | Path) -> list[str]:
-    """Return the tables of what masks share that lack, as do weights that they are made of.
+    """Return the tables of what masks share that are missing and cannot be made.
 
-    So it is of predictions that were computed elsewhere, in a folder of ``results``: networks are
-    not trained again for this.
+    So it is where predictions that were computed elsewhere came into a folder of ``results``
+    without their weights: networks are not trained again for this.
     """
     found = []
     for network in study.networks():
