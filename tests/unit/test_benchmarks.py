@@ -75,7 +75,8 @@ def test_regularizers_prints_what_each_costs():
         rf"^mlp, 8 × 8, batch 64\s+(\d+)\s+([\w ,]+?)\s+{SPREAD}$", text, re.MULTILINE
     )
     names = ["dropout", "label smoothing", "jumpstart, norm", "jumpstart, balanced", "adamw"]
-    assert [row[:2] for row in rows] == [(k, name) for k in ("1", "60") for name in names]
+    ways = [f"{name}{way}" for name in names for way in (", to plain modules", "")]
+    assert [row[:2] for row in rows] == [(k, way) for k in ("1", "60") for way in ways]
     assert all(float(row[2]) > 0 for row in rows)
 
 

@@ -174,14 +174,14 @@ def test_training_and_evaluation_are_set_on_the_plain_network_too():
 @pytest.mark.parametrize(
     "network",
     [
-        networks.build("mlp", channels=1, classes=4),
+        networks.build("lenet300", channels=1, classes=4),
         networks.build("resnet20", channels=3, classes=4),
         networks.build("lenet5", channels=1, classes=4).bfloat16(),
         networks.build("cnn", channels=1, classes=4).to("meta"),
         derived(),
         with_strides(),
     ],
-    ids=["MLP", "ResNet", "half precision", "elsewhere", "derived", "other strides"],
+    ids=["LeNet-300-100", "ResNet", "half precision", "elsewhere", "derived", "other strides"],
 )
 def test_where_there_is_no_fast_form_the_plain_network_computes(network):
     assert faster(network) is None

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recall_distortion.fast.cpu import kernels
+from recall_distortion.fast.cpu import compiling
 from recall_distortion.fast.cpu.layers import pooled_convolution
 from recall_distortion.system.errors import NetworkError
 
@@ -150,20 +150,33 @@ def test_no_place_for_a_cache_is_no_error(monkeypatch):
     from numba.core import caching
 
     monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
-    compiled = kernels._compiled()(lambda array: array.fill(1))
+    compiled = compiling.compiled()(lambda array: array.fill(1))
     array = torch.zeros(3).numpy()
     compiled(array)
     assert array.tolist() == [1, 1, 1]
 
 
-@pytest.mark.slow
-def test_a_damaged_cache_is_named(tmp_path):
-    """A new process takes a compiled function from disk; here only half of it lies there."""
-    script = (
-        "import torch\n"
+CALLS = {
+    "kernels": (
         "from recall_distortion.fast.cpu.layers import pooled_convolution\n"
         "pooled_convolution(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1), torch.ones(1))\n"
-    )
+    ),
+    "rectifier": (
+        "from recall_distortion.fast.cpu import rectifier\n"
+        "z = torch.ones(1, 2, 3).numpy()\n"
+        "rectifier.backward(z, z, z)\n"
+    ),
+    "extremes": (
+        "from recall_distortion.fast.cpu import extremes\nextremes.find([torch.ones(1, 2, 3)])\n"
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", CALLS)
+def test_a_damaged_cache_is_named(tmp_path, module):
+    """A new process takes a compiled function from disk; here only half of it lies there."""
+    script = f"import torch\n{CALLS[module]}"
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
 
     def run():
@@ -173,14 +186,15 @@ def test_a_damaged_cache_is_named(tmp_path):
         )
 
     assert run().returncode == 0
-    kept = list(tmp_path.rglob("kernels*.nbc"))
+    kept = list(tmp_path.rglob(f"{module}*.nbc"))
     assert kept
     for path in kept:
         path.write_bytes(path.read_bytes()[:100])
     found = run()
     assert found.returncode != 0
     assert f"{kept[0].parent}: what Numba compiled and kept there is damaged" in found.stderr
-    for path in tmp_path.rglob("kernels*.nb?"):
+    assert f"delete its files {module}*.nbi and {module}*.nbc" in found.stderr
+    for path in tmp_path.rglob(f"{module}*.nb?"):
         path.unlink()
     assert run().returncode == 0
 

@@ -108,7 +108,7 @@ def test_jumpstarts_gradient_is_that_of_finite_differences(aggregation):
 
 def test_compiled_penalties_refuse_a_second_derivative():
     z = torch.randn(2, 3, 4, requires_grad=True)
-    found = compiled.Penalties.apply(0.5, "norm", [compiled.layout(z)], z)
+    found = compiled.Penalties.apply(compiled.Extremes.apply(z), 4, 0.5, "norm")
     with pytest.raises(NetworkError, match="first derivatives alone"):
         torch.autograd.grad(found.square().sum(), z, create_graph=True)
 
@@ -125,7 +125,9 @@ def test_equal_extremes_share_a_gradient_as_in_pytorch():
 
 LAYOUTS = {
     "linear": lambda: torch.randn(3, 5, 4),
-    "wide": lambda: torch.randn(3, 5, 70),
+    "wide": lambda: torch.randn(3, 5, 170),
+    "many images": lambda: torch.randn(3, 150, 3),
+    "images of a linear layer apart": lambda: torch.randn(67, 3, 4).transpose(0, 1),
     "one after another": lambda: torch.randn(3, 5, 4, 6, 2),
     "vectorized": lambda: torch.randn(5, 3, 4, 6, 2).transpose(0, 1),
     "channels last": lambda: torch.randn(3, 5, 6, 3, 7).permute(0, 1, 4, 2, 3),
@@ -139,9 +141,9 @@ def test_compiled_penalties_and_their_gradients_are_pytorchs(aggregation, ties):
     """As linear layers, and convolutions alone and vectorized, lay their results out."""
     layers = [make() for make in LAYOUTS.values()]
     layers = [(z.round() if ties else z / 2).requires_grad_() for z in layers]
-    layouts = [compiled.layout(z) for z in layers]
-    assert None not in layouts
-    found = compiled.Penalties.apply(0.3, aggregation, layouts, *layers)
+    assert None not in [compiled.layout(z) for z in layers]
+    units = sum(z.shape[2] for z in layers)
+    found = compiled.Penalties.apply(compiled.Extremes.apply(*layers), units, 0.3, aggregation)
     highest, lowest = (
         torch.cat([kind(z, (over, *range(3, z.dim()))) for over in (1, 2) for z in layers], 1)
         for kind in (torch.amax, torch.amin)
@@ -149,7 +151,7 @@ def test_compiled_penalties_and_their_gradients_are_pytorchs(aggregation, ties):
     slacks = 0.3 * F.relu(1 - highest) + 0.7 * F.relu(1 + lowest)
     assert slacks.eq(0).any()
     assert slacks.gt(0).any()
-    plain = AGGREGATIONS[aggregation](slacks, sum(z.shape[2] for z in layers))
+    plain = AGGREGATIONS[aggregation](slacks, units)
     torch.testing.assert_close(found, plain)
     weights = torch.randn_like(plain)
     mine, theirs = (torch.autograd.grad((weights * part).sum(), layers) for part in (found, plain))

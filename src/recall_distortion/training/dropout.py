@@ -76,8 +76,10 @@ class Dropout:
             first = last
 
     def _masks(self, bits: Tensor) -> dict[str, Tensor]:
+        parts = bits.to(self._device).split([*self._features.values()], dim=2)
+        return {name: self._mask(part) for name, part in zip(self._features, parts, strict=True)}
+
+    def _mask(self, bits: Tensor) -> Tensor:
         # Compared into numbers at once: by way of booleans it takes eight times as long.
         kept = torch.empty(bits.shape, device=self._device)
-        torch.ge(bits.to(self._device), self._lowest, out=kept).mul_(self._scale)
-        parts = kept.split([*self._features.values()], dim=2)
-        return dict(zip(self._features, parts, strict=True))
+        return torch.ge(bits, self._lowest, out=kept).mul_(self._scale)

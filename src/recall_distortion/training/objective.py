@@ -18,10 +18,7 @@ from recall_distortion.fast import cpu
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.recipe import Recipe, Regularizer
-from recall_distortion.training.stacks import Stack
-
-#: Of each tapped layer by its name what it gave [K, B, units, ...], once for each time it was used.
-PreActivations = Mapping[str, Sequence[Tensor]]
+from recall_distortion.training.stacks import Stack, Taken
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Kind:
     ``names`` raises ``NetworkError`` for a network that has nothing to regularize.
     """
 
-    penalty: Callable[[Regularizer, Stack, PreActivations], Tensor]
+    penalty: Callable[[Regularizer, Stack, Taken], Tensor]
     names: Callable[[Regularizer, nn.Module], list[str]]
     needs_preactivations: bool = False
 
@@ -125,7 +122,7 @@ def _layers(regularizer: Regularizer, network: nn.Module) -> list[str]:
     return found
 
 
-def _jumpstart(regularizer: Regularizer, stack: Stack, taken: PreActivations) -> Tensor:
+def _jumpstart(regularizer: Regularizer, stack: Stack, taken: Taken) -> Tensor:
     """Return Jumpstart's penalties [K] (Riera et al., 2022, arXiv 2201.12795).
 
     Of a unit, a channel, M is the largest and m the smallest of its pre-activations over the batch
@@ -133,18 +130,21 @@ def _jumpstart(regularizer: Regularizer, stack: Stack, taken: PreActivations) ->
     M <= 0 it is dead, where m > 0 linear; a slack, balance max(1 - M, 0) + (1 - balance)
     max(1 + m, 0), is zero where it is neither by a margin of 1. Equal extremes share a gradient.
     """
+    balance, aggregation = regularizer.balance, regularizer.aggregation
+    if not isinstance(taken, Mapping):
+        return taken.penalties(balance, aggregation)
     # In single precision, whatever autocast leaves a layer's results in.
     layers = [
         z if z.dtype == torch.float64 else z.float() for calls in taken.values() for z in calls
     ]
-    balance, aggregation = regularizer.balance, regularizer.aggregation
-    if all(z.device.type == "cpu" for z in layers):
+    units = sum(z.shape[2] for z in layers)
+    if cpu.compiles() and all(z.device.type == "cpu" for z in layers):
         extremes = cpu.load_extremes()
-        layouts = [extremes.layout(z) for z in layers]
-        if None not in layouts:
-            found: Tensor = extremes.Penalties.apply(balance, aggregation, layouts, *layers)
-            return found
-    return AGGREGATIONS[aggregation](_slacks(balance, layers), sum(z.shape[2] for z in layers))
+        if all(extremes.layout(z) is not None for z in layers):
+            found = extremes.Extremes.apply(*layers)
+            penalties: Tensor = extremes.Penalties.apply(found, units, balance, aggregation)
+            return penalties
+    return AGGREGATIONS[aggregation](_slacks(balance, layers), units)
 
 
 def _slacks(balance: float, layers: Sequence[Tensor]) -> Tensor:
@@ -230,7 +230,7 @@ def _scales(regularizer: Regularizer, network: nn.Module) -> list[str]:
     return found
 
 
-def _batch_norm_l1(regularizer: Regularizer, stack: Stack, taken: PreActivations) -> Tensor:
+def _batch_norm_l1(regularizer: Regularizer, stack: Stack, taken: Taken) -> Tensor:
     """Return the sums [K] of the absolute scales of batch norm (Liu et al., 2017, equation 1).
 
     "Learning Efficient Convolutional Networks through Network Slimming", arXiv 1708.06519.

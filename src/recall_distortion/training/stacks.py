@@ -6,7 +6,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,35 @@ from recall_distortion.training import replicates
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 
 T = TypeVar("T")
+
+
+class Extremes(Protocol):
+    """What a fast form keeps of tapped layers' results: their extremes alone."""
+
+    def penalties(self, balance: float, aggregation: str) -> Tensor:
+        """Return Jumpstart's penalties [K]."""
+
+
+#: Of each tapped layer by its name what it gave [K, B, ...], once for each time it was used.
+Taken = dict[str, list[Tensor]] | Extremes
+
+
+@runtime_checkable
+class StackedForm(Protocol):
+    """A fast form that trains K networks at once itself, with masks and taps."""
+
+    def stacked(
+        self,
+        tensors: Mapping[str, Tensor],
+        images: Tensor,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, Extremes | None]:
+        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+
+        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
+        them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        """
 
 
 def split(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
@@ -42,6 +71,11 @@ class Stack(ABC):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         self.network = network
         self.dtype = dtype
+        # In half precision the plain modules compute, as autocast has it.
+        self._form: StackedForm | None = None
+        if dtype == torch.float32 and isinstance(network, StackedForm):
+            self._form = network
+        self._training: bool | None = None
         # What a layer gave is then overwritten by what comes after it, so that a copy is taken.
         self._in_place = any(getattr(module, "inplace", False) for module in network.modules())
         # Of frozen parameters too, which a network may have alone.
@@ -58,6 +92,13 @@ class Stack(ABC):
         """
         return self.outputs(images, training=training)[0]
 
+    def _set_mode(self, training: bool) -> None:
+        # Of a small network alone, going through all modules is a twentieth of a step. Another
+        # stack may have the same network.
+        if not self._training == self.network.training == training:
+            self.network.train(training)
+            self._training = training
+
     def outputs(
         self,
         images: Tensor,
@@ -65,13 +106,18 @@ class Stack(ABC):
         training: bool = False,
         dropped: Mapping[str, Tensor] | None = None,
         tapped: Sequence[str] = (),
-    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
-        """Return the logits, and what the layers named in ``tapped`` give, [K, B, ...] each call.
+    ) -> tuple[Tensor, Taken]:
+        """Return the logits, and what the layers named in ``tapped`` give.
 
         What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
         """
-        self.network.train(training)
+        self._set_mode(training)
         half = self.dtype != torch.float32
+        if training and self._form is not None:
+            own = images.unflatten(0, (len(self), -1))
+            tensors = dict(zip(self.names, self.parameters, strict=True))
+            logits, extremes = self._form.stacked(tensors, own, dropped or {}, tapped)
+            return logits, extremes or {}
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
             logits, taken = self._outputs(images, training, dropped or {}, tapped)
         return logits.to(self.tensors[self._first].dtype), taken

@@ -1,4 +1,4 @@
-"""The small convolutional networks in compiled loops on a CPU.
+"""The small networks in compiled loops on a CPU.
 
 The fast form of the networks that ``recall_distortion.networks.<name>`` has is in the module of the
 same name here. It is imported by that name, so that a job depends on no form but its own network's.
@@ -6,13 +6,14 @@ same name here. It is imported by that name, so that a job depends on no form bu
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 from torch import nn
 
-__all__ = ["faster", "load_extremes"]
+__all__ = ["compiles", "faster", "load_extremes"]
 
 _PLAIN = "recall_distortion.networks"
 
@@ -24,11 +25,18 @@ def faster(network: nn.Module) -> nn.Module | None:
     """
     package, _, name = type(network).__module__.rpartition(".")
     form = f"{__name__}.{name}"
-    if package != _PLAIN or find_spec(form) is None or find_spec("numba") is None:
+    if package != _PLAIN or find_spec(form) is None or not compiles():
         return None
     return import_module(form).FORM.of(network)
 
 
+@cache
+def compiles() -> bool:
+    """Return whether loops can be compiled: whether there is Numba."""
+    return find_spec("numba") is not None
+
+
+@cache
 def load_extremes() -> ModuleType:
     """Return the compiled extremes of pre-activations, which Jumpstart's jobs alone depend on.
 

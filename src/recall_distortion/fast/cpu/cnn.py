@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from recall_distortion.fast.cpu.forms import Form
+from recall_distortion.fast.cpu.pooled import PooledForm
 from recall_distortion.networks.cnn import CNN
 from recall_distortion.networks.layers import adaptive_max_pool
 
 
-class FastCNN(Form):
+class FastCNN(PooledForm):
     """``networks.cnn.CNN`` on a CPU."""
 
     plain = CNN

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from recall_distortion.fast.cpu.compiling import called, compiled
 from recall_distortion.system.errors import NetworkError
 
 #: How slacks become one number a network, by what the loops call it.
@@ -33,13 +33,8 @@ ONE = 1 << 32
 _WIDE = 128
 
 
-def _compiled(function: Any) -> Any:
-    # No NaN is an extreme: a loss of one is found by itself.
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "nsz"}}
-    try:
-        return njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's can hold a cache
-        return njit(function, **options)
+# No NaN is an extreme: a loss of one is found by itself.
+_compiled = compiled(fastmath={"nnan", "nsz"})
 
 
 @_compiled
@@ -138,7 +133,7 @@ def _share(z, places, value, gradient, found):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _spread_points(z, layout, k, extremes, gradients, point, found):  # type: ignore[no-untyped-def]
-    """Write zeros for network k, and the gradients of its points' extremes at their places."""
+    """Add the gradients of network k's points' extremes to what is found at their places."""
     _, batch, units, places, of_network, of_image, _ = layout
     size = units * places
     for b in range(batch):
@@ -146,7 +141,6 @@ def _spread_points(z, layout, k, extremes, gradients, point, found):  # type: ig
         image = z[start : start + size]
         high, low = extremes[0, k, point + b], extremes[1, k, point + b]
         of_high, of_low = gradients[0, k, point + b], gradients[1, k, point + b]
-        found[start : start + size] = 0
         if of_high == 0 and of_low == 0:
             continue
         # In the upper half how many there are, in the lower where, which holds of one alone.
@@ -223,7 +217,7 @@ def _spread_units(z, layout, k, extremes, gradients, unit, there, found):  # typ
 
 @_compiled
 def _spread(z, layout, extremes, gradients, unit, point, found):  # type: ignore[no-untyped-def]
-    """Write the gradient of a layer's pre-activations: of its extremes, at their places."""
+    """Add the gradients of a layer's extremes to what is found at their places."""
     there = np.empty((2, layout[2]), np.int64)
     for k in range(layout[0]):
         _spread_points(z, layout, k, extremes, gradients, point, found)
@@ -265,40 +259,57 @@ def _memory(z: Tensor) -> Any:
     return z.as_strided((z.numel(),), (1,)).numpy()
 
 
-def _columns(layouts: Sequence[Layout]) -> Iterator[tuple[int, int]]:
-    """Yield for each layer the columns from which on its units and its points stand."""
-    unit, point = 0, sum(layout[2] for layout in layouts)
-    for _, batch, units, *_ in layouts:
+_find_in, _aggregate_in, _spread_in = map(called, (_find, _aggregate, _spread))
+
+
+def starts(layers: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
+    """Yield for each layer [K, B, units, ...] the columns from which on its extremes stand.
+
+    First those of its units, and then those of its points.
+    """
+    unit, point = 0, sum(z.shape[2] for z in layers)
+    for z in layers:
         yield unit, point
-        unit, point = unit + units, point + batch
+        unit, point = unit + z.shape[2], point + z.shape[1]
 
 
-class Penalties(torch.autograd.Function):
-    """Jumpstart's penalties [K] of pre-activations whose ``layout`` is not None."""
+def find(layers: Sequence[Tensor]) -> Tensor:
+    """Return the extremes [2, K, units + points] of layers [K, B, units, ...] with a ``layout``.
+
+    The largest are first, and of a network's first those of all layers' units.
+    """
+    columns = sum(z.shape[1] + z.shape[2] for z in layers)
+    extremes = layers[0].new_empty(2, len(layers[0]), columns)
+    extremes[0], extremes[1] = -torch.inf, torch.inf
+    for z, own in zip(layers, starts(layers), strict=True):
+        _find_in(_memory(z), layout(z), extremes.numpy(), *own)
+    return extremes
+
+
+def spread(
+    z: Tensor, own: tuple[int, int], extremes: Tensor, gradients: Tensor, found: Tensor
+) -> None:
+    """Add to what is ``found`` of a layer's gradient that of its extremes, which equal ones share.
+
+    ``own`` is where its extremes stand, and ``found`` lies in memory as z does.
+    """
+    there = extremes.numpy(), gradients.numpy()
+    _spread_in(_memory(z), layout(z), *there, *own, _memory(found))
+
+
+class Extremes(torch.autograd.Function):
+    """The extremes of layers that ``find`` returns."""
 
     @staticmethod
-    def forward(
-        ctx: Any, balance: float, aggregation: str, layouts: Sequence[Layout], *layers: Tensor
-    ) -> Tensor:
-        """Return the penalties of pre-activations [K, B, units, ...], with each one's layout."""
-        units = sum(layout[2] for layout in layouts)
-        numbers = [_memory(z) for z in layers]
-        shape = 2, len(layers[0]), units + sum(layout[1] for layout in layouts)
-        extremes, derivatives = (np.empty(shape, numbers[0].dtype) for _ in range(2))
-        extremes[0], extremes[1] = -np.inf, np.inf
-        for z, layout, columns in zip(numbers, layouts, _columns(layouts), strict=True):
-            _find(z, layout, extremes, *columns)
-        penalties = layers[0].new_empty(len(layers[0]))
-        _aggregate(
-            balance, AGGREGATIONS[aggregation], units, extremes, penalties.numpy(), derivatives
-        )
-        ctx.save_for_backward(*layers)
-        ctx.found = layouts, extremes, derivatives
-        return penalties
+    def forward(ctx: Any, *layers: Tensor) -> Tensor:
+        """Return the extremes [2, K, units + points]."""
+        extremes = find(layers)
+        ctx.save_for_backward(extremes, *layers)
+        return extremes
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the layers, which equal extremes share.
+    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the layers.
 
         Raises ``NetworkError`` where they are to have gradients of their own
         (``create_graph=True``).
@@ -308,10 +319,29 @@ class Penalties(torch.autograd.Function):
                 "extremes of pre-activations have first derivatives alone on a CPU: take "
                 "create_graph=True out, or the loss without Jumpstart"
             )
-        layouts, extremes, derivatives = ctx.found
-        derivatives = derivatives * gradient.numpy()[:, None]
+        extremes, *layers = ctx.saved_tensors
         found = []
-        for z, layout, columns in zip(ctx.saved_tensors, layouts, _columns(layouts), strict=True):
-            found.append(torch.empty_like(z))  # without gaps, so that it lies as z does
-            _spread(_memory(z), layout, extremes, derivatives, *columns, _memory(found[-1]))
-        return None, None, None, *found
+        for z, own in zip(layers, starts(layers), strict=True):
+            found.append(torch.zeros_like(z))  # without gaps, so that it lies as z does
+            spread(z, own, extremes, gradients.contiguous(), found[-1])
+        return tuple(found)
+
+
+class Penalties(torch.autograd.Function):
+    """Jumpstart's penalties [K] of extremes [2, K, units + points]."""
+
+    @staticmethod
+    def forward(ctx: Any, extremes: Tensor, units: int, balance: float, aggregation: str) -> Tensor:
+        """Return the penalties where so many of the extremes are of units."""
+        penalties, ctx.derivatives = (
+            extremes.new_empty(extremes.shape[1]),
+            extremes.detach().clone(),
+        )
+        found = extremes.detach().numpy(), penalties.numpy(), ctx.derivatives.numpy()
+        _aggregate_in(balance, AGGREGATIONS[aggregation], units, *found)
+        return penalties
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the extremes."""
+        return ctx.derivatives * gradient[:, None], None, None, None

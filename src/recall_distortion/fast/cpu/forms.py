@@ -1,11 +1,12 @@
-"""What the fast forms share: the layers of another's network, three of them computed as one."""
+"""What the fast forms share: the layers of another's network, some of them computed as one."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
-from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
-from recall_distortion.fast.plain import has_its_own_forward, refuse_hooks
+from recall_distortion.fast.plain import has_its_own_forward
 
 
 class Form(nn.Module):
@@ -26,46 +27,32 @@ class Form(nn.Module):
         """Set the plain network's mode too, whose layers these are."""
         for network in self._plain:
             network.train(mode)
-        return super().train(mode)
-
-    def pooled(self, convolution: nn.Conv2d, images: Tensor) -> Tensor:
-        """Return a convolution's images, pooled by 2 and rectified."""
-        for skipped in (*self._plain, convolution):
-            refuse_hooks(skipped, "compiled loops")
-        padding, _ = convolution.padding
-        return pooled_convolution(images, convolution.weight, convolution.bias, padding)
+        self.training = mode
+        return self
 
     @classmethod
     def of(cls, network: nn.Module) -> Form | None:
         """Return a network's fast form, or None where the network is none of these on a CPU.
 
-        There is none where a convolution was replaced, or a ``forward`` of it or of the network:
-        the form would compute what the network no longer does.
+        There is none where a layer was replaced, or a ``forward`` of it or of the network: the form
+        would compute what the network no longer does.
         """
         # A class derived from the plain one may compute something else.
         if type(network) is not cls.plain or "forward" in vars(network):
             return None
-        if not has_its_own_forward(cls.plain):
-            return None
-        if not all(map(_is_computed, (network.conv1, network.conv2))):
-            return None
-        weight = network.conv1.weight
-        if weight.device.type != "cpu" or weight.dtype not in COMPILED:
+        if not has_its_own_forward(cls.plain) or not cls._computes(network):
             return None
         return cls(network)
 
+    @classmethod
+    @abstractmethod
+    def _computes(cls, network: nn.Module) -> bool:
+        """Return whether the loops are for a plain network's layers as they are."""
 
-def _is_computed(layer: nn.Module) -> bool:
-    """Return whether the compiled loops compute what this layer does: it may have been replaced."""
-    if type(layer) is not nn.Conv2d or {"forward", "_conv_forward"} & set(vars(layer)):
+
+def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a layer is of a kind, with functions and tensors that nothing replaced."""
+    if type(layer) is not kind or {"forward", "_conv_forward"} & set(vars(layer)):
         return False
-    if not {type(layer.weight), type(layer.bias)} <= {nn.Parameter, Tensor}:
-        return False  # no bias, or a tensor whose functions are its own
-    rows, columns = layer.kernel_size
-    return (
-        layer.stride == layer.dilation == (1, 1)
-        and layer.groups == 1
-        and rows == columns
-        and layer.padding in ((padding, padding) for padding in range(rows))
-        and layer.padding_mode == "zeros"
-    )
+    # No bias, or a tensor whose functions are its own.
+    return {type(layer.weight), type(layer.bias)} <= {nn.Parameter, Tensor}

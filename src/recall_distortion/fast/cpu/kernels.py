@@ -18,18 +18,17 @@ All this is one module because Numba takes a compiled function from disk if this
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
+from functools import cache
 from itertools import product
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from recall_distortion.system.errors import NetworkError
+from recall_distortion.fast.cpu.compiling import called, compiled
 
 #: The place of a maximum that is not above 0: no gradient passes.
 DEAD = 4
@@ -53,28 +52,6 @@ class Kernels(NamedTuple):
     backward: Callable[..., None]
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        try:
-            compiled = njit(function, cache=True, nogil=True, error_model="numpy", **options)
-        except RuntimeError:  # neither the package's folder nor the user's can hold a cache
-            compiled = njit(function, nogil=True, error_model="numpy", **options)
-
-        @wraps(function)
-        def call(*arguments: Any) -> None:
-            try:
-                compiled(*arguments)
-            except (UnpicklingError, EOFError) as error:
-                raise NetworkError(
-                    f"{compiled.stats.cache_path}: what Numba compiled and kept there is damaged "
-                    f"({error}); delete its files kernels*.nbi and kernels*.nbc and run again"
-                ) from None
-
-        return call
-
-    return decorate
-
-
 @cache
 def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
     """Return the layer for a weight [outputs, channels, kernel, kernel].
@@ -91,7 +68,7 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
     pieces = -(-kernel * depth // patch_lanes)
     span = pieces * patch_lanes
 
-    @_compiled()
+    @compiled()
     def forward(images, weight, bias, padding, found, place):  # type: ignore[no-untyped-def]
         networks, batch, _, rows, columns = found.shape
         height, width = images.shape[3:]
@@ -142,7 +119,7 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
                                 place[n, b, first + o, i, j] = places[at]
 
     # Sums may be taken in vectors, so in another order than written, which is always the same one.
-    @_compiled(fastmath={"reassoc", "contract", "nsz"})
+    @compiled(fastmath={"reassoc", "contract", "nsz"})
     def backward(  # type: ignore[no-untyped-def]
         gradient, place, images, weight, padding, of_images, of_weight, of_bias
     ):
@@ -217,7 +194,7 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
                             at = (o * kernel + i) * span + j * depth + c
                             of_weight[n, o, c, i, j] = of_packed[at]
 
-    return Kernels(forward, backward)
+    return Kernels(called(forward), called(backward))
 
 
 # The inner loops. A *patch* is what a kernel covers of an image whose numbers lie as [rows,

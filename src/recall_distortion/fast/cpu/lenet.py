@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from recall_distortion.fast.cpu.forms import Form
+from recall_distortion.fast.cpu.pooled import PooledForm
 from recall_distortion.networks.layers import adaptive_max_pool
 from recall_distortion.networks.lenet import LeNet5
 
 
-class FastLeNet5(Form):
+class FastLeNet5(PooledForm):
     """``networks.lenet.LeNet5`` on a CPU."""
 
     plain = LeNet5

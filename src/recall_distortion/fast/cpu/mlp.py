@@ -1,0 +1,16 @@
+"""The MLP with what lies between its multiplications computed as one loop."""
+
+from __future__ import annotations
+
+from recall_distortion.fast.cpu.rectified import RectifiedForm
+from recall_distortion.networks.mlp import MLP
+
+
+class FastMLP(RectifiedForm):
+    """``networks.mlp.MLP`` on a CPU."""
+
+    plain = MLP
+
+
+#: What ``fast.cpu.faster`` looks for here.
+FORM = FastMLP

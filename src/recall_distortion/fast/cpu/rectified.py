@@ -1,0 +1,185 @@
+"""Networks of linear layers with rectifiers between them, in training, as one function.
+
+A step of such networks is mostly what lies between their multiplications: biases, rectifiers and
+masks of dropout are passes through memory, forward and backward, and each is a call of PyTorch.
+Here they are one loop, and Jumpstart's extremes are found beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recall_distortion.fast import cpu
+from recall_distortion.fast.cpu.forms import Form, is_own
+from recall_distortion.fast.plain import refuse_hooks
+from recall_distortion.system.errors import NetworkError
+
+#: The side that ``networks.mlp`` and ``networks.thin_mlp`` average images to.
+SIDE = 8
+_NO_MASK = np.empty((0, 0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class FoundExtremes:
+    """The extremes [2, K, units + points] of layers' pre-activations, so many of them of units."""
+
+    values: Tensor
+    units: int
+
+    def penalties(self, balance: float, aggregation: str) -> Tensor:
+        """Return Jumpstart's penalties [K]."""
+        found: Tensor = cpu.load_extremes().Penalties.apply(
+            self.values, self.units, balance, aggregation
+        )
+        return found
+
+
+class RectifiedForm(Form):
+    """A network of linear layers in the order of their names, all but the last one rectified.
+
+    Called as a module it is the plain network; ``stacked`` is the training of K networks.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self._layers = _layers(network)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes] of images [N, C, H, W]."""
+        (network,) = self._plain
+        logits: Tensor = network(images)
+        return logits
+
+    def stacked(
+        self,
+        tensors: Mapping[str, Tensor],
+        images: Tensor,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, FoundExtremes | None]:
+        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+
+        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
+        them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        """
+        layers = self._layers
+        for skipped in (*self._plain, *layers.values()):
+            refuse_hooks(skipped, "compiled loops")
+        x = images.flatten(0, 1)
+        if x.shape[-2:] != (SIDE, SIDE):
+            x = F.adaptive_avg_pool2d(x, SIDE)
+        x = x.reshape(*images.shape[:2], -1)
+        masks = [dropped[name].contiguous() if name in dropped else None for name in layers]
+        taps = [number for number, name in enumerate(layers) if name in tapped]
+        own = [tensors[f"{name}.{part}"] for name in layers for part in ("weight", "bias")]
+        logits, extremes = _Rectified.apply(x, masks, taps, *own)
+        if not taps:
+            return logits, None
+        return logits, FoundExtremes(extremes, sum(layers[name].out_features for name in tapped))
+
+    @classmethod
+    def _computes(cls, network: nn.Module) -> bool:
+        return all(
+            is_own(layer, nn.Linear)
+            and layer.weight.device.type == "cpu"
+            and layer.weight.dtype == torch.float32
+            for layer in _layers(network).values()
+        )
+
+
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that hold others' none, by their names."""
+    return {name: layer for name, layer in network.named_modules() if not [*layer.children()]}
+
+
+class _Rectified(torch.autograd.Function):
+    """Linear layers of K networks, and a rectifier after each but the last one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        masks: Sequence[Tensor | None],
+        tapped: Sequence[int],
+        *tensors: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last layer's results, and the extremes of the ``tapped`` ones.
+
+        ``x`` is [K, B, features], and ``tensors`` are each layer's weight and bias, [K, ...], or of
+        one network without K. What a layer gets is multiplied by its mask, but for the first one's.
+        """
+        # Numba takes half a second to import, and where there is a GPU it need not be there.
+        from recall_distortion.fast.cpu import rectifier
+
+        ctx.alone = tensors[0].dim() == 2
+        if ctx.alone:
+            tensors = tuple(value[None] for value in tensors)
+        weights, biases = tensors[::2], tensors[1::2]
+        inputs, outputs = [x], []
+        for weight, bias, mask in zip(weights, biases, [*masks[1:], None], strict=True):
+            z = torch.bmm(inputs[-1], weight.mT)
+            outputs.append(z)
+            if len(outputs) == len(weights):
+                z += bias[:, None]
+            else:
+                passed = torch.empty_like(z)
+                given = bias.detach().contiguous().numpy(), _array(mask), passed.numpy()
+                rectifier.forward(z.numpy(), *given)
+                inputs.append(passed)
+        ctx.masks, ctx.tapped = masks, tapped
+        extremes = x.new_empty(0)
+        if tapped:
+            extremes = cpu.load_extremes().find([outputs[number] for number in tapped])
+        ctx.save_for_backward(*weights, *inputs, *outputs, extremes)
+        return z, extremes
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, of_extremes: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of weights and biases, and of ``x`` where it needs one.
+
+        Raises ``NetworkError`` where they are to have gradients of their own
+        (``create_graph=True``).
+        """
+        if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
+            raise NetworkError(
+                "the compiled layers have first derivatives alone; with create_graph=True take the "
+                "plain network, or Engine(fast=False)"
+            )
+        from recall_distortion.fast.cpu import rectifier
+
+        *saved, extremes = ctx.saved_tensors
+        count = len(saved) // 3
+        weights, inputs, outputs = saved[:count], saved[count : 2 * count], saved[2 * count :]
+        columns = {}
+        if ctx.tapped:
+            spread, starts = cpu.load_extremes().spread, cpu.load_extremes().starts
+            columns = dict(zip(ctx.tapped, starts([outputs[n] for n in ctx.tapped]), strict=True))
+        gradients: list[Tensor] = []
+        for n in reversed(range(count)):
+            x, last = inputs[n], n == count - 1
+            if n in columns:
+                if last:  # it belongs to who gave it
+                    gradient = gradient.clone(memory_format=torch.contiguous_format)
+                spread(outputs[n], columns[n], extremes, of_extremes, gradient)
+            # Of a few classes the other order of the factors is rounded in another way.
+            of_weight = torch.bmm(x.mT, gradient).mT if last else torch.bmm(gradient.mT, x)
+            gradients[:0] = of_weight, gradient.sum(1)
+            if n or ctx.needs_input_grad[0]:
+                gradient = torch.bmm(gradient, weights[n])
+            if n:
+                before = outputs[n - 1].numpy(), _array(ctx.masks[n])
+                rectifier.backward(*before, gradient.numpy())
+        if ctx.alone:
+            gradients = [value[0] for value in gradients]
+        return gradient if ctx.needs_input_grad[0] else None, None, None, *gradients
+
+
+def _array(mask: Tensor | None) -> Any:
+    return _NO_MASK if mask is None else mask.numpy()

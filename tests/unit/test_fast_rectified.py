@@ -1,0 +1,246 @@
+"""Networks of linear layers that are trained as one function are the plain ones in training."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from training_helpers import masks_of_all
+
+from recall_distortion import networks
+from recall_distortion.fast import cpu, faster
+from recall_distortion.fast.cpu import rectified
+from recall_distortion.networks.mlp import MLP
+from recall_distortion.system.errors import NetworkError
+from recall_distortion.training import Engine
+from recall_distortion.training.descent import descent
+from recall_distortion.training.dropout import Dropout
+from recall_distortion.training.objective import Objective, step
+from recall_distortion.training.recipe import Recipe, Regularizer
+from recall_distortion.training.replicates import copy_state
+from recall_distortion.training.stacks import StackedForm
+
+CPU = torch.device("cpu")
+NAMES = ["mlp", "thin_mlp_4x8"]
+RECIPES = {
+    "plain": {},
+    "dropout": {"dropout": 0.4},
+    "jumpstart": {"regularizers": (Regularizer("jumpstart", 0.3),)},
+    "of all layers": {
+        "dropout": 0.2,
+        "regularizers": (Regularizer("jumpstart", 0.5, 0.3, "balanced", layers="all"),),
+    },
+}
+
+
+def trained(name, values, *, fast, at_once=3, side=8, channels=1, batch=13, masked=False):
+    """Return parameters and losses of networks after some steps, each on images of its own."""
+    network = networks.build(name, channels=channels, classes=4)
+    states = []
+    for seed in range(at_once):
+        networks.initialize(network, torch.Generator().manual_seed(seed))
+        states.append(copy_state(network))
+    stack = Engine(at_once, fast=fast).open(network, states)
+    plan = Recipe((), batch, 0.9, 5e-4, (), **values)
+    optimizer = descent(stack.parameters, plan)
+    optimizer.rate = 0.05
+    masks = {}
+    if masked:
+        own = masks_of_all(network, 1)
+        named = {place: own[key] for place, key in enumerate(stack.names) if key in own}
+        masks = {place: mask.expand_as(stack.parameters[place]) for place, mask in named.items()}
+        with torch.no_grad():
+            for place, mask in masks.items():
+                stack.parameters[place].mul_(mask)
+    drawn = torch.Generator().manual_seed(9)
+    dropped = itertools.repeat(None)
+    if plan.dropout:
+        streams = [torch.Generator().manual_seed(seed) for seed in range(at_once)]
+        dropped = Dropout(plan.dropout, network, CPU).draw(streams, [batch] * 5)
+    losses = []
+    for _, mine in zip(range(5), dropped, strict=False):
+        images = torch.randn(at_once * batch, channels, side, side, generator=drawn)
+        labels = torch.randint(4, (at_once, batch), generator=drawn)
+        found = step(stack, optimizer, images, labels, masks, Objective.of(plan), mine)
+        losses.append(found)
+    return stack, torch.stack(losses)
+
+
+@pytest.mark.parametrize("what", RECIPES)
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_training_is_that_of_the_plain_network(name, at_once, what):
+    """Of the losses after five steps too, of which each goes through all gradients before it."""
+    plain, expected = trained(name, RECIPES[what], fast=False, at_once=at_once)
+    form, found = trained(name, RECIPES[what], fast=True, at_once=at_once)
+    assert isinstance(form.network, StackedForm)
+    assert not isinstance(plain.network, StackedForm)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(form.parameters, plain.parameters, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("side", "channels"), [(28, 1), (9, 3), (8, 3)])
+def test_images_of_any_size_are_averaged_as_by_the_plain_network(side, channels):
+    sizes = {"side": side, "channels": channels}
+    plain, expected = trained("mlp", RECIPES["of all layers"], fast=False, **sizes)
+    form, found = trained("mlp", RECIPES["of all layers"], fast=True, **sizes)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(form.parameters, plain.parameters)
+
+
+def test_pruned_weights_stay_zero():
+    plain, expected = trained("mlp", RECIPES["jumpstart"], fast=False, masked=True)
+    form, found = trained("mlp", RECIPES["jumpstart"], fast=True, masked=True)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(form.parameters, plain.parameters, strict=True):
+        assert torch.equal(ours == 0, theirs == 0)
+    assert any(value.eq(0).any() for value in form.parameters)
+
+
+def test_called_it_is_the_plain_network_whose_hooks_fire():
+    network = networks.build("mlp", channels=1, classes=4)
+    form = faster(network)
+    images, seen = torch.randn(5, 1, 8, 8), []
+    network.fc2.register_forward_hook(lambda *given: seen.append(given[2].shape))
+    assert torch.equal(form(images), network(images))
+    assert seen == [(5, 32)] * 2
+    own, shared = dict(network.named_parameters()), dict(form.named_parameters())
+    assert list(own) == list(shared)
+    assert all(own[key] is shared[key] for key in own)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("layer", ["", "fc1", "classifier"])
+def test_hooks_that_training_would_not_call_are_refused(layer, at_once):
+    network = networks.build("mlp", channels=1, classes=4)
+    network.get_submodule(layer).register_forward_hook(lambda *_: None)
+    images = torch.randn(2 * at_once, 1, 8, 8)
+    stack = Engine(at_once).open(network, [copy_state(network)] * at_once)
+    with pytest.raises(NetworkError, match=r"has a hook.*Engine\(fast=False\)"):
+        stack.logits(images, training=True)
+    stack.logits(images)  # evaluation calls every module
+    Engine(at_once, fast=False).open(network, [copy_state(network)] * at_once).logits(
+        images, training=True
+    )
+
+
+def test_a_second_derivative_is_refused_in_the_first():
+    network = networks.build("mlp", channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    logits = stack.logits(torch.randn(6, 1, 8, 8), training=True)
+    with pytest.raises(NetworkError, match=r"first derivatives alone.*Engine\(fast=False\)"):
+        torch.autograd.grad(logits.square().sum(), stack.parameters, create_graph=True)
+
+
+def test_images_get_their_gradient_too():
+    network = networks.build("mlp", channels=1, classes=4)
+    found = []
+    for fast in (False, True):
+        stack = Engine(2, fast=fast).open(network, [copy_state(network)] * 2)
+        images = torch.randn(6, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+        images.requires_grad_()
+        logits = stack.logits(images, training=True)
+        found.append(torch.autograd.grad(logits.square().sum(), images)[0])
+    torch.testing.assert_close(*found)
+
+
+def test_logits_are_left_as_they_are_by_the_gradient_of_their_extremes():
+    """A tapped classifier's gradient is added to a copy of what came to it."""
+    network = networks.build("mlp", channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    logits, extremes = stack.outputs(torch.randn(6, 1, 8, 8), training=True, tapped=["classifier"])
+    given = torch.ones_like(logits)
+    penalties = extremes.penalties(0.5, "norm")
+    torch.autograd.grad([logits, penalties], stack.parameters, [given, torch.ones(2)])
+    assert given.eq(1).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value):
+    network = networks.build("mlp", channels=1, classes=4)
+    with torch.no_grad():
+        network.fc1.bias[3] = value
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    assert not stack.logits(torch.randn(6, 1, 8, 8), training=True).isfinite().any()
+
+
+class Other(MLP):
+    def forward(self, images):
+        return -super().forward(images)
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def with_another(layer):
+    network = networks.build("mlp", channels=1, classes=4)
+    network.fc2 = layer
+    return network
+
+
+def patched(layer):
+    network = networks.build("mlp", channels=1, classes=4)
+    module = network.get_submodule(layer)
+    forward = module.forward
+    module.forward = lambda x: -forward(x)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Other(1, 4),
+        patched(""),
+        patched("fc2"),
+        with_another(Scaled(32, 32)),
+        with_another(nn.Linear(32, 32, bias=False)),
+        with_another(nn.Sequential(nn.Linear(32, 32), nn.LayerNorm(32))),
+        networks.build("mlp", channels=1, classes=4).double(),
+        networks.build("mlp", channels=1, classes=4).to("meta"),
+    ],
+    ids=[
+        "derived",
+        "patched",
+        "patched layer",
+        "other layer",
+        "no bias",
+        "two layers",
+        "double precision",
+        "elsewhere",
+    ],
+)
+def test_what_it_would_not_compute_is_left_to_the_plain_network(network):
+    assert faster(network) is None
+
+
+def test_half_precision_is_left_to_the_plain_modules():
+    network = networks.build("mlp", channels=1, classes=4)
+    stack = Engine(2, precision="bfloat16").open(network, [copy_state(network)] * 2)
+    images, fired = torch.randn(6, 1, 8, 8), []
+    network.fc1.register_forward_hook(lambda *_: fired.append(1))
+    assert stack.logits(images, training=True).isfinite().all()
+    assert fired
+
+
+def test_without_numba_plain_modules_and_pytorch_compute_the_same(monkeypatch):
+    _, expected = trained("mlp", RECIPES["jumpstart"], fast=True)
+    monkeypatch.setattr(cpu, "compiles", lambda: False)
+    monkeypatch.setattr(cpu, "load_extremes", lambda: pytest.fail("Numba is not there"))
+    plain, found = trained("mlp", RECIPES["jumpstart"], fast=True)
+    assert not isinstance(plain.network, StackedForm)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_side_is_that_of_the_networks():
+    """An image of twice the side is averaged to what an image of the side is."""
+    assert rectified.SIDE == 8
+    for name in NAMES:
+        network = networks.build(name, channels=1, classes=4)
+        images = torch.randn(2, 1, 8, 8)
+        doubled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        torch.testing.assert_close(network(doubled), network(images))
