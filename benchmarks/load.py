@@ -167,7 +167,7 @@ def study(size: Size, images: int, keep: Path | None) -> dict[str, tuple[float, 
         last = {"compare_fits": combine, "summarize": summarize, "figures": figures, "report": page}
         for label, job in last.items():
             found[label] = apart(measured, job, folder)
-        rows = [(step, f"{cost[0]:.1f}", f"{cost[1]:.0f}") for step, cost in found.items()]
+        rows = [(step, f"{cost[0]:.2f}", f"{cost[1]:.0f}") for step, cost in found.items()]
         print(f"\n{size}, {images} test images a class")
         print_table(("step", "seconds", "peak MB"), rows)
         page_size = (folder / "report.html").stat().st_size / 1e6
