@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from recall_distortion.fast.cpu import compiling
-from recall_distortion.fast.cpu.layers import pooled_convolution
+from recall_distortion.fast.cpu.layers import StackedPooledConvolution, pooled_convolution
 from recall_distortion.system.errors import NetworkError
 
 # One, few and many channels and outputs (one group of vectors and two), even and odd sizes, with
@@ -83,6 +83,34 @@ def test_networks_under_vmap_are_the_networks_alone(shape, shared):
     tensors = [images, weight, bias]
     for ours, theirs in zip(gradients(found, tensors), gradients(expected, tensors), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+EVEN = [  # of which pooling leaves no row or column out
+    (batch, channels, height, width, outputs, kernel, padding)
+    for batch, channels, height, width, outputs, kernel, padding in SHAPES
+    if not any((size + 2 * padding - kernel + 1) % 2 for size in (height, width))
+]
+
+
+@pytest.mark.parametrize("shape", EVEN)
+def test_peaks_are_the_convolution_s_outermost_numbers_of_each_image(shape):
+    (images, weight, bias), padding = inputs(shape, count=2)
+    found, peaks = StackedPooledConvolution.apply(images, weight, bias, padding, True)
+    z = torch.stack(
+        [F.conv2d(*own, padding=padding) for own in zip(images, weight, bias, strict=True)]
+    )
+    usual_peaks = torch.stack([z.amax((3, 4)), z.amin((3, 4))])
+    torch.testing.assert_close(peaks, usual_peaks)
+    pooled = F.relu(F.max_pool2d(z.flatten(0, 1), 2)).unflatten(0, z.shape[:2])
+    torch.testing.assert_close(found, pooled)
+    drawn = torch.Generator().manual_seed(2)
+    weights = torch.randn(peaks.shape, generator=drawn, dtype=peaks.dtype)
+    weights[0, 0, 0, 0] = 0  # no gradient
+    ours, theirs = (
+        torch.autograd.grad(x.square().sum() + (weights * own).sum(), [images, weight, bias])
+        for x, own in ((found, peaks), (pooled, usual_peaks))
+    )
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.slow

@@ -349,8 +349,13 @@ def test_what_a_network_has_not_is_refused(tmp_path):
 
 def test_compiled_loops_are_left_for_what_they_cannot_do_with_one_line(tmp_path, capsys):
     network, images, runs = setting(tmp_path, "cnn", 1)
-    list(fit_runs(network, images, recipe((1, 0.1), **RECIPES["balanced"]), runs))
-    assert capsys.readouterr().out.count("the compiled loops have no pre-activations") == 1
+    for precision, lines in (("bfloat16", 1), ("float32", 0)):
+        engine = Engine(precision=precision)
+        list(
+            fit_runs(network, images, recipe((1, 0.1), **RECIPES["balanced"]), runs, engine=engine)
+        )
+        text = "the compiled loops have no pre-activations in bfloat16"
+        assert capsys.readouterr().out.count(text) == lines
     list(fit_runs(network, images, recipe((1, 0.1), **RECIPES["smoothed"]), runs))
     assert capsys.readouterr().out == ""
 

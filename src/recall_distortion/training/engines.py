@@ -19,7 +19,7 @@ from recall_distortion.training.objective import Objective
 from recall_distortion.training.passes import Pass
 from recall_distortion.training.proof import is_proved
 from recall_distortion.training.recipe import Recipe
-from recall_distortion.training.stacks import Alone, Stack, StackedForm, Vectorized
+from recall_distortion.training.stacks import Alone, Stack, Vectorized
 
 __all__ = ["Engine", "choose", "choose_for_evaluation", "is_deterministic"]
 
@@ -108,10 +108,10 @@ class Engine:
         """
         taps = Objective.of(recipe).needs_preactivations
         found, reasons = self, []
-        form = faster(network) if self.fast and taps else None
-        if form is not None and not isinstance(form, StackedForm):
+        half = self.precision != "float32"
+        if self.fast and taps and half and faster(network) is not None:
             found = replace(found, fast=False)
-            reasons.append("the compiled loops have no pre-activations")
+            reasons.append(f"the compiled loops have no pre-activations in {self.precision}")
         for asked, what in (
             (taps, "no pre-activations"),
             (recipe.dropout > 0, "no dropout"),

@@ -73,8 +73,8 @@ class Stack(ABC):
         self.dtype = dtype
         # In half precision the plain modules compute, as autocast has it.
         self._form: StackedForm | None = None
-        if dtype == torch.float32 and isinstance(network, StackedForm):
-            self._form = network
+        if dtype == next(network.parameters()).dtype == torch.float32:
+            self._form = network if isinstance(network, StackedForm) else None
         self._training: bool | None = None
         # What a layer gave is then overwritten by what comes after it, so that a copy is taken.
         self._in_place = any(getattr(module, "inplace", False) for module in network.modules())

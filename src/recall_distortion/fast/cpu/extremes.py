@@ -327,6 +327,31 @@ class Extremes(torch.autograd.Function):
         return tuple(found)
 
 
+class OfPeaks(torch.autograd.Function):
+    """The extremes of layers of which the largest and smallest numbers in each image are given."""
+
+    @staticmethod
+    def forward(ctx: Any, *peaks: Tensor) -> Tensor:
+        """Return the extremes [2, K, units + points] of layers with peaks [2, K, B, units]."""
+        extremes = find([own[0] for own in peaks])
+        extremes[1] = find([own[1] for own in peaks])[1]
+        ctx.save_for_backward(extremes, *peaks)
+        return extremes
+
+    @staticmethod
+    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the peaks."""
+        extremes, *peaks = ctx.saved_tensors
+        found = tuple(map(torch.zeros_like, peaks))
+        for kind in range(2):
+            of_kind = torch.zeros_like(extremes)
+            of_kind[kind] = gradients[kind]
+            layers = [own[kind] for own in peaks]
+            for z, columns, gradient in zip(layers, starts(layers), found, strict=True):
+                spread(z, columns, extremes, of_kind, gradient[kind])
+        return found
+
+
 class Penalties(torch.autograd.Function):
     """Jumpstart's penalties [K] of extremes [2, K, units + points]."""
 

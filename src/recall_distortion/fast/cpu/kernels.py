@@ -17,7 +17,7 @@ All this is one module because Numba takes a compiled function from disk if this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -37,15 +37,18 @@ DEAD = 4
 class Kernels(NamedTuple):
     """The layer's two functions for a shape of the weight. Both write into the arrays given last.
 
-    ``forward(images, weight [K, O, C, k, k], bias [K, O], padding, found, place)`` writes
-    relu(max_pool2d(conv2d(...), 2)) into ``found`` [K, B, O, h, w], with h = floor((H + 2 padding -
-    k + 1) / 2), and into ``place`` (uint8), of the same shape, the place of the first maximum in
-    its window, or ``DEAD``, where no gradient passes.
+    ``forward(images, weight [K, O, C, k, k], bias [K, O], padding, found, place, peaks, at)``
+    writes relu(max_pool2d(conv2d(...), 2)) into ``found`` [K, B, O, h, w], with h = floor((H + 2
+    padding - k + 1) / 2), and into ``place`` (uint8), of the same shape, the place of the first
+    maximum in its window, or ``DEAD``, where no gradient passes. Where the layer is tapped, the
+    largest and the smallest number of the convolution in each image go into ``peaks`` [2, K, B, O],
+    and into ``at`` (int32), of the same shape, where the first of them is: four times its window
+    and its place there.
 
-    ``backward(gradient [K, B, O, h w], place [K, B, O, h w], images, weight, padding, of_images,
-    of_weight, of_bias)`` writes the gradients into the last three, which have the shapes of what
-    they are the gradients of, with K for images that are the same too; the images' gradient is left
-    out where ``of_images`` is empty.
+    ``backward(gradient [K, B, O, h w], place [K, B, O, h w], images, weight, padding, at, of_peaks,
+    of_images, of_weight, of_bias)`` writes the gradients into the last three, which have the shapes
+    of what they are the gradients of, with K for images that are the same too; the images' gradient
+    is left out where ``of_images`` is empty.
     """
 
     forward: Callable[..., None]
@@ -53,8 +56,8 @@ class Kernels(NamedTuple):
 
 
 @cache
-def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
-    """Return the layer for a weight [outputs, channels, kernel, kernel].
+def kernels(channels: int, outputs: int, kernel: int, tapped: bool) -> Kernels:
+    """Return the layer for a weight [outputs, channels, kernel, kernel], ``tapped`` or not.
 
     Compiled when first called, which takes some seconds, and kept on disk for later processes.
     """
@@ -67,9 +70,12 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
     patch_lanes = 8 if kernel * depth <= 8 or depth % 16 == 8 else 16
     pieces = -(-kernel * depth // patch_lanes)
     span = pieces * patch_lanes
+    taken = int(tapped)
 
     @compiled()
-    def forward(images, weight, bias, padding, found, place):  # type: ignore[no-untyped-def]
+    def forward(  # type: ignore[no-untyped-def]
+        images, weight, bias, padding, found, place, peaks, at_peaks
+    ):
         networks, batch, _, rows, columns = found.shape
         height, width = images.shape[3:]
         row = (width + 2 * padding) * channels
@@ -77,6 +83,7 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
         packed = np.zeros(groups * (taps + 1) * lanes, images.dtype)
         values = np.empty(rows * columns * lanes, images.dtype)
         places = np.empty(rows * columns * lanes, np.uint8)
+        own_peaks, own_at = np.empty(2 * lanes, images.dtype), np.empty(2 * lanes, np.int32)
         for n in range(networks):
             for o in range(outputs):
                 at = (o // lanes) * (taps + 1) * lanes + o % lanes
@@ -95,23 +102,29 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
                             image[at] = images[source, b, c, i, j]
                 for group in range(groups):
                     weight_at = group * (taps + 1) * lanes
+                    for o in range(lanes * taken):
+                        own_peaks[o], own_peaks[lanes + o] = -np.inf, np.inf
+                        own_at[o], own_at[lanes + o] = 0, 0
                     for i in range(rows):
                         for j in range(0, columns - 1, 2):
                             at = 2 * i * row + 2 * j * channels
                             found_at = (i * columns + j) * lanes
                             _pool_windows(
-                                image, at, row, packed, weight_at, values, places, found_at,
-                                kernel, channels, lanes, 2,
+                                image, at, row, packed, weight_at, values, places,
+                                own_peaks, own_at, found_at, kernel, channels, lanes, 2, taken,
                             )  # fmt: skip
                         if columns % 2:
                             at = 2 * i * row + 2 * (columns - 1) * channels
                             found_at = (i * columns + columns - 1) * lanes
                             _pool_windows(
-                                image, at, row, packed, weight_at, values, places, found_at,
-                                kernel, channels, lanes, 1,
+                                image, at, row, packed, weight_at, values, places,
+                                own_peaks, own_at, found_at, kernel, channels, lanes, 1, taken,
                             )  # fmt: skip
                     first = group * lanes
                     for o in range(min(lanes, outputs - first)):
+                        for kind in range(2 * taken):
+                            peaks[kind, n, b, first + o] = own_peaks[kind * lanes + o]
+                            at_peaks[kind, n, b, first + o] = own_at[kind * lanes + o]
                         for i in range(rows):
                             for j in range(columns):
                                 at = (i * columns + j) * lanes + o
@@ -121,8 +134,9 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
     # Sums may be taken in vectors, so in another order than written, which is always the same one.
     @compiled(fastmath={"reassoc", "contract", "nsz"})
     def backward(  # type: ignore[no-untyped-def]
-        gradient, place, images, weight, padding, of_images, of_weight, of_bias
-    ):
+        gradient, place, images, weight, padding, at_peaks, of_peaks,
+        of_images, of_weight, of_bias,
+    ):  # fmt: skip
         networks, batch = gradient.shape[:2]
         height, width = images.shape[3:]
         row = (width + 2 * padding) * depth
@@ -132,8 +146,8 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
         of_image = np.zeros((height + 2 * padding) * row + span, images.dtype)
         packed = np.zeros(outputs * kernel * span, images.dtype)
         of_packed = np.zeros(outputs * kernel * span, images.dtype)
-        starts = np.empty(rows * columns, np.int64)
-        factors = np.zeros(rows * columns, images.dtype)
+        starts = np.empty(rows * columns + 2, np.int64)
+        factors = np.zeros(rows * columns + 2, images.dtype)
         zero = factors.sum()
         windows = np.empty(rows * columns, np.int64)
         for i in range(rows):
@@ -171,6 +185,12 @@ def kernels(channels: int, outputs: int, kernel: int) -> Kernels:
                         factors[count] = passed[m]
                         starts[count] = windows[m] + corners[which[m]]
                         count += which[m] != DEAD
+                    for kind in range(2 * taken):
+                        factors[count] = of_peaks[kind, n, b, o]
+                        m = at_peaks[kind, n, b, o]
+                        starts[count] = windows[m // 4] + corners[m % 4]
+                        of_bias[n, o] += factors[count]
+                        count += factors[count] != 0
                     at = o * kernel * span
                     _sum_patches(
                         image, row, starts, factors, count, of_packed, at,
@@ -256,32 +276,38 @@ def _pool_windows(
     weight_at: Any,
     found: Any,
     place: Any,
+    peaks: Any,
+    at_peaks: Any,
     found_at: Any,
     kernel: Any,
     channels: Any,
     lanes: Any,
     count: Any,
+    tapped: Any,
 ) -> Any:
     """Convolve, pool by 2 and rectify ``count`` windows side by side, for ``lanes`` outputs.
 
     ``at`` is the first number of the first window's first patch. The weight lies as [kernel,
     kernel, channels, lanes], the bias after it. For each window ``found`` gets the rectified
     maximum, and ``place`` which of the window's four outputs it is (0 to 3, the first of equals),
-    or ``DEAD`` where it is not above 0. What is no number stays no number.
+    or ``DEAD`` where it is not above 0. What is no number stays no number. If it is ``tapped``,
+    ``peaks`` [2, lanes] and ``at_peaks`` get the largest and the smallest outputs, and where they
+    are, that are beyond what stands there.
     """
     signature = types.void(
-        image, types.intp, types.intp, weight, types.intp, found, place, types.intp,
-        kernel, channels, lanes, count,
+        image, types.intp, types.intp, weight, types.intp, found, place, peaks, at_peaks,
+        types.intp, kernel, channels, lanes, count, tapped,
     )  # fmt: skip
-    size, depth, width, windows = (
-        value.literal_value for value in (kernel, channels, lanes, count)
+    size, depth, width, windows, noted = (
+        value.literal_value for value in (kernel, channels, lanes, count, tapped)
     )
 
     def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
         vectors = _Vectors(context, builder, image.dtype, width)
         image_data, weight_data = vectors.data(image, args[0]), vectors.data(weight, args[3])
         found_data, place_data = vectors.data(found, args[5]), vectors.data(place, args[6])
-        at, row, weight_at, found_at = args[1], args[2], args[4], args[7]
+        peak_data, at_data = vectors.data(peaks, args[7]), vectors.data(at_peaks, args[8])
+        at, row, weight_at, found_at = args[1], args[2], args[4], args[9]
 
         offsets = vectors.load(
             weight_data, builder.add(weight_at, _integer(size * size * depth * width))
@@ -306,26 +332,54 @@ def _pool_windows(
                     builder.store(vectors.add_product(builder.load(total), value, tap), total)
 
         bytes_type = ir.VectorType(ir.IntType(8), width)
+        at_type = ir.VectorType(ir.IntType(32), width)
 
         def same(number: int) -> ir.Constant:
             return ir.Constant(bytes_type, [number] * width)
 
+        def pointer(data: Any, position: Any, kind: Any) -> Any:
+            return builder.bitcast(builder.gep(data, [position]), kind.as_pointer())
+
+        def outermost(values: Sequence[Any], order: str) -> tuple[Any, Any]:
+            """Return the first of the largest or smallest values, or what is no number."""
+            best, which = values[0], same(0)
+            for number, value in enumerate(values[1:], start=1):
+                beyond = builder.or_(
+                    builder.fcmp_ordered(order, value, best),
+                    builder.fcmp_unordered("uno", value, value),
+                )
+                best = builder.select(beyond, value, best)
+                which = builder.select(beyond, same(number), which)
+            return best, which
+
+        def note(value: Any, which: Any, position: Any, order: str, kind: int) -> None:
+            """Write what is beyond the peak so far, and where it is."""
+            place = _integer(kind * width)
+            best, at_best = vectors.load(peak_data, place), pointer(at_data, place, at_type)
+            beyond = builder.fcmp_ordered(order, value, best)
+            vectors.store(builder.select(beyond, value, best), peak_data, place)
+            # Four times the window, whose numbers are ``width`` apart, and the place in it.
+            first = builder.trunc(builder.udiv(position, _integer(width)), ir.IntType(32))
+            first = builder.shl(first, ir.IntType(32)(2))
+            empty = ir.Constant(at_type, ir.Undefined)
+            first = builder.insert_element(empty, first, ir.IntType(32)(0))
+            first = builder.shuffle_vector(first, empty, ir.Constant(at_type, None))
+            there = builder.add(first, builder.zext(which, at_type))
+            before = builder.load(at_best, align=4)
+            builder.store(builder.select(beyond, there, before), at_best, align=4)
+
         zero = ir.Constant(vectors.type, None)
         for window in range(windows):
             values = [builder.load(total) for total in sums[4 * window : 4 * window + 4]]
-            highest, which = values[0], same(0)
-            for number, value in enumerate(values[1:], start=1):
-                higher = builder.or_(
-                    builder.fcmp_ordered(">", value, highest),
-                    builder.fcmp_unordered("uno", value, value),
-                )
-                highest = builder.select(higher, value, highest)
-                which = builder.select(higher, same(number), which)
-            dead = builder.fcmp_ordered("<=", highest, zero)
             position = builder.add(found_at, _integer(window * width))
+            highest, which = outermost(values, ">")
+            if noted:
+                note(highest, which, position, ">", 0)
+                note(*outermost(values, "<"), position, "<", 1)
+            dead = builder.fcmp_ordered("<=", highest, zero)
             vectors.store(builder.select(dead, zero, highest), found_data, position)
-            pointer = builder.bitcast(builder.gep(place_data, [position]), bytes_type.as_pointer())
-            builder.store(builder.select(dead, same(DEAD), which), pointer, align=1)
+            which = builder.select(dead, same(DEAD), which)
+            builder.store(which, pointer(place_data, position, bytes_type), align=1)
         return context.get_dummy_value()
 
     return signature, generate

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -54,8 +54,13 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
         raise NetworkError(f"images are normalized numbers of a float type, not {images.dtype}")
     if images.dim() != 4:
         raise NetworkError(f"images are [B, C, H, W], not of shape {list(images.shape)}")
-    channels, height, width = images.shape[1:]
-    expected, kernel = weight.shape[1:3]
+    check_sizes(images.shape[1:], weight.shape, padding)
+    return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
+
+
+def check_sizes(image: Sequence[int], weight: Sequence[int], padding: int) -> None:
+    """Raise ``NetworkError`` where an image [C, H, W] does not fit a weight [O, C, k, k]."""
+    (channels, height, width), (_, expected, kernel, _) = image, weight
     smallest = kernel + 1 - 2 * padding
     if channels != expected:
         raise NetworkError(f"the layer is for {expected} channels, and the images have {channels}")
@@ -65,7 +70,6 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
             f"{kernel} x {kernel} with padding {padding} and pooling, which need {smallest} x "
             f"{smallest}: the images are too small"
         )
-    return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
 
 
 class _PooledConvolution(torch.autograd.Function):
@@ -75,7 +79,7 @@ class _PooledConvolution(torch.autograd.Function):
     def forward(
         images: Tensor, weight: Tensor, bias: Tensor, padding: int
     ) -> tuple[Tensor, Tensor]:
-        found, place = _forward(images[None], weight[None], bias[None], padding)
+        found, place, *_ = _forward(images[None], weight[None], bias[None], padding)
         return found[0], place[0]
 
     @staticmethod
@@ -122,30 +126,39 @@ class _PooledConvolution(torch.autograd.Function):
             for value, dim in ((weight, in_dims[1]), (bias, in_dims[2]))
         )
         images = images[None] if in_dims[0] is None else images.movedim(in_dims[0], 0)
-        found = _StackedPooledConvolution.apply(images, weight, bias, padding)
+        found, _ = StackedPooledConvolution.apply(images, weight, bias, padding, False)
         return (found, found.new_empty(0)), (0, None)
 
 
-class _StackedPooledConvolution(torch.autograd.Function):
-    """The layer of K networks: images [K or 1, B, C, H, W], weight [K, O, C, k, k], bias [K, O]."""
+class StackedPooledConvolution(torch.autograd.Function):
+    """The layer of K networks: images [K or 1, B, C, H, W], weight [K, O, C, k, k], bias [K, O].
+
+    Where it is ``tapped``, its second result is the largest and the smallest number of each unit of
+    the convolution in each image, [2, K, B, O]; what pooling leaves out, of an odd number of rows
+    or columns, is not among them. The first of equal ones gets their gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-        found, place = _forward(images, weight, bias, padding)
-        ctx.save_for_backward(images, weight, place)
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, padding: int, tapped: bool
+    ) -> tuple[Tensor, Tensor]:
+        found, place, peaks, at = _forward(images, weight, bias, padding, tapped=tapped)
+        ctx.save_for_backward(images, weight, place, at)
         ctx.padding = padding
-        return found
+        return found, peaks
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, of_peaks: Tensor) -> tuple[Tensor | None, ...]:
         _refuse_second_derivatives()
-        images, weight, place = ctx.saved_tensors
+        images, weight, place, at = ctx.saved_tensors
+        needed = ctx.needs_input_grad[0]
+        peaks = (at, of_peaks) if at.numel() else None
         of_images, of_weight, of_bias = _backward(
-            gradient, place, images, weight, ctx.padding, ctx.needs_input_grad[0]
+            gradient, place, images, weight, ctx.padding, needed, peaks
         )
         if of_images is not None and len(images) == 1:
             of_images = of_images.sum(0, keepdim=True)
-        return of_images, of_weight, of_bias, None
+        return of_images, of_weight, of_bias, None, None
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> None:
@@ -173,22 +186,31 @@ def _plain_tensors() -> Iterator[None]:
         raise NetworkError(f"{_FIRST_ALONE} (torch says: {str(error).splitlines()[0]})") from None
 
 
-def _kernels(weight: Tensor) -> Any:
+def _kernels(weight: Tensor, tapped: bool) -> Any:
     # Numba takes half a second to import, and where there is a GPU it need not be there.
     from recall_distortion.fast.cpu.kernels import kernels
 
     _, outputs, channels, kernel, _ = weight.shape
-    return kernels(channels, outputs, kernel)
+    return kernels(channels, outputs, kernel, tapped)
 
 
-def _forward(images: Tensor, weight: Tensor, bias: Tensor, padding: int) -> tuple[Tensor, Tensor]:
-    """Return the result [K, B, O, h, w] of K networks, and the place of each maximum."""
+def _forward(
+    images: Tensor, weight: Tensor, bias: Tensor, padding: int, *, tapped: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the result [K, B, O, h, w] of K networks, and the place of each maximum.
+
+    Then the outermost numbers of each unit in each image [2, K, B, O], and where they are; nothing
+    where the layer is not ``tapped``.
+    """
     networks, outputs, _, kernel, _ = weight.shape
     rows, columns = ((size + 2 * padding - kernel + 1) // 2 for size in images.shape[3:])
     found = weight.new_empty(networks, images.shape[1], outputs, rows, columns)
     place = torch.empty(found.shape, dtype=torch.uint8)
-    _kernels(weight).forward(*_arrays(images, weight, bias), padding, found.numpy(), place.numpy())
-    return found, place
+    peaks = weight.new_empty((2, *found.shape[:3]) if tapped else (0, 0, 0, 0))
+    at = torch.empty(peaks.shape, dtype=torch.int32)
+    written = [value.numpy() for value in (found, place, peaks, at)]
+    _kernels(weight, tapped).forward(*_arrays(images, weight, bias), padding, *written)
+    return found, place, peaks, at
 
 
 def _backward(
@@ -198,16 +220,21 @@ def _backward(
     weight: Tensor,
     padding: int,
     needs_images: bool,
+    peaks: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return the gradients; ``peaks`` are where a tapped layer's are, and their gradients."""
     networks, outputs = weight.shape[:2]
+    none = weight.new_empty(0, 0, 0, 0)
+    at, of_peaks = peaks or (none.int(), none)
     with _plain_tensors():
         arrays = _arrays(gradient.flatten(3), place.flatten(3), images, weight)
     shape = (networks, *images.shape[1:]) if needs_images else (0,) * images.dim()
     of_images, of_weight = weight.new_empty(shape), weight.new_empty(weight.shape)
     of_bias = weight.new_empty(networks, outputs)
-    _kernels(weight).backward(
+    _kernels(weight, peaks is not None).backward(
         *arrays,
         padding,
+        *_arrays(at, of_peaks),
         *(value.numpy() for value in (of_images, of_weight, of_bias)),
     )
     return of_images if needs_images else None, of_weight, of_bias

@@ -1,27 +1,108 @@
-"""Networks whose convolutions are pooled by 2 and rectified: three layers computed as one."""
+"""Networks of convolutions, pooled by 2 and rectified, and then linear layers.
+
+A convolution with pooling and rectifier is one layer of compiled loops. In training the linear
+layers are those of ``rectified``, and Jumpstart's extremes are found beside both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recall_distortion.fast import cpu
 from recall_distortion.fast.cpu.forms import Form, is_own
-from recall_distortion.fast.cpu.layers import COMPILED, pooled_convolution
+from recall_distortion.fast.cpu.layers import (
+    COMPILED,
+    StackedPooledConvolution,
+    check_sizes,
+    pooled_convolution,
+)
+from recall_distortion.fast.cpu.rectified import FoundExtremes, rectified
 from recall_distortion.fast.plain import refuse_hooks
+from recall_distortion.networks.layers import adaptive_max_pool
 
 
 class PooledForm(Form):
-    """A network with such convolutions, ``conv1`` and ``conv2``."""
+    """A network of such layers in the order of their names, all but the last one rectified.
 
-    def pooled(self, convolution: nn.Conv2d, images: Tensor) -> Tensor:
-        """Return a convolution's images, pooled by 2 and rectified."""
-        for skipped in (*self._plain, convolution):
+    Its linear layers get images pooled to ``side``.
+    """
+
+    side: ClassVar[int]
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        named = dict(network.named_children())
+        self._convolutions = {k: one for k, one in named.items() if isinstance(one, nn.Conv2d)}
+        self._linear = {k: one for k, one in named.items() if isinstance(one, nn.Linear)}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes] of images [N, C, H, W]."""
+        x = images
+        for layer in self._convolutions.values():
+            for skipped in (*self._plain, layer):
+                refuse_hooks(skipped, "compiled loops")
+            x = pooled_convolution(x, layer.weight, layer.bias, layer.padding[0])
+        x = self._pooled_to_side(x).flatten(1)
+        *hidden, classifier = self._linear.values()
+        for layer in hidden:
+            x = F.relu(layer(x))
+        logits: Tensor = classifier(x)
+        return logits
+
+    def stacked(
+        self,
+        tensors: Mapping[str, Tensor],
+        images: Tensor,
+        dropped: Mapping[str, Tensor],
+        tapped: Sequence[str],
+    ) -> tuple[Tensor, FoundExtremes | None]:
+        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+
+        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has them. What
+        the linear layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        """
+        for skipped in (*self._plain, *self._convolutions.values(), *self._linear.values()):
             refuse_hooks(skipped, "compiled loops")
-        padding, _ = convolution.padding
-        return pooled_convolution(images, convolution.weight, convolution.bias, padding)
+        x, peaks, found = images, [], []
+        for name, layer in self._convolutions.items():
+            weight, bias = (
+                tensors[f"{name}.{part}"].reshape(len(images), *getattr(layer, part).shape)
+                for part in ("weight", "bias")
+            )
+            padding, _ = layer.padding
+            check_sizes(x.shape[2:], weight.shape[1:], padding)
+            rows, columns = (size + 2 * padding - weight.shape[-1] + 1 for size in x.shape[3:])
+            if name in tapped and (rows % 2 or columns % 2):
+                # Pooling leaves numbers out, which count as extremes.
+                z = torch.vmap(partial(F.conv2d, padding=padding))(x, weight, bias).contiguous()
+                x = F.relu(F.max_pool2d(z.flatten(0, 1), 2)).unflatten(0, z.shape[:2])
+                found.append(FoundExtremes(cpu.load_extremes().Extremes.apply(z), z.shape[2]))
+            else:
+                x, own = StackedPooledConvolution.apply(x, weight, bias, padding, name in tapped)
+                peaks += [own] if name in tapped else []
+        if peaks:
+            units = sum(own.shape[-1] for own in peaks)
+            found.append(FoundExtremes(cpu.load_extremes().OfPeaks.apply(*peaks), units))
+        x = self._pooled_to_side(x.flatten(0, 1)).reshape(*images.shape[:2], -1)
+        logits, extremes = rectified(x, self._linear, tensors, dropped, tapped)
+        return logits, FoundExtremes.joined([*found, *extremes])
+
+    def _pooled_to_side(self, x: Tensor) -> Tensor:
+        return x if x.shape[-2:] == (self.side,) * 2 else adaptive_max_pool(x, self.side)
 
     @classmethod
     def _computes(cls, network: nn.Module) -> bool:
-        if not all(map(_is_computed, (network.conv1, network.conv2))):
+        convolutions = network.conv1, network.conv2
+        linear = (layer for layer in network.children() if layer not in convolutions)
+        if not all(map(_is_computed, convolutions)):
+            return False
+        if not all(is_own(layer, nn.Linear) for layer in linear):
             return False
         weight = network.conv1.weight
         return weight.device.type == "cpu" and weight.dtype in COMPILED

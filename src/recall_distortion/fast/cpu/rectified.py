@@ -33,6 +33,15 @@ class FoundExtremes:
     values: Tensor
     units: int
 
+    @classmethod
+    def joined(cls, parts: Sequence[FoundExtremes]) -> FoundExtremes | None:
+        """Return the extremes of all layers, or None where there are none."""
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        of_units = [part.values[..., : part.units] for part in parts]
+        of_points = [part.values[..., part.units :] for part in parts]
+        return cls(torch.cat([*of_units, *of_points], -1), sum(part.units for part in parts))
+
     def penalties(self, balance: float, aggregation: str) -> Tensor:
         """Return Jumpstart's penalties [K]."""
         found: Tensor = cpu.load_extremes().Penalties.apply(
@@ -69,20 +78,14 @@ class RectifiedForm(Form):
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
         them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
         """
-        layers = self._layers
-        for skipped in (*self._plain, *layers.values()):
+        for skipped in (*self._plain, *self._layers.values()):
             refuse_hooks(skipped, "compiled loops")
         x = images.flatten(0, 1)
         if x.shape[-2:] != (SIDE, SIDE):
             x = F.adaptive_avg_pool2d(x, SIDE)
         x = x.reshape(*images.shape[:2], -1)
-        masks = [dropped[name].contiguous() if name in dropped else None for name in layers]
-        taps = [number for number, name in enumerate(layers) if name in tapped]
-        own = [tensors[f"{name}.{part}"] for name in layers for part in ("weight", "bias")]
-        logits, extremes = _Rectified.apply(x, masks, taps, *own)
-        if not taps:
-            return logits, None
-        return logits, FoundExtremes(extremes, sum(layers[name].out_features for name in tapped))
+        logits, extremes = rectified(x, self._layers, tensors, dropped, tapped)
+        return logits, FoundExtremes.joined(extremes)
 
     @classmethod
     def _computes(cls, network: nn.Module) -> bool:
@@ -97,6 +100,29 @@ class RectifiedForm(Form):
 def _layers(network: nn.Module) -> dict[str, nn.Module]:
     """Return the modules that hold others' none, by their names."""
     return {name: layer for name, layer in network.named_modules() if not [*layer.children()]}
+
+
+def rectified(
+    x: Tensor,
+    layers: Mapping[str, nn.Module],
+    tensors: Mapping[str, Tensor],
+    dropped: Mapping[str, Tensor],
+    tapped: Sequence[str],
+) -> tuple[Tensor, list[FoundExtremes]]:
+    """Return what linear layers make of x [K, B, features], all but the last one rectified.
+
+    And the extremes of the tapped ones. The other arguments are those of ``stacked``.
+    """
+    masks = [dropped[name].contiguous() if name in dropped else None for name in layers]
+    if masks[0] is not None:
+        x = x * masks[0]
+    taps = [number for number, name in enumerate(layers) if name in tapped]
+    own = [tensors[f"{name}.{part}"] for name in layers for part in ("weight", "bias")]
+    logits, extremes = _Rectified.apply(x, masks, taps, *own)
+    if not taps:
+        return logits, []
+    units = sum(layer.out_features for name, layer in layers.items() if name in tapped)
+    return logits, [FoundExtremes(extremes, units)]
 
 
 class _Rectified(torch.autograd.Function):

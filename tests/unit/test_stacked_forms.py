@@ -1,4 +1,4 @@
-"""Networks of linear layers that are trained as one function are the plain ones in training."""
+"""Fast forms that train K networks at once themselves are the plain networks in training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recall_distortion.training.replicates import copy_state
 from recall_distortion.training.stacks import StackedForm
 
 CPU = torch.device("cpu")
-NAMES = ["mlp", "thin_mlp_4x8"]
+NAMES = ["mlp", "thin_mlp_4x8", "cnn", "lenet5"]
 RECIPES = {
     "plain": {},
     "dropout": {"dropout": 0.4},
@@ -35,8 +35,9 @@ RECIPES = {
 }
 
 
-def trained(name, values, *, fast, at_once=3, side=8, channels=1, batch=13, masked=False):
+def trained(name, values, *, fast, at_once=3, side=None, channels=1, batch=13, masked=False):
     """Return parameters and losses of networks after some steps, each on images of its own."""
+    side = side or {"lenet5": 28}.get(name, 8)
     network = networks.build(name, channels=channels, classes=4)
     states = []
     for seed in range(at_once):
@@ -82,18 +83,30 @@ def test_training_is_that_of_the_plain_network(name, at_once, what):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(("side", "channels"), [(28, 1), (9, 3), (8, 3)])
-def test_images_of_any_size_are_averaged_as_by_the_plain_network(side, channels):
+@pytest.mark.parametrize(
+    ("name", "side", "channels"),
+    [
+        ("mlp", 28, 1),
+        ("mlp", 9, 3),
+        ("mlp", 8, 3),
+        ("cnn", 9, 3),
+        ("cnn", 14, 1),
+        ("lenet5", 17, 2),
+    ],
+)
+def test_images_of_any_size_are_taken_as_by_the_plain_network(name, side, channels):
+    """Pooling leaves out the last of an odd number of rows, which may hold an extreme."""
     sizes = {"side": side, "channels": channels}
-    plain, expected = trained("mlp", RECIPES["of all layers"], fast=False, **sizes)
-    form, found = trained("mlp", RECIPES["of all layers"], fast=True, **sizes)
+    plain, expected = trained(name, RECIPES["of all layers"], fast=False, **sizes)
+    form, found = trained(name, RECIPES["of all layers"], fast=True, **sizes)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(form.parameters, plain.parameters)
 
 
-def test_pruned_weights_stay_zero():
-    plain, expected = trained("mlp", RECIPES["jumpstart"], fast=False, masked=True)
-    form, found = trained("mlp", RECIPES["jumpstart"], fast=True, masked=True)
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_pruned_weights_stay_zero(name):
+    plain, expected = trained(name, RECIPES["jumpstart"], fast=False, masked=True)
+    form, found = trained(name, RECIPES["jumpstart"], fast=True, masked=True)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(form.parameters, plain.parameters, strict=True):
         assert torch.equal(ours == 0, theirs == 0)
@@ -113,11 +126,13 @@ def test_called_it_is_the_plain_network_whose_hooks_fire():
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-@pytest.mark.parametrize("layer", ["", "fc1", "classifier"])
-def test_hooks_that_training_would_not_call_are_refused(layer, at_once):
-    network = networks.build("mlp", channels=1, classes=4)
+@pytest.mark.parametrize(
+    ("name", "layer"), [("mlp", ""), ("mlp", "fc1"), ("cnn", "classifier"), ("lenet5", "fc2")]
+)
+def test_hooks_that_training_would_not_call_are_refused(name, layer, at_once):
+    network = networks.build(name, channels=1, classes=4)
     network.get_submodule(layer).register_forward_hook(lambda *_: None)
-    images = torch.randn(2 * at_once, 1, 8, 8)
+    images = torch.randn(2 * at_once, 1, 28, 28)
     stack = Engine(at_once).open(network, [copy_state(network)] * at_once)
     with pytest.raises(NetworkError, match=r"has a hook.*Engine\(fast=False\)"):
         stack.logits(images, training=True)
@@ -127,12 +142,14 @@ def test_hooks_that_training_would_not_call_are_refused(layer, at_once):
     )
 
 
-def test_a_second_derivative_is_refused_in_the_first():
-    network = networks.build("mlp", channels=1, classes=4)
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_second_derivative_is_refused_in_the_first(name):
+    network = networks.build(name, channels=1, classes=4)
     stack = Engine(2).open(network, [copy_state(network)] * 2)
-    logits = stack.logits(torch.randn(6, 1, 8, 8), training=True)
-    with pytest.raises(NetworkError, match=r"first derivatives alone.*Engine\(fast=False\)"):
-        torch.autograd.grad(logits.square().sum(), stack.parameters, create_graph=True)
+    logits, extremes = stack.outputs(torch.randn(6, 1, 8, 8), training=True, tapped=["fc1"])
+    for loss in (logits.square().sum(), extremes.penalties(0.5, "norm").square().sum()):
+        with pytest.raises(NetworkError, match=r"first derivatives alone.*Engine\(fast=False\)"):
+            torch.autograd.grad(loss, stack.parameters, create_graph=True, retain_graph=True)
 
 
 def test_images_get_their_gradient_too():
@@ -218,6 +235,36 @@ def test_what_it_would_not_compute_is_left_to_the_plain_network(network):
     assert faster(network) is None
 
 
+def test_equal_extremes_of_a_convolution_give_its_weights_the_same_gradient():
+    """Of equal places in an image the first gets all, where what lies under them is the same."""
+    drawn = torch.Generator().manual_seed(3)
+    network = networks.build("lenet5", channels=1, classes=4)
+    networks.initialize(network, drawn)
+    images = torch.zeros(8, 1, 28, 28)
+    images[:, :, 10:18, 10:18] = torch.randn(8, 1, 8, 8, generator=drawn)
+    plan = Objective.of(Recipe((), 4, 0.9, 5e-4, (), **RECIPES["jumpstart"]))
+    found = []
+    for fast in (False, True):
+        stack = Engine(2, fast=fast).open(network, [copy_state(network)] * 2)
+        losses = plan.losses(stack, images, torch.zeros(2, 4, dtype=torch.int64), {})
+        found.append(torch.autograd.grad(losses.sum(), stack.parameters))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("name", ["conv1", "conv2"])
+def test_one_tapped_convolution_has_its_own_extremes_alone(name):
+    network = networks.build("cnn", channels=1, classes=4)
+    images = torch.randn(10, 1, 8, 8)
+    form = Engine(2).open(network, [copy_state(network)] * 2)
+    _, extremes = form.outputs(images, training=True, tapped=[name])
+    plain = Engine(2, fast=False).open(network, [copy_state(network)] * 2)
+    (z,) = plain.outputs(images, training=True, tapped=[name])[1][name]
+    highest = torch.cat([z.amax((1, 3, 4)), z.amax((2, 3, 4))], 1)
+    lowest = torch.cat([z.amin((1, 3, 4)), z.amin((2, 3, 4))], 1)
+    torch.testing.assert_close(extremes.values, torch.stack([highest, lowest]))
+    assert extremes.units == z.shape[2]
+
+
 def test_half_precision_is_left_to_the_plain_modules():
     network = networks.build("mlp", channels=1, classes=4)
     stack = Engine(2, precision="bfloat16").open(network, [copy_state(network)] * 2)
@@ -239,7 +286,7 @@ def test_without_numba_plain_modules_and_pytorch_compute_the_same(monkeypatch):
 def test_the_side_is_that_of_the_networks():
     """An image of twice the side is averaged to what an image of the side is."""
     assert rectified.SIDE == 8
-    for name in NAMES:
+    for name in ("mlp", "thin_mlp_4x8"):
         network = networks.build(name, channels=1, classes=4)
         images = torch.randn(2, 1, 8, 8)
         doubled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
