@@ -112,11 +112,13 @@ def cautions(study: Study) -> list[str]:
         f"answered; the method {arm} would."
         for arm, networks in lacking.items()
     ]
-    found += [
-        f"{table} was not brought, nor were all weights that it is made of: what masks share there "
-        "will not be answered. Bring one of both."
-        for table in measuring.masks_not_brought(study, f"results/{study.folder}")
-    ]
+    lacked = measuring.not_brought(study, f"results/{study.folder}")
+    for what, (first, *others) in lacked.items():
+        more = f" and {len(others)} more" if others else ""
+        found.append(
+            f"No table of {what} was brought where weights were not ({first}{more}): {what} will "
+            "not be answered there. Bring the table or the weights."
+        )
     return found
 
 

@@ -10,7 +10,7 @@ import yaml
 from core_helpers import REPOSITORY
 
 from recall_distortion.configuration import cautions, configure
-from recall_distortion.study import measuring
+from recall_distortion.study import measuring, paths
 from recall_distortion.system.devices import Usable, visible
 from recall_distortion.system.errors import DataError, StudyError
 
@@ -64,13 +64,44 @@ def test_what_masks_share_is_not_trained_for_again(tmp_path, monkeypatch):
     place.with_suffix(".sparsity.csv").touch()
     table = "results/fashion_mnist_transfer/predictions/mnist/lenet300/short/mask_overlap.csv"
     (line,) = [line for line in cautions(study) if line not in usual]
-    assert line.startswith(f"{table} was not brought, nor")
+    assert line.startswith(
+        f"No table of what masks share was brought where weights were not ({table})"
+    )
     place.touch()
-    assert measuring.masks_not_brought(study, results) == []
+    assert measuring.not_brought(study, results) == {}
     place.unlink()
     Path(table).parent.mkdir(parents=True)
     Path(table).touch()
     assert cautions(study) == usual
+
+
+def test_what_is_measured_on_weights_is_not_trained_for_again(tmp_path, monkeypatch):
+    """Where predictions were brought alone; one line says how many tables of a kind are lacking."""
+    study = configure({"study": "fashion_mnist_stability", "gpus": 0}).study
+    monkeypatch.chdir(tmp_path)
+    usual = cautions(study)
+    results = tmp_path / "results/fashion_mnist_stability"
+    (network, *_) = study.networks()
+    (block, *_) = study.blocks()
+    bundles = measuring.bundles(study, network)
+    tables = []
+    for bundle in bundles:
+        place = network.panel._asdict() | {"bundle": bundle, "block": block}
+        predictions = results / f"{paths.PREDICTIONS.format(**place)}.safetensors"
+        predictions.parent.mkdir(parents=True, exist_ok=True)
+        predictions.touch()
+        tables.append(str(predictions.with_suffix(".curvature.csv")))
+    lacking = measuring.not_brought(study, results)
+    assert lacking["curvature"] == tables
+    (line,) = [line for line in cautions(study) if line not in usual and "curvature" in line]
+    assert f" and {len(tables) - 1} more): curvature will not be answered" in line
+    Path(tables[0]).touch()
+    dense = results / f"{paths.DENSE.format(**network.panel._asdict(), block=block)}.safetensors"
+    assert measuring.not_brought(study, results)["curvature"] == tables[1:]
+    Path(tables[0]).unlink()
+    dense.parent.mkdir(parents=True)
+    dense.touch()
+    assert measuring.not_brought(study, results)["curvature"] == tables[1:]
 
 
 @pytest.mark.parametrize("name", ["digit", "../studies/test", "test.yaml", None, 3, ["test"]])

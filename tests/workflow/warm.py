@@ -121,6 +121,7 @@ def _serve(folder: Path, run: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     plugins = (module.name for module in pkgutil.iter_modules())
     _import(*_IMPORTED, *(name for name in plugins if name.startswith(_PLUGINS)))
+    _load_numba()
     with socket.socket(socket.AF_UNIX) as of_fits, socket.socket(socket.AF_UNIX) as server:
         of_fits.bind(str(folder / "fits"))
         of_fits.listen()
@@ -134,6 +135,14 @@ def _serve(folder: Path, run: int) -> None:
             if select.select([server], [], [], 1)[0]:
                 _fork_for(server)
     shutil.rmtree(folder)
+
+
+def _load_numba() -> None:
+    """Import Numba, and what it gets ready when it first compiles, which takes most of the time."""
+    from numba import njit
+
+    njit(lambda x: x)(1.0)
+    gc.freeze()
 
 
 def _serve_fits(server: socket.socket) -> NoReturn:

@@ -145,9 +145,21 @@ def get_prediction_files():
     ]
 
 
+def get_measured(tables):
+    """Return those of tables that are measured on networks' weights, or were brought.
+
+    Networks that were computed elsewhere are not trained again for the others. A job finds what
+    was made before it, and may find weights that were not there when the others were chosen.
+    """
+    if not workflow.is_main_process:
+        return [table for table in tables if Path(table).exists()]
+    lacking = measuring.not_brought(STUDY, RESULTS).values()
+    return [table for table in tables if not any(table in one for one in lacking)]
+
+
 def get_curvature_files():
     """Return every table of curvature; none where the study does not ask for it."""
-    return [
+    return get_measured(
         path
         for network in STUDY.networks()
         for path in expand(
@@ -156,12 +168,12 @@ def get_curvature_files():
             bundle=measuring.bundles(STUDY, network),
             block=STUDY.blocks(),
         )
-    ]
+    )
 
 
 def get_dead_units_files():
     """Return every table of dead units; none where the study does not ask for them."""
-    return [
+    return get_measured(
         path
         for network in STUDY.networks()
         for path in expand(
@@ -170,24 +182,16 @@ def get_dead_units_files():
             bundle=measuring.bundles_of_dead_units(STUDY, network),
             block=STUDY.blocks(),
         )
-    ]
+    )
 
 
 def get_mask_overlap_files():
-    """Return every table of what masks share; none where the study compares none.
-
-    As of events only what was brought of networks that were computed elsewhere. A job finds what
-    was made before it, and may find weights that were not there when the others were chosen.
-    """
-    tables = [
+    """Return every table of what masks share; none where the study compares none."""
+    return get_measured(
         f"{RESULTS}/{paths.MASK_OVERLAP}".format(**network.panel._asdict())
         for network in STUDY.networks()
         if measuring.compared_masks(STUDY, network)[0]
-    ]
-    if not workflow.is_main_process:
-        return [table for table in tables if Path(table).exists()]
-    lacking = measuring.masks_not_brought(STUDY, RESULTS)
-    return [table for table in tables if table not in lacking]
+    )
 
 
 def get_compared_masks(wildcards):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,39 @@ def compared_masks(study: Study, network: Network) -> tuple[list[dict[str, Any]]
     return pairs, places
 
 
-def masks_not_brought(study: Study, results: str | Path) -> list[str]:
-    """Return the tables of what masks share that are missing and cannot be made.
+def not_brought(study: Study, results: str | Path) -> dict[str, list[str]]:
+    """Return the tables that are missing and cannot be made, by what they are of.
 
     So it is where predictions that were computed elsewhere came into a folder of ``results``
     without their weights: networks are not trained again for this.
     """
+    found = {
+        "curvature": _measures_not_brought(study, results, "curvature", bundles),
+        "dead units": _measures_not_brought(study, results, "dead_units", bundles_of_dead_units),
+        "what masks share": _masks_not_brought(study, results),
+    }
+    return {what: tables for what, tables in found.items() if tables}
+
+
+def _measures_not_brought(
+    study: Study, results: str | Path, kind: str, bundles_of: Callable[[Study, Network], list[str]]
+) -> list[str]:
+    found = []
+    for network in study.networks():
+        for bundle, block in product(bundles_of(study, network), study.blocks()):
+            place = network.panel._asdict() | {"bundle": bundle, "block": block}
+            groups = [] if bundle == DENSE else study.ratio_groups(network.panel, bundle)
+            weights = [paths.COMPRESSED.format(**place, ratios=group) for group in groups]
+            weights = weights or [paths.DENSE.format(**place)]
+            stem = f"{results}/{paths.PREDICTIONS}".format(**place)
+            made = all(Path(f"{results}/{one}.safetensors").exists() for one in weights)
+            table = f"{stem}.{kind}.csv"
+            if not made and Path(f"{stem}.safetensors").exists() and not Path(table).exists():
+                found.append(table)
+    return found
+
+
+def _masks_not_brought(study: Study, results: str | Path) -> list[str]:
     found = []
     for network in study.networks():
         _, places = compared_masks(study, network)

@@ -293,7 +293,7 @@ def spread(
 
     ``own`` is where its extremes stand, and ``found`` lies in memory as z does.
     """
-    there = extremes.numpy(), gradients.numpy()
+    there = extremes.numpy(), gradients.contiguous().numpy()
     _spread_in(_memory(z), layout(z), *there, *own, _memory(found))
 
 
@@ -323,7 +323,7 @@ class Extremes(torch.autograd.Function):
         found = []
         for z, own in zip(layers, starts(layers), strict=True):
             found.append(torch.zeros_like(z))  # without gaps, so that it lies as z does
-            spread(z, own, extremes, gradients.contiguous(), found[-1])
+            spread(z, own, extremes, gradients, found[-1])
         return tuple(found)
 
 

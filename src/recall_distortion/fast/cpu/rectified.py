@@ -23,6 +23,7 @@ from recall_distortion.system.errors import NetworkError
 
 #: The side that ``networks.mlp`` and ``networks.thin_mlp`` average images to.
 SIDE = 8
+_NARROW = 16
 _NO_MASK = np.empty((0, 0, 0), np.float32)
 
 
@@ -195,8 +196,10 @@ class _Rectified(torch.autograd.Function):
                 if last:  # it belongs to who gave it
                     gradient = gradient.clone(memory_format=torch.contiguous_format)
                 spread(outputs[n], columns[n], extremes, of_extremes, gradient)
-            # Of a few classes the other order of the factors is rounded in another way.
-            of_weight = torch.bmm(x.mT, gradient).mT if last else torch.bmm(gradient.mT, x)
+            # PyTorch's own order of the factors takes longer, and was seen to round in another way
+            # for so few outputs alone.
+            narrow = gradient.shape[-1] < _NARROW
+            of_weight = torch.bmm(x.mT, gradient).mT if narrow else torch.bmm(gradient.mT, x)
             gradients[:0] = of_weight, gradient.sum(1)
             if n or ctx.needs_input_grad[0]:
                 gradient = torch.bmm(gradient, weights[n])
