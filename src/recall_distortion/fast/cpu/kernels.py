@@ -192,7 +192,7 @@ def kernels(channels: int, outputs: int, kernel: int, tapped: bool) -> Kernels:
                         of_bias[n, o] += factors[count]
                         count += factors[count] != 0
                     at = o * kernel * span
-                    _sum_patches(  # type: ignore[call-arg]
+                    _sum_patches(  # type: ignore[call-arg]  # likewise
                         image, row, starts, factors, count, of_packed, at,
                         kernel, pieces, patch_lanes,
                     )  # fmt: skip
