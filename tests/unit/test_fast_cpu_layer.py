@@ -194,9 +194,6 @@ CALLS = {
         "z = torch.ones(1, 2, 3).numpy()\n"
         "rectifier.backward(z, z, z)\n"
     ),
-    "extremes": (
-        "from recall_distortion.fast.cpu import extremes\nextremes.find([torch.ones(1, 2, 3)])\n"
-    ),
 }
 
 

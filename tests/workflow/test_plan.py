@@ -182,13 +182,17 @@ def test_broken_off_and_continued_it_makes_snakemake_s_bytes_with_four_packages(
 def test_predictions_alone_become_the_same_tables_and_the_page_says_so(
     finished: Project, project: Project
 ) -> None:
+    """Nothing is trained for what is measured on weights, either, as dead units are."""
     source, results = finished.folder / RESULTS, project.folder / RESULTS
+    study = project.folder / "config/studies/test.yaml"
+    study.write_text(study.read_text().replace("dead_units: false", "dead_units: true"))
     for path in files(source):
         if path.parts[0] == "predictions" or path.name.endswith((".sparsity.csv", ".events.csv")):
             (results / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / path, results / path)
     said = project.snakemake("report_all", "--config", "study=test")
     assert "Training" not in said
+    assert "No table of dead units was brought where weights were not" in said
     for path in (source / "tables").glob("*.csv"):
         if path.name != "mixed_model_fits.csv":  # it also holds run times
             assert (results / "tables" / path.name).read_bytes() == path.read_bytes(), path.name
