@@ -302,7 +302,8 @@ def _recalls(before: pd.DataFrame, after: pd.DataFrame) -> str:
         "balance before": before["normalized_balance"],
         "after ": after["normalized_balance"],
     }
-    return pd.DataFrame(columns).to_string(index=False, float_format="{:.4f}".format)
+    text: str = pd.DataFrame(columns).to_string(index=False, float_format="{:.4f}".format)
+    return text
 
 
 def _slope(before: pd.DataFrame, after: pd.DataFrame) -> str:

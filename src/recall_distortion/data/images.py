@@ -80,9 +80,9 @@ class Collection:
 
     def find(self, name: str | None, split: str | None) -> Source:
         """Return a set; raises ``DataError`` for what there is not, naming what there is."""
-        if name in self.refused:
+        if name is not None and name in self.refused:
             raise DataError(f"{name} {self.refused[name]}")
-        if name not in self.sets:
+        if name is None or name not in self.sets:
             what = f"there is no name {name!r}" if name else "a name is missing"
             raise DataError(f"{what} for {self.description}; valid: {', '.join(self.sets)}")
         splits = self.sets[name]

@@ -77,6 +77,8 @@ def prepare(
         raw, (fit_index, holdout_index) = _split(raw, holdout, imbalance, seed)
     except DataError as error:
         raise DataError(f"{path or name or source}: {error}") from None
+    assert raw.test_images is not None  # _tested has put them there
+    assert raw.test_labels is not None
     mean, std = _moments(raw.train_images, fit_index)
     tensors = {
         "train_images": raw.train_images,

@@ -212,10 +212,10 @@ def _random(network: nn.Module, drawn: torch.Generator) -> nn.Module:
         scale = 0.1 if value.dim() < 2 else 1 / math.sqrt(max(1, value[0].numel()))
         noise = torch.randn(value.shape, generator=drawn, dtype=torch.float64)
         value.add_(scale * noise.to(value.device))
-    for name, value in found.named_buffers():
-        own = torch.rand(value.shape, generator=drawn, dtype=torch.float64).to(value.device)
+    for name, buffer in found.named_buffers():
+        own = torch.rand(buffer.shape, generator=drawn, dtype=torch.float64).to(buffer.device)
         if name.endswith("running_mean"):
-            value.add_(own - 0.5)
+            buffer.add_(own - 0.5)
         elif name.endswith("running_var"):
-            value.mul_(0.5 + own)
+            buffer.mul_(0.5 + own)
     return found

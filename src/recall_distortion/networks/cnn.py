@@ -31,7 +31,8 @@ class CNN(nn.Module):
         if x.shape[-2:] != (2, 2):
             x = adaptive_max_pool(x, 2)
         x = F.relu(self.fc1(x.flatten(1)))
-        return self.classifier(x)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
 
 
 #: What a study calls it -> what makes it for (channels, classes).

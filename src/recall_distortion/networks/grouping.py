@@ -233,27 +233,33 @@ def named(
 def _check_named(key: str, module: nn.Module | None, name: str, known: Any, role: str) -> None:
     if module is None:
         raise NetworkError(f"{key} is no module of it")
-    is_conv = isinstance(module, nn.modules.conv._ConvNd) and not module.transposed
-    is_depthwise = is_conv and 1 < module.groups == module.in_channels == module.out_channels  # type: ignore[union-attr]
-    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    fits = isinstance(module, nn.Linear) or (is_conv and module.groups == 1)  # type: ignore[union-attr]
-    if role == "made_by":
-        fits = fits or is_depthwise or (is_norm and module.affine and module.track_running_stats)  # type: ignore[union-attr]
-    if not fits:
+    if not _fits(module, role):
         kinds = "linear layers and convolutions of one group"
         if role == "made_by":
             kinds += ", depthwise ones, and batch norms with factors and statistics"
         raise NetworkError(f"{key} is a {type(module).__name__}; here are {kinds}")
     if any(not value.requires_grad for value in module.parameters()):
         raise NetworkError(f"{key} is frozen; what is frozen stays as it is")
+    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
     if role == "made_by" and not is_norm and f"{name}.weight" not in known.prunable:
         raise NetworkError(f"{key} is not pruned; its outputs stay")
+
+
+def _fits(module: nn.Module, role: str) -> bool:
+    made = role == "made_by"
+    if isinstance(module, nn.modules.conv._ConvNd):
+        is_depthwise = 1 < module.groups == module.in_channels == module.out_channels
+        return not module.transposed and (module.groups == 1 or (made and is_depthwise))
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return made and module.affine and module.track_running_stats
+    return isinstance(module, nn.Linear)
 
 
 def _named_layer(
     name: str, module: nn.Module, made: Group | None, read: Group | None, known: Any
 ) -> Layer:
-    weight: Tensor = module.weight  # type: ignore[assignment]
+    weight = module.weight
+    assert isinstance(weight, Tensor)
     outputs: Channels = (made or len(weight),)
     bias, prunable = module.bias is not None, f"{name}.weight" in known.prunable
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -261,7 +267,7 @@ def _named_layer(
     if isinstance(module, nn.Linear):
         area = module.in_features // read.size if read else 1
         return Layer(name, LINEAR, (read or module.in_features,), outputs, area, 1, bias, prunable)
-    kind = DEPTHWISE if module.groups != 1 else CONVOLUTION  # type: ignore[operator]
+    kind = DEPTHWISE if module.groups != 1 else CONVOLUTION
     inputs: Channels = () if kind == DEPTHWISE else (read or weight.shape[1],)
     area = weight[0, 0].numel()
     return Layer(name, kind, inputs, outputs, area, 1, bias, prunable)

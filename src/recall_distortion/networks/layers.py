@@ -25,4 +25,5 @@ def _window_maxima(images: Tensor, size: int) -> Tensor:
         for length in images.shape[-2:]
     )
     maxima = [images[..., row, column].amax((-2, -1)) for row in rows for column in columns]
-    return torch.stack(maxima, -1).unflatten(-1, (size, size))
+    pooled: Tensor = torch.stack(maxima, -1).unflatten(-1, (size, size))
+    return pooled

@@ -33,7 +33,8 @@ class LeNet5(nn.Module):
             x = adaptive_max_pool(x, 5)
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
-        return self.classifier(x)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
 
 
 #: What a study calls it -> what makes it for (channels, classes).

@@ -24,7 +24,8 @@ class MLP(nn.Module):
             images = F.adaptive_avg_pool2d(images, 8)
         x = F.relu(self.fc1(images.flatten(1)))
         x = F.relu(self.fc2(x))
-        return self.classifier(x)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
 
 
 #: What a study calls it -> what makes it for (channels, classes).

@@ -73,7 +73,7 @@ def build(
     function = load(name, definition)
     make = maker(name, definition, function, channels, classes)
     with seeded(torch.Generator().manual_seed(0)):
-        network: Any = make()
+        network = make()
     _check_parameters(name, network)
     shown = torch.rand(SEEN, channels, *image, generator=torch.Generator().manual_seed(0))
     network.register_forward_pre_hook(_contiguous)
@@ -82,8 +82,8 @@ def build(
     draws = _draws(name, network, shown)
     own = Own(definition, channels, image, make, classifier, prunable, draws)
     setattr(network, registry.OWN, own)
-    network.architecture = name
-    return network  # type: ignore[no-any-return]
+    network.architecture = name  # type: ignore[assignment]  # torch declares tensors and modules
+    return network
 
 
 def load(name: str, definition: Definition) -> Callable[..., Any]:
@@ -102,7 +102,7 @@ def load(name: str, definition: Definition) -> Callable[..., Any]:
             "start the study again, or bring the files that the plan was written with"
         )
     module = _import(where, place)
-    found = getattr(module, function, None)
+    found: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(found):
         callables = [n for n, value in vars(module).items() if inspect.isfunction(value)]
         raise NetworkError(
@@ -147,6 +147,7 @@ def maker(
     """
     where = f"architecture {name}: {definition.module}"
     given: dict[str, Any] = {"channels": channels, "classes": classes}
+    known: Mapping[str, inspect.Parameter]
     try:
         known = inspect.signature(function).parameters
     except (TypeError, ValueError):

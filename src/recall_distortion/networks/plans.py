@@ -99,7 +99,7 @@ def _resnet(blocks: int) -> Callable[[int, int, Image], list[Layer]]:
 def _thin_mlp(depth: int, width: int) -> Callable[[int, int, Image], list[Layer]]:
     def layers(channels: int, classes: int, image: Image) -> list[Layer]:
         hidden = [Group(f"hidden.{number}", width) for number in range(depth)]
-        inputs = [64 * channels, *hidden]
+        inputs: list[int | Group] = [64 * channels, *hidden]
         found = [linear(own.name, of, own) for of, own in zip(inputs, hidden, strict=False)]
         return [*found, linear("classifier", inputs[-1], classes, prunable=False)]
 
@@ -109,7 +109,7 @@ def _thin_mlp(depth: int, width: int) -> Callable[[int, int, Image], list[Layer]
 def _thin_cnn(depth: int, width: int) -> Callable[[int, int, Image], list[Layer]]:
     def layers(channels: int, classes: int, image: Image) -> list[Layer]:
         hidden = [Group(f"hidden.{number}", width) for number in range(depth)]
-        inputs = [channels, *hidden]
+        inputs: list[int | Group] = [channels, *hidden]
         found = [
             convolution(own.name, of, own, 3, image)
             for of, own in zip(inputs, hidden, strict=False)

@@ -67,7 +67,7 @@ def smaller(network: nn.Module, layers: Sequence[Layer], kept: Mapping[str, Tens
 
 def _say_sizes(module: nn.Module) -> None:
     """Have a layer's attributes say what its weight is."""
-    weight: Tensor = module.weight  # type: ignore[assignment]
+    weight: Tensor = module.weight  # type: ignore[assignment]  # torch declares a module, too
     if isinstance(module, nn.modules.conv._ConvNd):
         # Of several groups it has as many as channels.
         module.groups = len(weight) if module.groups > 1 else 1

@@ -47,16 +47,17 @@ def build(
     """
     if own is not None:
         found = import_module("recall_distortion.networks.own")
-        return found.build(name, own, channels=channels, classes=classes, image=image)  # type: ignore[no-any-return]
+        of_user: nn.Module = found.build(name, own, channels=channels, classes=classes, image=image)
+        return of_user
     make = constructor(name)
     if channels < 1 or classes < 2:
         raise NetworkError(
             f"{name} needs at least 1 channel and 2 classes, not {channels} and {classes}"
         )
-    network: Any = make(channels, classes)
-    network.architecture = name
+    network = make(channels, classes)
+    network.architecture = name  # type: ignore[assignment]  # torch declares tensors and modules
     _initialize(network, None)
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def known(network: nn.Module) -> Any:
@@ -75,15 +76,14 @@ def on_device(network: nn.Module, device: str | torch.device) -> nn.Module:
     A user's module keeps the layout that it was written for.
     """
     if known(network) is None:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     return network.to(device)
 
 
 def classifier(network: nn.Module) -> nn.Module:
     """Return the last layer, which is never pruned."""
     of_user = known(network)
-    found = network.classifier if of_user is None else network.get_submodule(of_user.classifier)
-    return found  # type: ignore[return-value]
+    return network.get_submodule("classifier" if of_user is None else of_user.classifier)
 
 
 def initialize(network: nn.Module, generator: torch.Generator) -> None:
@@ -107,7 +107,8 @@ def prunable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     """
     if known(network) is not None:
         return {name: network.get_parameter(name) for name in known(network).prunable}
-    return {f"{name}.weight": module.weight for name, module in _prunable_modules(network)}
+    # torch declares weights as plain tensors.
+    return {f"{name}.weight": module.weight for name, module in _prunable_modules(network)}  # type: ignore[misc]
 
 
 def counts(network: nn.Module) -> Counts:
@@ -159,7 +160,7 @@ def output_positions(network: nn.Module, images: Tensor) -> dict[str, int]:
     return found
 
 
-def _prunable_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
+def _prunable_modules(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
     return [
         (name, module)
         for name, module in network.named_modules()

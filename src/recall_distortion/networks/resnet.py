@@ -58,7 +58,8 @@ class ResNet(nn.Module):
         """Return logits [N, classes] of images [N, C, H, W]."""
         x = F.relu(self.bn1(self.conv1(images)))
         x = self.stage3(self.stage2(self.stage1(x)))
-        return self.classifier(x.mean((-2, -1)))
+        logits: torch.Tensor = self.classifier(x.mean((-2, -1)))
+        return logits
 
 
 #: What a study calls them -> what makes them for (channels, classes).

@@ -28,7 +28,8 @@ class ThinCNN(nn.Module):
         for layer in self.hidden:
             x = F.relu(layer(x))
         pixels = x.flatten(2)
-        return self.classifier(torch.cat([pixels.mean(2), pixels.amax(2)], dim=1))
+        logits: torch.Tensor = self.classifier(torch.cat([pixels.mean(2), pixels.amax(2)], dim=1))
+        return logits
 
 
 #: What a study calls it before its size -> what makes it for (channels, classes, depth, width).

@@ -29,7 +29,8 @@ class ThinMLP(nn.Module):
         x = images.flatten(1)
         for layer in self.hidden:
             x = F.relu(layer(x))
-        return self.classifier(x)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
 
 
 #: What a study calls it before its size -> what makes it for (channels, classes, depth, width).

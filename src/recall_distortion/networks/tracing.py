@@ -262,8 +262,8 @@ class _Follower(TorchFunctionMode):
         layer = self._layer(weight, bias)
         if layer is None or bias is None or given.dim() < 2:
             return None
-        for tensor, own in ((mean, "running_mean"), (variance, "running_var")):
-            if self._names.get(id(tensor)) != f"{layer}.{own}":
+        for tensor, statistic in ((mean, "running_mean"), (variance, "running_var")):
+            if self._names.get(id(tensor)) != f"{layer}.{statistic}":
                 return None
         own = self._along(self._given(given), 1, f"{layer} reads them mixed")
         made = self._see(layer, BATCH_NORM, own, own, True)
@@ -314,7 +314,7 @@ class _Follower(TorchFunctionMode):
         for own, many in zip(pair, meets_many, strict=True):
             if many:
                 self._channels.keep(_distinct(own), self._place)
-        whole = torch.broadcast_tensors(*pair)  # type: ignore[no-untyped-call]
+        whole = torch.broadcast_tensors(*pair)
         if any(meets_many):
             return torch.zeros_like(whole[0]) if all(meets_many) else whole[meets_many[0]]
         # Once where memory holds both once.

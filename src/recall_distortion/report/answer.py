@@ -219,7 +219,7 @@ def _narrow_facts(data: ReportTables, panel: Panel) -> dict[str, Any] | None:
 
 def _levels(found: Numbers) -> str:
     """Return in words at which level the intervals stand, and over how many ratios."""
-    parts = []
+    parts: list[str] = []
     while (level := f"level/{len(parts) + 1}") in found.items:
         text = f"{percents([found.value(level)])} intervals"
         size, together = found.value(f"{level}/family_size"), found.value(f"{level}/together")
@@ -307,9 +307,11 @@ def _dense_facts(data: ReportTables, panel: Panel) -> dict[str, str]:
     """Return the mean accuracy of a panel's dense networks with its interval and its level."""
     rows = of_panel(data.view("accuracy"), panel)
     row = next(rows[rows["method"] == DENSE].itertuples(), None)
-    ends = "" if row is None else share_interval(row.low, row.high)
+    if row is None:
+        return {"dense_accuracy": "–", "dense_interval": ""}
+    ends = share_interval(row.low, row.high)
     return {
-        "dense_accuracy": "–" if row is None else style.percent(row.mean),
+        "dense_accuracy": style.percent(row.mean),
         "dense_interval": f"{percents([row.level])} interval {ends}" if ends else "",
     }
 

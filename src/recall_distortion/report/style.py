@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from recall_distortion.vocabulary import (
     AS_CONTROL,
@@ -24,7 +25,8 @@ WHISKER = 1.5  # of the boxplots, interquartile ranges
 
 METHOD_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK)
 METHOD_MARKERS = ("o", "s", "^", "D", "v", "p", "<", "h", ">", "8", "d")
-LINE_STYLES = ("-", "--", "-.", ":")
+LineStyle = Literal["-", "--", "-.", ":"]
+LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ _UNPRINTABLE = re.compile(
 )
 
 
-def method_look(method: str, methods: list[str]) -> tuple[str, str, str]:
+def method_look(method: str, methods: list[str]) -> tuple[str, str, LineStyle]:
     """Return colour, marker and line style of a method; no two of up to 28 methods look alike."""
     place = methods.index(method)
     return (

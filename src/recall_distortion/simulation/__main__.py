@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     return found
 
 
-def _whole(option: str, least: int):
+def _whole(option: str, least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             value = int(text)

@@ -66,13 +66,15 @@ class Sums:
     def slopes(self) -> np.ndarray:
         """Each replicate's slope, [S, K, T]."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.numerator / self.denominator[..., None]
+            slopes: np.ndarray = self.numerator / self.denominator[..., None]
+        return slopes
 
     @property
     def pooled(self) -> np.ndarray:
         """The slope over all replicates and classes of each cell, [S, T]."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.numerator.sum(1) / self.denominator.sum(1)[:, None]
+            pooled: np.ndarray = self.numerator.sum(1) / self.denominator.sum(1)[:, None]
+        return pooled
 
 
 def chunks(design: Design, studies: int) -> Iterator[int]:
@@ -123,13 +125,15 @@ def _centred(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return values less their weighted mean over the last axis, as variable as they were."""
     centred = values - (values * weights).sum(-1, keepdims=True)
     # Mean over classes of the variance that is left, of 1: 1 - 2 w_c + sum of w².
-    return centred / np.sqrt(1 - 2 / len(weights) + (weights**2).sum())
+    scaled: np.ndarray = centred / np.sqrt(1 - 2 / len(weights) + (weights**2).sum())
+    return scaled
 
 
 def joint(recall: np.ndarray, recall_after: np.ndarray, agreement: np.ndarray) -> np.ndarray:
     """Return the probability that an image is classified correctly before and after."""
     apart = recall * recall_after
-    return apart + agreement * (np.minimum(recall, recall_after) - apart)
+    both: np.ndarray = apart + agreement * (np.minimum(recall, recall_after) - apart)
+    return both
 
 
 def observe(design: Design, truth: Truth, rng: np.random.Generator) -> Hits:
@@ -232,7 +236,8 @@ def expected(design: Design, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
     def added(errors: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         by_class = errors * (1 - weights * (2 + one + other))
         total = (weights**2 * errors).sum(-1, keepdims=True)
-        return (by_class + (1 + one) * (1 + other) * total).sum(-1)
+        whole: np.ndarray = (by_class + (1 + one) * (1 + other) * total).sum(-1)
+        return whole
 
     numerator = (b * b_after).sum(-1) + added(covariance, b, b_after)
     signal = (b**2).sum(-1)

@@ -35,12 +35,14 @@ class Setting:
     @property
     def change(self) -> np.ndarray:
         """The true change of each class's recall [C]."""
-        return self.gained - self.lost
+        change: np.ndarray = self.gained - self.lost
+        return change
 
     @property
     def excess(self) -> np.ndarray:
         """The true change of each class less that of all images [C]."""
-        return self.change - self.images @ self.change / self.images.sum()
+        excess: np.ndarray = self.change - self.images @ self.change / self.images.sum()
+        return excess
 
     @property
     def alpha(self) -> float:

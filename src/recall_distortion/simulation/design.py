@@ -137,7 +137,8 @@ class Design:
     @property
     def weights(self) -> np.ndarray:
         """Each class's share of the test set, [C]."""
-        return self.support / self.support.sum()
+        weights: np.ndarray = self.support / self.support.sum()
+        return weights
 
 
 def unbalanced(images: int, classes: int = 10) -> tuple[int, ...]:

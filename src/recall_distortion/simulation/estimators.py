@@ -25,12 +25,15 @@ def t_ends(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 def one_sample_p(values: np.ndarray, alternative: str) -> np.ndarray:
     """Return the p values of mean 0 over axis 1; a paired test is that of the differences."""
-    return stats.ttest_1samp(values, 0, axis=1, alternative=alternative).pvalue
+    p: np.ndarray = stats.ttest_1samp(values, 0, axis=1, alternative=alternative).pvalue
+    return p
 
 
 def welch_p(left: np.ndarray, right: np.ndarray, alternative: str) -> np.ndarray:
     """Return the p values of Welch's test over axis 1."""
-    return stats.ttest_ind(left, right, axis=1, alternative=alternative, equal_var=False).pvalue
+    found = stats.ttest_ind(left, right, axis=1, alternative=alternative, equal_var=False)
+    p: np.ndarray = found.pvalue
+    return p
 
 
 def pooled_interval(sums: Sums, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +62,7 @@ def stability(design: Design, hits: Hits, crossfit: Sums) -> tuple[np.ndarray, n
     error = arrays.denominator_error(design, hits)
     single = crossfit.denominator > DISTINGUISHABLE * error
     pooled = crossfit.denominator.sum(1) > DISTINGUISHABLE * np.sqrt((error**2).sum(1))
-    return single.all(1), pooled
+    return np.all(single, axis=1), pooled
 
 
 def plain_bootstraps(sums: Sums, level: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -94,7 +97,7 @@ def plain_bootstraps(sums: Sums, level: float) -> dict[str, tuple[np.ndarray, np
 
 
 def _in_columns(
-    function: Callable, level: float, *arrays: np.ndarray
+    function: Callable[..., bootstrap.Bootstrapped], level: float, *arrays: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return intervals [S, T] of arrays [S, K, T], studies and cells as the columns [K, m]."""
     studies, seeds, cells = arrays[0].shape

@@ -46,7 +46,7 @@ def _sweep_findings(slopes: np.ndarray) -> dict[str, np.ndarray]:
     against_control = estimators.one_sample_p(cells - control, "two-sided")
     neighbours = estimators.one_sample_p(cells[..., :-1] - cells[..., 1:], "less")
     return {
-        "any interval verdict over the ratios": verdicts.any(1),
+        "any interval verdict over the ratios": np.any(verdicts, axis=1),
         "any finding of the control question": _any_adjusted(against_control),
         "any finding of the ratio question": _any_adjusted(neighbours),
         **_single("t interval against 1", estimators.one_sample_p(cells[..., 0] - 1, "two-sided")),
@@ -73,10 +73,10 @@ def crossfit_errors(design: Design, studies: int, rng: np.random.Generator) -> l
         differs = differs & usable[:, None]
         slopes = arrays.naive(design, hits).slopes
         paired = estimators.t_ends(slopes[..., 1:] - slopes[..., :1], PAPER_LEVEL)
-        own_slopes = estimators.outside(*paired, 0.0).any(1)
+        own_slopes = np.any(estimators.outside(*paired, 0.0), axis=1)
         for name, events in (
-            ("any cross-fitted verdict over the ratios", against_one.any(1) & usable),
-            ("any cross-fitted difference from the control", differs.any(1)),
+            ("any cross-fitted verdict over the ratios", np.any(against_one, axis=1) & usable),
+            ("any cross-fitted difference from the control", np.any(differs, axis=1)),
             ("any paired difference of the replicates' own slopes", own_slopes),
             (DISTINGUISHABLE, per_network),
         ):
@@ -132,7 +132,8 @@ def network_errors(design: Design, studies: int, rng: np.random.Generator) -> li
 
 
 def _any_adjusted(p: np.ndarray) -> np.ndarray:
-    return (p * p.shape[1] < FAMILYWISE).any(1)
+    found: np.ndarray = (p * p.shape[1] < FAMILYWISE).any(1)
+    return found
 
 
 def _single(test: str, p: np.ndarray) -> dict[str, np.ndarray]:

@@ -48,7 +48,8 @@ class Population:
     @property
     def change(self) -> np.ndarray:
         """The true change of each class's recall [C], over all seeds and images."""
-        return self._after - np.array(self.before)
+        change: np.ndarray = self._after - np.array(self.before)
+        return change
 
     @property
     def _after(self) -> np.ndarray:

@@ -73,7 +73,6 @@ def design(
     deviation: float = 0.01,
 ) -> Design:
     """Return a design with one cell; ``large``: classes that differ much, of a weak network."""
-    spread = {"accuracy": 0.6, "balance_sd": 0.2} if large else {}
     after = 0.5 if large else 0.8
     cell = Cell(
         "magnitude",
@@ -83,4 +82,6 @@ def design(
         agreement=agreement,
         deviation=deviation,
     )
-    return Design((cell,), images=images, **spread)
+    if large:
+        return Design((cell,), images=images, accuracy=0.6, balance_sd=0.2)
+    return Design((cell,), images=images)

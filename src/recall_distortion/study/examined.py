@@ -34,9 +34,14 @@ _LOOKING = (
 class ImageShape(Protocol):
     """What must be known of a data set before a network is built for it."""
 
-    channels: int
-    image_size: int
-    classes: int
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,9 @@ def _private(node: ast.AST, parent: ast.AST) -> str:
 
     One that a function makes is any other: the function may do more than make a message.
     """
-    plain = isinstance(parent, ast.Module) and isinstance(node, ast.Assign)
-    if plain and not any(isinstance(part, ast.Call) for part in ast.walk(node)):
+    if not isinstance(parent, ast.Module) or not isinstance(node, ast.Assign):
+        return ""
+    if not any(isinstance(part, ast.Call) for part in ast.walk(node)):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         if len(names) == len(node.targets) == 1 and names[0].startswith("_"):
             return names[0]
@@ -196,7 +197,7 @@ def _read(path: Path) -> _Read:
 @cache
 def _imported(path: Path, source: Path) -> tuple[str, ...]:
     """Return the modules of ``source`` that a file imports, and the packages that they lie in."""
-    found = []
+    found: list[str] = []
     for name in [*_read(path).names, *_listed(path, source)]:
         found += _existing(name, source)
     return tuple(dict.fromkeys(found))

@@ -120,7 +120,7 @@ def _failures(count: int) -> list[str | None]:
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         return [f"trying it failed: {last[0]}"] * count
-    reasons = json.loads(done.stdout.strip().splitlines()[-1])
+    reasons: str | list[str | None] = json.loads(done.stdout.strip().splitlines()[-1])
     if isinstance(reasons, str):
         return [reasons] * count
     return (reasons + ["torch does not see it"] * count)[:count]

@@ -50,7 +50,9 @@ def check_folders(project: Path, python: str) -> None:
 
 
 def leave_out(
-    environment: MutableMapping[str, str], source: Path, folders: MutableSequence[str] = ()
+    environment: MutableMapping[str, str],
+    source: Path,
+    folders: MutableSequence[str] | None = None,
 ) -> list[str]:
     """Take from an environment what is its caller's, and return the names.
 
@@ -65,6 +67,7 @@ def leave_out(
     if foreign:
         left_out = sorted([*left_out, "PYTHONPATH"])
     environment["PYTHONPATH"] = path
+    folders = [] if folders is None else folders
     absolute = {os.path.abspath(folder) for folder in foreign}
     for folder in [name for name in folders if name in absolute]:
         if not Path(folder).is_relative_to(sys.prefix):

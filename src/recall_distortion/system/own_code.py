@@ -121,7 +121,8 @@ def _closure(name: str, folders: tuple[str, ...], *, only: str) -> dict[str, str
         ) from None
     except (ImportError, UnicodeDecodeError, ValueError) as error:
         raise NetworkError(f"{name} cannot be read: {error}") from None
-    files = sorted(str(module.__file__) for module in finder.modules.values() if module.__file__)
+    modules = [vars(module)["__file__"] for module in finder.modules.values()]
+    files = sorted(str(file) for file in modules if file)
     # As seen from the folder of the process, so that they are the same where the project is moved.
     texts = {os.path.relpath(path): said(Path(path).read_text(encoding="utf-8")) for path in files}
     return {path: hashlib.sha256(text.encode()).hexdigest()[:16] for path, text in texts.items()}

@@ -51,7 +51,8 @@ def prepare_gpu(*, deterministic: bool = False) -> None:
     """
     import torch
 
-    for operation in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+    # torch's types leave cuDNN's convolutions out.
+    for operation in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
         operation.fp32_precision = "ieee"
     if deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"

@@ -59,14 +59,14 @@ def save(folder: str | Path, record_of: RecordOf) -> None:
     """
     folder = Path(folder)
     known = _read(folder / NAME)
-    found = {}
+    found: dict[str, Made] = {}
     for path in sorted(folder.rglob("*")):
         name = path.as_posix()
         if not path.is_file():
             continue
         record = _read_record(record_of(name))
         if record is not None and _is_of(record, path):
-            checksum, recorded = known.get(name, (None, None))
+            checksum, recorded = known.get(name, ("", {}))
             record = {key: value for key, value in record.items() if key not in _LEFT_OUT}
             found[name] = (checksum if recorded == record else sha256(path), record)
         elif name in known and sha256(path) == known[name][0]:
@@ -138,14 +138,14 @@ def restore(folder: str | Path, record_of: RecordOf, mark_of: RecordOf) -> Resto
         path, kept, mark = Path(name), record_of(name), mark_of(name)
         present = _read_record(kept)
         if path.exists():
-            made_here = present is not None and _is_of(present, path)
-            newest = made_here and not _is_later(record, present)
-            ours = made_here and _is_later(present, record)  # made since and not written down
+            here = present if present is not None and _is_of(present, path) else None  # made here
+            newest = here is not None and not _is_later(record, here)
+            ours = here is not None and _is_later(here, record)  # made since and not written down
             trusted = ours or (newest and path.suffix == _SEALED)
             if not trusted and not _has_content(path, checksum):
                 if mark.exists() and _read_record(mark) != _FOREIGN:
                     continue  # the engine is making it, or makes it again by itself
-                if made_here and not newest:
+                if here is not None and not newest:
                     continue  # an earlier one, of this folder
                 if _is_edited(path, folder, known):
                     changed.append(name)
@@ -179,8 +179,8 @@ def catch_up(folder: str | Path, record_of: RecordOf) -> None:
         record = _read_record(record_of(path.as_posix()))
         if record is None or not _is_of(record, path):
             continue
-        _, recorded = known.get(path.as_posix(), (None, None))
-        if recorded is None or _is_later(record, recorded):
+        made = known.get(path.as_posix())
+        if made is None or _is_later(record, made[1]):
             save(folder, record_of)
             return
 
@@ -219,7 +219,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _is_later(record: Record, other: Record) -> bool:
-    return record["endtime"] > other["endtime"] + _TOLERANCE
+    return bool(record["endtime"] > other["endtime"] + _TOLERANCE)
 
 
 def _set_time(path: Path, time: float) -> None:
@@ -239,9 +239,10 @@ def _set_time(path: Path, time: float) -> None:
 def _read_record(path: Path) -> Record | None:
     """Return the engine's record of a file; none where it has none or is just writing it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+    return record
 
 
 def _read(path: Path) -> dict[str, Made]:

@@ -102,9 +102,10 @@ def _idx(path: Path, name: str) -> np.ndarray:
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
     try:
-        return read_sn3_pascalvincent_tensor(str(path)).numpy()
+        array: np.ndarray = read_sn3_pascalvincent_tensor(str(path)).numpy()
     except (AssertionError, KeyError, IndexError, ValueError, RuntimeError) as error:
         raise _damaged(path, name, "does not hold what its header says") from error
+    return array
 
 
 def _damaged(path: Path, name: str, what: str) -> DataError:

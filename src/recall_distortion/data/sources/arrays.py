@@ -322,7 +322,8 @@ def _class_names(path: Path, header: _Header) -> list[str]:
 def _array(path: Path, name: str) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive[name]
+            array: np.ndarray = archive[name]
+            return array
     except _READ_ERRORS as error:
         if why := unreadable(path, error):
             raise DataError(why) from None

@@ -22,7 +22,7 @@ def read() -> RawData:
     # than all else that the step does.
     package = metadata.distribution("scikit-learn")
     try:
-        table = np.loadtxt(package.locate_file(_TABLE), delimiter=",")
+        table = np.loadtxt(str(package.locate_file(_TABLE)), delimiter=",")
     except FileNotFoundError as error:
         raise DataError(
             f"scikit-learn {package.version} does not hold its digits where they are looked for: "

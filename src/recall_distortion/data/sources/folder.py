@@ -16,12 +16,13 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from recall_distortion.data.images import RawData, Source, check_class_names
 from recall_distortion.data.prepared import Shape
@@ -55,23 +56,22 @@ def read(path: Path) -> RawData:
     """
     parts = _parts(path)
     every = [file for classes in parts.values() for files in classes.values() for file in files]
-    modes = []
-    first_size = None
+    sizes, modes = [], []
     for file in every:
         size, mode = _probe(file)
-        first_size = first_size or size
-        if size != first_size:
+        sizes.append(size)
+        modes.append(mode)
+        if size != sizes[0]:
             raise DataError(
-                f"{every[0]} is {first_size[0]} x {first_size[1]} pixels, but {file} is "
+                f"{every[0]} is {sizes[0][0]} x {sizes[0][1]} pixels, but {file} is "
                 f"{size[0]} x {size[1]}; bring all images to one size"
             )
-        modes.append(mode)
+    width, height = sizes[0]
     channels = _channels(modes)
     digest = hashlib.sha256()
     arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for part, classes in parts.items():
         files = [file for members in classes.values() for file in members]
-        width, height = first_size
         try:
             images = np.empty((len(files), channels, height, width), np.uint8)
         except MemoryError as error:
@@ -242,7 +242,7 @@ def _content(file: Path) -> bytes:
 
 
 @contextmanager
-def _opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
+def _opened(file: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open an image, from ``content`` if given; whatever goes wrong with it is a ``DataError``."""
     try:
         with warnings.catch_warnings():
@@ -274,7 +274,7 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
                 f"{file} has {bits} bits a channel; images must have 8: convert them, so that what "
                 "is to be black becomes 0 and what is to be white 255"
             )
-        if image.format == "TIFF" and set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) != {1}:
+        if set(_tags(image).get(_SAMPLE_FORMAT, (1,))) != {1}:
             raise DataError(
                 f"{file} has signed or fractional pixels; images must have values 0 to 255: convert"
             )
@@ -285,8 +285,9 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
                 "without transparency: convert them"
             )
         # A phone's JPEG may carry further pictures behind the first; those are no sequence.
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise DataError(f"{file} holds {image.n_frames} pictures; save one image per file")
+        pictures = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        if pictures > 1:
+            raise DataError(f"{file} holds {pictures} pictures; save one image per file")
         width, height = image.size
         # Of TIFF Pillow gives the size as shown already.
         if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED:
@@ -294,11 +295,23 @@ def _probe(file: Path) -> tuple[tuple[int, int], str]:
         return (width, height), image.mode
 
 
-def _bits(image: Image.Image) -> int:
+def _tags(image: ImageFile.ImageFile) -> Mapping[int, Any]:
+    """Return the tags of a TIFF; none of another image."""
+    if image.format != "TIFF":
+        return {}
+    # Pillow loads it when it meets a TIFF.
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    assert isinstance(image, TiffImageFile)
+    return image.tag_v2
+
+
+def _bits(image: ImageFile.ImageFile) -> int:
     """Return how many bits a channel has in the file; of colour Pillow reads 8, whatever it has."""
     if image.format == "TIFF":
-        bits = image.tag_v2.get(_BITS_PER_SAMPLE, 1)
+        bits: tuple[int, ...] | int = _tags(image).get(_BITS_PER_SAMPLE, 1)
         return max(bits) if isinstance(bits, tuple) else bits
+    assert image.fp is not None
     place = image.fp.tell()
     image.fp.seek(0)
     head = image.fp.read(1 << 16)

@@ -27,7 +27,8 @@ def faster(network: nn.Module) -> nn.Module | None:
     form = f"{__name__}.{name}"
     if package != _PLAIN or find_spec(form) is None or not compiles():
         return None
-    return import_module(form).FORM.of(network)
+    found: nn.Module | None = import_module(form).FORM.of(network)
+    return found
 
 
 @cache

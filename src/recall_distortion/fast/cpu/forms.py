@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TypeGuard, TypeVar
 
 from torch import Tensor, nn
 
 from recall_distortion.fast.plain import has_its_own_forward
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class Form(nn.Module):
@@ -50,7 +53,7 @@ class Form(nn.Module):
         """Return whether the loops are for a plain network's layers as they are."""
 
 
-def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
+def is_own(layer: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
     """Return whether a layer is of a kind, with functions and tensors that nothing replaced."""
     if type(layer) is not kind or {"forward", "_conv_forward"} & set(vars(layer)):
         return False

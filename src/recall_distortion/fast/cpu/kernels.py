@@ -109,14 +109,14 @@ def kernels(channels: int, outputs: int, kernel: int, tapped: bool) -> Kernels:
                         for j in range(0, columns - 1, 2):
                             at = 2 * i * row + 2 * j * channels
                             found_at = (i * columns + j) * lanes
-                            _pool_windows(
+                            _pool_windows(  # type: ignore[call-arg]  # Numba gives the first
                                 image, at, row, packed, weight_at, values, places,
                                 own_peaks, own_at, found_at, kernel, channels, lanes, 2, taken,
                             )  # fmt: skip
                         if columns % 2:
                             at = 2 * i * row + 2 * (columns - 1) * channels
                             found_at = (i * columns + columns - 1) * lanes
-                            _pool_windows(
+                            _pool_windows(  # type: ignore[call-arg]  # Numba gives the first
                                 image, at, row, packed, weight_at, values, places,
                                 own_peaks, own_at, found_at, kernel, channels, lanes, 1, taken,
                             )  # fmt: skip
@@ -192,7 +192,7 @@ def kernels(channels: int, outputs: int, kernel: int, tapped: bool) -> Kernels:
                         of_bias[n, o] += factors[count]
                         count += factors[count] != 0
                     at = o * kernel * span
-                    _sum_patches(
+                    _sum_patches(  # type: ignore[call-arg]  # likewise
                         image, row, starts, factors, count, of_packed, at,
                         kernel, pieces, patch_lanes,
                     )  # fmt: skip

@@ -55,7 +55,8 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
     if images.dim() != 4:
         raise NetworkError(f"images are [B, C, H, W], not of shape {list(images.shape)}")
     check_sizes(images.shape[1:], weight.shape, padding)
-    return _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
+    found: Tensor = _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
+    return found
 
 
 def check_sizes(image: Sequence[int], weight: Sequence[int], padding: int) -> None:
@@ -166,7 +167,8 @@ class StackedPooledConvolution(torch.autograd.Function):
 
 
 # torch reads the signature at each call, which takes as long as the smallest of these layers.
-_PooledConvolution.forward.__signature__ = inspect.signature(_PooledConvolution.forward)
+# (No function's type says that it may have one.)
+_PooledConvolution.forward.__signature__ = inspect.signature(_PooledConvolution.forward)  # type: ignore[attr-defined]
 
 
 def _refuse_second_derivatives() -> None:

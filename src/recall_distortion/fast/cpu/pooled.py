@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -47,11 +47,12 @@ class PooledForm(Form):
         for layer in self._convolutions.values():
             for skipped in (*self._plain, layer):
                 refuse_hooks(skipped, "compiled loops")
-            x = pooled_convolution(x, layer.weight, layer.bias, layer.padding[0])
+            assert layer.bias is not None  # as is_own says
+            x = pooled_convolution(x, layer.weight, layer.bias, _padding(layer))
         x = self._pooled_to_side(x).flatten(1)
         *hidden, classifier = self._linear.values()
-        for layer in hidden:
-            x = F.relu(layer(x))
+        for linear in hidden:
+            x = F.relu(linear(x))
         logits: Tensor = classifier(x)
         return logits
 
@@ -75,7 +76,7 @@ class PooledForm(Form):
                 tensors[f"{name}.{part}"].reshape(len(images), *getattr(layer, part).shape)
                 for part in ("weight", "bias")
             )
-            padding, _ = layer.padding
+            padding = _padding(layer)
             check_sizes(x.shape[2:], weight.shape[1:], padding)
             rows, columns = (size + 2 * padding - weight.shape[-1] + 1 for size in x.shape[3:])
             if name in tapped and (rows % 2 or columns % 2):
@@ -98,17 +99,21 @@ class PooledForm(Form):
 
     @classmethod
     def _computes(cls, network: nn.Module) -> bool:
-        convolutions = network.conv1, network.conv2
-        linear = (layer for layer in network.children() if layer not in convolutions)
-        if not all(map(_is_computed, convolutions)):
+        first, second = (network.get_submodule(name) for name in ("conv1", "conv2"))
+        linear = (layer for layer in network.children() if layer not in (first, second))
+        if not _is_computed(first) or not _is_computed(second):
             return False
         if not all(is_own(layer, nn.Linear) for layer in linear):
             return False
-        weight = network.conv1.weight
-        return weight.device.type == "cpu" and weight.dtype in COMPILED
+        return first.weight.device.type == "cpu" and first.weight.dtype in COMPILED
 
 
-def _is_computed(layer: nn.Module) -> bool:
+def _padding(layer: nn.Conv2d) -> int:
+    assert not isinstance(layer.padding, str)  # as _is_computed says
+    return layer.padding[0]
+
+
+def _is_computed(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether the compiled loops compute what this layer does: it may have been replaced."""
     if not is_own(layer, nn.Conv2d):
         return False
@@ -117,6 +122,6 @@ def _is_computed(layer: nn.Module) -> bool:
         layer.stride == layer.dilation == (1, 1)
         and layer.groups == 1
         and rows == columns
-        and layer.padding in ((padding, padding) for padding in range(rows))
+        and layer.padding in [(padding, padding) for padding in range(rows)]
         and layer.padding_mode == "zeros"
     )

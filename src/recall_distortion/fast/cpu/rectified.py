@@ -59,7 +59,8 @@ class RectifiedForm(Form):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
-        self._layers = _layers(network)
+        named = _layers(network)
+        self._layers = {k: one for k, one in named.items() if isinstance(one, nn.Linear)}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, classes] of images [N, C, H, W]."""
@@ -105,7 +106,7 @@ def _layers(network: nn.Module) -> dict[str, nn.Module]:
 
 def rectified(
     x: Tensor,
-    layers: Mapping[str, nn.Module],
+    layers: Mapping[str, nn.Linear],
     tensors: Mapping[str, Tensor],
     dropped: Mapping[str, Tensor],
     tapped: Sequence[str],

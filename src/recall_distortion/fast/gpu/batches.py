@@ -15,7 +15,7 @@ TILE = 256  # pixels
 
 
 @triton.jit
-def gather(
+def gather(  # type: ignore[no-untyped-def]
     rows_ptr,
     mean_ptr,
     std_ptr,

@@ -19,7 +19,7 @@ import triton.language as tl
 
 
 @triton.jit
-def shortcut(
+def shortcut(  # type: ignore[no-untyped-def]
     from_ptr,
     m,
     c,
@@ -50,7 +50,7 @@ def shortcut(
 
 
 @triton.jit
-def _add_tap(
+def _add_tap(  # type: ignore[no-untyped-def]
     total,
     x_ptr,
     w_ptr,
@@ -85,7 +85,7 @@ def _add_tap(
 
 
 @triton.jit
-def _convolved(
+def _convolved(  # type: ignore[no-untyped-def]
     x_ptr,
     w_ptr,
     m,
@@ -122,7 +122,7 @@ def _convolved(
 
 
 @triton.jit
-def forward(
+def forward(  # type: ignore[no-untyped-def]
     x_ptr,
     w_ptr,
     y_ptr,
@@ -171,7 +171,7 @@ def forward(
 
 
 @triton.jit
-def evaluate(
+def evaluate(  # type: ignore[no-untyped-def]
     x_ptr,
     w_ptr,
     out_ptr,
@@ -224,7 +224,7 @@ def evaluate(
 
 
 @triton.jit
-def _add_gradient_tap(
+def _add_gradient_tap(  # type: ignore[no-untyped-def]
     total,
     dy_ptr,
     w_ptr,
@@ -255,7 +255,7 @@ def _add_gradient_tap(
 
 
 @triton.jit
-def input_gradient(
+def input_gradient(  # type: ignore[no-untyped-def]
     dy_ptr,
     w_ptr,
     dx_ptr,
@@ -316,7 +316,7 @@ def input_gradient(
 
 
 @triton.jit
-def weight_gradient(
+def weight_gradient(  # type: ignore[no-untyped-def]
     x_ptr,
     dy_ptr,
     parts_ptr,

@@ -14,7 +14,7 @@ from recall_distortion.fast.gpu.convolution import shortcut
 
 
 @triton.jit
-def facts(
+def facts(  # type: ignore[no-untyped-def]
     parts_ptr,
     gamma_ptr,
     beta_ptr,
@@ -67,7 +67,7 @@ def facts(
 
 
 @triton.jit
-def forward(
+def forward(  # type: ignore[no-untyped-def]
     y_ptr,
     facts_ptr,
     from_ptr,
@@ -104,7 +104,7 @@ def forward(
 
 
 @triton.jit
-def gradient_sums(
+def gradient_sums(  # type: ignore[no-untyped-def]
     dout_ptr,
     out_ptr,
     y_ptr,
@@ -142,7 +142,7 @@ def gradient_sums(
 
 
 @triton.jit
-def gradient(
+def gradient(  # type: ignore[no-untyped-def]
     dout_ptr,
     out_ptr,
     y_ptr,

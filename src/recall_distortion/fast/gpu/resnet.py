@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,12 @@ def _layers(network: ResNet) -> Iterator[_Layer]:
             yield _Layer(f"{name}.conv2", f"{name}.bn2", 1, False, True)
 
 
+def _norm(network: ResNet, layer: _Layer) -> nn.BatchNorm2d:
+    norm = network.get_submodule(layer.norm)
+    assert isinstance(norm, nn.BatchNorm2d)
+    return norm
+
+
 class FusedResNets:
     """K networks of one architecture: their tensors, and the kernels that compute with them.
 
@@ -67,7 +73,7 @@ class FusedResNets:
             raise NetworkError(f"{type(network).__name__} has no form in fused residual units")
         self.network, self.dtype = network, dtype
         self._layers = list(_layers(network))
-        self._norms = [network.get_submodule(layer.norm) for layer in self._layers]
+        self._norms = [_norm(network, layer) for layer in self._layers]
         device = network.classifier.weight.device
         self._place(states, device)
         self.parameters = {
@@ -108,12 +114,12 @@ class FusedResNets:
         return [
             Unit(
                 weight,
-                *(
-                    self.tensors[f"{layer.norm}.{name}"]
-                    for name in ("weight", "bias", "running_mean", "running_var")
-                ),
+                self.tensors[f"{layer.norm}.weight"],
+                self.tensors[f"{layer.norm}.bias"],
+                self.tensors[f"{layer.norm}.running_mean"],
+                self.tensors[f"{layer.norm}.running_var"],
                 layer.stride,
-                norm.momentum,
+                norm.momentum,  # type: ignore[arg-type]  # a number, as ``fits`` says
                 norm.eps,
             )
             for layer, norm, weight in zip(self._layers, self._norms, weights, strict=True)
@@ -146,7 +152,8 @@ class FusedResNets:
             pixels = pixels.unflatten(0, (len(self), -1))
             if pixels[0, ..., 0].numel() * 16 > _LARGEST:
                 raise NetworkError("a batch has too many pixels for fused residual units")
-            return _Logits.apply(self, pixels, *self.parameters.values())
+            logits: Tensor = _Logits.apply(self, pixels, *self.parameters.values())
+            return logits
         with torch.no_grad():
             return self._evaluate(pixels)
 
@@ -245,7 +252,7 @@ class _Logits(torch.autograd.Function):
         raise NetworkError(_FIRST_ALONE)
 
 
-def fits(network: nn.Module) -> bool:
+def fits(network: nn.Module) -> TypeGuard[ResNet]:
     """Return whether the kernels compute what a network does: nothing of it was replaced."""
     # A class derived from the plain one may compute something else.
     if type(network) is not ResNet or "forward" in vars(network):

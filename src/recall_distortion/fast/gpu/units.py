@@ -285,7 +285,8 @@ def _constants(unit: Unit, x: Tensor) -> dict[str, Any]:
 
 
 def _padded(channels: int) -> int:
-    return max(triton.next_power_of_2(channels), SMALLEST)
+    padded: int = triton.next_power_of_2(channels)
+    return max(padded, SMALLEST)
 
 
 def _step(images: Tensor) -> int:

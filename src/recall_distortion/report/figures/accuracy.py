@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -39,8 +40,11 @@ from recall_distortion.vocabulary import (
     RETRAINED,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.typing import LineStyleType
+
 TITLES = {RETRAINED: "after retraining", COMPRESSED: "before retraining"}
-_LINES = {
+_LINES: dict[str, tuple[str, LineStyleType]] = {
     DENSE: (style.INK, "-"),
     CONTROL: (style.CONTROL_COLOUR, (0, (5, 2))),
     CONTROL_GRADUAL: (style.CONTROL_COLOUR, (0, (1, 1.5))),

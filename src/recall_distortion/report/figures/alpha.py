@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ BAND = "#e3e6ea"  # of the control's interval
 Cell = tuple[str, float]  # method, ratio
 
 
-def alpha_limits(stats: list[dict], ends: list[float]) -> tuple[float, float]:
+def alpha_limits(stats: list[dict[str, Any]], ends: list[float]) -> tuple[float, float]:
     """Return axis limits that show 1, the boxes and what of their whiskers does not flatten them.
 
     ``stats`` are matplotlib's box statistics, ``ends`` the limits of the intervals. A whisker or
@@ -70,7 +71,7 @@ def alpha_limits(stats: list[dict], ends: list[float]) -> tuple[float, float]:
 class _Content:
     """What is drawn: boxes and intervals (mean, low, high, verdict) by cell, and the order."""
 
-    boxes: dict[Cell, dict]
+    boxes: dict[Cell, dict[str, Any]]
     intervals: dict[Cell, tuple[float, float, float, str]]
     methods: list[str]
     ratios: list[float]

@@ -60,10 +60,16 @@ class Place:
 
 
 def axes_of_methods(
-    figure: Figure, methods: list[str], shape: tuple[int, int], pad: float = 6, **shared: object
+    figure: Figure,
+    methods: list[str],
+    shape: tuple[int, int],
+    pad: float = 6,
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> list[Place]:
     """Return one axes per method in a grid of rows and columns, titled, the rest of it hidden."""
-    grid = figure.subplots(*shape, squeeze=False, **shared)
+    grid = figure.subplots(*shape, squeeze=False, sharex=sharex, sharey=sharey)
     places = []
     for index, axes in enumerate(grid.flat):
         if index >= len(methods):
@@ -86,8 +92,9 @@ def margins(
 ) -> None:
     """Place the axes by margins and gaps in inches (constrained layout takes seconds)."""
     width, height = figure.get_size_inches()
-    axes = figure.axes[0].get_gridspec()
-    rows, columns = axes.nrows, axes.ncols
+    grid = figure.axes[0].get_gridspec()
+    assert grid is not None  # as of all axes that stand in one
+    rows, columns = grid.nrows, grid.ncols
     inner_width, inner_height = width - left - right, height - top - bottom
     one_width = (inner_width - gap[0] * (columns - 1)) / columns
     one_height = (inner_height - gap[1] * (rows - 1)) / rows
@@ -142,7 +149,8 @@ def ratio_axis(axes: Axes, ratios: list[float]) -> None:
 
 def dodge(place: int, count: int) -> float:
     """Return the factor that sets the ``place``-th of ``count`` methods apart on a log axis."""
-    return 2.0 ** (0.055 * (place - (count - 1) / 2))
+    factor: float = 2.0 ** (0.055 * (place - (count - 1) / 2))
+    return factor
 
 
 def far_out(values: np.ndarray, middle: float) -> np.ndarray:

@@ -118,7 +118,7 @@ def _heatmap(place: Place, content: _Content, norm: Normalize) -> None:
     axes.pcolormesh(
         np.ma.masked_invalid(block), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.8
     )
-    _write_changes(axes, block, norm.vmax)
+    _write_changes(axes, block, content.limit)
     if content.cut is not None:
         # Between the weakest and the strongest stand the classes that are not shown.
         axes.axhline(content.cut, color=style.INK, linewidth=1.6)
@@ -139,7 +139,7 @@ def _heatmap(place: Place, content: _Content, norm: Normalize) -> None:
 
 def _write_changes(axes: Axes, block: np.ndarray, limit: float) -> None:
     for row, column in np.ndindex(block.shape):
-        value = block[row, column]
+        value = float(block[row, column])
         if math.isfinite(value):
             # Dark ink on pale cells, white on the saturated ends of the colour map.
             ink = "white" if abs(value) > 0.62 * limit else style.INK
