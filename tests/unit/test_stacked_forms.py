@@ -208,6 +208,16 @@ def test_a_second_derivative_is_refused_in_the_first(name):
             torch.autograd.grad(loss, stack.parameters, create_graph=True, retain_graph=True)
 
 
+def test_gradients_of_few_inputs_or_outputs_are_the_plain_network_s_to_the_bit():
+    network = networks.build("thin_mlp_2x5", channels=1, classes=47)
+    images, found = torch.randn(130, 1, 8, 8, generator=torch.Generator().manual_seed(0)), []
+    for fast in (False, True):
+        stack = Engine(10, fast=fast).open(network, [copy_state(network)] * 10)
+        logits = stack.logits(images, training=True)
+        found.append(torch.autograd.grad(logits.square().sum(), stack.parameters))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 def test_images_get_their_gradient_too():
     network = networks.build("mlp", channels=1, classes=4)
     found = []

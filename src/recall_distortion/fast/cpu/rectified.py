@@ -197,8 +197,8 @@ class _Rectified(torch.autograd.Function):
                     gradient = gradient.clone(memory_format=torch.contiguous_format)
                 spread(outputs[n], columns[n], extremes, of_extremes, gradient)
             # PyTorch's own order of the factors takes longer, and was seen to round in another way
-            # for so few outputs alone.
-            narrow = gradient.shape[-1] < _NARROW
+            # for so few inputs or outputs alone.
+            narrow = min(x.shape[-1], gradient.shape[-1]) < _NARROW
             of_weight = torch.bmm(x.mT, gradient).mT if narrow else torch.bmm(gradient.mT, x)
             gradients[:0] = of_weight, gradient.sum(1)
             if n or ctx.needs_input_grad[0]:
