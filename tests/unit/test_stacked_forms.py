@@ -142,6 +142,62 @@ def test_hooks_that_training_would_not_call_are_refused(name, layer, at_once):
     )
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_hooks_of_the_form_itself_are_refused(name, at_once):
+    network = networks.build(name, channels=1, classes=4)
+    stack = Engine(at_once).open(network, [copy_state(network)] * at_once)
+    stack.network.register_forward_hook(lambda *_: None)
+    with pytest.raises(NetworkError, match=r"has a hook.*Engine\(fast=False\)"):
+        stack.logits(torch.randn(4, 1, 8, 8), training=True)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("frozen", ["fc1.weight", "classifier"])
+def test_what_is_frozen_gets_no_gradient_and_is_computed_with(name, at_once, frozen):
+    network = networks.build(name, channels=1, classes=4)
+    layer, _, part = frozen.partition(".")
+    own = network.get_submodule(layer)
+    (getattr(own, part) if part else own).requires_grad_(False)
+    images = torch.randn(3 * at_once, 1, 8, 8)
+    plan = Objective.of(Recipe((), 3, 0.9, 5e-4, (), **RECIPES["of all layers"]))
+    found = []
+    for fast in (False, True):
+        stack = Engine(at_once, fast=fast).open(network, [copy_state(network)] * at_once)
+        losses = plan.losses(stack, images, torch.zeros(at_once, 3, dtype=torch.int64), {})
+        found.append([losses, *torch.autograd.grad(losses.sum(), stack.parameters)])
+    torch.testing.assert_close(*found)
+    assert isinstance(stack.network, StackedForm)
+    assert not any(key.startswith(frozen) for key in stack.names)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_autocast_leaves_training_in_the_engine_s_precision(name):
+    network = networks.build(name, channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    images = torch.randn(6, 1, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = stack.logits(images, training=True)
+    assert torch.equal(found, stack.logits(images, training=True))
+
+
+def test_images_that_are_no_floats_are_refused():
+    network = networks.build("cnn", channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    with pytest.raises(NetworkError, match="of a float type, not torch"):
+        stack.logits(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), training=True)
+
+
+def test_a_second_derivative_of_a_convolution_s_extremes_is_refused():
+    network = networks.build("cnn", channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    _, extremes = stack.outputs(torch.randn(6, 1, 8, 8), training=True, tapped=["conv1"])
+    penalties = extremes.penalties(0.5, "norm").sum()
+    with pytest.raises(NetworkError, match="first derivatives alone"):
+        torch.autograd.grad(penalties, stack.parameters[:2], create_graph=True)
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_a_second_derivative_is_refused_in_the_first(name):
     network = networks.build(name, channels=1, classes=4)
@@ -150,6 +206,16 @@ def test_a_second_derivative_is_refused_in_the_first(name):
     for loss in (logits.square().sum(), extremes.penalties(0.5, "norm").square().sum()):
         with pytest.raises(NetworkError, match=r"first derivatives alone.*Engine\(fast=False\)"):
             torch.autograd.grad(loss, stack.parameters, create_graph=True, retain_graph=True)
+
+
+def test_gradients_of_few_inputs_or_outputs_are_the_plain_network_s_to_the_bit():
+    network = networks.build("thin_mlp_2x5", channels=1, classes=47)
+    images, found = torch.randn(130, 1, 8, 8, generator=torch.Generator().manual_seed(0)), []
+    for fast in (False, True):
+        stack = Engine(10, fast=fast).open(network, [copy_state(network)] * 10)
+        logits = stack.logits(images, training=True)
+        found.append(torch.autograd.grad(logits.square().sum(), stack.parameters))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
 def test_images_get_their_gradient_too():
@@ -200,6 +266,29 @@ def with_another(layer):
     return network
 
 
+def more(name):
+    network = networks.build(name, channels=1, classes=4)
+    network.further = nn.Linear(4, 4)
+    return network
+
+
+def in_another_order():
+    network = networks.build("mlp", channels=1, classes=4)
+    first = network.fc1
+    del network.fc1
+    network.fc1 = first
+    return network
+
+
+def sharing(what):
+    network = networks.build("thin_mlp_4x8", channels=1, classes=4)
+    if what == "layer":
+        network.hidden[2] = network.hidden[1]
+    else:
+        network.hidden[2].weight = network.hidden[1].weight
+    return network
+
+
 def patched(layer):
     network = networks.build("mlp", channels=1, classes=4)
     module = network.get_submodule(layer)
@@ -217,6 +306,11 @@ def patched(layer):
         with_another(Scaled(32, 32)),
         with_another(nn.Linear(32, 32, bias=False)),
         with_another(nn.Sequential(nn.Linear(32, 32), nn.LayerNorm(32))),
+        more("mlp"),
+        more("cnn"),
+        in_another_order(),
+        sharing("layer"),
+        sharing("weight"),
         networks.build("mlp", channels=1, classes=4).double(),
         networks.build("mlp", channels=1, classes=4).to("meta"),
     ],
@@ -227,6 +321,11 @@ def patched(layer):
         "other layer",
         "no bias",
         "two layers",
+        "one more",
+        "one more after convolutions",
+        "another order",
+        "one layer twice",
+        "one weight twice",
         "double precision",
         "elsewhere",
     ],

@@ -67,6 +67,8 @@ class Stack(ABC):
     names: list[str]
     parameters: list[Tensor]
     tensors: dict[str, Tensor]
+    #: What a form computes with: all parameters as gradients are taken of them, and frozen ones.
+    _given: Mapping[str, Tensor]
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         self.network = network
@@ -113,12 +115,11 @@ class Stack(ABC):
         """
         self._set_mode(training)
         half = self.dtype != torch.float32
-        if training and self._form is not None:
-            own = images.unflatten(0, (len(self), -1))
-            tensors = dict(zip(self.names, self.parameters, strict=True))
-            logits, extremes = self._form.stacked(tensors, own, dropped or {}, tapped)
-            return logits, extremes or {}
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
+            if training and self._form is not None:
+                own = images.unflatten(0, (len(self), -1))
+                found, extremes = self._form.stacked(self._given, own, dropped or {}, tapped)
+                return found, extremes or {}
             logits, taken = self._outputs(images, training, dropped or {}, tapped)
         return logits.to(self.tensors[self._first].dtype), taken
 
@@ -181,6 +182,7 @@ class Alone(Stack):
         network.load_state_dict(state)
         trained = dict(_trained(network))
         self.names, self.parameters = list(trained), list(trained.values())
+        self._given = dict(network.named_parameters())
         self.tensors = {
             name: value.detach()[None] for name, value in network.state_dict(keep_vars=True).items()
         }
@@ -219,6 +221,7 @@ class Vectorized(Stack):
         self.names, self.parameters = list(named), list(named.values())
         self._buffers = {name: value for name, value in stacked.items() if name not in named}
         self._parameters = named
+        self._given = stacked
         self.tensors = {name: value.detach() for name, value in stacked.items()}
 
     def _outputs(

@@ -10,6 +10,7 @@ class FastCNN(PooledForm):
     """``networks.cnn.CNN`` on a CPU."""
 
     plain = CNN
+    parts = ("conv1", "conv2", "fc1", "classifier")
     side = 2
 
 

@@ -297,6 +297,14 @@ def spread(
     _spread_in(_memory(z), layout(z), *there, *own, _memory(found))
 
 
+def _refuse_second_derivatives() -> None:
+    if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
+        raise NetworkError(
+            "extremes of pre-activations have first derivatives alone on a CPU: take "
+            "create_graph=True out, or the loss without Jumpstart"
+        )
+
+
 class Extremes(torch.autograd.Function):
     """The extremes of layers that ``find`` returns."""
 
@@ -314,11 +322,7 @@ class Extremes(torch.autograd.Function):
         Raises ``NetworkError`` where they are to have gradients of their own
         (``create_graph=True``).
         """
-        if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
-            raise NetworkError(
-                "extremes of pre-activations have first derivatives alone on a CPU: take "
-                "create_graph=True out, or the loss without Jumpstart"
-            )
+        _refuse_second_derivatives()
         extremes, *layers = ctx.saved_tensors
         found = []
         for z, own in zip(layers, starts(layers), strict=True):
@@ -340,7 +344,8 @@ class OfPeaks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of the peaks."""
+        """Return the gradients of the peaks, or raise what ``Extremes`` does."""
+        _refuse_second_derivatives()
         extremes, *peaks = ctx.saved_tensors
         found = tuple(map(torch.zeros_like, peaks))
         for kind in range(2):

@@ -15,10 +15,12 @@ Kind = TypeVar("Kind", bound=nn.Module)
 class Form(nn.Module):
     """A network of another's layers: their parameters are shared, by the same names.
 
-    ``plain`` is the class of the networks that it computes.
+    ``plain`` is the class of the networks that it computes, and ``parts`` are the names of what
+    these are made of, in the order in which they are called.
     """
 
     plain: type[nn.Module]
+    parts: tuple[str, ...]
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -37,13 +39,19 @@ class Form(nn.Module):
     def of(cls, network: nn.Module) -> Form | None:
         """Return a network's fast form, or None where the network is none of these on a CPU.
 
-        There is none where a layer was replaced, or a ``forward`` of it or of the network: the form
-        would compute what the network no longer does.
+        There is none where a layer was replaced, added, or given a tensor of another one, or where
+        a ``forward`` of it or of the network was replaced: the form would compute what the network
+        no longer does.
         """
         # A class derived from the plain one may compute something else.
         if type(network) is not cls.plain or "forward" in vars(network):
             return None
-        if not has_its_own_forward(cls.plain) or not cls._computes(network):
+        if not has_its_own_forward(cls.plain):
+            return None
+        if tuple(name for name, _ in network.named_children()) != cls.parts:
+            return None
+        named = dict(network.named_parameters(remove_duplicate=False))
+        if len(named) > len(dict(network.named_parameters())) or not cls._computes(network):
             return None
         return cls(network)
 

@@ -50,13 +50,19 @@ def pooled_convolution(images: Tensor, weight: Tensor, bias: Tensor, padding: in
             f"in {weight.dtype} on {weight.device} and images on {images.device}; call the plain "
             "network"
         )
-    if not images.is_floating_point():
-        raise NetworkError(f"images are normalized numbers of a float type, not {images.dtype}")
+    images = in_precision(images, weight.dtype)
     if images.dim() != 4:
         raise NetworkError(f"images are [B, C, H, W], not of shape {list(images.shape)}")
     check_sizes(images.shape[1:], weight.shape, padding)
-    found: Tensor = _PooledConvolution.apply(images.to(weight.dtype), weight, bias, padding)[0]
+    found: Tensor = _PooledConvolution.apply(images, weight, bias, padding)[0]
     return found
+
+
+def in_precision(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return images in a layer's precision; raise ``NetworkError`` where they are no floats."""
+    if not images.is_floating_point():
+        raise NetworkError(f"images are normalized numbers of a float type, not {images.dtype}")
+    return images.to(dtype)
 
 
 def check_sizes(image: Sequence[int], weight: Sequence[int], padding: int) -> None:

@@ -10,6 +10,7 @@ class FastLeNet5(PooledForm):
     """``networks.lenet.LeNet5`` on a CPU."""
 
     plain = LeNet5
+    parts = ("conv1", "conv2", "fc1", "fc2", "classifier")
     side = 5
 
 

@@ -10,6 +10,7 @@ class FastMLP(RectifiedForm):
     """``networks.mlp.MLP`` on a CPU."""
 
     plain = MLP
+    parts = ("fc1", "fc2", "classifier")
 
 
 #: What ``fast.cpu.faster`` looks for here.

@@ -20,6 +20,7 @@ from recall_distortion.fast.cpu.layers import (
     COMPILED,
     StackedPooledConvolution,
     check_sizes,
+    in_precision,
     pooled_convolution,
 )
 from recall_distortion.fast.cpu.rectified import FoundExtremes, rectified
@@ -68,9 +69,10 @@ class PooledForm(Form):
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has them. What
         the linear layers in ``dropped`` get is multiplied by these masks [K, B, features].
         """
-        for skipped in (*self._plain, *self._convolutions.values(), *self._linear.values()):
+        for skipped in (self, *self._plain, *self._convolutions.values(), *self._linear.values()):
             refuse_hooks(skipped, "compiled loops")
-        x, peaks, found = images, [], []
+        first, *_ = self._convolutions.values()
+        x, peaks, found = in_precision(images, first.weight.dtype), [], []
         for name, layer in self._convolutions.items():
             weight, bias = (
                 tensors[f"{name}.{part}"].reshape(len(images), *getattr(layer, part).shape)

@@ -80,7 +80,7 @@ class RectifiedForm(Form):
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
         them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
         """
-        for skipped in (*self._plain, *self._layers.values()):
+        for skipped in (self, *self._plain, *self._layers.values()):
             refuse_hooks(skipped, "compiled loops")
         x = images.flatten(0, 1)
         if x.shape[-2:] != (SIDE, SIDE):
@@ -123,7 +123,7 @@ def rectified(
     logits, extremes = _Rectified.apply(x, masks, taps, *own)
     if not taps:
         return logits, []
-    units = sum(layer.out_features for name, layer in layers.items() if name in tapped)
+    units = sum(tensors[f"{name}.bias"].shape[-1] for name in layers if name in tapped)
     return logits, [FoundExtremes(extremes, units)]
 
 
@@ -197,8 +197,8 @@ class _Rectified(torch.autograd.Function):
                     gradient = gradient.clone(memory_format=torch.contiguous_format)
                 spread(outputs[n], columns[n], extremes, of_extremes, gradient)
             # PyTorch's own order of the factors takes longer, and was seen to round in another way
-            # for so few outputs alone.
-            narrow = gradient.shape[-1] < _NARROW
+            # for so few inputs or outputs alone.
+            narrow = min(x.shape[-1], gradient.shape[-1]) < _NARROW
             of_weight = torch.bmm(x.mT, gradient).mT if narrow else torch.bmm(gradient.mT, x)
             gradients[:0] = of_weight, gradient.sum(1)
             if n or ctx.needs_input_grad[0]:

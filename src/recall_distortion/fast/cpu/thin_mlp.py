@@ -10,6 +10,7 @@ class FastThinMLP(RectifiedForm):
     """``networks.thin_mlp.ThinMLP`` on a CPU."""
 
     plain = ThinMLP
+    parts = ("hidden", "classifier")
 
 
 #: What ``fast.cpu.faster`` looks for here.
