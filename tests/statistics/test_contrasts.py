@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from recall_distortion.inference.notes import NO_OWN_CONTROL, TRAINED_APART
 from recall_distortion.inference.questions import contrasts
 from recall_distortion.system.errors import TableError
 from recall_distortion.tables.schema import COLUMNS
@@ -329,7 +330,10 @@ def two_recipes() -> pd.DataFrame:
     return synthetic.networks(means, seeds=8)
 
 
-def test_recipes_are_compared_cell_by_cell_the_control_too(two_recipes: pd.DataFrame) -> None:
+def test_recipes_are_compared_by_what_each_cell_is_beyond_its_control(
+    two_recipes: pd.DataFrame,
+) -> None:
+    """And the control by its slopes as they are."""
     rows = asked(two_recipes, "recipe")
     assert [(row["architecture"], row["method"], row["ratio"]) for row in rows] == [
         (architecture, method, ratio)
@@ -340,15 +344,32 @@ def test_recipes_are_compared_cell_by_cell_the_control_too(two_recipes: pd.DataF
         assert (row["left"], row["right"], row["paired"]) == ("long", "short", True)
         assert pd.isna(row["recipe"])
         assert row["family"] == f"recipe: digits/{row['architecture']}/{row['method']}"
-        cell = two_recipes[
-            (two_recipes[["architecture", "method", "ratio"]]
-             == [row["architecture"], row["method"], row["ratio"]]).all(axis=1)
-        ]  # fmt: skip
-        left, right = (
-            cell[cell["recipe"] == row[side]].set_index("seed")["alpha"]
-            for side in ("left", "right")
-        )
+        slopes = two_recipes[two_recipes["architecture"] == row["architecture"]].set_index(
+            ["recipe", "method", "ratio", "seed"]
+        )["alpha"]
+        left, right = (slopes[row[side], row["method"], row["ratio"]] for side in ("left", "right"))
+        if row["method"] != CONTROL:
+            left, right = left - slopes["long", CONTROL, 1.0], right - slopes["short", CONTROL, 1.0]
+            assert row["note"] == TRAINED_APART
         check(row, left, right, family=1 if row["method"] == CONTROL else 2)
+
+
+def test_recipes_without_controls_are_not_compared(two_recipes: pd.DataFrame) -> None:
+    without = two_recipes[two_recipes["method"] != CONTROL].reset_index(drop=True)
+    for row in asked(without, "recipe"):
+        assert (row["note"], row["n_left"]) == (NO_OWN_CONTROL, 0)
+        assert pd.isna(row["p"])
+
+
+def test_a_recipe_that_moves_all_slopes_alike_changes_nothing_that_pruning_does(
+    two_recipes: pd.DataFrame,
+) -> None:
+    moved = two_recipes.copy()
+    moved.loc[moved["recipe"] == "short", "alpha"] += 0.5
+    before, after = (asked(table, "recipe") for table in (two_recipes, moved))
+    for one, other in zip(before, after, strict=True):
+        by = -0.5 if one["method"] == CONTROL else 0
+        assert other["estimate"] - one["estimate"] == pytest.approx(by, abs=1e-12)
 
 
 def test_all_other_questions_compare_within_a_recipe(two_recipes: pd.DataFrame) -> None:

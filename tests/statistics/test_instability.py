@@ -74,6 +74,16 @@ def test_slopes_between_and_within_arms_are_those_of_mundlaks_regression():
     assert np.isnan(row["alpha_tau"]), "all slopes are equal"
 
 
+def test_the_interval_of_kendalls_tau_stays_among_what_tau_can_be():
+    """Of three seeds that disagree t alone would put its ends far beyond."""
+    x, _ = simulated(np.random.default_rng(5), arms=2, seeds=3)
+    y = np.random.default_rng(6).normal(0.8, 0.1, x.shape)
+    (row,) = instability(networks_of(x, y), LEVEL).to_dict("records")
+    ends = row["accuracy_tau_low"], row["accuracy_tau_high"]
+    assert -1 <= ends[0] <= row["accuracy_tau"] <= ends[1] <= 1
+    assert -1 in ends or 1 in ends
+
+
 def test_ratios_are_apart_and_together():
     rng = np.random.default_rng(1)
     x, y = simulated(rng, ratios=2)

@@ -209,7 +209,7 @@ def test_each_mistake_has_one_message_before_any_job_starts():
     )
     wanted = [*MISTAKES.values(), ["no_module returns dict; return a torch.nn.Module"],
               ["name it by classifier: NAME. Its layers are 1"],
-              ["own_models has no function nothing; it has ", "mobile"],
+              ["own_models has no function or class nothing; it has ", "mobile"],
               ["Tokens(channels=1, classes=4, depth=3) raised TypeError", "depth"],
               ["but for its classifier, 1, it has no weights", "prunable: [NAME"]]  # fmt: skip
     for what, answer, words in zip(asked, answers, wanted, strict=True):
@@ -468,11 +468,12 @@ def test_curvature_is_found_of_attention_of_what_decides_and_beside_what_is_froz
 
 @pytest.mark.slow
 def test_what_is_asked_of_a_network_that_has_none_of_it_is_said_before_any_job(tmp_path):
-    """Second derivatives, rectifiers."""
+    """Second derivatives, rectifiers, batch norm."""
     asked = {"definition": asdict(definition("Once")), "name": "mine", "channels": 1,
              "classes": 4, "image": [8, 8], "files": [], "groups": False}  # fmt: skip
     known, none = examined._ask([asked | {"curvature": own} for own in (False, True)])
     assert not known["found"]["rectifiers"]
+    assert known["found"]["hidden"]
     assert none["error"].startswith("architecture mine: curvature is of second derivatives, which")
     values = changed("panels.0.architectures", ["mine"]) | {"dead_units": True}
     values["architectures"] = {"mine": {"module": "models.py:Once"}}
@@ -480,4 +481,11 @@ def test_what_is_asked_of_a_network_that_has_none_of_it_is_said_before_any_job(t
     path = write(tmp_path, values)
     found = {("mine", "digits"): examined._found(known["found"])}
     with pytest.raises(StudyError, match="dead_units: mine calls no rectifier"):
+        check_feasible(load(path), path, {"digits": None}, found)
+    values["dead_units"] = False
+    values["recipes"]["tiny"]["training"]["regularizers"] = {"batch_norm_l1": {"weight": 0.1}}
+    path = write(tmp_path, values)
+    with pytest.raises(
+        StudyError, match=r"recipes\.tiny: .*batch_norm_l1 finds nothing in mine, wh"
+    ):
         check_feasible(load(path), path, {"digits": None}, found)

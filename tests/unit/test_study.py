@@ -213,6 +213,15 @@ def test_the_ratios_of_a_job_must_fit_into_a_files_name(tmp_path):
     assert "81 characters" in message(write(tmp_path, values))
 
 
+def test_a_regularizer_that_finds_nothing_in_a_network_is_named_with_its_recipe(tmp_path):
+    asked = {"batch_norm_l1": {"weight": 0.1}}
+    path = write(tmp_path, changed("recipes.tiny.finetuning.regularizers", asked))
+    shapes = {"digits": describe("digits", path=None)}
+    words = r"recipes\.tiny: regularizer batch_norm_l1 finds nothing in mlp, which has no"
+    with pytest.raises(StudyError, match=words):
+        check_feasible(load(path), path, shapes)
+
+
 def test_a_ratio_of_its_own_that_a_network_cannot_reach_is_named_with_its_method(tmp_path):
     path = write(tmp_path, changed("methods.mine.ratios", [2, 50]) | {"count": "total"})
     shapes = {"digits": describe("digits", path=None)}

@@ -68,6 +68,11 @@ def examine(
         "draws": known.draws,
         "tokens": _has_tokens(network, images),
         "rectifiers": _has_rectifiers(network, images),
+        "norms": any(isinstance(module, nn.BatchNorm2d) for module in network.modules()),
+        "hidden": any(
+            isinstance(module, nn.Conv2d | nn.Linear) and of != known.classifier
+            for of, module in network.named_modules()
+        ),
         "layers": structure.plain(own.layers) if own else [],
         "stay": dict(own.stay) if own else {},
     }

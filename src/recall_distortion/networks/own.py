@@ -104,9 +104,13 @@ def load(name: str, definition: Definition) -> Callable[..., Any]:
     module = _import(where, place)
     found: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(found):
-        callables = [n for n, value in vars(module).items() if inspect.isfunction(value)]
+        callables = [
+            own
+            for own, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
         raise NetworkError(
-            f"{where}: {place.name} has no function {function}; it has "
+            f"{where}: {place.name} has no function or class {function}; it has "
             f"{', '.join(callables) or 'none'}"
         )
     return found

@@ -28,7 +28,7 @@ OF_WEIGHTS = {
         LISTINGS["measures"].columns,
     ),
     "dead_units": Listing(
-        "Dead units",
+        "Dead and linear units",
         _meanings(OF_UNITS)
         + " In evaluation mode, over all images that weights are fitted to. Units are those of all "
         "layers that pruning did not remove; how many, and each layer by itself, stands in "

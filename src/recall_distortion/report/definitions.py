@@ -160,7 +160,7 @@ def _definition(name: str, facts: Any) -> Definition:
     schedule = SCHEDULES.get(str(facts.get("schedule")))
     settings = [
         f"criterion {criterion.name}" if criterion.name != name else "",
-        "the other way round: those with the highest scores go"
+        "reversed: those with the highest scores go instead"
         if facts.get("target") == "highest"
         else "",
         f"removes {unit.meaning}" if unit != WEIGHT else "",

@@ -49,8 +49,9 @@ class Found:
     """What a study must know of a network of one's own, for images of a data set.
 
     ``tokens`` says whether a linear layer of it gets more than features, ``rectifiers`` whether it
-    calls one. Where channels are removed ``layers`` has its groups, and ``stay`` why the channels
-    of other layers stay.
+    calls one, ``norms`` whether it has batch norm over images, ``hidden`` whether it has a linear
+    layer or convolution besides the classifier. Where channels are removed ``layers`` has its
+    groups, and ``stay`` why the channels of other layers stay.
     """
 
     counts: Counts
@@ -59,6 +60,8 @@ class Found:
     draws: bool
     tokens: bool
     rectifiers: bool
+    norms: bool
+    hidden: bool
     layers: tuple[Layer, ...] = ()
     stay: Mapping[str, str] = field(default_factory=dict)
 

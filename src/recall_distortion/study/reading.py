@@ -107,6 +107,7 @@ def check_feasible(
                 )
             if own_network.tokens:
                 _refuse_of_tokens(path, network, study)
+            _check_regularizers(path, network, own_network.norms, own_network.hidden)
         else:
             _check_size(path, panel, shape)
             layers = tuple(
@@ -115,6 +116,8 @@ def check_feasible(
                 )
             )
             counts = structure.counts(layers)
+            norms = any(layer.kind == structure.BATCH_NORM for layer in layers)
+            _check_regularizers(path, network, norms, hidden=True)
         where = f"{panel.architecture} on {panel.dataset}"
         if misfit := transferring.check_shapes(study, panel, shapes):
             raise StudyError(f"{path}: key 'methods': {misfit}")
@@ -137,6 +140,25 @@ def check_feasible(
                 except NetworkError as error:
                     key = f"methods.{method}.ratios" if own else "ratios"
                     raise StudyError(f"{path}: key {key!r}: {error}") from None
+
+
+def _check_regularizers(path: str | Path, network: Network, norms: bool, hidden: bool) -> None:
+    """Raise ``StudyError`` for a regularizer that finds nothing in a network.
+
+    ``norms`` and ``hidden`` say whether it has batch norm, and layers before its classifier.
+    """
+    lacking = {"batch_norm_l1": "batch norm"} if not norms else {}
+    lacking |= (
+        {"jumpstart": "linear layer or convolution before its classifier"} if not hidden else {}
+    )
+    recipes = network.recipe.training, network.recipe.finetuning
+    for name, what in lacking.items():
+        if any(name in one.regularizers for one in recipes):
+            raise StudyError(
+                f"{path}: recipes.{network.panel.recipe}: regularizer {name} finds nothing in "
+                f"{network.panel.architecture}, which has no {what}; train that network by another "
+                "recipe"
+            )
 
 
 def _check_scales(

@@ -17,13 +17,13 @@ recipe       all pairs of recipes             they differ             two-sided 
 
 The column that a question varies is empty in its rows, because left and right name its levels.
 Ratios and methods are compared by their slopes as they are where both sides are read against one
-control. Where they are not (in rounds, rewound, pruned while trained), the trainings alone move
-slopes apart, so that each side is what it is beyond its own control.
+control. Where they are not (in rounds, rewound, pruned while trained, by two recipes), the
+trainings alone move slopes apart, so that each side is what it is beyond its own control.
 The first four are the paper's, and the control, being no pruning method, is in none of them. The
 other two are what the paper did not ask: whether a pruned and fine-tuned network's slope differs
 from that of the same dense network fine-tuned without pruning (method ``control``, ratio 1), and,
-where a study has several recipes for a network, whether a cell's slope depends on the recipe, the
-control's cell among them. All other questions compare within a recipe there.
+where a study has several recipes for a network, whether what a method does depends on the recipe,
+and whether the control's slope does. All other questions compare within a recipe there.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def tests(
         _adjusted(_within(own, used[used["recipe"].isin(own["recipe"])], architectures), recipe)
         for recipe, own in within_recipes(networks)
     ]
-    parts.append(_adjusted(_recipe_rows(used), ""))
+    parts.append(_adjusted(_recipe_rows(used, Controls.of(networks)), ""))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     order = table["question"].map(list(ADJUSTED_WITHIN).index).sort_values(kind="stable").index
     return table.loc[order].reset_index(drop=True)
@@ -151,22 +151,22 @@ def _networks(row: Row) -> Iterator[tuple[str, str]]:
         yield dataset, architecture
 
 
-def _recipe_rows(used: pd.DataFrame) -> Iterator[Row]:
+def _recipe_rows(used: pd.DataFrame, arms: Controls) -> Iterator[Row]:
     keys = [key for key in CELL if key != "recipe"]
+    slopes: dict[Cell, pd.Series] = {
+        (dataset, f"{architecture}/{recipe}", method, float(ratio)): own.set_index("seed")["alpha"]
+        for (dataset, architecture, recipe, method, ratio), own in used.groupby(CELL, sort=False)
+    }
+    controls = {cell: values for cell, values in slopes.items() if cell[2] in CONTROLS}
     compared_arms = used[~used["method"].isin(set(REFERENCE_ARMS) - set(CONTROLS))]
     for cell, rows in compared_arms.groupby(keys, sort=False):
-        slopes = {
-            recipe: own.set_index("seed")["alpha"]
-            for recipe, own in rows.groupby("recipe", sort=False)
-        }
-        for left, right in itertools.combinations(slopes, 2):
-            yield _row(
-                "recipe",
-                left,
-                right,
-                paired_test(slopes[left], slopes[right], "two-sided"),
-                **dict(zip(keys, cell, strict=True)),
-            )
+        for left, right in itertools.combinations(rows["recipe"].unique(), 2):
+            one, other = ((cell[0], f"{cell[1]}/{own}", *cell[2:]) for own in (left, right))
+            if cell[2] in CONTROLS:
+                found = paired_test(slopes[one], slopes[other], "two-sided")
+            else:
+                found = _paired(one, other, "two-sided", slopes, controls, arms)
+            yield _row("recipe", left, right, found, **dict(zip(keys, cell, strict=True)))
 
 
 def _adjusted(rows: Iterable[Row], recipe: str) -> pd.DataFrame:

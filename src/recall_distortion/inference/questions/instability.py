@@ -234,8 +234,10 @@ def _taus(x: np.ndarray, y: np.ndarray, outcome: str, level: float) -> dict[str,
         x.shape[1],
         level,
     )
+    # Of few seeds the interval by t would go on beyond what tau can be.
+    low, high = np.clip([found.low, found.high], -1, 1)
     row = {
-        "tau": found.estimate, "tau_low": found.low, "tau_high": found.high,
+        "tau": found.estimate, "tau_low": float(low), "tau_high": float(high),
         "tau_p": float(over_networks.pvalue), "tau_note": DEPENDENT,
     }  # fmt: skip
     if len(x) > 2:

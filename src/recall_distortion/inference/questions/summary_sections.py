@@ -291,7 +291,9 @@ def _believed(fits: pd.DataFrame) -> dict[str, float]:
     for (kind, believe), rows in said.groupby([kinds, "believe"], sort=False):
         found[f"{kind}/{believe}/models"] = len(rows)
         if (spreads := rows["spread"].astype(float).dropna()).size:
-            found |= least_and_most(f"{kind}/{believe}/spread", spreads)
+            # Infinite where the networks of a cell do not scatter.
+            found[f"{kind}/{believe}/spread/least"] = spreads.min()
+            found[f"{kind}/{believe}/spread/most"] = spreads.max()
     return found
 
 
