@@ -3,8 +3,7 @@
 ``python benchmarks/regularizers.py`` times steps on one core, alone and vectorized, with and
 without in turn, so that whatever else the machine does slows both alike. Times are those of the
 processor; reported are the median, least and largest ratio of the repeats. Of networks that have
-compiled loops a step is held against one of these, and against one of the plain modules; with
-Jumpstart the engine leaves the loops of convolutions, which have no pre-activations.
+compiled loops a step is held against one of these, and against one of the plain modules.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ ADDED = {
     "adamw": {"optimizer": "adamw"},
 }
 NETWORKS = ("mlp", "cnn", "lenet5", "resnet20", "thin_mlp_20x8", "thin_cnn_10x8")
-CONVOLUTIONS = ("cnn", "lenet5")
-COMPILED = (*CONVOLUTIONS, "mlp", "thin_mlp_20x8")
+COMPILED = ("cnn", "lenet5", "mlp", "thin_mlp_20x8")
 
 
 def ratios(
@@ -42,8 +40,7 @@ def ratios(
 ) -> list[float]:
     """Return the ratio of a step with to one without, ``fast`` or not, once for each repeat."""
     without = Running(case, at_once, "float32", "cpu", fast=fast)
-    leaves = name.startswith("jumpstart") and case.network in CONVOLUTIONS
-    added = Running(case, at_once, "float32", "cpu", fast=not leaves, **ADDED[name])
+    added = Running(case, at_once, "float32", "cpu", **ADDED[name])
     found = []
     for _ in range(repeats):
         taken = []
