@@ -9,14 +9,12 @@ median, least and largest; and how long building a smaller network and comparing
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from quantization import OTHERS, SHAPES, seconds
-from side_by_side import machine, print_table, ratios, spread
+from quantization import OTHERS, SHAPES, asked, compare, random_images
+from side_by_side import machine, spread
 from torch import Tensor, nn
 
 from recall_distortion import networks
@@ -24,9 +22,7 @@ from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.pruning.channels import channel_scores, layers_of
 from recall_distortion.compression.pruning.smaller import smaller
 from recall_distortion.compression.pruning.units import channel
-from recall_distortion.networks.plans import ARCHITECTURES
 from recall_distortion.system import processor
-from recall_distortion.training import DeviceImages
 
 MASKED = "masked"
 RATIOS = (2, 4, 10)
@@ -42,17 +38,11 @@ def kept(network: nn.Module, ratio: float, image: tuple[int, int]) -> Mapping[st
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--network", choices=ARCHITECTURES, default="lenet5")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    options = asked(__doc__)
     print(machine())
     processor.prepare(1, "cpu", deterministic=False)
     channels, side = SHAPES.get(options.network, OTHERS)
-    drawn = np.random.default_rng(0).integers(0, 256, (options.images, channels, side, side))
-    mean = np.full(channels, 0.5, np.float32)
-    images = DeviceImages(drawn.astype(np.uint8), np.zeros(options.images, np.int64), mean, mean)
+    images = random_images(options.images, channels, side)
     torch.manual_seed(0)
     network = networks.build(options.network, channels=channels, classes=10)
     network = network.to(memory_format=torch.channels_last).eval()
@@ -72,18 +62,7 @@ def main() -> None:
         start = time.perf_counter()
         channel.check(network, masked, masks, images)
         checked.append(time.perf_counter() - start)
-    taken: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(options.repeats + 1):
-        for way, module in ways.items():
-            found = seconds(module, images)
-            if repeat:
-                taken[way].append(options.images / found)
-    print(f"{options.images:,} images of {channels} x {side} x {side}, {options.network}, 1 core")
-    rows = [
-        [way, spread(own, "{:.0f}"), spread(ratios(own, taken[MASKED]))]
-        for way, own in taken.items()
-    ]
-    print_table(["way", "images a second", "to the masked one"], rows)
+    compare(ways, images, options, "to the masked one")
     print(f"built and compared in {spread([1000 * one for one in checked])} ms")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -70,33 +71,47 @@ def seconds(module: nn.Module, images: DeviceImages) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def asked(about: str) -> argparse.Namespace:
+    """Return the options, from a description whose first line says what is measured."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--network", choices=ARCHITECTURES, default="lenet5")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    print(machine())
-    processor.prepare(1, "cpu", deterministic=False)
-    channels, side = SHAPES.get(options.network, OTHERS)
-    drawn = np.random.default_rng(0).integers(0, 256, (options.images, channels, side, side))
+    return parser.parse_args()
+
+
+def random_images(count: int, channels: int, side: int) -> DeviceImages:
+    """Return so many images of random pixels, without classes."""
+    drawn = np.random.default_rng(0).integers(0, 256, (count, channels, side, side))
     mean = np.full(channels, 0.5, np.float32)
-    labels = np.zeros(options.images, np.int64)
-    images = DeviceImages(drawn.astype(np.uint8), labels, mean, mean)
-    ways = modules(options.network, images, channels)
+    return DeviceImages(drawn.astype(np.uint8), np.zeros(count, np.int64), mean, mean)
+
+
+def compare(
+    ways: Mapping[str, nn.Module], images: DeviceImages, options: argparse.Namespace, to: str
+) -> None:
+    """Measure modules in turn and print their rates, and ``to`` the first of them."""
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for repeat in range(options.repeats + 1):
         for way, module in ways.items():
             found = seconds(module, images)
             if repeat:
-                taken[way].append(options.images / found)
-    print(f"{options.images:,} images of {channels} x {side} x {side}, {options.network}, 1 core")
-    rows = [
-        [way, spread(own, "{:.0f}"), spread(ratios(own, taken[PLAIN]))]
-        for way, own in taken.items()
-    ]
-    print_table(["way", "images a second", "to the plain module"], rows)
+                taken[way].append(len(images) / found)
+    channels, side = SHAPES.get(options.network, OTHERS)
+    print(f"{len(images):,} images of {channels} x {side} x {side}, {options.network}, 1 core")
+    first, *_ = taken.values()
+    rows = [[way, spread(own, "{:.0f}"), spread(ratios(own, first))] for way, own in taken.items()]
+    print_table(["way", "images a second", to], rows)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = asked(__doc__)
+    print(machine())
+    processor.prepare(1, "cpu", deterministic=False)
+    channels, side = SHAPES.get(options.network, OTHERS)
+    images = random_images(options.images, channels, side)
+    compare(modules(options.network, images, channels), images, options, "to the plain module")
 
 
 if __name__ == "__main__":

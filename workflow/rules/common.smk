@@ -153,8 +153,14 @@ def get_measured(tables):
     """
     if not workflow.is_main_process:
         return [table for table in tables if Path(table).exists()]
+    return [table for table in tables if table not in get_tables_not_brought()]
+
+
+@cache
+def get_tables_not_brought():
+    """Return the tables that are measured on weights and can be neither found nor made."""
     lacking = measuring.not_brought(STUDY, RESULTS).values()
-    return [table for table in tables if not any(table in one for one in lacking)]
+    return {table for tables in lacking for table in tables}
 
 
 def get_curvature_files():

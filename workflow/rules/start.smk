@@ -1,6 +1,7 @@
 import os
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from snakemake.common import NOTHING_TO_BE_DONE_MSG

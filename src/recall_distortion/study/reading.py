@@ -147,13 +147,12 @@ def _check_regularizers(path: str | Path, network: Network, norms: bool, hidden:
 
     ``norms`` and ``hidden`` say whether it has batch norm, and layers before its classifier.
     """
-    lacking = {"batch_norm_l1": "batch norm"} if not norms else {}
-    lacking |= (
-        {"jumpstart": "linear layer or convolution before its classifier"} if not hidden else {}
-    )
     recipes = network.recipe.training, network.recipe.finetuning
-    for name, what in lacking.items():
-        if any(name in one.regularizers for one in recipes):
+    for name, what, has in (
+        ("batch_norm_l1", "batch norm", norms),
+        ("jumpstart", "linear layer or convolution before its classifier", hidden),
+    ):
+        if not has and any(name in one.regularizers for one in recipes):
             raise StudyError(
                 f"{path}: recipes.{network.panel.recipe}: regularizer {name} finds nothing in "
                 f"{network.panel.architecture}, which has no {what}; train that network by another "
