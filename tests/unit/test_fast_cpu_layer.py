@@ -92,6 +92,7 @@ EVEN = [  # of which pooling leaves no row or column out
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", EVEN)
 def test_peaks_are_the_convolution_s_outermost_numbers_of_each_image(shape):
     (images, weight, bias), padding = inputs(shape, count=2)

@@ -69,6 +69,7 @@ def trained(name, values, *, fast, at_once=3, side=None, channels=1, batch=13, m
     return stack, torch.stack(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", RECIPES)
 @pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("name", NAMES)
@@ -83,6 +84,7 @@ def test_training_is_that_of_the_plain_network(name, at_once, what):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side", "channels"),
     [
@@ -103,6 +105,7 @@ def test_images_of_any_size_are_taken_as_by_the_plain_network(name, side, channe
     torch.testing.assert_close(form.parameters, plain.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_pruned_weights_stay_zero(name):
     plain, expected = trained(name, RECIPES["jumpstart"], fast=False, masked=True)
@@ -334,6 +337,7 @@ def test_what_it_would_not_compute_is_left_to_the_plain_network(network):
     assert faster(network) is None
 
 
+@pytest.mark.slow
 def test_equal_extremes_of_a_convolution_give_its_weights_the_same_gradient():
     """Of equal places in an image the first gets all, where what lies under them is the same."""
     drawn = torch.Generator().manual_seed(3)
@@ -350,6 +354,7 @@ def test_equal_extremes_of_a_convolution_give_its_weights_the_same_gradient():
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv1", "conv2"])
 def test_one_tapped_convolution_has_its_own_extremes_alone(name):
     network = networks.build("cnn", channels=1, classes=4)
