@@ -125,10 +125,13 @@ def test_equal_extremes_share_a_gradient_as_in_pytorch():
 
 LAYOUTS = {
     "linear": lambda: torch.randn(3, 5, 4),
+    "linear, of more units": lambda: torch.randn(3, 5, 20),
     "wide": lambda: torch.randn(3, 5, 170),
     "many images": lambda: torch.randn(3, 150, 3),
     "images of a linear layer apart": lambda: torch.randn(67, 3, 4).transpose(0, 1),
+    "those of more units": lambda: torch.randn(67, 3, 20).transpose(0, 1),
     "one after another": lambda: torch.randn(3, 5, 4, 6, 2),
+    "of more places": lambda: torch.randn(3, 4, 7, 5, 5),
     "vectorized": lambda: torch.randn(5, 3, 4, 6, 2).transpose(0, 1),
     "channels last": lambda: torch.randn(3, 5, 6, 3, 7).permute(0, 1, 4, 2, 3),
     "vectorized, channels last": lambda: torch.randn(5, 3, 9, 9, 4).permute(1, 0, 4, 2, 3),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 
-#: A mask takes 16 random bits, so that this many shares can be dropped.
-LEVELS = 2**16
+#: Random bits of a feature: the fewer where the share to drop is so many 256ths, or else the more.
+BITS = {8: torch.int8, 16: torch.int16}
 #: Random words of 64 bits that are drawn at once, at most, as long as that holds a batch.
 AT_ONCE = 2**20
 
@@ -41,24 +42,27 @@ class Dropout:
     """Masks [K, B, features] of linear layers: zero at a share of places, and else 1 / (1 - share).
 
     So the expected value of what is dropped from stays (Srivastava et al., JMLR 2014). The share is
-    rounded to a multiple of 1 / ``LEVELS``.
+    rounded to a multiple of 1 / 65536, where it is none of 1 / 256.
     """
 
     def __init__(self, share: float, network: nn.Module, device: torch.device) -> None:
         self._features = layers(network)
-        self._lowest = round(share * LEVELS) - LEVELS // 2  # of the 16 bits that are kept
-        self._scale = LEVELS / (LEVELS - round(share * LEVELS))
+        fewer, more = BITS
+        self._bits = fewer if (share * 2**fewer).is_integer() else more
+        levels = 2**self._bits
+        self._lowest = round(share * levels) - levels // 2  # of the bits that are kept
+        self._scale = levels / (levels - round(share * levels))
         self._device = device
 
     def draw(
         self, generators: Sequence[torch.Generator], sizes: Sequence[int]
-    ) -> Iterator[dict[str, Tensor]]:
-        """Yield the masks of batches of such sizes, by layer, with one generator a network.
+    ) -> Iterator[Dropped]:
+        """Yield the masks of batches of such sizes, with one generator a network.
 
         Each batch takes whole words of a generator, so how many are drawn at once changes nothing.
         """
         total = sum(self._features.values())
-        words = [-(-size * total * 16 // 64) for size in sizes]
+        words = [-(-size * total * self._bits // 64) for size in sizes]
         first = 0
         while first < len(sizes):
             last, count = first + 1, words[first]
@@ -68,18 +72,17 @@ class Dropout:
             drawn = torch.empty(len(generators), count, dtype=torch.int64)
             for row, generator in zip(drawn, generators, strict=True):
                 row.random_(-(2**63), None, generator=generator)
+            bits = drawn.view(BITS[self._bits]).to(self._device)
             start = 0
             for size, taken in zip(sizes[first:last], words[first:last], strict=True):
-                bits = drawn[:, start : start + taken].view(torch.int16)[:, : size * total]
-                yield self._masks(bits.unflatten(1, (size, total)))
-                start += taken
+                yield Dropped(bits, self._places(start, size), self._lowest, self._scale)
+                start += taken * 64 // self._bits
             first = last
 
-    def _masks(self, bits: Tensor) -> dict[str, Tensor]:
-        parts = bits.to(self._device).split([*self._features.values()], dim=2)
-        return {name: self._mask(part) for name, part in zip(self._features, parts, strict=True)}
-
-    def _mask(self, bits: Tensor) -> Tensor:
-        # Compared into numbers at once: by way of booleans it takes eight times as long.
-        kept = torch.empty(bits.shape, device=self._device)
-        return torch.ge(bits, self._lowest, out=kept).mul_(self._scale)
+    def _places(self, start: int, size: int) -> dict[str, tuple[int, tuple[int, int]]]:
+        """Return where in the bits those of a batch of this size are, from a column on."""
+        found = {}
+        for name, features in self._features.items():
+            found[name] = start, (size, features)
+            start += size * features
+        return found

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recall_distortion.fast.gpu import form
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training import replicates
 from recall_distortion.training.augmentation import PADDING
@@ -51,7 +52,7 @@ class Fused(Stack):
         images: Tensor,
         *,
         training: bool = False,
-        dropped: Mapping[str, Tensor] | None = None,
+        dropped: Dropped | None = None,
         tapped: Sequence[str] = (),
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """Return each network's logits, as ``Stack`` says; those of evaluation have no gradient.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.fast import cpu
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
 from recall_distortion.training.recipe import Recipe, Regularizer
@@ -56,11 +57,11 @@ class Objective:
         return any(REGULARIZERS[one.name].needs_preactivations for one in self.regularizers)
 
     def losses(
-        self, stack: Stack, images: Tensor, labels: Tensor, dropped: Mapping[str, Tensor]
+        self, stack: Stack, images: Tensor, labels: Tensor, dropped: Dropped | None = None
     ) -> Tensor:
         """Return each network's mean loss [K] on images [K B, C, H, W] with labels [K, B].
 
-        ``dropped`` are what layers get times these, [K, B, features] (``training.dropout``).
+        What layers get is multiplied by the masks of ``dropped`` (``training.dropout``).
         """
         tapped = {
             name: None
@@ -87,10 +88,10 @@ def step(
     labels: Tensor,
     masks: Mapping[int, Tensor],
     objective: Objective = CROSS_ENTROPY,
-    dropped: Mapping[str, Tensor] | None = None,
+    dropped: Dropped | None = None,
 ) -> Tensor:
     """Make one step on images [K B, C, H, W] with labels [K, B]; return the mean losses [K]."""
-    losses = objective.losses(stack, images, labels, dropped or {})
+    losses = objective.losses(stack, images, labels, dropped)
     gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
     if masks:
         torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.training import replicates
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
 
@@ -31,19 +32,25 @@ Taken = dict[str, list[Tensor]] | Extremes
 
 @runtime_checkable
 class StackedForm(Protocol):
-    """A fast form that trains K networks at once itself, with masks and taps."""
+    """A fast form that trains K networks at once itself, with masks and taps.
+
+    One alone is trained by its plain modules where the form does not pay: there is neither a mask
+    nor a tap, and it says so.
+    """
+
+    pays_alone: bool
 
     def stacked(
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
-        dropped: Mapping[str, Tensor],
+        dropped: Dropped | None,
         tapped: Sequence[str],
     ) -> tuple[Tensor, Extremes | None]:
         """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
 
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
-        them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        them. What the layers in ``dropped`` get is multiplied by its masks [K, B, features].
         """
 
 
@@ -106,19 +113,23 @@ class Stack(ABC):
         images: Tensor,
         *,
         training: bool = False,
-        dropped: Mapping[str, Tensor] | None = None,
+        dropped: Dropped | None = None,
         tapped: Sequence[str] = (),
     ) -> tuple[Tensor, Taken]:
         """Return the logits, and what the layers named in ``tapped`` give.
 
-        What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        What the layers in ``dropped`` get is multiplied by its masks [K, B, features].
         """
         self._set_mode(training)
         half = self.dtype != torch.float32
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
-            if training and self._form is not None:
+            if (
+                training
+                and self._form is not None
+                and (self._form.pays_alone or len(self) > 1 or dropped or tapped)
+            ):
                 own = images.unflatten(0, (len(self), -1))
-                found, extremes = self._form.stacked(self._given, own, dropped or {}, tapped)
+                found, extremes = self._form.stacked(self._given, own, dropped, tapped)
                 return found, extremes or {}
             logits, taken = self._outputs(images, training, dropped or {}, tapped)
         return logits.to(self.tensors[self._first].dtype), taken

@@ -29,12 +29,81 @@ AGGREGATIONS = {"norm": NORM, "mean": MEAN, "balanced": BALANCED}
 Layout = tuple[int, int, int, int, int, int, bool]
 #: What counts as one in the upper half of a number, whose lower half holds a place.
 ONE = 1 << 32
-#: So many numbers at least are compared with as many others at a time, where units are few.
-_WIDE = 128
+#: So many numbers are compared with as many others at a time.
+_WIDE = 64
+#: Where a point has fewer numbers than this, all points are compared at a time.
+_FEW = 12
 
 
 # No NaN is an extreme: a loss of one is found by itself.
 _compiled = compiled(fastmath={"nnan", "nsz"})
+
+
+@_compiled
+def _turn(z, start, of_image, rows):  # type: ignore[no-untyped-def]
+    """Write a network's numbers, which begin at ``start``, to rows [units, batch]."""
+    for u in range(len(rows)):
+        row, unit = rows[u], z[start + u :: of_image]
+        for b in range(len(row)):
+            row[b] = unit[b]
+
+
+@_compiled
+def _find_of_few(z, layout, extremes, unit, point):  # type: ignore[no-untyped-def]
+    """Do what ``_find`` does, for few units without places."""
+    networks, batch, units, _, of_network, of_image, _ = layout
+    rows = np.empty((units, batch), z.dtype)
+    for k in range(networks):
+        _turn(z, k * of_network, of_image, rows)
+        top, bottom = extremes[0, k, point:][:batch], extremes[1, k, point:][:batch]
+        top[:], bottom[:] = rows[0], rows[0]
+        for u in range(units):
+            row, most, least = rows[u], rows[u, 0], rows[u, 0]
+            for b in range(batch):
+                top[b] = row[b] if row[b] > top[b] else top[b]
+                bottom[b] = row[b] if row[b] < bottom[b] else bottom[b]
+            for b in range(batch):
+                most = row[b] if row[b] > most else most
+                least = row[b] if row[b] < least else least
+            extremes[0, k, unit + u] = max(extremes[0, k, unit + u], most)
+            extremes[1, k, unit + u] = min(extremes[1, k, unit + u], least)
+
+
+@_compiled
+def _find_of_places(z, layout, extremes, unit, point):  # type: ignore[no-untyped-def]
+    """Do what ``_find`` does, for units with places."""
+    networks, batch, units, places, of_network, of_image, inside = layout
+    size = units * places
+    wide = min(size, _WIDE)
+    # Of each place in an image the largest and smallest numbers, and of each in a part of one.
+    tops, bottoms = np.empty(size, z.dtype), np.empty(size, z.dtype)
+    mosts, leasts = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
+    for k in range(networks):
+        tops[:], bottoms[:] = -np.inf, np.inf
+        for b in range(batch):
+            image = z[k * of_network + b * of_image :][:size]
+            for i in range(size):
+                tops[i] = image[i] if image[i] > tops[i] else tops[i]
+                bottoms[i] = image[i] if image[i] < bottoms[i] else bottoms[i]
+            mosts[:], leasts[:] = image[:wide], image[:wide]
+            for first in range(wide, size, wide):
+                part = image[first : first + wide]
+                for i in range(len(part)):
+                    mosts[i] = part[i] if part[i] > mosts[i] else mosts[i]
+                    leasts[i] = part[i] if part[i] < leasts[i] else leasts[i]
+            most, least = mosts[0], leasts[0]
+            for i in range(wide):
+                most = mosts[i] if mosts[i] > most else most
+                least = leasts[i] if leasts[i] < least else least
+            extremes[0, k, point + b], extremes[1, k, point + b] = most, least
+        for u in range(units):
+            first, step = (u, units) if inside else (u * places, 1)
+            highs, lows = tops[first::step], bottoms[first::step]
+            high, low = extremes[0, k, unit + u], extremes[1, k, unit + u]
+            for i in range(places):
+                high = highs[i] if highs[i] > high else high
+                low = lows[i] if lows[i] < low else low
+            extremes[0, k, unit + u], extremes[1, k, unit + u] = high, low
 
 
 @_compiled
@@ -44,47 +113,25 @@ def _find(z, layout, extremes, unit, point):  # type: ignore[no-untyped-def]
     ``z`` is all numbers as they lie in memory, and ``extremes`` [2, K, columns] the largest and the
     smallest, of units only where they are beyond what stands there.
     """
-    networks, batch, units, places, of_network, of_image, inside = layout
-    size = units * places
-    wide = min(size, max(1, _WIDE // units) * units)
-    tops, bottoms = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
+    networks, batch, units, places, of_network, of_image, _ = layout
+    if places > 1:
+        _find_of_places(z, layout, extremes, unit, point)
+        return
+    if units < _FEW:
+        _find_of_few(z, layout, extremes, unit, point)
+        return
     for k in range(networks):
         high, low = extremes[0, k, unit : unit + units], extremes[1, k, unit : unit + units]
         for b in range(batch):
-            image = z[k * of_network + b * of_image :][:size]
+            image = z[k * of_network + b * of_image :][:units]
             top, bottom = image[0], image[0]
-            if places == 1:
-                for u in range(units):
-                    top = image[u] if image[u] > top else top
-                    bottom = image[u] if image[u] < bottom else bottom
-                for u in range(units):
-                    high[u] = image[u] if image[u] > high[u] else high[u]
-                for u in range(units):
-                    low[u] = image[u] if image[u] < low[u] else low[u]
-            elif inside:
-                tops[:], bottoms[:] = image[:wide], image[:wide]
-                for first in range(wide, size, wide):
-                    part = image[first : first + wide]
-                    for i in range(len(part)):
-                        tops[i] = part[i] if part[i] > tops[i] else tops[i]
-                        bottoms[i] = part[i] if part[i] < bottoms[i] else bottoms[i]
-                for first in range(0, wide, units):
-                    for u in range(units):
-                        i = first + u
-                        high[u] = tops[i] if tops[i] > high[u] else high[u]
-                        low[u] = bottoms[i] if bottoms[i] < low[u] else low[u]
-                for i in range(wide):
-                    top = tops[i] if tops[i] > top else top
-                    bottom = bottoms[i] if bottoms[i] < bottom else bottom
-            else:
-                for u in range(units):
-                    part = image[u * places : (u + 1) * places]
-                    most, least = part[0], part[0]
-                    for i in range(places):
-                        most = part[i] if part[i] > most else most
-                        least = part[i] if part[i] < least else least
-                    high[u], low[u] = max(high[u], most), min(low[u], least)
-                    top, bottom = max(top, most), min(bottom, least)
+            for u in range(units):
+                top = image[u] if image[u] > top else top
+                bottom = image[u] if image[u] < bottom else bottom
+            for u in range(units):
+                high[u] = image[u] if image[u] > high[u] else high[u]
+            for u in range(units):
+                low[u] = image[u] if image[u] < low[u] else low[u]
             extremes[0, k, point + b], extremes[1, k, point + b] = top, bottom
 
 
@@ -178,7 +225,7 @@ def _search(z, layout, highs, lows, found):  # type: ignore[no-untyped-def]
         return
     if of_image == size:  # the images are as one
         batch, size = 1, batch * size
-    wide = min(size, max(1, _WIDE // units) * units)
+    wide = min(size, max(1, 2 * _WIDE // units) * units)
     wanted_highs, wanted_lows = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
     at_highs, at_lows = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
     for i in range(wide):
@@ -216,8 +263,51 @@ def _spread_units(z, layout, k, extremes, gradients, unit, there, found):  # typ
 
 
 @_compiled
+def _spread_of_few(z, layout, extremes, gradients, unit, point, found):  # type: ignore[no-untyped-def]
+    """Do what ``_spread`` does, for few units without places."""
+    networks, batch, units, _, of_network, of_image, _ = layout
+    rows, to = np.empty((units, batch), z.dtype), np.empty((units, batch), z.dtype)
+    of_high, of_low, nothing = np.empty(batch, z.dtype), np.empty(batch, z.dtype), np.float32(0)
+    highs, lows = np.empty(batch, np.int32), np.empty(batch, np.int32)
+    for k in range(networks):
+        _turn(z, k * of_network, of_image, rows)
+        _turn(found, k * of_network, of_image, to)
+        tops, bottoms = extremes[0, k, point:][:batch], extremes[1, k, point:][:batch]
+        highs[:], lows[:] = 0, 0
+        for u in range(units):
+            row = rows[u]
+            for b in range(batch):
+                highs[b] += row[b] == tops[b]
+                lows[b] += row[b] == bottoms[b]
+        for b in range(batch):
+            of_high[b] = gradients[0, k, point + b] / np.float32(highs[b])
+            of_low[b] = gradients[1, k, point + b] / np.float32(lows[b])
+        for u in range(units):
+            row, own = rows[u], to[u]
+            high, low = extremes[0, k, unit + u], extremes[1, k, unit + u]
+            many_high, many_low = 0, 0
+            for b in range(batch):
+                many_high += row[b] == high
+                many_low += row[b] == low
+            most = gradients[0, k, unit + u] / np.float32(many_high)
+            least = gradients[1, k, unit + u] / np.float32(many_low)
+            for b in range(batch):
+                own[b] += of_high[b] if row[b] == tops[b] else nothing
+                own[b] += of_low[b] if row[b] == bottoms[b] else nothing
+                own[b] += most if row[b] == high else nothing
+                own[b] += least if row[b] == low else nothing
+        for b in range(batch):
+            image = found[k * of_network + b * of_image :][:units]
+            for u in range(units):
+                image[u] = to[u, b]
+
+
+@_compiled
 def _spread(z, layout, extremes, gradients, unit, point, found):  # type: ignore[no-untyped-def]
     """Add the gradients of a layer's extremes to what is found at their places."""
+    if layout[3] == 1 and layout[2] < _FEW:
+        _spread_of_few(z, layout, extremes, gradients, unit, point, found)
+        return
     there = np.empty((2, layout[2]), np.int64)
     for k in range(layout[0]):
         _spread_points(z, layout, k, extremes, gradients, point, found)
@@ -281,8 +371,9 @@ def find(layers: Sequence[Tensor]) -> Tensor:
     columns = sum(z.shape[1] + z.shape[2] for z in layers)
     extremes = layers[0].new_empty(2, len(layers[0]), columns)
     extremes[0], extremes[1] = -torch.inf, torch.inf
+    found = extremes.numpy()
     for z, own in zip(layers, starts(layers), strict=True):
-        _find_in(_memory(z), layout(z), extremes.numpy(), *own)
+        _find_in(_memory(z), layout(z), found, *own)
     return extremes
 
 

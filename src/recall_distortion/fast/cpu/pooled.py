@@ -25,6 +25,7 @@ from recall_distortion.fast.cpu.layers import (
 )
 from recall_distortion.fast.cpu.rectified import FoundExtremes, rectified
 from recall_distortion.fast.plain import refuse_hooks
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.networks.layers import adaptive_max_pool
 
 
@@ -61,13 +62,13 @@ class PooledForm(Form):
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
-        dropped: Mapping[str, Tensor],
+        dropped: Dropped | None,
         tapped: Sequence[str],
     ) -> tuple[Tensor, FoundExtremes | None]:
         """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
 
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has them. What
-        the linear layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        the linear layers in ``dropped`` get is multiplied by its masks.
         """
         for skipped in (self, *self._plain, *self._convolutions.values(), *self._linear.values()):
             refuse_hooks(skipped, "compiled loops")

@@ -19,12 +19,16 @@ from torch import Tensor, nn
 from recall_distortion.fast import cpu
 from recall_distortion.fast.cpu.forms import Form, is_own
 from recall_distortion.fast.plain import refuse_hooks
+from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 
 #: The side that ``networks.mlp`` and ``networks.thin_mlp`` average images to.
 SIDE = 8
 _NARROW = 16
-_NO_MASK = np.empty((0, 0, 0), np.float32)
+#: Random bits of layers' inputs, a layer's first column, the lowest that keep, and the scale.
+Bits = tuple[Any, int, int, float]
+#: What the loops get where nothing is dropped.
+_NOTHING_DROPPED = np.empty((0, 0), np.int8), 0, 0, 1.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,11 @@ class FoundExtremes:
 class RectifiedForm(Form):
     """A network of linear layers in the order of their names, all but the last one rectified.
 
-    Called as a module it is the plain network; ``stacked`` is the training of K networks.
+    Called as a module it is the plain network; ``stacked`` is the training of K networks. Of one a
+    step is mostly calls, and the loops' own take longer than PyTorch's.
     """
+
+    pays_alone = False
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
@@ -72,13 +79,13 @@ class RectifiedForm(Form):
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
-        dropped: Mapping[str, Tensor],
+        dropped: Dropped | None,
         tapped: Sequence[str],
     ) -> tuple[Tensor, FoundExtremes | None]:
         """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
 
         ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
-        them. What the layers in ``dropped`` get is multiplied by these masks [K, B, features].
+        them. What the layers in ``dropped`` get is multiplied by its masks.
         """
         for skipped in (self, *self._plain, *self._layers.values()):
             refuse_hooks(skipped, "compiled loops")
@@ -108,19 +115,21 @@ def rectified(
     x: Tensor,
     layers: Mapping[str, nn.Linear],
     tensors: Mapping[str, Tensor],
-    dropped: Mapping[str, Tensor],
+    dropped: Dropped | None,
     tapped: Sequence[str],
 ) -> tuple[Tensor, list[FoundExtremes]]:
     """Return what linear layers make of x [K, B, features], all but the last one rectified.
 
     And the extremes of the tapped ones. The other arguments are those of ``stacked``.
     """
-    masks = [dropped[name].contiguous() if name in dropped else None for name in layers]
-    if masks[0] is not None:
-        x = x * masks[0]
+    dropped = dropped or Dropped(torch.empty(0), {}, 0, 1.0)
+    first, *later = layers
+    if first in dropped:
+        x = x * dropped[first]
+    bits = [_bits(dropped, name) for name in later]
     taps = [number for number, name in enumerate(layers) if name in tapped]
     own = [tensors[f"{name}.{part}"] for name in layers for part in ("weight", "bias")]
-    logits, extremes = _Rectified.apply(x, masks, taps, *own)
+    logits, extremes = _Rectified.apply(x, bits, taps, *own)
     if not taps:
         return logits, []
     units = sum(tensors[f"{name}.bias"].shape[-1] for name in layers if name in tapped)
@@ -134,14 +143,14 @@ class _Rectified(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        masks: Sequence[Tensor | None],
+        bits: Sequence[Bits],
         tapped: Sequence[int],
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the last layer's results, and the extremes of the ``tapped`` ones.
 
         ``x`` is [K, B, features], and ``tensors`` are each layer's weight and bias, [K, ...], or of
-        one network without K. What a layer gets is multiplied by its mask, but for the first one's.
+        one network without K. By ``bits`` the inputs of all but the first one are dropped.
         """
         # Numba takes half a second to import, and where there is a GPU it need not be there.
         from recall_distortion.fast.cpu import rectifier
@@ -151,17 +160,17 @@ class _Rectified(torch.autograd.Function):
             tensors = tuple(value[None] for value in tensors)
         weights, biases = tensors[::2], tensors[1::2]
         inputs, outputs = [x], []
-        for weight, bias, mask in zip(weights, biases, [*masks[1:], None], strict=True):
+        for n, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             z = torch.bmm(inputs[-1], weight.mT)
             outputs.append(z)
-            if len(outputs) == len(weights):
+            if n == len(bits):
                 z += bias[:, None]
             else:
                 passed = torch.empty_like(z)
-                given = bias.detach().contiguous().numpy(), _array(mask), passed.numpy()
-                rectifier.forward(z.numpy(), *given)
+                added = bias.detach().contiguous().numpy()
+                rectifier.forward(z.numpy(), added, *bits[n], passed.numpy())
                 inputs.append(passed)
-        ctx.masks, ctx.tapped = masks, tapped
+        ctx.bits, ctx.tapped = bits, tapped
         extremes = x.new_empty(0)
         if tapped:
             extremes = cpu.load_extremes().find([outputs[number] for number in tapped])
@@ -204,12 +213,15 @@ class _Rectified(torch.autograd.Function):
             if n or ctx.needs_input_grad[0]:
                 gradient = torch.bmm(gradient, weights[n])
             if n:
-                before = outputs[n - 1].numpy(), _array(ctx.masks[n])
-                rectifier.backward(*before, gradient.numpy())
+                rectifier.backward(outputs[n - 1].numpy(), *ctx.bits[n - 1], gradient.numpy())
         if ctx.alone:
             gradients = [value[0] for value in gradients]
         return gradient if ctx.needs_input_grad[0] else None, None, None, *gradients
 
 
-def _array(mask: Tensor | None) -> Any:
-    return _NO_MASK if mask is None else mask.numpy()
+def _bits(dropped: Dropped, name: str) -> Bits:
+    """Return what the loops get by which a layer's inputs are dropped."""
+    if name not in dropped:
+        return _NOTHING_DROPPED
+    first, _ = dropped.places[name]
+    return dropped.bits.numpy(), first, dropped.lowest, dropped.scale
