@@ -189,7 +189,8 @@ CALLS = {
     "rectifier": (
         "from recall_distortion.fast.cpu import rectifier\n"
         "z = torch.ones(1, 2, 3).numpy()\n"
-        "rectifier.backward(z, z, z)\n"
+        "bits = torch.zeros(0, 0, dtype=torch.int8).numpy()\n"
+        "rectifier.backward(z, bits, 0, 0, 1.0, z)\n"
     ),
 }
 

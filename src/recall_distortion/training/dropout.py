@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
 from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 
-#: Random bits of a feature: the fewer where the share to drop is so many 256ths, or else the more.
-BITS = {8: torch.int8, 16: torch.int16}
+#: Random bits of a mask: the fewer where the share to drop is so many 256ths, and else the more.
+BITS = {8: np.int8, 16: np.int16}
 #: Random words of 64 bits that are drawn at once, at most, as long as that holds a batch.
-AT_ONCE = 2**20
+AT_ONCE = 2**17
 
 
 def layers(network: nn.Module) -> dict[str, int]:
@@ -59,20 +60,23 @@ class Dropout:
     ) -> Iterator[Dropped]:
         """Yield the masks of batches of such sizes, with one generator a network.
 
-        Each batch takes whole words of a generator, so how many are drawn at once changes nothing.
+        Each generator gives NumPy's a seed, which draws four times as fast. Each batch takes whole
+        words, so how many are drawn at once changes nothing.
         """
+        streams = [
+            np.random.PCG64DXSM(int(torch.randint(2**63 - 1, (), generator=one)))
+            for one in generators
+        ]
         total = sum(self._features.values())
         words = [-(-size * total * self._bits // 64) for size in sizes]
         first = 0
         while first < len(sizes):
             last, count = first + 1, words[first]
-            while last < len(sizes) and len(generators) * (count + words[last]) <= AT_ONCE:
+            while last < len(sizes) and len(streams) * (count + words[last]) <= AT_ONCE:
                 count += words[last]
                 last += 1
-            drawn = torch.empty(len(generators), count, dtype=torch.int64)
-            for row, generator in zip(drawn, generators, strict=True):
-                row.random_(-(2**63), None, generator=generator)
-            bits = drawn.view(BITS[self._bits]).to(self._device)
+            drawn = np.stack([stream.random_raw(count) for stream in streams])
+            bits = torch.from_numpy(drawn.view(BITS[self._bits])).to(self._device)
             start = 0
             for size, taken in zip(sizes[first:last], words[first:last], strict=True):
                 yield Dropped(bits, self._places(start, size), self._lowest, self._scale)
