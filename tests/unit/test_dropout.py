@@ -52,7 +52,7 @@ def test_a_network_without_such_a_layer_is_refused():
         dropout.layers(torch.nn.Sequential(torch.nn.Linear(3, 2)))
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.37, 3 / 256, 1 / 512])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.37, 35 / 256, 71 / 512])
 def test_masks_have_the_share_and_keep_the_expected_value(share):
     network = networks.build("mlp", channels=1, classes=4)
     (masks,) = Dropout(share, network, CPU).draw(
