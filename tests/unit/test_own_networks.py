@@ -262,7 +262,10 @@ def test_a_study_names_its_own_networks_and_looks_at_them_once(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("own", "words"),
     [
-        ({"module": "models.py"}, ["architectures.mine.module", "not 'models.py'"]),
+        (
+            {"module": "models.py"},
+            ["mine.module': should be package.module:function, or", "not 'models.py'"],
+        ),
         ({"module": "models.py:f", "classes": 3}, ["unknown key", "options, classifier"]),
     ],
 )

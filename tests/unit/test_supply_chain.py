@@ -158,5 +158,5 @@ def test_names_in_a_study_with_metacharacters_are_refused(studies, what, text) -
         values["jobs"]["bundles"] = {text: ["magnitude"]}
     path = studies / "named.yaml"
     path.write_text(yaml.safe_dump(values))
-    with pytest.raises(RecallDistortionError, match="string should match pattern"):
+    with pytest.raises(RecallDistortionError, match="should be a name of a to z, 0 to 9 and _"):
         load(path)

@@ -21,7 +21,8 @@ from recall_distortion.system.errors import NetworkError, StudyError
 _OWN = "recall_distortion.networks.own"
 _GROUPS = "recall_distortion.networks.channel_groups"
 _CHANNEL = f".units.{CHANNEL.name}"
-_MODULE = r"^[^:\s]+:[A-Za-z_][A-Za-z0-9_]*$"
+#: ``package.module:function`` or ``file.py:function``.
+MODULE = r"^[^:\s]+:[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class NamedChannels(Strict):
@@ -39,7 +40,7 @@ class NamedChannels(Strict):
 class OwnNetwork(Strict):
     """A network of one's own: what makes it, and what of it is what where that is not found."""
 
-    module: Annotated[str, StringConstraints(pattern=_MODULE)] = Field(
+    module: Annotated[str, StringConstraints(pattern=MODULE)] = Field(
         description="The function that returns the torch.nn.Module: package.module:function, or "
         "file.py:function with the file's path from the study's folder."
     )

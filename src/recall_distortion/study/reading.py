@@ -21,7 +21,9 @@ from recall_distortion.networks.structure import Layer
 from recall_distortion.study import transferring, units
 from recall_distortion.study.examined import Found, ImageShape
 from recall_distortion.study.models import Network, Study
+from recall_distortion.study.own import MODULE
 from recall_distortion.study.parts import KINDS, Method
+from recall_distortion.study.strict import NAME
 from recall_distortion.system.errors import NetworkError, StudyError
 from recall_distortion.vocabulary import Panel
 
@@ -39,6 +41,12 @@ OVERRIDES = (
     "precision",
     "deterministic",
 )
+
+#: What text of a pattern is, in words.
+_PATTERNS = {
+    NAME: "a name of a to z, 0 to 9 and _ that begins with a letter",
+    MODULE: "package.module:function, or file.py:function, of what makes the network",
+}
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
@@ -339,6 +347,8 @@ def _explain(path: Path, error: ValidationError, overrides: Mapping[str, Any]) -
             parent = _model_at(location[:-1])
             message = "unknown key" + (f"; valid here: {_fields(parent)}" if parent else "")
         elif problem["type"] != "missing":
+            if problem["type"] == "string_pattern_mismatch":
+                message = f"should be {_PATTERNS[problem['ctx']['pattern']]}"
             given = repr(problem["input"])
             if problem["type"] != "value_error" or len(given) < 60:
                 message += f", not {given[:80]}"
@@ -347,8 +357,9 @@ def _explain(path: Path, error: ValidationError, overrides: Mapping[str, Any]) -
 
 
 def _is_kind(location: list[str], place: int) -> bool:
-    """Return whether a part of a location is no key but the kind of one of the study's methods."""
-    return place == 2 and location[0] == "methods" and location[2] in KINDS
+    """Return whether a part of a location is no key: a method's kind, or that a key is wrong."""
+    kind = place == 2 and location[0] == "methods" and location[2] in KINDS
+    return kind or location[place] == "[key]"
 
 
 def _given(annotation: Any) -> Any:
