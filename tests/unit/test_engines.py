@@ -14,6 +14,7 @@ from recall_distortion.system.errors import TrainingError
 from recall_distortion.training import Engine, NonFiniteLoss, Run, TrainingImages, choose, fit_runs
 from recall_distortion.training.randomness import generator
 from recall_distortion.training.replicates import copy_state
+from recall_distortion.training.stacks import Alone
 
 CASES = [
     # architecture, channels, size, augmentation, learning rate
@@ -154,6 +155,13 @@ def test_runs_are_split_into_stacks_of_even_size_and_keep_their_order(
     seeds = [fitted.history[0]["seed"] for fitted in found]
     assert seeds == list(range(count))
     assert [len(rows) for rows in seen] == sizes
+
+
+def test_one_that_is_left_over_is_its_own_module():
+    network = networks.build("mlp", channels=1, classes=4)
+    state = copy_state(network)
+    assert isinstance(Engine(3).open(network, [state]), Alone)
+    assert not isinstance(Engine(3).open(network, [state, state]), Alone)
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

@@ -82,7 +82,7 @@ WRONG = [
         "datasets.digits",
         ["has a test set"],
     ),
-    ("datasets", {"Big": {"source": "digits"}}, "datasets.Big", ["begins with a letter", "not 'Big'"]),
+    ("datasets", {"Big": {"source": "digits"}}, "datasets.Big", ["with a letter", "not 'Big'"]),
     ("datasets", {}, "datasets", ["at least 1 item"]),
     ("datasets.more", {"source": "mnist"}, None, ["datasets.more", "no panel uses it"]),
     ("recipes.more", RECIPE, None, ["panels.0.recipe", "tiny", "more"]),

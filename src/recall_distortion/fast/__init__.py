@@ -20,6 +20,6 @@ def faster(network: nn.Module) -> nn.Module | None:
     with a ``NetworkError``: derivatives but first ones by ``backward()`` and
     ``torch.autograd.grad``, and hooks on the network or on the layers that it computes as one. On
     a CPU LeNet-5, the CNN and the MLPs have a form; the MLPs' is for the training of many at once,
-    or with dropout or Jumpstart.
+    and of one with dropout or Jumpstart, and else leaves all to the plain modules.
     """
     return cpu.faster(network)

@@ -74,7 +74,8 @@ class Engine:
         precision = PRECISIONS[self.precision]
         if self.fused:
             return Fused(network, states, precision)
-        stack = Vectorized if self.vectorized else Alone
+        # One that is left over gains nothing from vectorizing.
+        stack = Vectorized if self.vectorized and len(states) > 1 else Alone
         return stack(self.module(network), states, precision)
 
     def fitting(self, network: nn.Module, images: DeviceImages, batch_size: int) -> int:

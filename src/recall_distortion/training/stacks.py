@@ -34,8 +34,8 @@ Taken = dict[str, list[Tensor]] | Extremes
 class StackedForm(Protocol):
     """A fast form that trains K networks at once itself, with masks and taps.
 
-    One alone is trained by its plain modules where the form does not pay: there is neither a mask
-    nor a tap, and it says so.
+    One alone is trained by its plain modules where the form says that it does not pay, unless
+    something is dropped or tapped.
     """
 
     pays_alone: bool
