@@ -22,6 +22,7 @@ from recall_distortion.vocabulary import (
     BEYOND_CONTROL,
     CONTROL,
     DEINTENSIFICATION,
+    DENSE,
     INCONCLUSIVE,
     INTENSIFICATION,
     NOT_DISTINGUISHABLE,
@@ -129,6 +130,25 @@ class TestAnswer:
         assert "No pruned network was evaluated" in text
         assert "the tables hold dense and control networks only" in text
         assert "every network was then pruned" not in text
+
+    @pytest.mark.slow
+    def test_a_panel_of_controls_alone_has_no_empty_pictures(self, tmp_path: Path) -> None:
+        tables = make(tmp_path / "tables", architectures=("mlp", "cnn"), seeds=3)
+        references = [DENSE, CONTROL, RESEED]
+        for name in ("networks", "recall", "estimates"):
+            change(
+                tables,
+                name,
+                lambda table: table[
+                    (table["architecture"] == "mlp") | table["method"].isin(references)
+                ],
+            )
+        page = tmp_path / "report.html"
+        text = words(tables, page)
+        assert "n = 0 networks" not in text
+        assert "Slope α after fine-tuning, mlp on digits" in text
+        assert "Slope α after fine-tuning, cnn on digits" not in text
+        assert "digits / cnn" in text
 
     def test_the_grid_holds_difference_and_slope(self, large_tables: Path) -> None:
         data = read_tables(large_tables)

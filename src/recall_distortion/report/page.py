@@ -55,6 +55,7 @@ from recall_distortion.report.quantized import quantized_facts
 from recall_distortion.report.section_tables import section_tables
 from recall_distortion.report.tables import REQUIRED, ReportTables, pruned, read, read_tables
 from recall_distortion.system.files import write_text
+from recall_distortion.tables.study import of_panel
 from recall_distortion.vocabulary import Panel
 
 
@@ -264,7 +265,9 @@ def _of_panels(data: ReportTables, pictures: Mapping[str, Picture]) -> dict[str,
     """Return what the page says of each panel, its pictures among it."""
     panels = [panel_facts(data, panel) for panel in data.panels]
     for panel, facts in zip(data.panels, panels, strict=True):
-        facts["pictures"] = _panel_pictures(pictures, panel, facts) if data.methods else {}
+        # Of a panel with nothing but dense networks and controls every picture would be empty.
+        compressed = of_panel(data.networks, panel)["method"].isin(data.methods).any()
+        facts["pictures"] = _panel_pictures(pictures, panel, facts) if compressed else {}
     return {
         "panels": panels,
         "small": [panel for panel in panels if panel["small"]],
