@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping
 
 import torch
-from quantization import OTHERS, SHAPES, asked, compare, random_images
-from side_by_side import machine, spread
+from quantization import begin, compare, shape
+from side_by_side import spread
 from torch import Tensor, nn
 
 from recall_distortion import networks
@@ -22,7 +22,6 @@ from recall_distortion.compression.channel_ratios import fraction_of_channels
 from recall_distortion.compression.pruning.channels import channel_scores, layers_of
 from recall_distortion.compression.pruning.smaller import smaller
 from recall_distortion.compression.pruning.units import channel
-from recall_distortion.system import processor
 
 MASKED = "masked"
 RATIOS = (2, 4, 10)
@@ -38,11 +37,8 @@ def kept(network: nn.Module, ratio: float, image: tuple[int, int]) -> Mapping[st
 
 def main() -> None:
     """Measure and print."""
-    options = asked(__doc__)
-    print(machine())
-    processor.prepare(1, "cpu", deterministic=False)
-    channels, side = SHAPES.get(options.network, OTHERS)
-    images = random_images(options.images, channels, side)
+    options, images = begin(__doc__)
+    channels, side = shape(options.network)
     torch.manual_seed(0)
     network = networks.build(options.network, channels=channels, classes=10)
     network = network.to(memory_format=torch.channels_last).eval()

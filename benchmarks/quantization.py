@@ -30,9 +30,8 @@ from recall_distortion.training.engines import Engine
 from recall_distortion.training.loop import EVALUATION_IMAGES
 
 PLAIN, FAST = "plain module", "as dense networks are evaluated"
+#: Channels and side of networks' images, where these are not CIFAR-10's.
 SHAPES = {"mlp": (1, 8), "cnn": (1, 8), "lenet5": (1, 28)}
-#: Channels and side of all other networks' images.
-OTHERS = (3, 32)
 METHODS = ("int8_static", "int8_dynamic", "int8_weights")
 
 
@@ -71,20 +70,28 @@ def seconds(module: nn.Module, images: DeviceImages) -> float:
     return time.perf_counter() - start
 
 
-def asked(about: str) -> argparse.Namespace:
-    """Return the options, from a description whose first line says what is measured."""
+def begin(about: str) -> tuple[argparse.Namespace, DeviceImages]:
+    """Return the options and random images for their network, and print what the machine is.
+
+    The first line of ``about`` says what is measured.
+    """
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--network", choices=ARCHITECTURES, default="lenet5")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
-    return parser.parse_args()
-
-
-def random_images(count: int, channels: int, side: int) -> DeviceImages:
-    """Return so many images of random pixels, without classes."""
+    options = parser.parse_args()
+    print(machine())
+    processor.prepare(1, "cpu", deterministic=False)
+    count, (channels, side) = options.images, shape(options.network)
     drawn = np.random.default_rng(0).integers(0, 256, (count, channels, side, side))
     mean = np.full(channels, 0.5, np.float32)
-    return DeviceImages(drawn.astype(np.uint8), np.zeros(count, np.int64), mean, mean)
+    images = DeviceImages(drawn.astype(np.uint8), np.zeros(count, np.int64), mean, mean)
+    return options, images
+
+
+def shape(network: str) -> tuple[int, int]:
+    """Return the channels and the side of a network's images."""
+    return SHAPES.get(network, (3, 32))
 
 
 def compare(
@@ -97,7 +104,7 @@ def compare(
             found = seconds(module, images)
             if repeat:
                 taken[way].append(len(images) / found)
-    channels, side = SHAPES.get(options.network, OTHERS)
+    channels, side = shape(options.network)
     print(f"{len(images):,} images of {channels} x {side} x {side}, {options.network}, 1 core")
     first, *_ = taken.values()
     rows = [[way, spread(own, "{:.0f}"), spread(ratios(own, first))] for way, own in taken.items()]
@@ -106,11 +113,8 @@ def compare(
 
 def main() -> None:
     """Measure and print."""
-    options = asked(__doc__)
-    print(machine())
-    processor.prepare(1, "cpu", deterministic=False)
-    channels, side = SHAPES.get(options.network, OTHERS)
-    images = random_images(options.images, channels, side)
+    options, images = begin(__doc__)
+    channels, _ = shape(options.network)
     compare(modules(options.network, images, channels), images, options, "to the plain module")
 
 
