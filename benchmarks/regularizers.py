@@ -32,7 +32,7 @@ ADDED = {
     "adamw": {"optimizer": "adamw"},
 }
 NETWORKS = ("mlp", "cnn", "lenet5", "resnet20", "thin_mlp_20x8", "thin_cnn_10x8")
-COMPILED = ("cnn", "lenet5", "mlp", "thin_mlp_20x8")
+COMPILED = ("cnn", "lenet5", "mlp", "thin_mlp_20x8", "thin_cnn_10x8")
 
 
 def ratios(

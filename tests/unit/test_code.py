@@ -109,7 +109,8 @@ def test_a_job_depends_on_its_own_network_and_criteria_alone() -> None:
     assert not {"networks/cnn.py", "networks/lenet.py", "networks/plans.py"} & trained.keys()
     fast = {name for name in trained if "fast/cpu/" in name and not name.endswith("__init__.py")}
     assert fast == {
-        f"fast/cpu/{name}.py" for name in ("mlp", "forms", "rectified", "rectifier", "compiling")
+        f"fast/cpu/{name}.py"
+        for name in ("mlp", "forms", "rectified", "rectifier", "jumpstart", "compiling")
     }
     assert not any(name.startswith(("compression", "tables", "study")) for name in trained)
     assert {"fast/cpu/kernels.py", "fast/cpu/cnn.py"} <= words("train", *CNN).keys()

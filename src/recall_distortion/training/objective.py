@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recall_distortion import networks
 from recall_distortion.fast import cpu
+from recall_distortion.fast.cpu.jumpstart import Jumpstart
 from recall_distortion.networks.dropped import Dropped
 from recall_distortion.system.errors import NetworkError
 from recall_distortion.training.descent import Descent
@@ -63,18 +64,38 @@ class Objective:
 
         What layers get is multiplied by the masks of ``dropped`` (``training.dropout``).
         """
-        tapped = {
-            name: None
-            for one in self.regularizers
-            if REGULARIZERS[one.name].needs_preactivations
-            for name in REGULARIZERS[one.name].names(one, stack.network)
-        }
+        tapping = self._tapping(stack)
+        tapped = dict.fromkeys(name for names in tapping.values() for name in names)
         logits, taken = stack.outputs(images, training=True, dropped=dropped, tapped=[*tapped])
         losses = cross_entropy(logits, labels, self.label_smoothing).mean(1)
         for one in self.regularizers:
-            penalties = REGULARIZERS[one.name].penalty(one, stack, taken)
+            own = {name: taken[name] for name in tapping.get(one, ())}
+            penalties = REGULARIZERS[one.name].penalty(one, stack, own)
             losses = torch.add(losses, penalties, alpha=one.weight)
         return losses
+
+    def gradients(
+        self, stack: Stack, images: Tensor, labels: Tensor, dropped: Dropped | None = None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return what ``losses`` does, and the gradients of the stack's parameters."""
+        found = None
+        if len(self.regularizers) < 2 and all(one.name == "jumpstart" for one in self.regularizers):
+            jumpstart = None
+            for one, names in self._tapping(stack).items():
+                jumpstart = Jumpstart(one.weight, one.balance, one.aggregation, tuple(names))
+            found = stack.gradients(images, labels, dropped, self.label_smoothing, jumpstart)
+        if found is not None:
+            return found
+        losses = self.losses(stack, images, labels, dropped)
+        return losses.detach(), torch.autograd.grad(losses.sum(), stack.parameters)
+
+    def _tapping(self, stack: Stack) -> dict[Regularizer, list[str]]:
+        """Return of what layers the regularizers need pre-activations."""
+        return {
+            one: REGULARIZERS[one.name].names(one, stack.network)
+            for one in self.regularizers
+            if REGULARIZERS[one.name].needs_preactivations
+        }
 
 
 #: The loss of a recipe that says nothing of it.
@@ -91,12 +112,11 @@ def step(
     dropped: Dropped | None = None,
 ) -> Tensor:
     """Make one step on images [K B, C, H, W] with labels [K, B]; return the mean losses [K]."""
-    losses = objective.losses(stack, images, labels, dropped)
-    gradients = torch.autograd.grad(losses.sum(), optimizer.parameters)
+    losses, gradients = objective.gradients(stack, images, labels, dropped)
     if masks:
         torch._foreach_mul_([gradients[position] for position in masks], list(masks.values()))
     optimizer.step(gradients)
-    return losses.detach()
+    return losses
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -132,8 +152,6 @@ def _jumpstart(regularizer: Regularizer, stack: Stack, taken: Taken) -> Tensor:
     max(1 + m, 0), is zero where it is neither by a margin of 1. Equal extremes share a gradient.
     """
     balance, aggregation = regularizer.balance, regularizer.aggregation
-    if not isinstance(taken, Mapping):
-        return taken.penalties(balance, aggregation)
     # In single precision, whatever autocast leaves a layer's results in.
     layers = [
         z if z.dtype == torch.float64 else z.float() for calls in taken.values() for z in calls

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from recall_distortion.fast.cpu.jumpstart import Jumpstart
 from recall_distortion.networks.dropped import Dropped
 from recall_distortion.training import replicates
 from recall_distortion.training.batch_norm import ElementaryBatchNorm
@@ -19,38 +20,27 @@ from recall_distortion.training.batch_norm import ElementaryBatchNorm
 T = TypeVar("T")
 
 
-class Extremes(Protocol):
-    """What a fast form keeps of tapped layers' results: their extremes alone."""
-
-    def penalties(self, balance: float, aggregation: str) -> Tensor:
-        """Return Jumpstart's penalties [K]."""
-
-
 #: Of each tapped layer by its name what it gave [K, B, ...], once for each time it was used.
-Taken = dict[str, list[Tensor]] | Extremes
+Taken = dict[str, list[Tensor]]
 
 
 @runtime_checkable
 class StackedForm(Protocol):
-    """A fast form that trains K networks at once itself, with masks and taps.
+    """A fast form that computes the gradients of K networks in training at once itself."""
 
-    One alone is trained by its plain modules where the form says that it does not pay, unless
-    something is dropped or tapped.
-    """
-
-    pays_alone: bool
-
-    def stacked(
+    def stacked_gradients(
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
+        labels: Tensor,
         dropped: Dropped | None,
-        tapped: Sequence[str],
-    ) -> tuple[Tensor, Extremes | None]:
-        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+        label_smoothing: float,
+        jumpstart: Jumpstart | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean losses [K] on images [K, B, C, H, W], and the gradients of ``tensors``.
 
-        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
-        them. What the layers in ``dropped`` get is multiplied by its masks [K, B, features].
+        Labels are [K, B], and ``tensors`` the networks' parameters by name [K, ...]. What the
+        layers in ``dropped`` get is multiplied by its masks [K, B, features].
         """
 
 
@@ -74,8 +64,6 @@ class Stack(ABC):
     names: list[str]
     parameters: list[Tensor]
     tensors: dict[str, Tensor]
-    #: What a form computes with: all parameters as gradients are taken of them, and frozen ones.
-    _given: Mapping[str, Tensor]
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         self.network = network
@@ -123,16 +111,33 @@ class Stack(ABC):
         self._set_mode(training)
         half = self.dtype != torch.float32
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
-            if (
-                training
-                and self._form is not None
-                and (self._form.pays_alone or len(self) > 1 or dropped or tapped)
-            ):
-                own = images.unflatten(0, (len(self), -1))
-                found, extremes = self._form.stacked(self._given, own, dropped, tapped)
-                return found, extremes or {}
             logits, taken = self._outputs(images, training, dropped or {}, tapped)
         return logits.to(self.tensors[self._first].dtype), taken
+
+    @torch.no_grad()
+    def gradients(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        dropped: Dropped | None,
+        label_smoothing: float,
+        jumpstart: Jumpstart | None,
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Return the mean losses [K] in training, and the gradients of ``parameters``, by a form.
+
+        None where there is none, so that plain modules compute. Images are [K B, C, H, W], their
+        labels [K, B], and layers get what ``outputs`` says.
+        """
+        if self._form is None:
+            return None
+        self._set_mode(training=True)
+        own = images.unflatten(0, (len(self), -1))
+        with torch.autocast(images.device.type, enabled=False):
+            losses, found = self._form.stacked_gradients(
+                self.tensors, own, labels, dropped, label_smoothing, jumpstart
+            )
+        both = zip(self.names, self.parameters, strict=True)
+        return losses, [found[name].reshape(parameter.shape) for name, parameter in both]
 
     @abstractmethod
     def _outputs(
@@ -141,7 +146,7 @@ class Stack(ABC):
         training: bool,
         dropped: Mapping[str, Tensor],
         tapped: Sequence[str],
-    ) -> tuple[Tensor, dict[str, list[Tensor]]]: ...
+    ) -> tuple[Tensor, Taken]: ...
 
 
 @contextmanager
@@ -193,7 +198,6 @@ class Alone(Stack):
         network.load_state_dict(state)
         trained = dict(_trained(network))
         self.names, self.parameters = list(trained), list(trained.values())
-        self._given = dict(network.named_parameters())
         self.tensors = {
             name: value.detach()[None] for name, value in network.state_dict(keep_vars=True).items()
         }
@@ -204,7 +208,7 @@ class Alone(Stack):
         training: bool,
         dropped: Mapping[str, Tensor],
         tapped: Sequence[str],
-    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    ) -> tuple[Tensor, Taken]:
         own = {name: mask[0] for name, mask in dropped.items()}
         with _hooked(self.network, own, tapped, self._in_place) as taken:
             logits: Tensor = self.network(images)
@@ -232,7 +236,6 @@ class Vectorized(Stack):
         self.names, self.parameters = list(named), list(named.values())
         self._buffers = {name: value for name, value in stacked.items() if name not in named}
         self._parameters = named
-        self._given = stacked
         self.tensors = {name: value.detach() for name, value in stacked.items()}
 
     def _outputs(
@@ -241,7 +244,7 @@ class Vectorized(Stack):
         training: bool,
         dropped: Mapping[str, Tensor],
         tapped: Sequence[str],
-    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    ) -> tuple[Tensor, Taken]:
         if training:
             images = images.unflatten(0, (len(self), -1))
 
@@ -250,7 +253,7 @@ class Vectorized(Stack):
             buffers: dict[str, Tensor],
             images: Tensor,
             dropped: dict[str, Tensor],
-        ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        ) -> tuple[Tensor, Taken]:
             # What is taken leaves as a result of the call, in which alone it is one network's.
             with _hooked(self.network, dropped, tapped, self._in_place) as taken:
                 found: Tensor = functional_call(self.network, (parameters, buffers), (images,))
@@ -260,7 +263,7 @@ class Vectorized(Stack):
         # torch has a rule of its own on a CPU in single precision alone, where it is faster.
         on_cpu = images.device.type == "cpu" and self.dtype == torch.float32
         with nullcontext() if on_cpu else ElementaryBatchNorm():
-            found: tuple[Tensor, dict[str, list[Tensor]]] = torch.vmap(outputs, dimensions)(
+            found: tuple[Tensor, Taken] = torch.vmap(outputs, dimensions)(
                 self._parameters, self._buffers, images, dict(dropped)
             )
         return found

@@ -8,8 +8,8 @@ Numbers are taken in the order in which they lie in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -29,8 +29,8 @@ AGGREGATIONS = {"norm": NORM, "mean": MEAN, "balanced": BALANCED}
 Layout = tuple[int, int, int, int, int, int, bool]
 #: What counts as one in the upper half of a number, whose lower half holds a place.
 ONE = 1 << 32
-#: So many numbers are compared with as many others at a time.
-_WIDE = 64
+#: Nearly so many numbers are compared with as many others at a time.
+_WIDE = 128
 #: Where a point has fewer numbers than this, all points are compared at a time.
 _FEW = 12
 
@@ -70,14 +70,31 @@ def _find_of_few(z, layout, extremes, unit, point):  # type: ignore[no-untyped-d
 
 
 @_compiled
+def _outermost(image, highs, lows):  # type: ignore[no-untyped-def]
+    """Return the largest and the smallest of an image's numbers, by arrays of half as many."""
+    half = (len(image) + 1) // 2
+    one, other = image[:half], image[half:]
+    for i in range(half):
+        highs[i], lows[i] = one[i], one[i]
+    for i in range(len(other)):
+        highs[i] = other[i] if other[i] > highs[i] else highs[i]
+        lows[i] = other[i] if other[i] < lows[i] else lows[i]
+    while half > 1:
+        rest, half = half, (half + 1) // 2
+        for i in range(rest - half):
+            highs[i] = highs[half + i] if highs[half + i] > highs[i] else highs[i]
+            lows[i] = lows[half + i] if lows[half + i] < lows[i] else lows[i]
+    return highs[0], lows[0]
+
+
+@_compiled
 def _find_of_places(z, layout, extremes, unit, point):  # type: ignore[no-untyped-def]
     """Do what ``_find`` does, for units with places."""
     networks, batch, units, places, of_network, of_image, inside = layout
     size = units * places
-    wide = min(size, _WIDE)
-    # Of each place in an image the largest and smallest numbers, and of each in a part of one.
+    # Of each place in an image the largest and smallest numbers, and of each half of an image.
     tops, bottoms = np.empty(size, z.dtype), np.empty(size, z.dtype)
-    mosts, leasts = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
+    highs, lows = np.empty(size, z.dtype), np.empty(size, z.dtype)
     for k in range(networks):
         tops[:], bottoms[:] = -np.inf, np.inf
         for b in range(batch):
@@ -85,24 +102,14 @@ def _find_of_places(z, layout, extremes, unit, point):  # type: ignore[no-untype
             for i in range(size):
                 tops[i] = image[i] if image[i] > tops[i] else tops[i]
                 bottoms[i] = image[i] if image[i] < bottoms[i] else bottoms[i]
-            mosts[:], leasts[:] = image[:wide], image[:wide]
-            for first in range(wide, size, wide):
-                part = image[first : first + wide]
-                for i in range(len(part)):
-                    mosts[i] = part[i] if part[i] > mosts[i] else mosts[i]
-                    leasts[i] = part[i] if part[i] < leasts[i] else leasts[i]
-            most, least = mosts[0], leasts[0]
-            for i in range(wide):
-                most = mosts[i] if mosts[i] > most else most
-                least = leasts[i] if leasts[i] < least else least
-            extremes[0, k, point + b], extremes[1, k, point + b] = most, least
+            extremes[0, k, point + b], extremes[1, k, point + b] = _outermost(image, highs, lows)
         for u in range(units):
             first, step = (u, units) if inside else (u * places, 1)
-            highs, lows = tops[first::step], bottoms[first::step]
+            tall, deep = tops[first::step], bottoms[first::step]
             high, low = extremes[0, k, unit + u], extremes[1, k, unit + u]
             for i in range(places):
-                high = highs[i] if highs[i] > high else high
-                low = lows[i] if lows[i] < low else low
+                high = tall[i] if tall[i] > high else high
+                low = deep[i] if deep[i] < low else low
             extremes[0, k, unit + u], extremes[1, k, unit + u] = high, low
 
 
@@ -225,7 +232,7 @@ def _search(z, layout, highs, lows, found):  # type: ignore[no-untyped-def]
         return
     if of_image == size:  # the images are as one
         batch, size = 1, batch * size
-    wide = min(size, max(1, 2 * _WIDE // units) * units)
+    wide = min(size, max(1, _WIDE // units) * units)
     wanted_highs, wanted_lows = np.empty(wide, z.dtype), np.empty(wide, z.dtype)
     at_highs, at_lows = np.zeros(wide, np.int64), np.zeros(wide, np.int64)
     for i in range(wide):
@@ -346,21 +353,23 @@ def _laid_out(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout | None
 
 def _memory(z: Tensor) -> Any:
     """Return all numbers in the order in which they lie in memory, in one dimension."""
+    if z.is_contiguous():  # in half the time
+        return z.numpy().reshape(-1)
     return z.as_strided((z.numel(),), (1,)).numpy()
 
 
 _find_in, _aggregate_in, _spread_in = map(called, (_find, _aggregate, _spread))
 
 
-def starts(layers: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
-    """Yield for each layer [K, B, units, ...] the columns from which on its extremes stand.
+def starts(layouts: Sequence[Layout]) -> Iterator[tuple[int, int]]:
+    """Yield for each layer the columns from which on its extremes stand.
 
     First those of its units, and then those of its points.
     """
-    unit, point = 0, sum(z.shape[2] for z in layers)
-    for z in layers:
+    unit, point = 0, sum(units for _, _, units, *_ in layouts)
+    for _, batch, units, *_ in layouts:
         yield unit, point
-        unit, point = unit + z.shape[2], point + z.shape[1]
+        unit, point = unit + units, point + batch
 
 
 def find(layers: Sequence[Tensor]) -> Tensor:
@@ -368,24 +377,50 @@ def find(layers: Sequence[Tensor]) -> Tensor:
 
     The largest are first, and of a network's first those of all layers' units.
     """
-    columns = sum(z.shape[1] + z.shape[2] for z in layers)
-    extremes = layers[0].new_empty(2, len(layers[0]), columns)
-    extremes[0], extremes[1] = -torch.inf, torch.inf
+    layouts = _layouts(layers)
+    columns = sum(batch + units for _, batch, units, *_ in layouts)
+    extremes = layers[0].new_empty(2, layouts[0][0], columns)
     found = extremes.numpy()
-    for z, own in zip(layers, starts(layers), strict=True):
-        _find_in(_memory(z), layout(z), found, *own)
+    found[0], found[1] = -np.inf, np.inf
+    for z, laid, own in zip(layers, layouts, starts(layouts), strict=True):
+        _find_in(_memory(z), laid, found, *own)
     return extremes
 
 
 def spread(
-    z: Tensor, own: tuple[int, int], extremes: Tensor, gradients: Tensor, found: Tensor
-) -> None:
-    """Add to what is ``found`` of a layer's gradient that of its extremes, which equal ones share.
+    layers: Sequence[Tensor], extremes: Tensor, gradients: Tensor
+) -> list[Callable[[Tensor], None]]:
+    """Return what adds to a gradient of each layer that of its extremes, which equal ones share.
 
-    ``own`` is where its extremes stand, and ``found`` lies in memory as z does.
+    The gradient that it is given lies in memory as the layer's results do.
     """
-    there = extremes.numpy(), gradients.contiguous().numpy()
-    _spread_in(_memory(z), layout(z), *there, *own, _memory(found))
+    values, of_values, layouts = extremes.numpy(), gradients.contiguous().numpy(), _layouts(layers)
+
+    def spread_one(z: Tensor, laid: Layout, own: tuple[int, int], found: Tensor) -> None:
+        _spread_in(_memory(z), laid, values, of_values, *own, _memory(found))
+
+    return [partial(spread_one, *one) for one in zip(layers, layouts, starts(layouts), strict=True)]
+
+
+def _layouts(layers: Sequence[Tensor]) -> list[Layout]:
+    """Return layouts of layers that have one."""
+    found = [laid for z in layers if (laid := layout(z)) is not None]
+    assert len(found) == len(layers)
+    return found
+
+
+def penalize(
+    extremes: Tensor, units: int, balance: float, aggregation: str
+) -> tuple[Tensor, Tensor]:
+    """Return Jumpstart's penalties [K] of extremes [2, K, units + points], and their derivatives.
+
+    So many of the extremes are of units.
+    """
+    extremes = extremes.detach().contiguous()
+    penalties, derivatives = extremes.new_empty(extremes.shape[1]), torch.empty_like(extremes)
+    found = extremes.numpy(), penalties.numpy(), derivatives.numpy()
+    _aggregate_in(balance, AGGREGATIONS[aggregation], units, *found)
+    return penalties, derivatives
 
 
 def _refuse_second_derivatives() -> None:
@@ -416,9 +451,9 @@ class Extremes(torch.autograd.Function):
         _refuse_second_derivatives()
         extremes, *layers = ctx.saved_tensors
         found = []
-        for z, own in zip(layers, starts(layers), strict=True):
+        for z, add in zip(layers, spread(layers, extremes, gradients), strict=True):
             found.append(torch.zeros_like(z))  # without gaps, so that it lies as z does
-            spread(z, own, extremes, gradients, found[-1])
+            add(found[-1])
         return tuple(found)
 
 
@@ -443,8 +478,8 @@ class OfPeaks(torch.autograd.Function):
             of_kind = torch.zeros_like(extremes)
             of_kind[kind] = gradients[kind]
             layers = [own[kind] for own in peaks]
-            for z, columns, gradient in zip(layers, starts(layers), found, strict=True):
-                spread(z, columns, extremes, of_kind, gradient[kind])
+            for add, gradient in zip(spread(layers, extremes, of_kind), found, strict=True):
+                add(gradient[kind])
         return found
 
 
@@ -454,12 +489,7 @@ class Penalties(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, extremes: Tensor, units: int, balance: float, aggregation: str) -> Tensor:
         """Return the penalties where so many of the extremes are of units."""
-        penalties, ctx.derivatives = (
-            extremes.new_empty(extremes.shape[1]),
-            extremes.detach().clone(),
-        )
-        found = extremes.detach().numpy(), penalties.numpy(), ctx.derivatives.numpy()
-        _aggregate_in(balance, AGGREGATIONS[aggregation], units, *found)
+        penalties, ctx.derivatives = penalize(extremes, units, balance, aggregation)
         return penalties
 
     @staticmethod

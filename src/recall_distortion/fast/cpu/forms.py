@@ -16,13 +16,11 @@ class Form(nn.Module):
     """A network of another's layers: their parameters are shared, by the same names.
 
     ``plain`` is the class of the networks that it computes, and ``parts`` are the names of what
-    these are made of, in the order in which they are called. ``pays_alone`` says whether a step of
-    one network is faster, too, where nothing is dropped or tapped.
+    these are made of, in the order in which they are called.
     """
 
     plain: type[nn.Module]
     parts: tuple[str, ...]
-    pays_alone = True
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

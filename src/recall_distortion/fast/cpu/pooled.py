@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recall_distortion.fast import cpu
 from recall_distortion.fast.cpu.forms import Form, is_own
+from recall_distortion.fast.cpu.jumpstart import FoundExtremes, Jumpstart
 from recall_distortion.fast.cpu.layers import (
     COMPILED,
     StackedPooledConvolution,
@@ -23,7 +24,7 @@ from recall_distortion.fast.cpu.layers import (
     in_precision,
     pooled_convolution,
 )
-from recall_distortion.fast.cpu.rectified import FoundExtremes, rectified
+from recall_distortion.fast.cpu.rectified import rectified
 from recall_distortion.fast.plain import refuse_hooks
 from recall_distortion.networks.dropped import Dropped
 from recall_distortion.networks.layers import adaptive_max_pool
@@ -58,27 +59,52 @@ class PooledForm(Form):
         logits: Tensor = classifier(x)
         return logits
 
-    def stacked(
+    def stacked_gradients(
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
+        labels: Tensor,
         dropped: Dropped | None,
-        tapped: Sequence[str],
-    ) -> tuple[Tensor, FoundExtremes | None]:
-        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+        label_smoothing: float,
+        jumpstart: Jumpstart | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean losses [K] on images [K, B, C, H, W], and the gradients of ``tensors``.
 
-        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has them. What
-        the linear layers in ``dropped`` get is multiplied by its masks.
+        Labels are [K, B], and ``tensors`` the networks' parameters by name [K, ...]. What the
+        linear layers in ``dropped`` get is multiplied by its masks.
         """
         for skipped in (self, *self._plain, *self._convolutions.values(), *self._linear.values()):
             refuse_hooks(skipped, "compiled loops")
+        names = [f"{name}.{part}" for name in self._convolutions for part in ("weight", "bias")]
+        own = {name: tensors[name].detach().requires_grad_() for name in names}
+        tapped = jumpstart.layers if jumpstart else ()
+        with torch.enable_grad():
+            x, before = self._convolved(own, images, tapped)
+            x = self._pooled_to_side(x.flatten(0, 1)).reshape(*images.shape[:2], -1)
+        found = rectified(
+            x.detach(),
+            self._linear,
+            tensors,
+            labels,
+            dropped,
+            label_smoothing,
+            jumpstart,
+            before=before.detach() if before else None,
+            needs_x=True,
+        )
+        reached = [x, before.values] if before else [x]
+        given = [found.of_x, found.of_before] if before else [found.of_x]
+        gradients = torch.autograd.grad(reached, [*own.values()], given)
+        return found.losses, found.gradients | dict(zip(names, gradients, strict=True))
+
+    def _convolved(
+        self, tensors: Mapping[str, Tensor], images: Tensor, tapped: Sequence[str]
+    ) -> tuple[Tensor, FoundExtremes | None]:
+        """Return what the convolutions make of images, and the extremes of the tapped ones."""
         first, *_ = self._convolutions.values()
         x, peaks, found = in_precision(images, first.weight.dtype), [], []
         for name, layer in self._convolutions.items():
-            weight, bias = (
-                tensors[f"{name}.{part}"].reshape(len(images), *getattr(layer, part).shape)
-                for part in ("weight", "bias")
-            )
+            weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
             padding = _padding(layer)
             check_sizes(x.shape[2:], weight.shape[1:], padding)
             rows, columns = (size + 2 * padding - weight.shape[-1] + 1 for size in x.shape[3:])
@@ -93,9 +119,7 @@ class PooledForm(Form):
         if peaks:
             units = sum(own.shape[-1] for own in peaks)
             found.append(FoundExtremes(cpu.load_extremes().OfPeaks.apply(*peaks), units))
-        x = self._pooled_to_side(x.flatten(0, 1)).reshape(*images.shape[:2], -1)
-        logits, extremes = rectified(x, self._linear, tensors, dropped, tapped)
-        return logits, FoundExtremes.joined([*found, *extremes])
+        return x, FoundExtremes.joined(found) if found else None
 
     def _pooled_to_side(self, x: Tensor) -> Tensor:
         return x if x.shape[-2:] == (self.side,) * 2 else adaptive_max_pool(x, self.side)

@@ -7,7 +7,8 @@ Here they are one loop, and Jumpstart's extremes are found beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from recall_distortion.fast import cpu
 from recall_distortion.fast.cpu.forms import Form, is_own
+from recall_distortion.fast.cpu.jumpstart import FoundExtremes, Jumpstart, parted
 from recall_distortion.fast.plain import refuse_hooks
 from recall_distortion.networks.dropped import Dropped
-from recall_distortion.system.errors import NetworkError
 
 #: The side that ``networks.mlp`` and ``networks.thin_mlp`` average images to.
 SIDE = 8
@@ -29,40 +30,14 @@ _NARROW = 16
 Bits = tuple[Any, int, int, float]
 #: What the loops get where nothing is dropped.
 _NOTHING_DROPPED = np.empty((0, 0), np.int8), 0, 0, 1.0
-
-
-@dataclass(frozen=True)
-class FoundExtremes:
-    """The extremes [2, K, units + points] of layers' pre-activations, so many of them of units."""
-
-    values: Tensor
-    units: int
-
-    @classmethod
-    def joined(cls, parts: Sequence[FoundExtremes]) -> FoundExtremes | None:
-        """Return the extremes of all layers, or None where there are none."""
-        if len(parts) < 2:
-            return parts[0] if parts else None
-        of_units = [part.values[..., : part.units] for part in parts]
-        of_points = [part.values[..., part.units :] for part in parts]
-        return cls(torch.cat([*of_units, *of_points], -1), sum(part.units for part in parts))
-
-    def penalties(self, balance: float, aggregation: str) -> Tensor:
-        """Return Jumpstart's penalties [K]."""
-        found: Tensor = cpu.load_extremes().Penalties.apply(
-            self.values, self.units, balance, aggregation
-        )
-        return found
+_NONE_DROPPED = Dropped(torch.empty(0), {}, 0, 1.0)
 
 
 class RectifiedForm(Form):
     """A network of linear layers in the order of their names, all but the last one rectified.
 
-    Called as a module it is the plain network; ``stacked`` is the training of K networks. Of one a
-    step is mostly calls, and the loops' own take longer than PyTorch's.
+    Called as a module it is the plain network; ``stacked_gradients`` is the training of K networks.
     """
-
-    pays_alone = False
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
@@ -75,17 +50,19 @@ class RectifiedForm(Form):
         logits: Tensor = network(images)
         return logits
 
-    def stacked(
+    def stacked_gradients(
         self,
         tensors: Mapping[str, Tensor],
         images: Tensor,
+        labels: Tensor,
         dropped: Dropped | None,
-        tapped: Sequence[str],
-    ) -> tuple[Tensor, FoundExtremes | None]:
-        """Return logits [K, B, classes] of images [K, B, C, H, W], and the tapped layers' extremes.
+        label_smoothing: float,
+        jumpstart: Jumpstart | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean losses [K] on images [K, B, C, H, W], and the gradients of ``tensors``.
 
-        ``tensors`` are the networks' parameters by name, [K, ...], or of one as it has
-        them. What the layers in ``dropped`` get is multiplied by its masks.
+        Labels are [K, B], and ``tensors`` the networks' parameters by name [K, ...]. What the
+        layers in ``dropped`` get is multiplied by its masks.
         """
         for skipped in (self, *self._plain, *self._layers.values()):
             refuse_hooks(skipped, "compiled loops")
@@ -93,8 +70,8 @@ class RectifiedForm(Form):
         if x.shape[-2:] != (SIDE, SIDE):
             x = F.adaptive_avg_pool2d(x, SIDE)
         x = x.reshape(*images.shape[:2], -1)
-        logits, extremes = rectified(x, self._layers, tensors, dropped, tapped)
-        return logits, FoundExtremes.joined(extremes)
+        found = rectified(x, self._layers, tensors, labels, dropped, label_smoothing, jumpstart)
+        return found.losses, found.gradients
 
     @classmethod
     def _computes(cls, network: nn.Module) -> bool:
@@ -111,112 +88,157 @@ def _layers(network: nn.Module) -> dict[str, nn.Module]:
     return {name: layer for name, layer in network.named_modules() if not [*layer.children()]}
 
 
+#: What adds to the gradient of a tapped layer's results that of its extremes.
+Spread = Callable[[Tensor], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The mean losses [K] of networks, and their gradients by the names of parameters.
+
+    And where these are asked for, those of what the layers got, and of the extremes before.
+    """
+
+    losses: Tensor
+    gradients: dict[str, Tensor]
+    of_x: Tensor | None
+    of_before: Tensor | None
+
+
 def rectified(
     x: Tensor,
     layers: Mapping[str, nn.Linear],
     tensors: Mapping[str, Tensor],
+    labels: Tensor,
     dropped: Dropped | None,
-    tapped: Sequence[str],
-) -> tuple[Tensor, list[FoundExtremes]]:
-    """Return what linear layers make of x [K, B, features], all but the last one rectified.
+    label_smoothing: float,
+    jumpstart: Jumpstart | None,
+    *,
+    before: FoundExtremes | None = None,
+    needs_x: bool = False,
+) -> Step:
+    """Return the losses of linear layers on x [K, B, features], all but the last one rectified.
 
-    And the extremes of the tapped ones. The other arguments are those of ``stacked``.
+    ``before`` are the extremes of layers before these, and the other arguments those of a form's
+    ``stacked_gradients``. All this is no function of autograd, whose own calls are a third of a
+    small network's step.
     """
-    dropped = dropped or Dropped(torch.empty(0), {}, 0, 1.0)
-    first, *later = layers
-    if first in dropped:
-        x = x * dropped[first]
-    bits = [_bits(dropped, name) for name in later]
-    taps = [number for number, name in enumerate(layers) if name in tapped]
-    own = [tensors[f"{name}.{part}"] for name in layers for part in ("weight", "bias")]
-    logits, extremes = _Rectified.apply(x, bits, taps, *own)
-    if not taps:
-        return logits, []
-    units = sum(tensors[f"{name}.bias"].shape[-1] for name in layers if name in tapped)
-    return logits, [FoundExtremes(extremes, units)]
+    dropped = dropped or _NONE_DROPPED
+    names = [*layers]
+    mask = dropped.get(names[0])
+    weights = [tensors[f"{name}.weight"] for name in names]
+    biases = [tensors[f"{name}.bias"] for name in names]
+    bits = [_bits(dropped, name) for name in names[1:]]
+    inputs, outputs = _forward(x if mask is None else x * mask, weights, biases, bits)
+    losses, of_z = _cross_entropy(outputs[-1], labels, label_smoothing)
+    of_before: Tensor | None = None
+    extremes: dict[int, Spread] = {}
+    if jumpstart:
+        tapped = [n for n, name in enumerate(names) if name in jumpstart.layers]
+        penalties, of_before, extremes = _penalized(outputs, tapped, jumpstart, before)
+        losses.add_(penalties, alpha=jumpstart.weight)
+    gradients, of_x = _backward(of_z, weights, inputs, outputs, bits, extremes, needs_x)
+    parts = itertools.product(names, ("weight", "bias"))
+    named = {".".join(pair): found for pair, found in zip(parts, gradients, strict=True)}
+    if of_x is not None and mask is not None:
+        of_x = of_x * mask
+    return Step(losses, named, of_x, of_before)
 
 
-class _Rectified(torch.autograd.Function):
-    """Linear layers of K networks, and a rectifier after each but the last one."""
+def _forward(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], bits: Sequence[Bits]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return of each layer what it gets [K, B, features] and what it gives."""
+    # Numba takes half a second to import, and where there is a GPU it need not be there.
+    from recall_distortion.fast.cpu import rectifier
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        bits: Sequence[Bits],
-        tapped: Sequence[int],
-        *tensors: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the last layer's results, and the extremes of the ``tapped`` ones.
+    inputs, outputs = [x], []
+    for weight, bias, own in zip(weights, biases, [*bits, None], strict=True):
+        z = torch.bmm(inputs[-1], weight.mT)
+        outputs.append(z)
+        if own is None:
+            z += bias[:, None]
+        else:
+            inputs.append(torch.empty_like(z))
+            rectifier.forward(z.numpy(), bias.contiguous().numpy(), *own, inputs[-1].numpy())
+    return inputs, outputs
 
-        ``x`` is [K, B, features], and ``tensors`` are each layer's weight and bias, [K, ...], or of
-        one network without K. By ``bits`` the inputs of all but the first one are dropped.
-        """
-        # Numba takes half a second to import, and where there is a GPU it need not be there.
-        from recall_distortion.fast.cpu import rectifier
 
-        ctx.alone = tensors[0].dim() == 2
-        if ctx.alone:
-            tensors = tuple(value[None] for value in tensors)
-        weights, biases = tensors[::2], tensors[1::2]
-        inputs, outputs = [x], []
-        for n, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            z = torch.bmm(inputs[-1], weight.mT)
-            outputs.append(z)
-            if n == len(bits):
-                z += bias[:, None]
-            else:
-                passed = torch.empty_like(z)
-                added = bias.detach().contiguous().numpy()
-                rectifier.forward(z.numpy(), added, *bits[n], passed.numpy())
-                inputs.append(passed)
-        ctx.bits, ctx.tapped = bits, tapped
-        extremes = x.new_empty(0)
-        if tapped:
-            extremes = cpu.load_extremes().find([outputs[number] for number in tapped])
-        ctx.save_for_backward(*weights, *inputs, *outputs, extremes)
-        return z, extremes
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the mean losses [K] of logits [K, B, classes], and the logits' gradient."""
+    # With the images innermost the classes' exponentials are taken over whole arrays.
+    shares = torch.log_softmax(logits.mT, 1)
+    _, classes, batch = shares.shape
+    losses = F.nll_loss(shares, labels, reduction="none")
+    if smoothing:
+        losses = (1 - smoothing) * losses - smoothing / classes * shares.sum(1)
+    others = -smoothing / classes / batch
+    of_shares = torch.full_like(shares, others)
+    of_shares.scatter_(1, labels[:, None], others - (1 - smoothing) / batch)
+    # What autograd calls: computed in another way, gradients would differ by roundings.
+    of_logits = torch.ops.aten._log_softmax_backward_data(of_shares, shares, 1, shares.dtype)
+    return losses.mean(1), of_logits.mT
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, of_extremes: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of weights and biases, and of ``x`` where it needs one.
 
-        Raises ``NetworkError`` where they are to have gradients of their own
-        (``create_graph=True``).
-        """
-        if torch.is_grad_enabled():  # torch records a backward pass that is to be differentiated
-            raise NetworkError(
-                "the compiled layers have first derivatives alone; with create_graph=True take the "
-                "plain network, or Engine(fast=False)"
-            )
-        from recall_distortion.fast.cpu import rectifier
+def _penalized(
+    outputs: Sequence[Tensor],
+    tapped: Sequence[int],
+    jumpstart: Jumpstart,
+    before: FoundExtremes | None,
+) -> tuple[Tensor, Tensor | None, dict[int, Spread]]:
+    """Return Jumpstart's penalties [K], and the gradients of all extremes, weighted.
 
-        *saved, extremes = ctx.saved_tensors
-        count = len(saved) // 3
-        weights, inputs, outputs = saved[:count], saved[count : 2 * count], saved[2 * count :]
-        columns = {}
-        if ctx.tapped:
-            spread, starts = cpu.load_extremes().spread, cpu.load_extremes().starts
-            columns = dict(zip(ctx.tapped, starts([outputs[n] for n in ctx.tapped]), strict=True))
-        gradients: list[Tensor] = []
-        for n in reversed(range(count)):
-            x, last = inputs[n], n == count - 1
-            if n in columns:
-                if last:  # it belongs to who gave it
-                    gradient = gradient.clone(memory_format=torch.contiguous_format)
-                spread(outputs[n], columns[n], extremes, of_extremes, gradient)
-            # PyTorch's own order of the factors takes longer, and was seen to round in another way
-            # for so few inputs or outputs alone.
-            narrow = min(x.shape[-1], gradient.shape[-1]) < _NARROW
-            of_weight = torch.bmm(x.mT, gradient).mT if narrow else torch.bmm(gradient.mT, x)
-            gradients[:0] = of_weight, gradient.sum(1)
-            if n or ctx.needs_input_grad[0]:
-                gradient = torch.bmm(gradient, weights[n])
-            if n:
-                rectifier.backward(outputs[n - 1].numpy(), *ctx.bits[n - 1], gradient.numpy())
-        if ctx.alone:
-            gradients = [value[0] for value in gradients]
-        return gradient if ctx.needs_input_grad[0] else None, None, None, *gradients
+    Those of ``before``, and those of the ``tapped`` layers by their numbers.
+    """
+    loops, own = cpu.load_extremes(), [outputs[n] for n in tapped]
+    parts = [before] if before else []
+    if own:
+        parts.append(FoundExtremes(loops.find(own), sum(z.shape[-1] for z in own)))
+    found = FoundExtremes.joined(parts)
+    penalties, derivatives = loops.penalize(
+        found.values, found.units, jumpstart.balance, jumpstart.aggregation
+    )
+    derivatives *= jumpstart.weight
+    gradients = parted([(part.units, part.points) for part in parts], derivatives)
+    spread = loops.spread(own, parts[-1].values, gradients[-1]) if own else []
+    return (
+        penalties,
+        gradients[0] if before else None,
+        dict(zip(tapped, spread, strict=True)),
+    )
+
+
+def _backward(
+    of_z: Tensor,
+    weights: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    bits: Sequence[Bits],
+    extremes: Mapping[int, Spread],
+    needs_x: bool,
+) -> tuple[list[Tensor], Tensor | None]:
+    """Return the gradients of weights and biases in turn, and that of x where it is needed.
+
+    ``of_z`` is that of the last layer's results but for what its extremes add.
+    """
+    from recall_distortion.fast.cpu import rectifier
+
+    gradients: list[Tensor] = []
+    for n in reversed(range(len(weights))):
+        x = inputs[n]
+        if n in extremes:
+            of_z = of_z.contiguous()  # as z lies in memory
+            extremes[n](of_z)
+        # PyTorch's own order of the factors takes longer, and was seen to round in another way
+        # for so few inputs or outputs alone.
+        narrow = min(x.shape[-1], of_z.shape[-1]) < _NARROW
+        of_weight = torch.bmm(x.mT, of_z).mT if narrow else torch.bmm(of_z.mT, x)
+        gradients[:0] = of_weight, of_z.sum(1)
+        if n or needs_x:
+            of_z = torch.bmm(of_z, weights[n])
+        if n:
+            rectifier.backward(outputs[n - 1].numpy(), *bits[n - 1], of_z.numpy())
+    return gradients, of_z if needs_x else None
 
 
 def _bits(dropped: Dropped, name: str) -> Bits:
