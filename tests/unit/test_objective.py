@@ -363,6 +363,17 @@ def test_compiled_loops_are_left_for_what_they_cannot_do_with_one_line(tmp_path,
     assert capsys.readouterr().out == ""
 
 
+def test_compiled_loops_are_left_for_other_penalties_of_pre_activations(tmp_path, capsys):
+    network, images, runs = setting(tmp_path, "cnn", 1)
+    both = Regularizer("jumpstart", 0.5), Regularizer("jumpstart", 0.1, layers="all")
+    (fitted,) = fit_runs(network, images, recipe((1, 0.1), regularizers=both), runs)
+    line = (
+        "one after another, float32, by plain modules: the compiled loops have no pre-activations"
+    )
+    assert capsys.readouterr().out == f"{line} but for Jumpstart alone\n"
+    assert math.isfinite(fitted.history[-1]["training_loss"])
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

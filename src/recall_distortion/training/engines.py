@@ -107,12 +107,15 @@ class Engine:
 
         One printed line says so where that changes something.
         """
-        taps = Objective.of(recipe).needs_preactivations
+        objective = Objective.of(recipe)
+        taps = objective.needs_preactivations
         found, reasons = self, []
         half = self.precision != "float32"
-        if self.fast and taps and half and faster(network) is not None:
+        lost = f"in {self.precision}" if half else "but for Jumpstart alone"
+        lacking = taps and (half or not objective.is_for_forms)
+        if self.fast and lacking and faster(network) is not None:
             found = replace(found, fast=False)
-            reasons.append(f"the compiled loops have no pre-activations in {self.precision}")
+            reasons.append(f"the compiled loops have no pre-activations {lost}")
         for asked, what in (
             (taps, "no pre-activations"),
             (recipe.dropout > 0, "no dropout"),

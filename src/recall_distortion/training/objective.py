@@ -57,6 +57,11 @@ class Objective:
         """Whether plain modules are needed, whose layers are called."""
         return any(REGULARIZERS[one.name].needs_preactivations for one in self.regularizers)
 
+    @property
+    def is_for_forms(self) -> bool:
+        """Whether fast forms compute all of it: they have one regularizer alone, Jumpstart."""
+        return [one.name for one in self.regularizers] in ([], ["jumpstart"])
+
     def losses(
         self, stack: Stack, images: Tensor, labels: Tensor, dropped: Dropped | None = None
     ) -> Tensor:
@@ -79,7 +84,7 @@ class Objective:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return what ``losses`` does, and the gradients of the stack's parameters."""
         found = None
-        if len(self.regularizers) < 2 and all(one.name == "jumpstart" for one in self.regularizers):
+        if self.is_for_forms:
             jumpstart = None
             for one, names in self._tapping(stack).items():
                 jumpstart = Jumpstart(one.weight, one.balance, one.aggregation, tuple(names))
