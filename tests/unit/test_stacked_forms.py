@@ -310,6 +310,34 @@ def test_penalties_of_other_layers_each_take_their_own():
         torch.testing.assert_close(total, base + first + second)
 
 
+@pytest.mark.parametrize("name", ["mlp", "thin_cnn_2x3", "cnn"])
+def test_hooks_of_parameters_are_called(name):
+    network = networks.build(name, channels=1, classes=4)
+    stack = Engine().open(network, [copy_state(network)])
+    first = stack.parameters[0]
+    handle = first.register_hook(torch.zeros_like)
+    images = torch.randn(5, 1, 8, 8)
+    assert gradients(stack, images)[1].eq(0).all()
+    handle.remove()
+    assert gradients(stack, images)[1].ne(0).any()
+
+
+def test_dropout_is_in_the_network_s_precision_whatever_the_default():
+    before = torch.get_default_dtype()
+    network = networks.build("thin_cnn_2x3", channels=1, classes=4)
+    stack = Engine(2).open(network, [copy_state(network)] * 2)
+    streams = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    (mask,) = Dropout(0.5, network, CPU).draw(streams, [5])
+    labels, images = torch.zeros(2, 5, dtype=torch.int64), torch.randn(10, 1, 8, 8)
+    expected = CROSS_ENTROPY.gradients(stack, images, labels, mask)[0]
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = CROSS_ENTROPY.gradients(stack, images, labels, mask)[0]
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected)
+
+
 class WithGradients(nn.Sequential):
     """A network that keeps gradients for a picture of them, as many do."""
 

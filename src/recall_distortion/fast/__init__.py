@@ -19,7 +19,7 @@ def faster(network: nn.Module) -> nn.Module | None:
     The form's tensors are the network's own, by the same names. What a form cannot do it refuses
     with a ``NetworkError``: derivatives but first ones by ``backward()`` and
     ``torch.autograd.grad``, and hooks on the network or on the layers that it computes as one. On
-    a CPU LeNet-5, the CNN and the MLPs have a form; the MLPs' is for the training of many at once,
-    and of one with dropout or Jumpstart, and else leaves all to the plain modules.
+    a CPU LeNet-5, the CNN, the MLPs and the thin CNN have a form; those of the MLPs and of the thin
+    CNN are for training, and else leave all to the plain modules.
     """
     return cpu.faster(network)

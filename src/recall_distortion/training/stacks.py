@@ -128,7 +128,8 @@ class Stack(ABC):
         None where there is none, so that plain modules compute. Images are [K B, C, H, W], their
         labels [K, B], and layers get what ``outputs`` says.
         """
-        if self._form is None:
+        # A parameter's hooks are autograd's to call.
+        if self._form is None or any(value._backward_hooks for value in self.parameters):
             return None
         self._set_mode(training=True)
         own = images.unflatten(0, (len(self), -1))

@@ -125,7 +125,7 @@ def rectified(
     """
     dropped = dropped or _NONE_DROPPED
     names = [*layers]
-    mask = dropped.get(names[0])
+    mask = dropped[names[0]].to(x.dtype) if names[0] in dropped else None
     weights = [tensors[f"{name}.weight"] for name in names]
     biases = [tensors[f"{name}.bias"] for name in names]
     bits = [_bits(dropped, name) for name in names[1:]]

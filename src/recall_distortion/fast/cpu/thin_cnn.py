@@ -70,8 +70,9 @@ class FastThinCNN(Form):
             before = FoundExtremes(cpu.load_extremes().find(own), sum(z.shape[2] for z in own))
         last = passed[-1].requires_grad_()
         with torch.enable_grad():
-            pixels = _stacked(last, networks).flatten(3)
-            features = torch.cat([pixels.mean(3), pixels.amax(3)], 2)
+            pixels = last.flatten(2)
+            pooled = torch.stack([pixels.mean(2), pixels.amax(2)])  # [2, B, K units]
+            features = pooled.unflatten(2, (networks, -1)).permute(2, 1, 0, 3).flatten(2)
         found = rectified(
             features.detach(),
             self._classifier,
